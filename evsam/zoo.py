@@ -14,7 +14,7 @@ from typing import Literal
 from evsam.errors import WeightsError
 
 FRAME_SIZE = 1024
-"""Side, in pixels, of the square frame in which prompts live, whatever resolution the encoder sees (SAM's convention)."""
+"""Side, in pixels, of the square frame in which prompts live, whatever the encoder sees (SAM's convention)."""
 
 LOGITS_SIZE = 256
 """Side of the low-resolution mask logits of every variant; one logit covers 4 x 4 pixels of the frame."""
@@ -111,12 +111,24 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file on the Hugging Face hub at a pinned revision, with its SHA-256 where it is known."""
+    """A file on the Hugging Face hub, its content pinned by a checksum.
+
+    Attributes:
+        repo: ``owner/name`` of the model repository.
+        filename: path inside it.
+        revision: branch, tag or commit to ask for.
+        sha256: checksum, in hexadecimal, that a download must have.
+    """
 
     repo: str
     filename: str
     revision: str
-    sha256: str | None = None
+    sha256: str
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds the file."""
+        return f"https://huggingface.co/{self.repo}/resolve/{self.revision}/{self.filename}"
 
 
 @dataclass(frozen=True)
@@ -128,11 +140,12 @@ class Variant:
         image_size: side, in pixels, of the square image that the encoder sees.
         encoder: image encoder.
         decoder: prompt encoder and mask decoder.
-        parameters: number of parameters of the whole model.
-        encoder_macs: multiply-accumulates to encode one image.
+        parameters: number of parameters of the whole model (buffers, such as norm statistics, are not counted).
+        encoder_macs: multiply-accumulates to encode one image, counted as :mod:`evsam.nn.macs` does.
         weights: the authors' checkpoint on the hub, or None.
         bundled: file name of weights that ship inside the package, or None.
-        published: scores from arXiv 2402.05008 (COCO and LVIS mAP with ViTDet boxes), empty where none exist.
+        published: scores and speeds from arXiv 2402.05008, empty where none exist; :data:`PUBLISHED_KEYS` says what
+            each key means.
     """
 
     name: str
@@ -143,7 +156,30 @@ class Variant:
     encoder_macs: int
     weights: HubFile | None = None
     bundled: str | None = None
-    published: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    # A plain dict, left out of the hash: read-only views can be neither hashed nor pickled, records must be both.
+    published: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+PUBLISHED_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "coco_map": "COCO val2017, boxes of ViTDet as prompts: mask mAP in percent",
+        "lvis_map": "LVIS val, boxes of ViTDet as prompts: mask mAP in percent",
+        "coco_map_yolov8": "COCO val2017, boxes of YOLOv8 as prompts: mask mAP in percent",
+        "coco_map_grounding_dino": "COCO val2017, boxes of Grounding DINO as prompts: mask mAP in percent",
+        "sginw_map": "Segmentation in the Wild, boxes of Grounding DINO as prompts: mean mask mAP in percent",
+        "coco_box_miou": "COCO val2017, ground-truth box as prompt: mean IoU in percent",
+        "lvis_box_miou": "LVIS val, ground-truth box as prompt: mean IoU in percent",
+        "coco_1_click_miou": "COCO val2017, one click: mean IoU in percent",
+        "coco_3_clicks_miou": "COCO val2017, three clicks: mean IoU in percent",
+        "coco_5_clicks_miou": "COCO val2017, five clicks: mean IoU in percent",
+        "lvis_1_click_miou": "LVIS val, one click: mean IoU in percent",
+        "lvis_3_clicks_miou": "LVIS val, three clicks: mean IoU in percent",
+        "lvis_5_clicks_miou": "LVIS val, five clicks: mean IoU in percent",
+        "orin_ms": "latency of the encoder on Jetson AGX Orin, batch 1, TensorRT fp16, with transfers: milliseconds",
+        "a100_images_per_second": "throughput of the encoder on A100, batch 16, TensorRT fp16, with transfers",
+    }
+)
+"""What the keys of :attr:`Variant.published` mean; clicks are placed in the middle of the largest error."""
 
 
 SAM_DECODER = DecoderConfig(kind="sam", dim=256, depth=2, heads=8, mlp_dim=2048, mask_channels=(4, 16))
@@ -156,8 +192,10 @@ def _large_stages(
     expands: tuple[float, ...],
     attention_kernel: int,
 ) -> tuple[tuple[Block, ...], ...]:
-    """Stages of an EfficientViT-L backbone (arXiv 2205.14756): each later stage opens with a stride-2 block that
-    expands four times as much as the blocks that follow it."""
+    """Stages of an EfficientViT-L backbone (arXiv 2205.14756).
+
+    Each stage after the stem opens with a stride-2 block that expands four times as much as the blocks that follow it.
+    """
     stem = (Block("conv", widths[0], stride=2), *(Block(kinds[0], widths[0], expand=expands[0]),) * depths[0])
     stages = [stem]
     for width, depth, kind, expand in zip(widths[1:], depths[1:], kinds[1:], expands[1:], strict=True):
@@ -183,9 +221,11 @@ def _xl_encoder(depths: tuple[int, ...], neck_depth: int) -> EncoderConfig:
 
 
 def _nano_encoder() -> EncoderConfig:
-    """EfficientNet-Lite0's convolutions (so that ImageNet-trained ones can start the training), with EfficientViT's
-    linear attention in front of the last MBConv of strides 16 and 32. ReLU6 keeps every activation inside a block
-    between 0 and 6: nothing to fear from fp16 or int8."""
+    """EfficientNet-Lite0's convolutions with EfficientViT's linear attention.
+
+    Convolutions trained on ImageNet can start the training; the attention sits in front of the last MBConv of strides
+    16 and 32. ReLU6 keeps every activation inside a block between 0 and 6: nothing to fear from fp16 or int8.
+    """
     stages = (
         (Block("conv", 32, stride=2), Block("ds", 16)),
         (Block("mb", 24, stride=2, expand=6), Block("mb", 24, expand=6)),
@@ -210,22 +250,31 @@ def _nano_encoder() -> EncoderConfig:
         kind="mb",
         depth=1,
         expand=2,
-        lateral=((2, 64), (1, 32), (0, 16)),
+        lateral=((2, 64), (1, 32), (0, 8)),
     )
     return EncoderConfig(stages, neck, activation="relu6", head_dim=16)
 
 
+_HUB_REPO = "mit-han-lab/efficientvit-sam"
+
 _HUB_REVISION = "main"
+"""A moving name, because no commit of that repository is known to us for sure.
+
+What is loaded is pinned all the same: a download must have the SHA-256 given below, and the commit that the name stood
+for is recorded. The checksums are those that CompressAI-Vision (scripts/install.sh) checks the authors' files against; other projects that
+pin l0 have the same one. We could not verify them against the files themselves.
+"""
 
 
 def _released(
     name: str,
     image_size: int,
     encoder: EncoderConfig,
+    *,
     parameters: int,
     encoder_macs: int,
-    coco: float,
-    lvis: float,
+    sha256: str,
+    published: Mapping[str, float],
 ) -> Variant:
     return Variant(
         name=name,
@@ -234,34 +283,89 @@ def _released(
         decoder=SAM_DECODER,
         parameters=parameters,
         encoder_macs=encoder_macs,
-        weights=HubFile("mit-han-lab/efficientvit-sam", f"efficientvit_sam_{name}.pt", _HUB_REVISION),
-        published=MappingProxyType({"coco_map": coco, "lvis_map": lvis}),
+        weights=HubFile(_HUB_REPO, f"efficientvit_sam_{name}.pt", _HUB_REVISION, sha256),
+        published=published,
     )
 
 
-VARIANTS: Mapping[str, Variant] = MappingProxyType(
-    {
-        variant.name: variant
-        for variant in (
-            Variant(
-                name="nano",
-                image_size=512,
-                encoder=_nano_encoder(),
-                decoder=DecoderConfig(
-                    kind="lite", dim=128, depth=2, heads=4, mlp_dim=512, mask_channels=(16, 32, 64)
-                ),
-                parameters=0,
-                encoder_macs=0,
-                bundled="nano.safetensors",
-            ),
-            _released("l0", 512, _l_encoder((1, 1, 1, 4, 4), 4), 0, 0, 45.7, 41.8),
-            _released("l1", 512, _l_encoder((1, 1, 1, 6, 6), 8), 0, 0, 46.2, 42.1),
-            _released("l2", 512, _l_encoder((1, 2, 2, 8, 8), 12), 0, 0, 46.6, 42.7),
-            _released("xl0", 1024, _xl_encoder((0, 1, 1, 2, 3, 3), 6), 0, 0, 47.5, 43.9),
-            _released("xl1", 1024, _xl_encoder((1, 2, 2, 4, 6, 6), 12), 0, 0, 47.8, 44.4),
-        )
-    }
+_NANO = Variant(
+    name="nano",
+    image_size=512,
+    encoder=_nano_encoder(),
+    decoder=DecoderConfig(kind="lite", dim=128, depth=2, heads=4, mlp_dim=512, mask_channels=(16, 32, 64)),
+    parameters=3_116_484,
+    encoder_macs=1_941_528_576,
+    bundled="nano.safetensors",
 )
+
+_L0 = _released(
+    "l0",
+    512,
+    _l_encoder((1, 1, 1, 4, 4), 4),
+    parameters=34_792_784,
+    encoder_macs=34_774_974_464,
+    sha256="c4f994b01a16d48bcf2fbbb089448cfbf58fae5811edfa8113c953b8b8cc64b8",
+    published={"coco_map": 45.7, "lvis_map": 41.8, "orin_ms": 8.2, "a100_images_per_second": 762},
+)
+
+_L1 = _released(
+    "l1",
+    512,
+    _l_encoder((1, 1, 1, 6, 6), 8),
+    parameters=47_650_128,
+    encoder_macs=48_980_295_680,
+    sha256="fa151df2b9b96896accd505470755cdd293a4c50cdabac95478f3fbd86d9152b",
+    published={"coco_map": 46.2, "lvis_map": 42.1, "orin_ms": 10.2, "a100_images_per_second": 638},
+)
+
+_L2 = _released(
+    "l2",
+    512,
+    _l_encoder((1, 2, 2, 8, 8), 12),
+    parameters=61_328_592,
+    encoder_macs=68_554_326_016,
+    sha256="d4bfd842224cbb99de09acc3325e81ac5b7e8725c8fbdab152305e5d934bfe4a",
+    published={"coco_map": 46.6, "lvis_map": 42.7, "orin_ms": 12.9, "a100_images_per_second": 538},
+)
+
+_XL0 = _released(
+    "xl0",
+    1024,
+    _xl_encoder((0, 1, 1, 2, 3, 3), 6),
+    parameters=116_957_904,
+    encoder_macs=184_804_442_112,
+    sha256="9bc2f87bd23d6e6d1f7b5beff910f98835c7c333fac73e695bac0bec685968f8",
+    published={"coco_map": 47.5, "lvis_map": 43.9, "orin_ms": 22.5, "a100_images_per_second": 278},
+)
+
+_XL1 = _released(
+    "xl1",
+    1024,
+    _xl_encoder((1, 2, 2, 4, 6, 6), 12),
+    parameters=203_346_128,
+    encoder_macs=321_870_364_672,
+    sha256="10f42277679427c1183dcff19758e536aa86bcc4304e4b387ff48865784be05c",
+    published={
+        "coco_map": 47.8,
+        "lvis_map": 44.4,
+        "coco_map_yolov8": 44.7,
+        "coco_map_grounding_dino": 48.2,
+        "sginw_map": 48.9,
+        "coco_box_miou": 79.927,
+        "lvis_box_miou": 79.886,
+        "coco_1_click_miou": 59.757,
+        "coco_3_clicks_miou": 71.3,
+        "coco_5_clicks_miou": 75.3,
+        "lvis_1_click_miou": 56.624,
+        "lvis_3_clicks_miou": 67.0,
+        "lvis_5_clicks_miou": 71.7,
+        "orin_ms": 37.2,
+        "a100_images_per_second": 182,
+    },
+)
+
+VARIANTS: Mapping[str, Variant] = MappingProxyType({v.name: v for v in (_NANO, _L0, _L1, _L2, _XL0, _XL1)})
+"""All variants by name, smallest first."""
 
 
 def get_variant(name: str) -> Variant:

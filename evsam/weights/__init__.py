@@ -1,0 +1,17 @@
+"""Weights: finding, fetching, reading, checking, writing and converting them. Works without torch."""
+
+from evsam.weights.hub import download
+from evsam.weights.locate import cache_dir, resolve
+from evsam.weights.shapes import expected_tensors
+from evsam.weights.store import Weights, convert, load_weights, save_weights
+
+__all__ = [
+    "Weights",
+    "cache_dir",
+    "convert",
+    "download",
+    "expected_tensors",
+    "load_weights",
+    "resolve",
+    "save_weights",
+]

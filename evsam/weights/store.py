@@ -1,0 +1,164 @@
+"""Loading, saving and converting weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from evsam.errors import WeightsError
+from evsam.weights.atomic import replaced
+from evsam.weights.locate import resolve
+from evsam.weights.matching import check_finite, check_shapes, choose_variant
+from evsam.weights.reading import RawFile, read_file
+from evsam.zoo import VARIANTS, Variant, get_variant
+
+_VARIANT_KEY = "evsam.variant"
+_FORMAT_KEY = "evsam.format"
+_FORMAT = "1"
+
+StorageDtype = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The checked tensors of one model.
+
+    Attributes:
+        variant: what they are the weights of.
+        tensors: float32 arrays by name, exactly those of :func:`expected_tensors`. They may be views of the mapped
+            file: not to be written to.
+        path: file they were read from, or None.
+        metadata: text that the file carries about itself.
+    """
+
+    variant: Variant
+    tensors: Mapping[str, np.ndarray]
+    path: Path | None
+    metadata: Mapping[str, str]
+
+
+def load_weights(source: str | os.PathLike[str], variant: str | None = None) -> Weights:
+    """Read and check the weights of a model.
+
+    The variant is what the file's metadata says, else the argument, else the one whose tensors have exactly these names
+    and shapes.
+
+    Args:
+        source: path of a safetensors file or of a PyTorch checkpoint (a plain state dict, or one under the key
+            ``state_dict``), or a variant's name, see :func:`resolve`. Tensors are float32, float16 or bfloat16.
+        variant: what the file is expected to hold; None takes what it holds.
+
+    Raises:
+        WeightsError: not found, damaged, not weights, of another variant, or with tensors that are missing, unknown,
+            misshaped, of another dtype or not finite; the message says which.
+        BackendUnavailable: a package is missing that is needed to read or to fetch the file.
+
+    Example:
+        >>> load_weights("nano").variant.image_size
+        512
+    """
+    path = resolve(source)
+    if variant is None and not Path(source).expanduser().is_file():
+        variant = os.fspath(source)
+    raw = read_file(path)
+    label = f"weights {path}"
+    declared = _declared_variant(label, raw)
+    shapes = {name: tensor.shape for name, tensor in raw.tensors.items()}
+    name = choose_variant(label, shapes, declared, variant)
+    check_shapes(label, shapes, name)
+    tensors = {key: np.asarray(raw.tensors[key], dtype=np.float32) for key in raw.tensors}
+    check_finite(label, tensors)
+    return Weights(VARIANTS[name], tensors, path, raw.metadata)
+
+
+def save_weights(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, np.ndarray],
+    variant: str,
+    metadata: Mapping[str, str] | None = None,
+    dtype: StorageDtype | None = None,
+) -> None:
+    """Write weights as a safetensors file, whole or not at all.
+
+    Args:
+        path: file to write; missing folders are made.
+        tensors: float arrays by name; batch counters (``num_batches_tracked``) are left out.
+        variant: what they are the weights of.
+        metadata: text to store about them; ``evsam.variant`` and ``evsam.format`` are added.
+        dtype: how to store them, None for float32.
+
+    Raises:
+        WeightsError: unknown variant or dtype, tensors that do not fit the variant, values that are not finite or, in
+            float16, would not be, or a path that cannot be written.
+
+    Example:
+        >>> weights = load_weights("nano")
+        >>> save_weights("copy.safetensors", weights.tensors, "nano", dtype="float16")
+    """
+    path = Path(path)
+    stored = "float32" if dtype is None else dtype
+    if stored not in ("float32", "float16"):
+        raise WeightsError(f"dtype: expected 'float32', 'float16' or None, got {dtype!r}")
+    label = f"weights for {path}"
+    kept = {name: np.asarray(tensor) for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
+    for name, tensor in kept.items():
+        if tensor.dtype.kind != "f":
+            raise WeightsError(f"{label}: tensor {name}: expected a float array, got {tensor.dtype}")
+    check_shapes(label, {name: tensor.shape for name, tensor in kept.items()}, get_variant(variant).name)
+    check_finite(label, kept)
+    with np.errstate(over="ignore"):  # what overflows is found by the next check
+        # Contiguous, because safetensors writes the bytes from the first one on, whatever the strides say.
+        ready = {name: np.ascontiguousarray(tensor, dtype=stored) for name, tensor in kept.items()}
+    check_finite(f"{label}, stored as {stored}", ready)
+    texts = {**(metadata or {}), _VARIANT_KEY: variant, _FORMAT_KEY: _FORMAT}
+    try:
+        with replaced(path) as temporary:
+            save_file(ready, temporary, metadata=texts)
+    except OSError as error:
+        raise WeightsError(f"weights {path}: cannot be written: {error.strerror or error}") from error
+
+
+def convert(
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    variant: str | None = None,
+    dtype: StorageDtype | None = None,
+) -> Weights:
+    """Turn any weights file into a safetensors file that names its variant.
+
+    Args:
+        source: as for :func:`load_weights`.
+        destination: file to write, ending in ``.safetensors``; may be the source.
+        variant: what the source is expected to hold; None takes what it holds.
+        dtype: how to store the tensors, None for float32.
+
+    Returns:
+        The weights as read back from the new file.
+
+    Raises:
+        WeightsError: the source cannot be loaded or the destination not be written.
+        BackendUnavailable: a package is missing that is needed to read or to fetch the source.
+
+    Example:
+        >>> convert("efficientvit_sam_l0.pt", "l0.safetensors").variant.name
+        'l0'
+    """
+    destination = Path(destination)
+    if destination.suffix != ".safetensors":
+        raise WeightsError(f"destination: expected a path that ends in .safetensors, got {destination}")
+    weights = load_weights(source, variant)
+    save_weights(destination, weights.tensors, weights.variant.name, weights.metadata, dtype)
+    return load_weights(destination)
+
+
+def _declared_variant(label: str, raw: RawFile) -> str | None:
+    version = raw.metadata.get(_FORMAT_KEY, _FORMAT)
+    if version != _FORMAT:
+        raise WeightsError(f"{label}: expected format {_FORMAT}, got {version!r}: a newer evsam is needed")
+    return raw.metadata.get(_VARIANT_KEY)
