@@ -112,9 +112,9 @@ class LitePromptEncoder(SparseEncoder):
         first, second, third = config.mask_channels
         self.mask_downscaling = nn.ModuleList(
             [
-                nn.Sequential(nn.Conv2d(MAPS, first, 2, stride=2), nn.GELU()),
-                nn.Sequential(nn.Conv2d(first, second, 2, stride=2), LayerNorm2d(second), nn.GELU()),
-                nn.Sequential(nn.Conv2d(second, third, 2, stride=2), LayerNorm2d(third), nn.GELU()),
+                nn.Sequential(nn.Conv2d(MAPS, first, 2, stride=2), nn.ReLU()),
+                nn.Sequential(nn.Conv2d(first, second, 2, stride=2), LayerNorm2d(second), nn.ReLU()),
+                nn.Sequential(nn.Conv2d(second, third, 2, stride=2), LayerNorm2d(third), nn.ReLU()),
             ]
         )
         self.dense = nn.Conv2d(third, config.dim, 1)
@@ -135,7 +135,7 @@ class LitePromptEncoder(SparseEncoder):
             origin: (N, 2) or None.
 
         Returns:
-            Tokens (N, T, dim), dense map (N, dim, H/8, W/8), and the maps at strides 8, 4 and 2 for the decoder.
+            Tokens (N, T, dim), dense map (N, dim, H/8, W/8), and the maps at strides 8 and 4 for the decoder.
         """
         size = (4 * fine.shape[-2], 4 * fine.shape[-1])
         drawn = draw_prompts(points, labels, masks, size, origin)
@@ -143,7 +143,7 @@ class LitePromptEncoder(SparseEncoder):
         eighth = self.mask_downscaling[1](quarter)
         eighth = eighth + self.resemblance_proj(self.resemblance(self.compare(fine), drawn))
         dense = self.dense(self.mask_downscaling[2](eighth))
-        return self.embed_points(points, labels), dense, [eighth, quarter, drawn]
+        return self.embed_points(points, labels), dense, [eighth, quarter]
 
 
 class LiteMaskDecoder(TokenHeads):
@@ -160,9 +160,7 @@ class LiteMaskDecoder(TokenHeads):
                 nn.ConvTranspose2d(quarter, half, 2, stride=2),
             ]
         )
-        self.prompt = nn.ModuleList(
-            [nn.Conv2d(second, eighth, 1), nn.Conv2d(first, quarter, 1), nn.Conv2d(MAPS, half, 1)]
-        )
+        self.prompt = nn.ModuleList([nn.Conv2d(second, eighth, 1), nn.Conv2d(first, quarter, 1)])
         self.norm = LayerNorm2d(eighth)
         self.refine = nn.ModuleList([Residual(DSConv(width, width, 1, 3, "relu6")) for width in (eighth, quarter)])
 
@@ -190,9 +188,8 @@ class LiteMaskDecoder(TokenHeads):
         source = embedding + dense
         tokens, image = self.attend(sparse, source.flatten(2).transpose(1, 2), image_pe)
         x = image.transpose(1, 2).unflatten(2, embedding.shape[-2:])
-        for i, (up, prompt) in enumerate(zip(self.up, self.prompt, strict=True)):
+        for i, (up, prompt, refine) in enumerate(zip(self.up, self.prompt, self.refine, strict=False)):
             x = up(x) + lateral[i] + prompt(prompt_maps[i])
-            x = F.gelu(self.norm(x) if i == 0 else x)
-            if i < len(self.refine):
-                x = self.refine[i](x)
+            x = refine(F.relu(self.norm(x) if i == 0 else x))
+        x = F.relu(self.up[2](x) + lateral[2])
         return self.heads(tokens, x)

@@ -1,0 +1,1 @@
+"""Training of evsam models; installed as ``evsam.training``. Needs the extra ``train``."""

@@ -1,0 +1,1 @@
+"""Photos with masks: reading them, and turning them into augmented training samples."""

