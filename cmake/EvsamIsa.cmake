@@ -1,0 +1,48 @@
+# Instruction sets: each is one object library with its own compiler flags. Code outside these libraries is compiled for
+# the base architecture and picks a kernel at run time.
+
+string(TOLOWER "${CMAKE_SYSTEM_PROCESSOR}" evsam_processor)
+if(evsam_processor MATCHES "x86_64|amd64")
+  set(EVSAM_ISAS avx2 avx512)
+elseif(evsam_processor MATCHES "aarch64|arm64")
+  set(EVSAM_ISAS neon)
+else()
+  set(EVSAM_ISAS "")
+endif()
+
+set(EVSAM_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(EVSAM_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c)
+set(EVSAM_FLAGS_neon "")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC's own header builds the "undefined" operand of maskless intrinsics from an uninitialised variable (GCC PR 105593).
+  list(APPEND EVSAM_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
+endif()
+if(EVSAM_EMULATE_AVX512)
+  set(EVSAM_FLAGS_avx512 -DEVSAM_EMULATE_AVX512=1)
+endif()
+
+# Creates evsam_<isa> for each instruction set of the target architecture and links it into `library`.
+function(evsam_add_isa_libraries library)
+  foreach(isa IN LISTS EVSAM_ISAS)
+    add_library(evsam_${isa} OBJECT)
+    evsam_target_defaults(evsam_${isa})
+    # Exceptions would bring in shared helper code compiled with this instruction set.
+    target_compile_options(evsam_${isa} PRIVATE ${EVSAM_FLAGS_${isa}} -fno-exceptions)
+    target_sources(${library} PRIVATE $<TARGET_OBJECTS:evsam_${isa}>)
+    string(TOUPPER ${isa} upper)
+    target_compile_definitions(${library} PUBLIC EVSAM_WITH_${upper}=1)
+  endforeach()
+  if(EVSAM_EMULATE_AVX512)
+    target_compile_definitions(${library} PUBLIC EVSAM_EMULATE_AVX512=1)
+  endif()
+endfunction()
+
+# Adds <stem>_<isa>.cpp, where there is such a file, to the library of that instruction set.
+function(evsam_add_isa_sources stem)
+  foreach(isa IN LISTS EVSAM_ISAS)
+    set(source "${PROJECT_SOURCE_DIR}/${stem}_${isa}.cpp")
+    if(EXISTS "${source}")
+      target_sources(evsam_${isa} PRIVATE "${source}")
+    endif()
+  endforeach()
+endfunction()

@@ -1,0 +1,45 @@
+# Compile settings shared by all targets of the project, applied per target.
+
+function(evsam_target_defaults target)
+  target_compile_features(${target} PUBLIC cxx_std_17)
+  set_target_properties(${target} PROPERTIES
+    CXX_EXTENSIONS OFF
+    CXX_VISIBILITY_PRESET hidden
+    VISIBILITY_INLINES_HIDDEN ON
+    POSITION_INDEPENDENT_CODE ON)
+  target_include_directories(${target} PUBLIC
+    "${PROJECT_SOURCE_DIR}/csrc" "${PROJECT_SOURCE_DIR}/csrc/include" "${PROJECT_BINARY_DIR}/generated")
+  target_compile_options(${target} PRIVATE
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wold-style-cast)
+  if(EVSAM_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+  if(EVSAM_SANITIZE)
+    target_compile_options(${target} PRIVATE
+      -fsanitize=${EVSAM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=${EVSAM_SANITIZE})
+  endif()
+endfunction()
+
+# A requested feature that cannot be built stops the build; it is never left out silently.
+function(evsam_require_cuda)
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(NOT CMAKE_CUDA_COMPILER)
+    message(FATAL_ERROR "EVSAM_CUDA=ON: expected a CUDA compiler (nvcc) on PATH or in CUDACXX, got none.")
+  endif()
+  file(GLOB_RECURSE cuda_sources "${PROJECT_SOURCE_DIR}/csrc/*.cu")
+  if(NOT cuda_sources)
+    message(FATAL_ERROR "EVSAM_CUDA=ON: expected CUDA kernels (csrc/**/*.cu), got none: this version has CPU kernels only.")
+  endif()
+endfunction()
+
+function(evsam_add_python_module)
+  find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
+  find_package(pybind11 2.13 CONFIG REQUIRED)
+  # NO_EXTRAS: link-time optimisation would mix code compiled with different instruction sets.
+  pybind11_add_module(_C MODULE NO_EXTRAS csrc/bindings/module.cpp csrc/bindings/bindings.cpp ${EVSAM_OP_BINDINGS})
+  evsam_target_defaults(_C)
+  target_link_libraries(_C PRIVATE evsam_core)
+  install(TARGETS _C LIBRARY DESTINATION evsam COMPONENT python)
+endfunction()

@@ -1,0 +1,115 @@
+// The compiled module evsam._C: a thin layer over csrc/core and csrc/ops. Importing it starts no thread and reads no
+// environment variable.
+#include "bindings/bindings.h"
+#include "core/cpu.h"
+#include "core/thread_pool.h"
+#include "core/variant.h"
+#include "probes/probes.h"
+
+namespace py = pybind11;
+
+namespace evsam::bindings {
+
+#define EVSAM_OP(op) void bind_##op(py::module_& m);
+#include "evsam_ops.inc"
+#undef EVSAM_OP
+
+namespace {
+
+py::dict cpu_feature_dict() {
+  const CpuFeatures& cpu = cpu_features();
+  py::dict features;
+#if defined(__x86_64__)
+  features["avx2"] = cpu.avx2;
+  features["fma"] = cpu.fma;
+  features["f16c"] = cpu.f16c;
+  features["avx512f"] = cpu.avx512f;
+  features["avx512bw"] = cpu.avx512bw;
+  features["avx512dq"] = cpu.avx512dq;
+  features["avx512vl"] = cpu.avx512vl;
+  features["avx512vnni"] = cpu.avx512vnni;
+  features["avx_vnni"] = cpu.avx_vnni;
+#else
+  features["neon"] = cpu.neon;
+  features["fp16"] = cpu.fp16;
+  features["dotprod"] = cpu.dotprod;
+  features["i8mm"] = cpu.i8mm;
+#endif
+  return features;
+}
+
+py::list variant_list() {
+  py::list rows;
+  for (const VariantInfo& row : all_variants()) {
+    py::dict entry;
+    entry["name"] = row.name;
+    entry["op"] = row.op;
+    entry["device"] = row.device;
+    entry["dtype"] = dtype_name(row.dtype);
+    entry["isa"] = isa_name(row.isa);
+    entry["supported"] = isa_supported(row.isa);
+    rows.append(entry);
+  }
+  return rows;
+}
+
+Isa isa_by_name(const std::string& name) {
+  for (Isa isa : kAllIsas) {
+    if (name == isa_name(isa) && isa_supported(isa)) return isa;
+  }
+  throw py::value_error(expected_got("isa", "an instruction set of this machine and build", name));
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
+  m.doc() = "Compiled kernels of evsam. Use them through evsam.ops.";
+  m.def("cpu_features", &cpu_feature_dict, "Instruction sets the processor has and the operating system allows.");
+  m.def(
+      "selected_isa",
+      [] {
+        Isa isa = Isa::scalar;
+        check(selected_isa(&isa));
+        return isa_name(isa);
+      },
+      "Kernel family in use: EVSAM_ISA, or the best one.");
+  m.def("usable_cpus", &usable_cpus, "Hardware threads this process may use.");
+  m.def("get_num_threads", &default_threads, "Threads used where a call does not say.");
+  m.def(
+      "set_num_threads",
+      [](const py::object& threads) {
+        const int count = thread_count(threads);
+        if (count == 0) throw py::type_error(expected_got("threads", "a whole number", "None"));
+        set_default_threads(count);
+      },
+      py::arg("threads"), "Sets the threads used where a call does not say.");
+  m.def("variants", &variant_list, "Every kernel of this build.");
+
+  m.def(
+      "measure_fma_gflops",
+      [](const std::string& isa_text, const py::object& threads_or_none, double seconds) {
+        const Isa isa = isa_by_name(isa_text);
+        const int threads = thread_count(threads_or_none);
+        const py::gil_scoped_release unlocked;
+        return measure_fma_gflops(isa, threads, seconds);
+      },
+      py::arg("isa"), py::arg("threads"), py::arg("seconds") = 0.2,
+      "Measured float32 fused multiply-add rate in GFLOP/s.");
+  m.def(
+      "measure_bandwidth_gbs",
+      [](const std::string& isa_text, const py::object& threads_or_none, std::int64_t bytes, double seconds) {
+        const Isa isa = isa_by_name(isa_text);
+        const int threads = thread_count(threads_or_none);
+        if (bytes < 1) throw py::value_error(expected_got("bytes", "a number >= 1", std::to_string(bytes)));
+        const py::gil_scoped_release unlocked;
+        return measure_bandwidth_gbs(isa, threads, bytes, seconds);
+      },
+      py::arg("isa"), py::arg("threads"), py::arg("bytes"), py::arg("seconds") = 0.2,
+      "Measured memory rate in GB/s, three reads to one write over `bytes` bytes in all.");
+
+#define EVSAM_OP(op) bind_##op(m);
+#include "evsam_ops.inc"
+#undef EVSAM_OP
+}
+
+}  // namespace evsam::bindings

@@ -1,0 +1,46 @@
+// What this processor can do, and which instruction set the kernels use.
+#pragma once
+
+#include <string>
+
+#include "evsam/status.h"
+
+namespace evsam {
+
+// Kernel families. Each is one set of compiler flags (cmake/EvsamIsa.cmake) and one namespace.
+enum class Isa { scalar, avx2, avx512, neon };
+inline constexpr Isa kAllIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::neon};
+
+const char* isa_name(Isa isa);
+
+// False where the processor also has the instructions but the operating system does not save the registers.
+struct CpuFeatures {
+  // x86-64
+  bool avx2 = false;
+  bool fma = false;
+  bool f16c = false;
+  bool avx512f = false;
+  bool avx512bw = false;
+  bool avx512dq = false;
+  bool avx512vl = false;
+  bool avx512vnni = false;
+  bool avx_vnni = false;
+  // aarch64
+  bool neon = false;
+  bool fp16 = false;
+  bool dotprod = false;
+  bool i8mm = false;
+};
+
+const CpuFeatures& cpu_features();
+
+// Whether this build holds the family's kernels and this machine runs them.
+bool isa_supported(Isa isa);
+
+// The family named by the environment variable EVSAM_ISA, or the best supported one. The variable is read once.
+Status selected_isa(Isa* isa);
+
+// Hardware threads this process may use: affinity mask and container quota taken into account.
+int usable_cpus();
+
+}  // namespace evsam

@@ -1,0 +1,69 @@
+// AVX-512 (F, BW, DQ, VL) vectors of 16 floats; see avx2.h for the rules. With EVSAM_EMULATE_AVX512 the same intrinsics
+// come from the SIMDe headers in portable C: slow, but it lets machines without AVX-512 test these kernels.
+#pragma once
+
+#if EVSAM_EMULATE_AVX512
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#include <simde/x86/avx512.h>
+#pragma GCC diagnostic pop
+#else
+#include <immintrin.h>
+#endif
+
+#include <cstdint>
+
+#define EVSAM_SIMD_NAMESPACE avx512
+#define EVSAM_SIMD_INLINE static inline __attribute__((always_inline))
+
+namespace evsam::avx512 {
+namespace {
+
+struct F32 {
+  using Reg = __m512;
+  static constexpr int kLanes = 16;
+  static constexpr int kRegisters = 32;
+
+  EVSAM_SIMD_INLINE Reg zero() { return _mm512_setzero_ps(); }
+  EVSAM_SIMD_INLINE Reg set(float x) { return _mm512_set1_ps(x); }
+  EVSAM_SIMD_INLINE Reg broadcast(const float* p) { return _mm512_set1_ps(*p); }
+  EVSAM_SIMD_INLINE Reg load(const float* p) { return _mm512_loadu_ps(p); }
+  EVSAM_SIMD_INLINE void store(float* p, Reg x) { _mm512_storeu_ps(p, x); }
+  EVSAM_SIMD_INLINE Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
+  EVSAM_SIMD_INLINE Reg mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
+  EVSAM_SIMD_INLINE Reg div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
+  EVSAM_SIMD_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
+  EVSAM_SIMD_INLINE Reg relu(Reg x) { return _mm512_max_ps(zero(), x); }  // NaN stays NaN, as in avx2.h
+
+  // Four 4 x 4 transposes inside each 128-bit lane, then the 4 x 4 grid of lanes itself.
+  EVSAM_SIMD_INLINE void transpose(Reg (&r)[16]) {
+    Reg a[16];
+    for (int i = 0; i < 16; i += 2) {
+      a[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+      a[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    Reg b[16];
+    for (int i = 0; i < 16; i += 4) {
+      b[i] = _mm512_shuffle_ps(a[i], a[i + 2], _MM_SHUFFLE(1, 0, 1, 0));
+      b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], _MM_SHUFFLE(3, 2, 3, 2));
+      b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], _MM_SHUFFLE(1, 0, 1, 0));
+      b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], _MM_SHUFFLE(3, 2, 3, 2));
+    }
+    // b[4 * g + j] holds, in lane l, column 4 * l + j of rows 4 * g .. 4 * g + 3.
+    for (int j = 0; j < 4; ++j) {
+      const Reg low01 = _mm512_shuffle_f32x4(b[j], b[4 + j], _MM_SHUFFLE(1, 0, 1, 0));
+      const Reg high01 = _mm512_shuffle_f32x4(b[j], b[4 + j], _MM_SHUFFLE(3, 2, 3, 2));
+      const Reg low23 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], _MM_SHUFFLE(1, 0, 1, 0));
+      const Reg high23 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], _MM_SHUFFLE(3, 2, 3, 2));
+      r[j] = _mm512_shuffle_f32x4(low01, low23, _MM_SHUFFLE(2, 0, 2, 0));
+      r[4 + j] = _mm512_shuffle_f32x4(low01, low23, _MM_SHUFFLE(3, 1, 3, 1));
+      r[8 + j] = _mm512_shuffle_f32x4(high01, high23, _MM_SHUFFLE(2, 0, 2, 0));
+      r[12 + j] = _mm512_shuffle_f32x4(high01, high23, _MM_SHUFFLE(3, 1, 3, 1));
+    }
+  }
+};
+
+}  // namespace
+}  // namespace evsam::avx512

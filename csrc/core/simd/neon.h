@@ -1,0 +1,47 @@
+// NEON (aarch64) vectors of 4 floats; see avx2.h for the rules.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstdint>
+
+#define EVSAM_SIMD_NAMESPACE neon
+#define EVSAM_SIMD_INLINE static inline __attribute__((always_inline))
+
+namespace evsam::neon {
+namespace {
+
+struct F32 {
+  using Reg = float32x4_t;
+  static constexpr int kLanes = 4;
+  static constexpr int kRegisters = 32;
+
+  EVSAM_SIMD_INLINE Reg zero() { return vdupq_n_f32(0.0F); }
+  EVSAM_SIMD_INLINE Reg set(float x) { return vdupq_n_f32(x); }
+  EVSAM_SIMD_INLINE Reg broadcast(const float* p) { return vld1q_dup_f32(p); }
+  EVSAM_SIMD_INLINE Reg load(const float* p) { return vld1q_f32(p); }
+  EVSAM_SIMD_INLINE void store(float* p, Reg x) { vst1q_f32(p, x); }
+  EVSAM_SIMD_INLINE Reg add(Reg a, Reg b) { return vaddq_f32(a, b); }
+  EVSAM_SIMD_INLINE Reg mul(Reg a, Reg b) { return vmulq_f32(a, b); }
+  EVSAM_SIMD_INLINE Reg div(Reg a, Reg b) { return vdivq_f32(a, b); }
+  EVSAM_SIMD_INLINE Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f32(c, a, b); }
+  EVSAM_SIMD_INLINE Reg relu(Reg x) { return vmaxq_f32(x, zero()); }  // FMAX keeps NaN
+
+  EVSAM_SIMD_INLINE void transpose(Reg (&r)[4]) {
+    const Reg a0 = vtrn1q_f32(r[0], r[1]);
+    const Reg a1 = vtrn2q_f32(r[0], r[1]);
+    const Reg a2 = vtrn1q_f32(r[2], r[3]);
+    const Reg a3 = vtrn2q_f32(r[2], r[3]);
+    r[0] = combine_low(a0, a2);
+    r[1] = combine_low(a1, a3);
+    r[2] = combine_high(a0, a2);
+    r[3] = combine_high(a1, a3);
+  }
+
+ private:
+  EVSAM_SIMD_INLINE Reg combine_low(Reg a, Reg b) { return vcombine_f32(vget_low_f32(a), vget_low_f32(b)); }
+  EVSAM_SIMD_INLINE Reg combine_high(Reg a, Reg b) { return vcombine_f32(vget_high_f32(a), vget_high_f32(b)); }
+};
+
+}  // namespace
+}  // namespace evsam::neon

@@ -1,0 +1,220 @@
+#include "core/thread_pool.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <system_error>
+
+#include "core/cpu.h"
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace evsam {
+namespace {
+
+// Long enough to bridge the serial gap between two ops of a network (bookkeeping, a few microseconds), short enough that
+// an idle pool costs nothing noticeable.
+constexpr std::int64_t kSpinNs = 50'000;
+
+enum WorkerState : int { kIdle, kPosted, kRunning, kStop };
+
+thread_local bool in_region = false;
+
+void cpu_pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb" ::: "memory");  // unlike `yield`, a real pause on current cores
+#endif
+}
+
+// Polls `done` for at most `spin_ns`; true if it came true.
+template <typename Predicate>
+bool spin_until(Predicate done, std::int64_t spin_ns) {
+  if (done()) return true;
+  if (spin_ns <= 0) return false;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::nanoseconds(spin_ns);
+  for (;;) {
+    for (int i = 0; i < 16; ++i) {
+      if (done()) return true;
+      cpu_pause();
+    }
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+  }
+}
+
+}  // namespace
+
+struct alignas(64) ThreadPool::Worker {
+  std::atomic<int> state{kIdle};
+  std::atomic<bool> asleep{false};
+  int index = 0;  // 1 and up: 0 is the caller
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::thread thread;
+
+  void post(int new_state) {
+    // seq_cst on both sides: either this thread sees `asleep`, or the worker sees the new state before it sleeps.
+    state.store(new_state, std::memory_order_seq_cst);
+    if (asleep.load(std::memory_order_seq_cst)) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      wake.notify_one();
+    }
+  }
+
+  void wait_for_post(std::int64_t spin_ns) {
+    const auto posted = [this] { return state.load(std::memory_order_acquire) != kIdle; };
+    if (spin_until(posted, spin_ns)) return;
+    std::unique_lock<std::mutex> lock(mutex);
+    asleep.store(true, std::memory_order_seq_cst);
+    while (state.load(std::memory_order_seq_cst) == kIdle) wake.wait(lock);
+    asleep.store(false, std::memory_order_relaxed);
+  }
+};
+
+ThreadPool::ThreadPool() = default;
+
+ThreadPool::~ThreadPool() {
+  const std::lock_guard<std::mutex> lock(region_mutex_);
+  for (auto& worker : workers_) worker->post(kStop);
+  for (auto& worker : workers_) worker->thread.join();
+}
+
+int ThreadPool::workers() const { return worker_count_.load(std::memory_order_relaxed); }
+
+void ThreadPool::start_workers(int wanted) {
+  while (static_cast<int>(workers_.size()) < wanted) {
+    auto worker = std::make_unique<Worker>();
+    worker->index = static_cast<int>(workers_.size()) + 1;
+    Worker& reference = *worker;
+    try {
+      worker->thread = std::thread([this, &reference] { worker_main(reference); });
+    } catch (const std::system_error&) {
+      return;  // the process is out of threads: fewer workers are slower, not wrong
+    }
+    workers_.push_back(std::move(worker));
+    worker_count_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  }
+}
+
+void ThreadPool::worker_main(Worker& self) {
+  in_region = true;  // a task that opens a region runs it alone
+  for (;;) {
+    self.wait_for_post(spin_ns_.load(std::memory_order_relaxed));
+    int expected = kPosted;
+    if (self.state.compare_exchange_strong(expected, kRunning, std::memory_order_acq_rel)) {
+      drain(self.index);
+      self.state.store(kIdle, std::memory_order_relaxed);
+      region_.finished.fetch_add(1, std::memory_order_seq_cst);
+      if (caller_asleep_.load(std::memory_order_seq_cst)) {
+        const std::lock_guard<std::mutex> lock(caller_mutex_);
+        caller_wake_.notify_one();
+      }
+    } else if (expected == kStop) {
+      return;
+    }  // else un-posted while waking up: spin for the next region
+  }
+}
+
+void ThreadPool::drain(int worker) {
+  const Task task = region_.task;
+  void* const context = region_.context;
+  const std::int64_t count = region_.count;
+  for (;;) {
+    const std::int64_t index = region_.next.fetch_add(1, std::memory_order_relaxed);
+    if (index >= count) return;
+    task(context, index, worker);
+  }
+}
+
+void ThreadPool::wait_for(int joined) {
+  const auto done = [&] { return region_.finished.load(std::memory_order_seq_cst) == joined; };
+  if (spin_until(done, spin_ns_.load(std::memory_order_relaxed))) return;
+  std::unique_lock<std::mutex> lock(caller_mutex_);
+  caller_asleep_.store(true, std::memory_order_seq_cst);
+  while (!done()) caller_wake_.wait(lock);
+  caller_asleep_.store(false, std::memory_order_relaxed);
+}
+
+void ThreadPool::run(std::int64_t count, int threads, Task task, void* context) {
+  const int helpers_wanted = static_cast<int>(std::min<std::int64_t>(threads, count)) - 1;
+  if (helpers_wanted <= 0 || in_region || !region_mutex_.try_lock()) {
+    for (std::int64_t i = 0; i < count; ++i) task(context, i, 0);
+    return;
+  }
+  const std::lock_guard<std::mutex> lock(region_mutex_, std::adopt_lock);
+  start_workers(helpers_wanted);
+  const int helpers = std::min(helpers_wanted, static_cast<int>(workers_.size()));
+
+  region_.task = task;
+  region_.context = context;
+  region_.count = count;
+  // More threads than processors: a spinning thread would only keep a working one from running.
+  spin_ns_.store(threads <= usable_cpus() ? kSpinNs : 0, std::memory_order_relaxed);
+  region_.next.store(0, std::memory_order_relaxed);
+  region_.finished.store(0, std::memory_order_relaxed);
+  for (int i = 0; i < helpers; ++i) workers_[static_cast<std::size_t>(i)]->post(kPosted);
+
+  in_region = true;
+  drain(0);
+  in_region = false;
+
+  int joined = 0;
+  for (int i = 0; i < helpers; ++i) {
+    int expected = kPosted;
+    if (!workers_[static_cast<std::size_t>(i)]->state.compare_exchange_strong(expected, kIdle,
+                                                                             std::memory_order_acq_rel)) {
+      ++joined;
+    }
+  }
+  wait_for(joined);
+}
+
+namespace {
+
+std::atomic<ThreadPool*> global_pool{nullptr};
+std::atomic<int> global_threads{0};
+
+// Runs in the child of fork(): only an atomic store is allowed here. The parent's pool object is left behind, since its
+// threads are gone and its locks may be held by them.
+void forget_pool() { global_pool.store(nullptr, std::memory_order_relaxed); }
+
+int initial_threads() {
+  const char* text = std::getenv("EVSAM_NUM_THREADS");
+  const int threads = text == nullptr ? 0 : std::atoi(text);
+  return threads > 0 ? threads : usable_cpus();
+}
+
+}  // namespace
+
+ThreadPool& default_pool() {
+  ThreadPool* pool = global_pool.load(std::memory_order_acquire);
+  if (pool != nullptr) return *pool;
+#if defined(__unix__) || defined(__APPLE__)
+  // Initialised once per process tree: handlers survive fork().
+  static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
+  static_cast<void>(registered);
+#endif
+  auto* fresh = new ThreadPool();
+  if (global_pool.compare_exchange_strong(pool, fresh, std::memory_order_acq_rel)) return *fresh;
+  delete fresh;
+  return *pool;
+}
+
+int default_threads() {
+  int threads = global_threads.load(std::memory_order_relaxed);
+  if (threads == 0) {
+    threads = initial_threads();
+    global_threads.store(threads, std::memory_order_relaxed);
+  }
+  return threads;
+}
+
+void set_default_threads(int threads) { global_threads.store(std::max(threads, 1), std::memory_order_relaxed); }
+
+}  // namespace evsam

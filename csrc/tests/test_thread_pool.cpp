@@ -1,0 +1,166 @@
+// Fork-join pool: every index once, distinct worker numbers, concurrent and nested callers, sleeping workers, fork().
+#include "core/thread_pool.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+
+#if defined(__SANITIZE_THREAD__)
+#define EVSAM_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define EVSAM_TSAN 1
+#endif
+#endif
+
+namespace {
+
+using evsam::ThreadPool;
+
+void check_region(ThreadPool& pool, std::int64_t count, int threads) {
+  std::vector<int> visits(static_cast<std::size_t>(count), 0);
+  std::vector<std::atomic<int>> busy(static_cast<std::size_t>(threads));
+  std::atomic<bool> shared_worker{false};
+  pool.parallel_for(count, threads, [&](std::int64_t i, int worker) {
+    if (worker < 0 || worker >= threads || busy[static_cast<std::size_t>(worker)].fetch_add(1) != 0) {
+      shared_worker = true;
+      return;
+    }
+    ++visits[static_cast<std::size_t>(i)];
+    busy[static_cast<std::size_t>(worker)].fetch_sub(1);
+  });
+  CHECK(!shared_worker);
+  for (const int visit : visits) CHECK(visit == 1);
+}
+
+void test_each_index_once() {
+  ThreadPool pool;
+  for (int threads = 1; threads <= 5; ++threads) {
+    for (const std::int64_t count : {0, 1, 2, 3, 17, 1000}) check_region(pool, count, threads);
+  }
+  CHECK(pool.workers() == 4);
+}
+
+void test_many_short_regions() {
+  ThreadPool pool;
+  std::int64_t sums[3] = {};
+  constexpr int kRegions = 20000;
+  for (int i = 0; i < kRegions; ++i) {
+    pool.parallel_for(3, 3, [&](std::int64_t index, int) { sums[index] += index + 1; });
+  }
+  CHECK(sums[0] == kRegions && sums[1] == 2 * kRegions && sums[2] == 3 * kRegions);
+}
+
+// Pauses longer than the spin time: workers are asleep when the next region comes.
+void test_sleeping_workers() {
+  ThreadPool pool;
+  for (int i = 0; i < 30; ++i) {
+    std::atomic<int> done{0};
+    pool.parallel_for(4, 4, [&](std::int64_t, int) {
+      std::this_thread::sleep_for(std::chrono::microseconds(300));
+      ++done;
+    });
+    CHECK(done == 4);
+    std::this_thread::sleep_for(std::chrono::microseconds(500));
+  }
+}
+
+// Tasks really run at the same time: each waits for the other.
+void test_runs_concurrently() {
+  ThreadPool pool;
+  std::atomic<int> arrived{0};
+  std::atomic<bool> met{true};
+  pool.parallel_for(2, 2, [&](std::int64_t, int) {
+    ++arrived;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (arrived < 2) {
+      if (std::chrono::steady_clock::now() > deadline) {
+        met = false;
+        return;
+      }
+      std::this_thread::yield();
+    }
+  });
+  CHECK(met);
+}
+
+void test_concurrent_callers() {
+  ThreadPool pool;
+  std::vector<std::thread> callers;
+  std::atomic<std::int64_t> total{0};
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&] {
+      for (int i = 0; i < 500; ++i) {
+        std::vector<std::int64_t> values(16, 0);
+        pool.parallel_for(16, 3, [&](std::int64_t index, int) { values[static_cast<std::size_t>(index)] += index; });
+        for (const std::int64_t value : values) total += value;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(total == 4 * 500 * 120);
+  CHECK(pool.workers() <= 2);  // callers found the pool busy and did not start more
+}
+
+void test_nested_region_runs_serially() {
+  ThreadPool pool;
+  std::atomic<int> inner{0};
+  pool.parallel_for(4, 3, [&](std::int64_t, int) {
+    pool.parallel_for(5, 3, [&](std::int64_t, int worker) {
+      CHECK(worker == 0);
+      ++inner;
+    });
+  });
+  CHECK(inner == 20);
+}
+
+void test_thread_setting() {
+  CHECK(evsam::default_threads() >= 1);
+  evsam::set_default_threads(3);
+  CHECK(evsam::default_threads() == 3);
+  evsam::set_default_threads(0);
+  CHECK(evsam::default_threads() == 1);
+}
+
+#if !EVSAM_TSAN  // ThreadSanitizer does not support new threads in a forked child
+// The parent's workers do not exist in the child; the pool must not wait for them.
+void test_fork() {
+  std::atomic<int> parent_tasks{0};
+  evsam::default_pool().parallel_for(8, 4, [&](std::int64_t, int) { ++parent_tasks; });
+  CHECK(parent_tasks == 8);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(30);  // a deadlock ends the child by a signal
+    std::atomic<int> tasks{0};
+    evsam::default_pool().parallel_for(100, 4, [&](std::int64_t, int) { ++tasks; });
+    _exit(tasks == 100 && evsam::default_pool().workers() == 3 ? 0 : 1);
+  }
+  int status = -1;
+  CHECK(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  evsam::default_pool().parallel_for(8, 4, [&](std::int64_t, int) { ++parent_tasks; });
+  CHECK(parent_tasks == 16);
+}
+#endif
+
+}  // namespace
+
+int main() {
+  test_each_index_once();
+  test_many_short_regions();
+  test_sleeping_workers();
+  test_runs_concurrently();
+  test_concurrent_callers();
+  test_nested_region_runs_serially();
+  test_thread_setting();
+#if !EVSAM_TSAN
+  test_fork();
+#endif
+  return evsam::test::test_result();
+}

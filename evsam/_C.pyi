@@ -1,0 +1,33 @@
+"""Compiled kernels of evsam. Use them through `evsam.ops`."""
+
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Variant(TypedDict):
+    """One kernel of this build: a row of an op's variants.inc."""
+
+    name: str
+    op: str
+    device: str
+    dtype: str
+    isa: str
+    supported: bool
+
+def cpu_features() -> dict[str, bool]: ...
+def selected_isa() -> str: ...
+def usable_cpus() -> int: ...
+def get_num_threads() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def variants() -> list[Variant]: ...
+def measure_fma_gflops(isa: str, threads: int | None, seconds: float = 0.2) -> float: ...
+def measure_bandwidth_gbs(isa: str, threads: int | None, bytes: int, seconds: float = 0.2) -> float: ...  # noqa: A002
+def relu_linear_attention(
+    qkv: NDArray[Any],
+    out: NDArray[np.float32],
+    *,
+    eps: float,
+    threads: int | None = None,
+    variant: str = "",
+) -> str: ...
