@@ -1,0 +1,29 @@
+"""EfficientViT-SAM: encode an image once, predict masks from points, boxes and masks many times.
+
+Example:
+    >>> import evsam
+    >>> sam = evsam.load("nano")
+    >>> embedding = sam.encode(image)
+    >>> result = sam.predict(embedding, box=(20, 10, 90, 70))
+    >>> result.best().shape
+    (1, 80, 120)
+"""
+
+from evsam.embedding import Embedding
+from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
+from evsam.polygons import Polygon
+from evsam.results import Prediction
+from evsam.sam import Sam, load
+
+__all__ = [
+    "BackendUnavailable",
+    "Embedding",
+    "EvsamError",
+    "ImageError",
+    "Polygon",
+    "Prediction",
+    "PromptError",
+    "Sam",
+    "WeightsError",
+    "load",
+]

@@ -1,0 +1,76 @@
+"""What an engine is: a way to run the encoder, the decoder and the last resize of one model.
+
+Engines get checked input in one canonical form and know nothing about users. They are safe to call from several
+threads, never keep what they are given, and return arrays that nobody else holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+Features = tuple[FloatArray, ...]
+"""Of one image: the embedding (C, G, G), then the lateral maps of variants that have them; float32, C order, host."""
+
+
+class Engine(Protocol):
+    """One model, loaded and ready to run.
+
+    Attributes:
+        name: name of the engine in the registry.
+        device: where it computes, for example ``cpu`` or ``cuda:0``.
+    """
+
+    name: str
+    device: str
+
+    def encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:
+        """Encode images; the engine resizes, normalises, pads and batches them as suits it.
+
+        Args:
+            images: uint8 RGB (H, W, 3), C order, of any sizes; not written to.
+
+        Returns:
+            The features of each image.
+        """
+
+    def decode(
+        self,
+        features: Features,
+        points: FloatArray,
+        labels: npt.NDArray[np.int32],
+        masks: FloatArray | None,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Predict all four masks for N prompts on one image; the engine splits them so that its memory stays bounded.
+
+        Args:
+            features: of the image, from :meth:`encode`; possibly read-only.
+            points: (N, T, 2), x and y in pixels of the 1024 frame; T may be 0 where a mask is the only prompt.
+            labels: (N, T): -1 padding, 0 background, 1 foreground, 2 and 3 top left and bottom right corner of a box.
+            masks: logits (N, 1, 256, 256), or None.
+
+        Returns:
+            Logits (N, 4, 256, 256), the single mask first, then the three for ambiguous prompts; expected IoU (N, 4).
+        """
+
+    def masks(
+        self, logits: FloatArray, resized_size: tuple[int, int], original_size: tuple[int, int]
+    ) -> npt.NDArray[np.bool_]:
+        """Masks at the size of the original image, as :func:`evsam.transforms.masks_from_logits` specifies.
+
+        Args:
+            logits: (N, M, 256, 256).
+            resized_size: height and width of the resized image in the 1024 frame.
+            original_size: height and width of the original image.
+
+        Returns:
+            bool (N, M, H, W).
+        """
+
+    def close(self) -> None:
+        """Release memory and threads; afterwards every other method raises :class:`evsam.errors.EvsamError`."""

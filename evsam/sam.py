@@ -1,0 +1,258 @@
+"""The model as users hold it: load it, encode images, predict masks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from evsam.embedding import Embedding
+from evsam.engines import create_engine, find_engine
+from evsam.engines.base import Engine
+from evsam.errors import EvsamError, ImageError, PromptError
+from evsam.images import ImageLike, read_image
+from evsam.prompts import read_prompts
+from evsam.results import Prediction
+from evsam.transforms import fitted_size
+from evsam.zoo import Variant
+
+if TYPE_CHECKING:
+    from evsam.weights import Weights
+
+Source: TypeAlias = "str | os.PathLike[str] | Weights"
+
+_SINGLE = slice(0, 1)
+_AMBIGUOUS = slice(1, 4)
+
+
+def load(
+    source: Source = "nano",
+    variant: str | None = None,
+    engine: str = "auto",
+    threads: int | None = None,
+    device: str | None = None,
+) -> Sam:
+    """Load a model.
+
+    Args:
+        source: name of a variant (``nano`` ships with evsam; ``l0``, ``l1``, ``l2``, ``xl0`` and ``xl1`` are fetched
+            once), path of a ``.safetensors`` or ``.pt`` file, or weights that were loaded already.
+        variant: the variant that a file is expected to hold; None takes what it holds.
+        engine: ``auto`` for the best that is installed, or the name of one (``evsam info`` lists them).
+        threads: upper limit of CPU threads for this model; None leaves the choice to the engine.
+        device: where to compute, for example ``cuda``, if the engine can; None is its default (torch: ``cpu``).
+
+    Returns:
+        The model. It may be used from several threads at once.
+
+    Raises:
+        WeightsError: unknown variant, or a file that is missing, damaged or of another variant.
+        BackendUnavailable: unknown engine, or one whose packages or device are missing.
+        EvsamError: threads is no positive integer.
+
+    Example:
+        >>> sam = evsam.load("nano", threads=2)
+        >>> sam.variant.image_size
+        512
+    """
+    _check_threads(threads)
+    find_engine(engine)  # a wrong name should not cost the time to read, or even to download, the weights
+    from evsam.weights import Weights, load_weights
+
+    weights = source if isinstance(source, Weights) else load_weights(source, variant)
+    return Sam(weights.variant, create_engine(engine, weights, threads, device), encoder_fingerprint(weights))
+
+
+def _check_threads(threads: object) -> None:
+    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
+        raise EvsamError(f"threads: expected a positive integer or None, got {threads!r}")
+
+
+def encoder_fingerprint(weights: Weights) -> str:
+    """Digest of what an embedding depends on: the variant's name and the tensors of its image encoder.
+
+    Models that differ only in their decoders share embeddings, so they share fingerprints.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digest = hashlib.blake2b(weights.variant.name.encode(), digest_size=8)
+    for name in sorted(name for name in weights.tensors if name.startswith("image_encoder.")):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(weights.tensors[name]).data)
+    return digest.hexdigest()
+
+
+class Sam:
+    """A loaded model; made by :func:`load`.
+
+    It holds nothing about images: all that a prediction needs is in the :class:`Embedding`, so images, threads and
+    queues never get in each other's way. Usable as a context manager, which closes the engine.
+
+    Attributes:
+        variant: record of the model variant.
+        fingerprint: digest of the encoder's weights, stored in every embedding.
+    """
+
+    def __init__(self, variant: Variant, engine: Engine, fingerprint: str) -> None:
+        self.variant = variant
+        self.fingerprint = fingerprint
+        self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that computes; for code that works below prompts in original pixels."""
+        return self._engine
+
+    @property
+    def device(self) -> str:
+        """Where the engine computes, for example ``cpu`` or ``cuda:0``."""
+        return self._engine.device
+
+    def __repr__(self) -> str:
+        return f"<Sam {self.variant.name} {self.fingerprint}, engine {self._engine.name} on {self._engine.device}>"
+
+    def __enter__(self) -> Sam:  # noqa: PYI034 - Self needs Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the engine's memory and threads. Embeddings and predictions stay valid."""
+        self._engine.close()
+
+    @overload
+    # A str is also a sequence of str, but never meant as one.
+    def encode(self, image: ImageLike, *, bgr: bool = False) -> Embedding: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def encode(self, image: Sequence[ImageLike], *, bgr: bool = False) -> list[Embedding]: ...
+
+    def encode(self, image: ImageLike | Sequence[ImageLike], *, bgr: bool = False) -> Embedding | list[Embedding]:
+        """Encode an image, the costly part, once for any number of predictions.
+
+        Args:
+            image: a path (EXIF orientation is applied), a PIL image, or a uint8 array (H, W, 3) in RGB order, (H, W) in
+                grey, or (H, W, 4), whose alpha is dropped; from 1 x 1 pixel up. Or a list or tuple of images of any
+                sizes, which are encoded in batches.
+            bgr: whether arrays are in BGR order.
+
+        Returns:
+            The embedding, or a list of embeddings for a list of images (an empty one for an empty list).
+
+        Raises:
+            ImageError: an image has a wrong type, dtype or shape, or its file is missing or damaged. Nothing has been
+                encoded then, whatever else is in the list.
+
+        Example:
+            >>> embedding = sam.encode(image)
+            >>> embedding.features.shape, embedding.original_size
+            ((128, 32, 32), (80, 120))
+            >>> len(sam.encode([image, image[:40]]))
+            2
+        """
+        if not isinstance(image, (list, tuple)):
+            return self._encode([read_image(image, bgr=bgr)])[0]
+        return self._encode([_read_item(index, item, bgr) for index, item in enumerate(image)])
+
+    def predict(
+        self,
+        image: Embedding | ImageLike,
+        *,
+        points: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
+        box: npt.ArrayLike | None = None,
+        boxes: npt.ArrayLike | None = None,
+        mask: npt.ArrayLike | None = None,
+        multimask: bool | None = None,
+        bgr: bool = False,
+    ) -> Prediction:
+        """Predict the masks that prompts ask for.
+
+        All coordinates are x, y in pixels of the original image, whatever its size; (0, 0) is the upper left pixel.
+
+        Args:
+            image: an embedding of this model, or an image as :meth:`encode` takes it, encoded on the fly.
+            points: (T, 2): one prompt of T clicks; or (N, T, 2): N prompts. 0 <= x < W, 0 <= y < H.
+            labels: (T,) or (N, T): 1 foreground, 0 background; None means that all points are foreground.
+            box: (4,): x0, y0, x1, y1 with x0 < x1 <= W and y0 < y1 <= H, alone or together with points (T, 2).
+            boxes: (N, 4): N prompts, alone or together with points (N, T, 2). A box may reach one pixel beyond the
+                image and is clipped.
+            mask: logits of an earlier prediction as a further prompt, (256, 256) or (1, 256, 256), or (N, 256, 256)
+                for N prompts; for example ``result.logits[:, 0]``.
+            multimask: True for three masks, for ambiguous prompts; False for one; None for three if each prompt is a
+                single click without box or mask, otherwise one.
+            bgr: whether ``image`` is an array in BGR order.
+
+        Returns:
+            Masks (N, M, H, W), scores (N, M) and logits (N, M, 256, 256), N prompts with M masks, three or one.
+
+        Raises:
+            PromptError: no prompt, or one that cannot be meant; nothing has been computed then.
+            ImageError: the image cannot be read, or the embedding is of another model.
+
+        Example:
+            >>> embedding = sam.encode(image)
+            >>> sam.predict(embedding, box=(20, 10, 90, 70)).masks.shape
+            (1, 1, 80, 120)
+            >>> sam.predict(embedding, points=[(50, 40), (5, 5)], labels=[1, 0]).masks.shape
+            (1, 1, 80, 120)
+            >>> sam.predict(embedding, boxes=[(20, 10, 90, 70), (0, 0, 30, 30)]).best().shape
+            (2, 80, 120)
+        """
+        if multimask not in (None, True, False):
+            raise PromptError(f"multimask: expected True, False or None, got {multimask!r}")
+        pixels = []
+        if isinstance(image, Embedding):
+            self._check_embedding(image)
+            original_size, resized_size = image.original_size, image.resized_size
+        else:
+            pixels = [read_image(image, bgr=bgr)]
+            original_size = _size(pixels[0])
+            resized_size = fitted_size(original_size)
+        prompts = read_prompts(
+            original_size, resized_size, points=points, labels=labels, box=box, boxes=boxes, mask=mask
+        )
+        # Only now, so that a wrong prompt does not cost an encoding.
+        embedding = image if isinstance(image, Embedding) else self._encode(pixels)[0]
+        logits, scores = self._engine.decode(embedding.arrays, prompts.points, prompts.labels, prompts.masks)
+        chosen = _AMBIGUOUS if (prompts.ambiguous if multimask is None else multimask) else _SINGLE
+        logits, scores = np.ascontiguousarray(logits[:, chosen]), np.ascontiguousarray(scores[:, chosen])
+        return Prediction(self._engine.masks(logits, resized_size, original_size), scores, logits)
+
+    def _encode(self, images: list[npt.NDArray[np.uint8]]) -> list[Embedding]:
+        return [
+            Embedding(
+                features=features,
+                lateral=tuple(lateral),
+                original_size=_size(array),
+                resized_size=fitted_size(_size(array)),
+                variant=self.variant.name,
+                fingerprint=self.fingerprint,
+            )
+            for array, (features, *lateral) in zip(images, self._engine.encode(images), strict=True)
+        ]
+
+    def _check_embedding(self, embedding: Embedding) -> None:
+        theirs = (embedding.variant, embedding.fingerprint)
+        if theirs != (self.variant.name, self.fingerprint):
+            raise ImageError(
+                f"image: expected an embedding of this model, {self.variant.name} {self.fingerprint}, "
+                f"got one of {' '.join(theirs)}"
+            )
+
+
+def _read_item(index: int, image: object, bgr: bool) -> npt.NDArray[np.uint8]:
+    try:
+        return read_image(image, bgr=bgr)
+    except ImageError as error:
+        raise ImageError(f"{error} (item {index} of the list)") from error
+
+
+def _size(image: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
