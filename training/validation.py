@@ -1,7 +1,7 @@
 """Scores of a model on annotated photos: mean IoU by prompt, by set and by size of the object.
 
 Prompts: the true box; and clicks, the first in the middle of the object, each next one in the middle of the largest
-error region, foreground or background, with the previous mask fed back (FACTS: the protocol of the paper's tables).
+error region, foreground or background, with the previous mask fed back (the protocol of the paper's click tables).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from evsam.nn import EfficientViTSam, Features
 from evsam.training.data.samples import bounding_box, middle
-from evsam.training.data.sets import Photo
+from evsam.training.data.sets import Annotation, Photo
 from evsam.zoo import FRAME_SIZE, PIXEL_MEAN, PIXEL_STD
 
 BoolMask = npt.NDArray[np.bool_]
@@ -76,8 +76,36 @@ def full_size(logits: Tensor, frame: Frame) -> Tensor:
     return F.interpolate(x, frame.original, mode="bilinear", align_corners=False)
 
 
-def _iou(predicted: Tensor, true: Tensor) -> Tensor:
-    return (predicted & true).sum((-2, -1)) / (predicted | true).sum((-2, -1)).clamp(min=1)
+@dataclass(frozen=True)
+class Objects:
+    """Some annotated objects of one photo.
+
+    Attributes:
+        masks: bool (H, W) each.
+        counted: bool (N, 1, H, W), False where a pixel counts neither as object nor as background.
+    """
+
+    masks: list[BoolMask]
+    counted: Tensor
+
+    @classmethod
+    def read(cls, annotations: Sequence[Annotation], device: torch.device) -> Objects:
+        """Decode annotations; empty masks are left out."""
+        found = [(a.decode().astype(bool), a.decode_ignore()) for a in annotations]
+        found = [(mask, ignore) for mask, ignore in found if mask.any()]
+        counted = [np.ones_like(mask) if ignore is None else ignore == 0 for mask, ignore in found]
+        stack = torch.from_numpy(np.array(counted)).to(device)
+        return cls([mask for mask, _ in found], stack[:, None])
+
+    def part(self, start: int, count: int) -> Objects:
+        """``count`` objects from number ``start`` on."""
+        return Objects(self.masks[start : start + count], self.counted[start : start + count])
+
+    def iou(self, predicted: Tensor) -> Tensor:
+        """IoU (N, M) of predicted masks, bool (N, M, H, W)."""
+        true = torch.from_numpy(np.stack(self.masks)).to(predicted.device)[:, None]
+        intersection = (predicted & true & self.counted).sum((-2, -1))
+        return intersection / ((predicted | true) & self.counted).sum((-2, -1)).clamp(min=1)
 
 
 class Scores:
@@ -114,7 +142,7 @@ def validate(
     blank: bool = False,
     chunk: int = 16,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Scores:
     """Score a model on photos.
 
@@ -138,12 +166,12 @@ def validate(
         annotations = photo.annotations
         if masks_per_photo is not None and len(annotations) > masks_per_photo:
             annotations = tuple(rng.sample(annotations, masks_per_photo))
-        true = [mask for mask in (a.decode().astype(bool) for a in annotations) if mask.any()]
         pixels = photo.pixels()
         frame = encode_photo(model, np.full_like(pixels, 128) if blank else pixels)
-        for start in range(0, len(true), chunk):
-            part = true[start : start + chunk]
-            scores.sizes += [size_class(int(mask.sum())) for mask in part]
+        objects = Objects.read(annotations, frame.features[0].device)
+        for start in range(0, len(objects.masks), chunk):
+            part = objects.part(start, chunk)
+            scores.sizes += [size_class(int(mask.sum())) for mask in part.masks]
             _score_boxes(model, frame, part, scores)
             if clicks:
                 _score_clicks(model, frame, part, clicks, scores)
@@ -157,30 +185,31 @@ def _to_frame(points: npt.NDArray[np.float32], frame: Frame) -> Tensor:
     return torch.from_numpy(points * scale).to(frame.features[0].device)
 
 
-def _score_boxes(model: EfficientViTSam, frame: Frame, true: list[BoolMask], scores: Scores) -> None:
-    boxes = np.array([bounding_box(mask) for mask in true], np.float32)
-    labels = torch.tensor([[2, 3]]).expand(len(true), 2).to(frame.features[0].device)
+def _score_boxes(model: EfficientViTSam, frame: Frame, objects: Objects, scores: Scores) -> None:
+    device = frame.features[0].device
+    boxes = np.array([bounding_box(mask) for mask in objects.masks], np.float32)
+    labels = torch.tensor([[2, 3]], device=device).expand(len(boxes), 2)
     logits, iou = model.decode(frame.features, _to_frame(boxes.reshape(-1, 2, 2), frame), labels)
-    target = torch.from_numpy(np.stack(true)).to(logits.device)[:, None]
-    real = _iou(full_size(logits, frame) > 0, target)
+    real = objects.iou(full_size(logits, frame) > 0)
     scores.add("box", real[:, 0].tolist())
     scores.add("box_chosen", real.gather(1, iou.argmax(1, keepdim=True))[:, 0].tolist())
     scores.add("box_best", real.amax(1).tolist())
-    scores.add("ellipse", [_ellipse_iou(mask, box) for mask, box in zip(true, boxes, strict=True)])
+    ellipses = [inscribed_ellipse(box, frame.original) for box in boxes]
+    scores.add("ellipse", objects.iou(torch.from_numpy(np.stack(ellipses)).to(device)[:, None])[:, 0].tolist())
 
 
-def _ellipse_iou(mask: BoolMask, box: npt.NDArray[np.float32]) -> float:
-    x = (np.arange(mask.shape[1]) + 0.5 - (box[0] + box[2]) / 2) / ((box[2] - box[0]) / 2)
-    y = (np.arange(mask.shape[0]) + 0.5 - (box[1] + box[3]) / 2) / ((box[3] - box[1]) / 2)
-    ellipse = x[None, :] ** 2 + y[:, None] ** 2 <= 1
-    return float((ellipse & mask).sum() / (ellipse | mask).sum())
+def inscribed_ellipse(box: npt.NDArray[np.float32], size: tuple[int, int]) -> BoolMask:
+    """The ellipse inscribed in a box (x0, y0, x1, y1) as a mask of ``size`` (H, W): what a box alone is worth."""
+    x = (np.arange(size[1]) + 0.5 - (box[0] + box[2]) / 2) / ((box[2] - box[0]) / 2)
+    y = (np.arange(size[0]) + 0.5 - (box[1] + box[3]) / 2) / ((box[3] - box[1]) / 2)
+    inside: BoolMask = x[None, :] ** 2 + y[:, None] ** 2 <= 1
+    return inside
 
 
-def _score_clicks(model: EfficientViTSam, frame: Frame, true: list[BoolMask], clicks: int, scores: Scores) -> None:
-    device = frame.features[0].device
-    target = torch.from_numpy(np.stack(true)).to(device)[:, None]
-    points = np.array([[middle(mask)] for mask in true], np.float32)
-    labels = torch.ones(len(true), 1, dtype=torch.long, device=device)
+def _score_clicks(model: EfficientViTSam, frame: Frame, objects: Objects, clicks: int, scores: Scores) -> None:
+    device, count = frame.features[0].device, len(objects.masks)
+    points = np.array([[middle(mask)] for mask in objects.masks], np.float32)
+    labels = torch.ones(count, 1, dtype=torch.long, device=device)
     previous: Tensor | None = None
     for click in range(1, clicks + 1):
         # without a box SAM adds a padding point
@@ -190,19 +219,19 @@ def _score_clicks(model: EfficientViTSam, frame: Frame, true: list[BoolMask], cl
             logits, iou = logits[:, 1:], iou[:, 1:]
             chosen = iou.argmax(1, keepdim=True)
         else:  # several clicks are not ambiguous
-            chosen = torch.zeros(len(true), 1, dtype=torch.long, device=device)
+            chosen = torch.zeros(count, 1, dtype=torch.long, device=device)
         masks = full_size(logits, frame) > 0
-        real = _iou(masks, target)
+        real = objects.iou(masks)
         scores.add(f"click{click}", real.gather(1, chosen)[:, 0].tolist())
         if click == 1:
             scores.add("click1_best", real.amax(1).tolist())
-        previous = logits.gather(1, chosen[:, :, None, None].expand(-1, 1, *logits.shape[2:]))
+        rows = torch.arange(count, device=device)
+        previous = logits[rows, chosen[:, 0]][:, None]
         if click < clicks:
-            answer = masks.gather(1, chosen[:, :, None, None].expand(-1, 1, *masks.shape[2:]))[:, 0].cpu().numpy()
-            found = [_next_click(mask, got) for mask, got in zip(true, answer, strict=True)]
+            answers = (masks[rows, chosen[:, 0]] & objects.counted[:, 0]).cpu().numpy()
+            found = [_next_click(mask, answer) for mask, answer in zip(objects.masks, answers, strict=True)]
             points = np.concatenate([points, np.array([[xy] for xy, _ in found], np.float32)], 1)
-            new = torch.tensor([[label] for _, label in found], device=device)
-            labels = torch.cat([labels, new], 1)
+            labels = torch.cat([labels, torch.tensor([[label] for _, label in found], device=device)], 1)
 
 
 def _next_click(true: BoolMask, answer: BoolMask) -> tuple[tuple[float, float], int]:

@@ -1,0 +1,54 @@
+"""A tiny annotated data directory: coloured ellipses on noise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+coco_mask = pytest.importorskip("pycocotools.mask")
+pytest.importorskip("scipy")
+pytest.importorskip("tqdm")
+
+
+def _write_set(root: Path, split: str, name: str, photos: int, rng: np.random.Generator) -> None:
+    folder = root / split / name
+    folder.mkdir(parents=True)
+    images, annotations = [], []
+    for index in range(photos):
+        height, width = 120, 160
+        pixels = rng.integers(90, 140, (height, width, 3)).astype(np.uint8)
+        y, x = np.mgrid[:height, :width]
+        for _ in range(3):
+            centre_x, centre_y, radius = rng.uniform(40, 120), rng.uniform(30, 90), rng.uniform(12, 28)
+            mask = ((x - centre_x) / radius) ** 2 + ((y - centre_y) / (0.7 * radius)) ** 2 <= 1
+            pixels[mask] = rng.integers(0, 256, 3)
+            rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+            annotations.append(
+                {
+                    "image": index,
+                    "rle": {"size": rle["size"], "counts": rle["counts"].decode()},
+                    "area": int(mask.sum()),
+                    "bbox": [float(v) for v in coco_mask.toBbox(rle)],
+                    "kind": "object",
+                }
+            )
+        file = f"{index}.png"
+        Image.fromarray(pixels).save(folder / file)
+        images.append({"file": file, "w": width, "h": height})
+    (root / split / f"{name}.json").write_text(json.dumps({"images": images, "anns": annotations}))
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``train`` with the sets blobs and more, ``val`` with blobs."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    _write_set(root, "train", "blobs", 3, rng)
+    _write_set(root, "train", "more", 2, rng)
+    _write_set(root, "val", "blobs", 2, rng)
+    return root

@@ -1,0 +1,31 @@
+"""Clicks on errors, and which mask is fed back."""
+
+from __future__ import annotations
+
+import torch
+
+from evsam.training.prompting import error_click, pick
+
+
+def test_click_lands_on_an_error_with_its_label() -> None:
+    torch.manual_seed(0)
+    target = torch.zeros(3, 1, 8, 12)
+    target[:, :, 2:6, 3:9] = 1
+    logits = target * 2 - 1
+    logits[0, 0, 3, 4] = -1.0  # missed object
+    logits[1, 0, 0, 11] = 1.0  # taken background
+    points, labels = error_click(logits, target)
+    assert points[0, 0].tolist() == [4.5, 3.5]
+    assert points[1, 0].tolist() == [11.5, 0.5]
+    assert labels[:2, 0].tolist() == [1, 0]
+    x, y = points[2, 0].int().tolist()  # no error: anywhere, still with the truth
+    assert labels[2, 0] == target[2, 0, y, x]
+
+
+def test_box_takes_the_single_mask_and_click_the_best_of_three() -> None:
+    logits = torch.arange(4.0).reshape(1, 4, 1, 1).repeat(2, 1, 2, 2)
+    iou = torch.tensor([[0.9, 0.1, 0.8, 0.3], [0.9, 0.1, 0.8, 0.3]])
+    labels = torch.tensor([[2, 3], [1, -1]])
+    chosen = pick(logits, iou, labels)
+    assert chosen.shape == (2, 1, 2, 2)
+    assert chosen[:, 0, 0, 0].tolist() == [0.0, 2.0]

@@ -1,0 +1,84 @@
+"""Score a model on annotated photos: ``python -m evsam.training.evaluate MODEL DATA --out scores.json``.
+
+MODEL is a weights file, a variant name, or a run directory of :mod:`evsam.training.train` (its averaged weights).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from evsam.nn import EfficientViTSam
+from evsam.training.data.sets import list_sets, read_set
+from evsam.training.validation import validate
+from evsam.weights import load_weights
+
+Table = dict[str, dict[str, float]]
+
+
+def load_model(source: str) -> EfficientViTSam:
+    """The model of a weights file, a variant name or a run directory, in eval mode with batch norms folded."""
+    checkpoint = Path(source) / "checkpoint.pt"
+    if checkpoint.exists():
+        options = json.loads((Path(source) / "options.json").read_text())
+        model = EfficientViTSam(options["variant"])
+        model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"])
+    else:
+        weights = load_weights(source)
+        model = EfficientViTSam(weights.variant)
+        tensors = {name: torch.tensor(value) for name, value in weights.tensors.items()}
+        missing = model.load_state_dict(tensors, strict=False)
+        assert not missing.unexpected_keys  # counters of batch norms are all that may be missing
+    return model.eval().fold_norms_().to(memory_format=torch.channels_last)
+
+
+def evaluate(model: EfficientViTSam, data: Path, split: str, clicks: int, every: int = 1) -> dict[str, Table]:
+    """Scores by set, prompt and size of object, with those of a blank photo (prefix ``blank_``) for comparison."""
+    result: dict[str, Table] = {}
+    for name in list_sets(data, split):
+        photos = read_set(data, split, name)[::every]
+        with tqdm(total=len(photos), desc=name, unit="photo") as bar:
+            table = validate(model, photos, clicks=clicks, progress=lambda done, _: bar.update(done - bar.n)).summary()
+        blank = validate(model, photos, clicks=min(clicks, 1), blank=True).summary()
+        table.update({f"blank_{prompt}": blank[prompt] for prompt in ("box", "click1") if prompt in blank})
+        result[name] = table
+    return result
+
+
+def as_markdown(result: dict[str, Table]) -> str:
+    """One table row for each set and prompt."""
+    lines = ["| set | prompt | all | small | medium | large |", "|---|---|---|---|---|---|"]
+    for name, table in result.items():
+        for prompt, scores in table.items():
+            cells = [f"{scores[size]:.3f}" if size in scores else "" for size in ("all", "small", "medium", "large")]
+            lines.append(f"| {name} | {prompt} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of ``python -m evsam.training.evaluate``."""
+    parser = argparse.ArgumentParser(description="Score a model on annotated photos.")
+    parser.add_argument("model", help="weights file, variant name or run directory")
+    parser.add_argument("data", type=Path, help="directory with SPLIT/SET.json and SPLIT/SET/FILE")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--clicks", type=int, default=5, help="clicks to simulate, 0 for boxes only")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th photo only")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="also write the scores as json")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    result: dict[str, Any] = evaluate(
+        load_model(options.model), options.data, options.split, options.clicks, options.every
+    )
+    print(as_markdown(result))
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
