@@ -9,6 +9,8 @@ Example:
     (1, 80, 120)
 """
 
+from typing import Any
+
 from evsam.embedding import Embedding
 from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
 from evsam.polygons import Polygon
@@ -25,5 +27,16 @@ __all__ = [
     "PromptError",
     "Sam",
     "WeightsError",
+    "__version__",
     "load",
 ]
+
+__version__: str
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":  # read from the installed distribution only when asked for: that takes milliseconds
+        from importlib.metadata import version
+
+        return version("evsam")
+    raise AttributeError(f"module 'evsam' has no attribute {name!r}")

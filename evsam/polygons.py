@@ -93,7 +93,7 @@ def _corners(
     second[1:] = index[1:] == index[:-1]
 
     # At a crossing the first entry owns the edge to the left and the second the one to the right. The two mask pixels
-    # are kept apart, so on a falling diagonal the first entry, corner of the upper left one, also owns the edge upwards.
+    # are kept apart, so on a falling diagonal the first entry, corner of the upper left one, also has the edge upwards.
     y, x, falling, twice = y[index], x[index], falling[index], twice[index]
     lower = np.where(falling, second, twice & ~second)
     by_column = np.lexsort((lower, y, x))

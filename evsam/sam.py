@@ -96,7 +96,12 @@ class Sam:
     Attributes:
         variant: record of the model variant.
         fingerprint: digest of the encoder's weights, stored in every embedding.
+        mask_threshold: logits above this belong to the mask.
+        image_format: order of an array's channels, unless ``bgr`` is given.
     """
+
+    mask_threshold = 0.0
+    image_format = "RGB"
 
     def __init__(self, variant: Variant, engine: Engine, fingerprint: str) -> None:
         self.variant = variant
@@ -209,7 +214,7 @@ class Sam:
             raise PromptError(f"multimask: expected True, False or None, got {multimask!r}")
         pixels = []
         if isinstance(image, Embedding):
-            self._check_embedding(image)
+            self.check_embedding(image)
             original_size, resized_size = image.original_size, image.resized_size
         else:
             pixels = [read_image(image, bgr=bgr)]
@@ -225,6 +230,19 @@ class Sam:
         logits, scores = np.ascontiguousarray(logits[:, chosen]), np.ascontiguousarray(scores[:, chosen])
         return Prediction(self._engine.masks(logits, resized_size, original_size), scores, logits)
 
+    def check_embedding(self, embedding: Embedding) -> None:
+        """Make sure that an embedding is of this model.
+
+        Raises:
+            ImageError: it was computed by another variant, or with other weights of the encoder.
+        """
+        theirs = (embedding.variant, embedding.fingerprint)
+        if theirs != (self.variant.name, self.fingerprint):
+            raise ImageError(
+                f"image: expected an embedding of this model, {self.variant.name} {self.fingerprint}, "
+                f"got one of {' '.join(theirs)}"
+            )
+
     def _encode(self, images: list[npt.NDArray[np.uint8]]) -> list[Embedding]:
         return [
             Embedding(
@@ -237,14 +255,6 @@ class Sam:
             )
             for array, (features, *lateral) in zip(images, self._engine.encode(images), strict=True)
         ]
-
-    def _check_embedding(self, embedding: Embedding) -> None:
-        theirs = (embedding.variant, embedding.fingerprint)
-        if theirs != (self.variant.name, self.fingerprint):
-            raise ImageError(
-                f"image: expected an embedding of this model, {self.variant.name} {self.fingerprint}, "
-                f"got one of {' '.join(theirs)}"
-            )
 
 
 def _read_item(index: int, image: object, bgr: bool) -> npt.NDArray[np.uint8]:

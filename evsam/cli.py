@@ -1,0 +1,219 @@
+"""The command line: ``evsam predict | info | convert | download``.
+
+Exit codes: 0 done, 1 it could not be done (one line on stderr says why), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from evsam.errors import EvsamError
+
+if TYPE_CHECKING:
+    from evsam.info import Info
+    from evsam.results import Prediction
+
+_EXAMPLES = """examples:
+  evsam predict cat.jpg --box 40 30 300 260 -o cat_mask.png
+  evsam predict cat.jpg --point 120 80 --negative-point 10 10 --json cat.json
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except (EvsamError, OSError) as error:
+        print("evsam: " + " ".join(str(error).split()), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from evsam.info import installed
+
+        print(f"evsam {installed('evsam')}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="evsam",
+        description="EfficientViT-SAM: masks for the objects in a photo.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = commands.add_parser("predict", help="masks for boxes and points in a photo")
+    predict.set_defaults(run=_predict, fail=predict.error)
+    _add_predict_arguments(predict)
+
+    info = commands.add_parser("info", help="variants, engines, CPU features and versions")
+    info.set_defaults(run=_info)
+    info.add_argument("--json", action="store_true", help="as JSON")
+
+    convert = commands.add_parser("convert", help="turn a checkpoint into a safetensors file")
+    convert.set_defaults(run=_convert)
+    convert.add_argument("source", help="path of a .pt or .safetensors file, or a variant")
+    convert.add_argument("destination", type=Path, help="path of the .safetensors file to write")
+    convert.add_argument("--variant", help="the variant that the source is expected to hold")
+    convert.add_argument("--dtype", choices=("float32", "float16"), help="how to store the tensors (default: float32)")
+
+    download = commands.add_parser("download", help="fetch the weights of a variant")
+    download.set_defaults(run=_download)
+    download.add_argument("variant", help="nano, l0, l1, l2, xl0 or xl1")
+    return parser
+
+
+def _add_predict_arguments(parser: argparse.ArgumentParser) -> None:
+    def add_shape(name: str, coordinates: str, text: str) -> None:
+        names = tuple(coordinates.split())
+        parser.add_argument(name, nargs=len(names), type=float, action="append", metavar=names, default=[], help=text)
+
+    parser.add_argument("photo", help="path of an image; its EXIF orientation is applied")
+    add_shape("--box", "X0 Y0 X1 Y1", "a box around an object, in pixels of the photo; repeat it for several objects")
+    add_shape("--point", "X Y", "a point on the object; repeated ones, with at most one box, describe one object")
+    add_shape("--negative-point", "X Y", "a point that is not on the object")
+    parser.add_argument(
+        "--multimask",
+        action=argparse.BooleanOptionalAction,
+        help="three masks for each prompt instead of one; neither: three for a single point",
+    )
+    parser.add_argument("--model", default="nano", help="variant or path of a weights file (default: nano)")
+    parser.add_argument("--variant", help="the variant that the weights file is expected to hold")
+    parser.add_argument("--engine", default="auto", help="see evsam info (default: the best that is installed)")
+    parser.add_argument("--device", help="where the engine computes, for example cuda")
+    parser.add_argument("--threads", type=int, help="upper limit of CPU threads")
+    parser.add_argument("-o", "--output", type=Path, metavar="IMAGE", help="write the photo with the masks drawn on it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the masks as COCO RLE, best first")
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from evsam.images import read_image
+    from evsam.sam import load
+
+    points = arguments.point + arguments.negative_point
+    labels = [1] * len(arguments.point) + [0] * len(arguments.negative_point)
+    boxes = arguments.box
+    if not (points or boxes):
+        arguments.fail("give at least one --box or --point")
+    if points and len(boxes) > 1:
+        arguments.fail("points describe one object: give at most one --box with them")
+    if not (arguments.output or arguments.json):
+        arguments.fail("give -o IMAGE, --json FILE or both")
+    _check_output(arguments)
+
+    image = read_image(arguments.photo)  # before the model: a mistyped path should not take seconds to be told
+    prompt: dict[str, Any] = {"points": points, "labels": labels} if points else {}
+    if len(boxes) == 1:
+        prompt["box"] = boxes[0]
+    elif boxes:
+        prompt["boxes"] = boxes
+    with load(arguments.model, arguments.variant, arguments.engine, arguments.threads, arguments.device) as sam:
+        result = sam.predict(image, multimask=arguments.multimask, **prompt)
+        variant = sam.variant.name
+
+    prompts = [{"points": points, "labels": labels} if points else {} for _ in result.masks]
+    for entry, box in zip(prompts, boxes, strict=False):
+        entry["box"] = box
+    for number, (entry, mask, scores) in enumerate(zip(prompts, result.best(), result.scores, strict=True), 1):
+        kinds = " and ".join(kind for kind in ("box", "points") if kind in entry)
+        print(f"mask {number} ({kinds}): score {scores.max():.3f}, {mask.sum()} pixels, {mask.mean():.1%} of the photo")
+    if arguments.output:
+        result.overlay(image).save(arguments.output)
+        print(f"wrote {arguments.output}")
+    if arguments.json:
+        document = _document(arguments.photo, variant, prompts, result)
+        arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        print(f"wrote {arguments.json}")
+
+
+def _check_output(arguments: argparse.Namespace) -> None:
+    from PIL import Image
+
+    for path in filter(None, (arguments.output, arguments.json)):
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"{path}: expected an existing folder to write to, got {path.parent}")
+    if arguments.output:
+        suffix = arguments.output.suffix.lower()
+        if Image.registered_extensions().get(suffix) not in Image.SAVE:
+            arguments.fail(f"-o: expected the name of an image file, such as masks.png, got {arguments.output}")
+
+
+def _document(photo: str, variant: str, prompts: list[dict[str, Any]], result: Prediction) -> dict[str, Any]:
+    """What ``--json`` writes; boxes are x, y, width and height, as COCO has them."""
+    height, width = result.masks.shape[2:]
+    predictions = []
+    for entry, masks, scores in zip(prompts, result.masks, result.scores, strict=True):
+        order = (-scores).argsort(kind="stable")
+        predictions.append({"prompt": entry, "masks": [_mask_entry(masks[i], float(scores[i])) for i in order]})
+    return {"image": photo, "height": height, "width": width, "variant": variant, "predictions": predictions}
+
+
+def _mask_entry(mask: Any, score: float) -> dict[str, Any]:
+    from evsam.rle import encode_rle
+
+    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+    box = [0, 0, 0, 0]
+    if len(rows):
+        box = [int(n) for n in (columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)]
+    return {"score": round(score, 6), "area": int(mask.sum()), "bbox": box, "segmentation": encode_rle(mask)}
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from evsam.info import collect
+
+    info = collect()
+    print(json.dumps(info, indent=1) if arguments.json else _describe(info))
+
+
+def _describe(info: Info) -> str:
+    lines = [f"evsam {info['evsam']}, Python {info['python']}, {info['platform']}", ""]
+    lines.append("variant  input   params     MACs  weights")
+    for variant in info["variants"]:
+        size, params, macs = variant["image_size"], variant["parameters"] / 1e6, variant["encoder_macs"] / 1e9
+        lines.append(f"{variant['name']:<8} {size:>5} {params:>6.1f} M {macs:>6.1f} G  {variant['weights']}")
+    lines += ["", "engine   state"]
+    for engine in info["engines"]:
+        state = engine["summary"] if engine["available"] else f"not installed: {engine['install']}"
+        lines.append(f"{engine['name']:<8} {state}")
+    cpu = info["cpu"]
+    features = " ".join(cpu["features"]) or "no vector extensions"
+    lines += ["", f"CPU      {cpu['machine']}, {cpu['cpus']} usable, {features}", f"kernels  {cpu['isa']}", ""]
+    lines.append("packages " + ", ".join(f"{name} {found}" for name, found in info["packages"].items() if found))
+    if absent := [name for name, found in info["packages"].items() if not found]:
+        lines.append(f"absent   {', '.join(absent)}")
+    return "\n".join(lines)
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from evsam.weights import convert
+
+    weights = convert(arguments.source, arguments.destination, arguments.variant, arguments.dtype)
+    print(f"wrote {arguments.destination}: {weights.variant.name}, {len(weights.tensors)} tensors")
+
+
+def _download(arguments: argparse.Namespace) -> None:
+    from evsam.weights import download
+
+    print(download(arguments.variant))

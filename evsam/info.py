@@ -1,0 +1,110 @@
+"""What this installation can do: variants and their weights, engines, CPU, versions."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypedDict
+
+from evsam.engines import ENGINES
+from evsam.weights.locate import bundled, cached
+from evsam.zoo import VARIANTS, Variant
+
+PACKAGES = ("numpy", "Pillow", "safetensors", "torch", "onnxruntime", "tensorrt", "huggingface_hub", "pycocotools")
+"""Distributions that evsam uses, if only for some of its parts."""
+
+
+class VariantInfo(TypedDict):
+    """A variant: side of the encoder's image, parameters, multiply-accumulates to encode, and where its weights are."""
+
+    name: str
+    image_size: int
+    parameters: int
+    encoder_macs: int
+    weights: str
+
+
+class EngineState(TypedDict):
+    """An engine: whether it can be used, packages that it lacks, and the command that installs them."""
+
+    name: str
+    available: bool
+    missing: list[str]
+    install: str
+    summary: str
+
+
+class CpuInfo(TypedDict):
+    """The CPU: how many may be used, instruction sets that it has, and the one whose kernels are chosen."""
+
+    machine: str
+    cpus: int
+    features: list[str]
+    isa: str
+
+
+class Info(TypedDict):
+    """See :func:`collect`."""
+
+    evsam: str
+    python: str
+    platform: str
+    variants: list[VariantInfo]
+    engines: list[EngineState]
+    cpu: CpuInfo
+    packages: dict[str, str | None]
+
+
+def collect() -> Info:
+    """Everything that ``evsam info`` shows. Imports no engine and fetches nothing."""
+    from evsam import _C
+
+    return Info(
+        evsam=installed("evsam") or "not installed",
+        python=platform.python_version(),
+        platform=platform.platform(),
+        variants=[
+            VariantInfo(
+                name=variant.name,
+                image_size=variant.image_size,
+                parameters=variant.parameters,
+                encoder_macs=variant.encoder_macs,
+                weights=whereabouts(variant),
+            )
+            for variant in VARIANTS.values()
+        ],
+        engines=[
+            EngineState(
+                name=engine.name,
+                available=not engine.missing,
+                missing=list(engine.missing),
+                install=engine.install,
+                summary=engine.summary,
+            )
+            for engine in ENGINES.values()
+        ],
+        cpu=CpuInfo(
+            machine=platform.machine(),
+            cpus=_C.usable_cpus(),
+            features=[name for name, present in _C.cpu_features().items() if present],
+            isa=_C.selected_isa(),
+        ),
+        packages={name: installed(name) for name in PACKAGES},
+    )
+
+
+def whereabouts(variant: Variant) -> str:
+    """Where a variant's weights are: ``bundled`` with evsam, ``cached``, on the ``hub``, or ``missing``."""
+    if bundled(variant):
+        return "bundled"
+    if cached(variant):
+        return "cached"
+    return "hub" if variant.weights else "missing"
+
+
+def installed(distribution: str) -> str | None:
+    """Version of an installed distribution, or None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
