@@ -1,13 +1,11 @@
-"""Compiled kernels of evsam. Use them through `evsam.ops`."""
+# Compiled kernels of evsam; use them through evsam.ops. Docstrings are in the module itself.
 
 from typing import Any, TypedDict
 
-import numpy as np
 from numpy.typing import NDArray
 
+# One kernel of this build: a row of an op's variants.inc.
 class Variant(TypedDict):
-    """One kernel of this build: a row of an op's variants.inc."""
-
     name: str
     op: str
     device: str
@@ -25,9 +23,10 @@ def measure_fma_gflops(isa: str, threads: int | None, seconds: float = 0.2) -> f
 def measure_bandwidth_gbs(isa: str, threads: int | None, bytes: int, seconds: float = 0.2) -> float: ...  # noqa: A002
 def relu_linear_attention(
     qkv: NDArray[Any],
-    out: NDArray[np.float32],
+    out: NDArray[Any],
     *,
     eps: float,
     threads: int | None = None,
     variant: str = "",
 ) -> str: ...
+def check_relu_linear_attention(qkv: NDArray[Any], out: NDArray[Any], *, eps: float) -> None: ...

@@ -12,7 +12,8 @@ DType dtype_of(const py::array& array) {
   const auto size = dtype.itemsize();
   if (dtype.byteorder() == '>') return DType::kOther;
   switch (dtype.kind()) {
-    case 'f': return size == 4 ? DType::kFloat32 : size == 2 ? DType::kFloat16 : size == 8 ? DType::kFloat64 : DType::kOther;
+    case 'f':
+      return size == 4 ? DType::kFloat32 : size == 2 ? DType::kFloat16 : size == 8 ? DType::kFloat64 : DType::kOther;
     case 'i': return size == 1 ? DType::kInt8 : size == 4 ? DType::kInt32 : size == 8 ? DType::kInt64 : DType::kOther;
     case 'u': return size == 1 ? DType::kUInt8 : DType::kOther;
     case 'b': return DType::kBool;

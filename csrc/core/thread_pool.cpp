@@ -17,8 +17,8 @@
 namespace evsam {
 namespace {
 
-// Long enough to bridge the serial gap between two ops of a network (bookkeeping, a few microseconds), short enough that
-// an idle pool costs nothing noticeable.
+// Long enough to bridge the serial gap between two ops of a network (bookkeeping, a few microseconds), short enough
+// that an idle pool costs nothing noticeable.
 constexpr std::int64_t kSpinNs = 50'000;
 
 enum WorkerState : int { kIdle, kPosted, kRunning, kStop };
@@ -168,7 +168,7 @@ void ThreadPool::run(std::int64_t count, int threads, Task task, void* context) 
   for (int i = 0; i < helpers; ++i) {
     int expected = kPosted;
     if (!workers_[static_cast<std::size_t>(i)]->state.compare_exchange_strong(expected, kIdle,
-                                                                             std::memory_order_acq_rel)) {
+                                                                              std::memory_order_acq_rel)) {
       ++joined;
     }
   }

@@ -24,7 +24,8 @@ namespace evsam {
 
 class ThreadPool {
  public:
-  // `worker` is below the region's `threads` and unique among the tasks running at one time: an index for scratch memory.
+  // `worker` is below the region's `threads` and unique among the tasks running at one time: an index for scratch
+  // memory.
   using Task = void (*)(void* context, std::int64_t index, int worker);
 
   ThreadPool();

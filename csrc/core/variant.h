@@ -10,7 +10,7 @@
 namespace evsam {
 
 struct VariantInfo {
-  const char* name;    // <dtype>_<op>_<tile>__<isa>
+  const char* name;  // <dtype>_<op>_<tile>__<isa>
   const char* op;
   const char* device;  // "cpu"
   DType dtype;

@@ -1,5 +1,5 @@
-// Memory that ops need while they run. Ops never allocate: the caller asks workspace_bytes() and passes a buffer. An engine
-// plans one arena for all of them; the Python binding keeps one growing buffer per thread.
+// Memory that ops need while they run. Ops never allocate: the caller asks workspace_bytes() and passes a buffer. An
+// engine plans one arena for all of them; the Python binding keeps one growing buffer per thread.
 #pragma once
 
 #include <cstddef>

@@ -68,9 +68,8 @@ double measure_fma_gflops(Isa isa, int threads, double seconds) {
   constexpr std::int64_t kRounds = 100'000;  // about 0.2 ms, long against fork and join
   std::vector<float> sink(static_cast<std::size_t>(threads) * 16);
   const double best = best_seconds(seconds, [&] {
-    default_pool().parallel_for(threads, threads, [&](std::int64_t i, int) {
-      sink[static_cast<std::size_t>(i) * 16] = kernel.fma(kRounds);
-    });
+    default_pool().parallel_for(
+        threads, threads, [&](std::int64_t i, int) { sink[static_cast<std::size_t>(i) * 16] = kernel.fma(kRounds); });
   });
   return 2.0 * kRounds * probes::kFmaPerRound * kernel.lanes * threads / best * 1e-9;
 }

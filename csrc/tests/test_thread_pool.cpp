@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -160,7 +161,7 @@ int main() {
   test_nested_region_runs_serially();
   test_thread_setting();
 #if !EVSAM_TSAN
-  test_fork();
+  if (std::getenv("EVSAM_TEST_NO_FORK") == nullptr) test_fork();
 #endif
   return evsam::test::test_result();
 }

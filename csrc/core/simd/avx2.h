@@ -1,5 +1,5 @@
-// AVX2 + FMA vectors of 8 floats. Only for files compiled with those flags: everything is in an unnamed namespace inside
-// evsam::avx2, so that no copy of an AVX2 function can be linked into code for older processors.
+// AVX2 + FMA vectors of 8 floats. Only for files compiled with those flags: everything is in an unnamed namespace
+// inside evsam::avx2, so that no copy of an AVX2 function can be linked into code for older processors.
 #pragma once
 
 #include <immintrin.h>

@@ -1,5 +1,5 @@
-// The result of a call that can fail. Library code never throws, prints or exits: it returns a Status, and the layer that
-// faces the user (Python binding, C interface, plugin) turns a bad one into that layer's kind of error.
+// The result of a call that can fail. Library code never throws, prints or exits: it returns a Status, and the layer
+// that faces the user (Python binding, C interface, plugin) turns a bad one into that layer's kind of error.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +44,8 @@ std::string shape_string(const std::int64_t* shape, int ndim);
 
 }  // namespace evsam
 
-#define EVSAM_RETURN_IF_ERROR(expression)                      \
-  do {                                                         \
-    ::evsam::Status evsam_status_ = (expression);              \
-    if (!evsam_status_.ok()) return evsam_status_;             \
+#define EVSAM_RETURN_IF_ERROR(expression)          \
+  do {                                             \
+    ::evsam::Status evsam_status_ = (expression);  \
+    if (!evsam_status_.ok()) return evsam_status_; \
   } while (false)

@@ -8,9 +8,9 @@
 
 #include "core/workspace.h"
 
-#define EVSAM_VARIANT(dtype, tile, isa)                                                   \
-  namespace evsam::isa {                                                                  \
-  extern const relu_linear_attention::Kernel dtype##_relu_linear_attention_##tile;        \
+#define EVSAM_VARIANT(dtype, tile, isa)                                            \
+  namespace evsam::isa {                                                           \
+  extern const relu_linear_attention::Kernel dtype##_relu_linear_attention_##tile; \
   }
 #include "ops/relu_linear_attention/variants.inc"
 #undef EVSAM_VARIANT
@@ -48,10 +48,14 @@ void address_range(const View& view, std::uintptr_t* first, std::uintptr_t* last
 
 // Two threads must never write one element: axes sorted by stride must each step over all that the smaller ones cover.
 bool rows_overlap(const TensorView& view) {
-  int axes[TensorView::kMaxDims];
-  for (int i = 0; i < view.ndim; ++i) axes[i] = i;
-  std::sort(axes, axes + view.ndim,
-            [&](int a, int b) { return std::abs(view.strides[a]) < std::abs(view.strides[b]); });
+  int axes[TensorView::kMaxDims] = {};
+  for (int i = 0; i < view.ndim; ++i) {  // insertion sort
+    int place = i;
+    for (; place > 0 && std::abs(view.strides[axes[place - 1]]) > std::abs(view.strides[i]); --place) {
+      axes[place] = axes[place - 1];
+    }
+    axes[place] = i;
+  }
   std::int64_t covered = 1;
   for (int i = 0; i < view.ndim; ++i) {
     const std::int64_t extent = view.shape[axes[i]];
@@ -88,8 +92,8 @@ Plan make_plan(const Params& params, const Kernel& kernel, int threads) {
   const std::int64_t rounds = divide_up(heads, plan.threads);
   plan.split_tokens = plan.blocks > 1 && 5 * rounds * plan.threads > 6 * heads;
 
-  const std::size_t states = plan.split_tokens ? static_cast<std::size_t>(heads * plan.blocks)
-                                               : static_cast<std::size_t>(plan.threads);
+  const std::size_t states =
+      plan.split_tokens ? static_cast<std::size_t>(heads * plan.blocks) : static_cast<std::size_t>(plan.threads);
   plan.bytes = states * plan.state_floats * sizeof(float) + static_cast<std::size_t>(plan.threads) * plan.scratch_bytes;
   return plan;
 }
@@ -163,8 +167,10 @@ bool fits(const Variant& variant, const Params& params) {
 Status validate(const Params& params) {
   const ConstTensorView& qkv = params.qkv;
   const TensorView& out = params.out;
-  if (qkv.dtype != DType::kFloat32) return Status::invalid_type(expected_got("qkv", "dtype float32", dtype_name(qkv.dtype)));
-  if (out.dtype != DType::kFloat32) return Status::invalid_type(expected_got("out", "dtype float32", dtype_name(out.dtype)));
+  if (qkv.dtype != DType::kFloat32)
+    return Status::invalid_type(expected_got("qkv", "dtype float32", dtype_name(qkv.dtype)));
+  if (out.dtype != DType::kFloat32)
+    return Status::invalid_type(expected_got("out", "dtype float32", dtype_name(out.dtype)));
   const std::string qkv_shape = shape_string(qkv.shape, qkv.ndim);
   if (qkv.ndim != 4) return Status::invalid_argument(expected_got("qkv", "shape (B, H, 3 * D, N)", qkv_shape));
   for (int i = 0; i < 4; ++i) {
@@ -204,7 +210,7 @@ Status validate(const Params& params) {
 }
 
 const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, tile, isa)                                                                         \
+#define EVSAM_VARIANT(dtype, tile, isa)                                                                        \
   Variant{{#dtype "_relu_linear_attention_" #tile "__" #isa, "relu_linear_attention", "cpu", dtype, Isa::isa}, \
           &evsam::isa::dtype##_relu_linear_attention_##tile},
   static const std::vector<Variant> rows = {
@@ -237,8 +243,8 @@ Status find(const char* name, const Params& params, const Variant** variant) {
       return Status::unavailable(expected_got("variant", "a kernel this machine can run", name));
     }
     if (!fits(row, params)) {
-      return Status::invalid_argument(expected_got(
-          "variant", "a kernel for D = " + std::to_string(dim_of(params)), name));
+      return Status::invalid_argument(
+          expected_got("variant", "a kernel for D = " + std::to_string(dim_of(params)), name));
     }
     *variant = &row;
     return {};

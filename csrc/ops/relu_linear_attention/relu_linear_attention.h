@@ -1,7 +1,7 @@
 // Multi-scale ReLU linear attention: softmax-free attention in time linear in the number of tokens.
 //
-// EfficientViT (arXiv 2205.14756, section 3), as used by EfficientViT-SAM (arXiv 2402.05008). README.md beside this file
-// has the mathematics, layouts, tiling, bytes and FLOPs.
+// EfficientViT (arXiv 2205.14756, section 3), as used by EfficientViT-SAM (arXiv 2402.05008). README.md beside this
+// file has the mathematics, layouts, tiling, bytes and FLOPs.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// What a CPU kernel of this op is: plain data and two function pointers. ISA files include this header, so it must define
-// no function: one compiled with AVX flags could be linked into code for processors without AVX.
+// What a CPU kernel of this op is: plain data and two function pointers. ISA files include this header, so it must
+// define no function: one compiled with AVX flags could be linked into code for processors without AVX.
 #pragma once
 
 #include <cstddef>
@@ -32,9 +32,9 @@ struct Kernel {
   // out[:, n] = (state[1:] relu(q[:, n])) / (state[0] relu(q[:, n]) + eps) for tokens n in [begin, end).
   void (*apply)(const Head& head, std::int64_t begin, std::int64_t end, const float* state, void* scratch);
 
-  std::int64_t dim;            // 0: any
-  std::int64_t state_rows;     // D + 1 rounded up to the kernel's tile; 0: D + 1
-  std::size_t scratch_bytes;   // per thread, aligned to 64 bytes
+  std::int64_t dim;           // 0: any
+  std::int64_t state_rows;    // D + 1 rounded up to the kernel's tile; 0: D + 1
+  std::size_t scratch_bytes;  // per thread, aligned to 64 bytes
 };
 
 }  // namespace evsam::relu_linear_attention

@@ -30,7 +30,8 @@ void accumulate(const T* k, const T* v, std::int64_t stride, std::int64_t dim, s
   for (std::int64_t d = 0; d < dim; ++d) {
     for (std::int64_t e = 0; e < dim; ++e) {
       double sum = 0.0;
-      for (std::int64_t n = begin; n < end; ++n) sum += static_cast<double>(v[d * stride + n]) * relu(k[e * stride + n]);
+      for (std::int64_t n = begin; n < end; ++n)
+        sum += static_cast<double>(v[d * stride + n]) * relu(k[e * stride + n]);
       state[(1 + d) * dim + e] += static_cast<T>(sum);
     }
   }

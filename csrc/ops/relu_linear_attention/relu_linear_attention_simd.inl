@@ -1,5 +1,5 @@
-// ReLU linear attention in float32, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h, then this,
-// and instantiates HeadKernel<D>; everything here has internal linkage.
+// ReLU linear attention in float32, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h, then
+// this, and instantiates HeadKernel<D>; everything here has internal linkage.
 //
 // One head: q, k, v are D rows of N contiguous tokens, accumulators are float32, R = D + 1 rows with the ones first.
 //
@@ -8,11 +8,11 @@
 //     channels of one token. Then, for tiles of kSumRows rows of [1; v], an outer product per token:
 //     kSumRows broadcasts and D / lanes loads for kSumRows * D / lanes fused multiply-adds, all sums in registers.
 //   apply       out (D x n) = state[1:] relu(q) / (state[0] relu(q) + eps)
-//     Panels of 32 tokens: ReLU of q into scratch once (4 KiB), then tiles of kOutRows rows x 32 tokens with all sums in
-//     registers. The first tile has row 0, the denominator, which the division at each tile's end uses.
+//     Panels of 32 tokens: ReLU of q into scratch once (4 KiB), then tiles of kOutRows rows x 32 tokens with all sums
+//     in registers. The first tile has row 0, the denominator, which the division at each tile's end uses.
 //
-// Per token 4 * D * R FLOP for 16 * D bytes: 8.25 FLOP per byte for D = 32, near the balance of memory and FMA units on one
-// core, so both phases must run at full FMA rate, and the transposition (shuffles) has to stay below a tenth.
+// Per token 4 * D * R FLOP for 16 * D bytes: 8.25 FLOP per byte for D = 32, near the balance of memory and FMA units on
+// one core, so both phases must run at full FMA rate, and the transposition (shuffles) has to stay below a tenth.
 //
 // Threads: one task per head, or per block of tokens where heads are few (relu_linear_attention.cpp).
 #include "ops/relu_linear_attention/relu_linear_attention_kernel.h"
@@ -43,15 +43,15 @@ struct HeadKernel {
   static constexpr int kPanel = 32;  // tokens
   static constexpr int kPanelVectors = kPanel / L;
   static constexpr int kOutRows = tile_rows(kRows, kPanelVectors);
-  static constexpr int kStateRows =
-      round_up(kRows, kSumRows) > round_up(kRows, kOutRows) ? round_up(kRows, kSumRows) : round_up(kRows, kOutRows);
+  static constexpr int kStateRows = round_up(kRows, kSumRows) > round_up(kRows, kOutRows) ? round_up(kRows, kSumRows)
+                                                                                          : round_up(kRows, kOutRows);
   static_assert(D % L == 0 && kPanel % L == 0 && kTokenBlock % L == 0, "whole vectors only");
 
   struct alignas(64) Scratch {
     float keys[kTokenBlock * D];  // transposed
     float ones[kTokenBlock];
     float queries[D * kPanel];
-    float spill[kPanel];          // an output row of the last, partial panel
+    float spill[kPanel];  // an output row of the last, partial panel
   };
 
   EVSAM_SIMD_INLINE float relu_one(float x) { return x < 0.0F ? 0.0F : x; }  // NaN stays NaN
