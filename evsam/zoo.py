@@ -293,8 +293,8 @@ _NANO = Variant(
     image_size=512,
     encoder=_nano_encoder(),
     decoder=DecoderConfig(kind="lite", dim=128, depth=2, heads=4, mlp_dim=512, mask_channels=(16, 32, 64)),
-    parameters=3_116_484,
-    encoder_macs=1_941_528_576,
+    parameters=3_110_812,
+    encoder_macs=1_928_945_664,
     bundled="nano.safetensors",
 )
 
