@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from evsam.nn import EfficientViTSam
 from evsam.training.data.sets import list_sets, read_set
+from evsam.training.train import to_device
 from evsam.training.validation import validate
 from evsam.weights import load_weights
 
@@ -34,7 +35,7 @@ def load_model(source: str) -> EfficientViTSam:
         tensors = {name: torch.tensor(value) for name, value in weights.tensors.items()}
         missing = model.load_state_dict(tensors, strict=False)
         assert not missing.unexpected_keys  # counters of batch norms are all that may be missing
-    return model.eval().fold_norms_().to(memory_format=torch.channels_last)
+    return to_device(model.eval().fold_norms_(), torch.device("cpu"))
 
 
 def evaluate(model: EfficientViTSam, data: Path, split: str, clicks: int, every: int = 1) -> dict[str, Table]:

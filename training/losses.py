@@ -80,7 +80,7 @@ class ResemblanceLoss(nn.Module):
             features: (B, C, h, w).
             target: (B * K, 1, H, W), H a multiple of h; the masks of one image follow each other.
         """
-        small = F.adaptive_avg_pool2d(target, features.shape[-2:])[:, 0]
+        small = F.adaptive_avg_pool2d(target, (features.shape[-2], features.shape[-1]))[:, 0]
         extent = (small > 0.1).any(1)[:, None, :] & (small > 0.1).any(2)[:, :, None]
         positive = small.unflatten(0, (len(features), -1)).flatten(2)
         # the surroundings inside the object's box are the hard part; the rest of the crop counts little

@@ -17,8 +17,9 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -28,13 +29,14 @@ from tqdm import tqdm
 
 from evsam.nn import EfficientViTSam, Features
 from evsam.nn.layers import ConvLayer
+from evsam.nn.lite_decoder import LitePromptEncoder
 from evsam.training.data.samples import Batch, SampleConfig, SampleMaker, SampleStream
 from evsam.training.data.sets import list_sets, read_set
 from evsam.training.losses import ResemblanceLoss, mask_iou, mask_loss
 from evsam.training.prompting import error_click, pick
 from evsam.training.transfer import find_checkpoint, transfer_backbone
-from evsam.training.validation import normalise, validate
-from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
+from evsam.training.validation import validate
+from evsam.zoo import FRAME_SIZE, LOGITS_SIZE, PIXEL_MEAN, PIXEL_STD
 
 Metrics = dict[str, float]
 
@@ -116,11 +118,11 @@ class Trainer:
         self.device = torch.device(options.device)
         self.model = EfficientViTSam(options.variant)
         initialise(self.model, options.start)
-        self.model.to(self.device, memory_format=torch.channels_last)
+        to_device(self.model, self.device)
         freeze(self.model, options.freeze_stages)
         self.average = EfficientViTSam(options.variant)
         self.average.load_state_dict(self.model.state_dict())
-        self.average.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        to_device(self.average, self.device).eval().requires_grad_(False)
         self.resemblance = ResemblanceLoss().to(self.device)
         self.optimiser = torch.optim.AdamW(self._groups(), lr=options.lr, betas=(0.9, 0.99))
         self.step = 0
@@ -175,7 +177,7 @@ class Trainer:
         torch.save(state, part)
         part.replace(self.out / "checkpoint.pt")
 
-    def _log(self, record: dict[str, object]) -> None:
+    def _log(self, record: Mapping[str, object]) -> None:
         if self.rank:
             return
         with (self.out / "curves.jsonl").open("a") as file:
@@ -292,7 +294,7 @@ class Trainer:
         flat = torch.cat([g.flatten() for g in gradients])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
-        for p, part in zip(parameters, flat.split([g.numel() for g in gradients]), strict=True):
+        for p, part in zip(parameters, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             p.grad = part.view_as(p)
 
     def _rounds(self, features: Features, batch: Batch) -> Metrics:
@@ -327,8 +329,9 @@ class Trainer:
                     metrics["click_best"] = lone[~boxed].mean().item()
                     chosen = real[:, 1:].gather(1, iou[:, 1:].argmax(1, keepdim=True))[:, 0]
                     metrics["click"] = chosen[~boxed].mean().item()
-                if options.resemblance_weight and len(features) > 1:
-                    compared = self.model.prompt_encoder.compare(features[1])
+                encoder = self.model.prompt_encoder
+                if options.resemblance_weight and isinstance(encoder, LitePromptEncoder):
+                    compared = encoder.compare(features[1])
                     auxiliary = self.resemblance(compared, target)
                     metrics["resemblance"] = auxiliary.item()
                     loss = loss + options.resemblance_weight * auxiliary
@@ -345,6 +348,11 @@ class Trainer:
         decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
         # batch norm statistics are frozen and alike in both
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+
+
+def to_device(model: EfficientViTSam, device: torch.device) -> EfficientViTSam:
+    """Move a model, and lay its convolutions out for channels-last tensors, which are fastest on CPUs and GPUs."""
+    return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def initialise(model: EfficientViTSam, start: str) -> None:
@@ -366,6 +374,13 @@ def freeze(model: EfficientViTSam, stages: int) -> None:
             module.freeze_norm = True
     for stage in list(model.image_encoder.backbone.stages)[:stages]:
         stage.requires_grad_(False)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Float (B, 3, H, W) in units of the pixel statistics from uint8 (B, H, W, 3), channels last in memory."""
+    mean = torch.tensor(PIXEL_MEAN, device=images.device)
+    std = torch.tensor(PIXEL_STD, device=images.device)
+    return ((images.float() - mean) / std).permute(0, 3, 1, 2)
 
 
 def colour_jitter(images: Tensor) -> Tensor:
@@ -391,7 +406,8 @@ def parse(arguments: list[str] | None = None) -> tuple[Path, Path, Options]:
             parser.add_argument(flag, type=type(default), default=default, help=f"default {default}")
     values = vars(parser.parse_args(arguments))
     data, out = values.pop("data"), values.pop("out")
-    return data, out, Options(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return data, out, Options(**options)
 
 
 def main(arguments: list[str] | None = None) -> None:

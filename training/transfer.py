@@ -43,7 +43,7 @@ def transfer_backbone(model: EfficientViTSam, checkpoint: Path) -> None:
     blocks = iter(range(1000))
     with torch.no_grad():
         for stage in model.image_encoder.backbone.stages:
-            for op in stage.op_list:
+            for op in stage.op_list:  # type: ignore[union-attr]
                 if isinstance(op, ConvLayer):
                     _copy(op, teacher, "_conv_stem", "_bn0")
                     _adapt_stem(op)
@@ -52,10 +52,10 @@ def transfer_backbone(model: EfficientViTSam, checkpoint: Path) -> None:
                     attention = op.context_module.main
                     assert isinstance(attention, LiteMLA) and attention.proj.norm is not None
                     nn.init.zeros_(attention.proj.norm.weight)
-                    op = op.local_module
-                assert isinstance(op, Residual) and isinstance(op.main, MBConv | DSConv)
+                convolutions = op.local_module if isinstance(op, EfficientViTBlock) else op
+                assert isinstance(convolutions, Residual) and isinstance(convolutions.main, MBConv | DSConv)
                 prefix = f"_blocks.{next(blocks)}."
-                for name, layer in op.main.named_children():
+                for name, layer in convolutions.main.named_children():
                     conv, norm = _NAMES.get(name, ("_project_conv", "_bn2"))
                     _copy(layer, teacher, prefix + conv, prefix + norm)
 

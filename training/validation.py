@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
 from evsam.nn import EfficientViTSam, Features
 from evsam.training.data.samples import bounding_box, middle
 from evsam.training.data.sets import Annotation, Photo
-from evsam.zoo import FRAME_SIZE, PIXEL_MEAN, PIXEL_STD
+from evsam.transforms import fitted_size, image_to_pixels, points_to_frame
+from evsam.zoo import FRAME_SIZE
 
 BoolMask = npt.NDArray[np.bool_]
 
@@ -36,13 +36,6 @@ def size_class(area: float) -> str:
     return SIZE_NAMES[int(np.searchsorted(SIZE_LIMITS, area))]
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Float (B, 3, H, W) in units of the pixel statistics from uint8 (B, H, W, 3), channels last in memory."""
-    mean = torch.tensor(PIXEL_MEAN, device=images.device)
-    std = torch.tensor(PIXEL_STD, device=images.device)
-    return ((images.float() - mean) / std).permute(0, 3, 1, 2)
-
-
 @dataclass(frozen=True)
 class Frame:
     """A photo as the model sees it: features, its size in the frame, and its own size (both H, W)."""
@@ -54,19 +47,10 @@ class Frame:
 
 def encode_photo(model: EfficientViTSam, pixels: npt.NDArray[np.uint8]) -> Frame:
     """Resize, normalise, pad and encode a photo (H, W, 3)."""
-    height, width = pixels.shape[:2]
-    size = model.variant.image_size
-
-    def fit(side: int) -> tuple[int, int]:
-        scale = side / max(height, width)
-        return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
-
-    rows, columns = fit(size)
-    resized = np.asarray(Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BILINEAR))
     device = next(model.parameters()).device
-    x = torch.zeros(1, 3, size, size, device=device).to(memory_format=torch.channels_last)
-    x[:, :, :rows, :columns] = normalise(torch.from_numpy(resized.copy())[None].to(device))
-    return Frame(model.encode(x), fit(FRAME_SIZE), (height, width))
+    x = torch.from_numpy(image_to_pixels(pixels, model.variant.image_size))[None].to(device)
+    original = (pixels.shape[0], pixels.shape[1])
+    return Frame(model.encode(x.contiguous(memory_format=torch.channels_last)), fitted_size(original), original)
 
 
 def full_size(logits: Tensor, frame: Frame) -> Tensor:
@@ -181,8 +165,8 @@ def validate(
 
 
 def _to_frame(points: npt.NDArray[np.float32], frame: Frame) -> Tensor:
-    scale = np.array(frame.resized[::-1], np.float32) / np.array(frame.original[::-1], np.float32)
-    return torch.from_numpy(points * scale).to(frame.features[0].device)
+    placed = points_to_frame(points.astype(np.float64), frame.original, frame.resized)
+    return torch.from_numpy(placed).to(frame.features[0].device)
 
 
 def _score_boxes(model: EfficientViTSam, frame: Frame, objects: Objects, scores: Scores) -> None:

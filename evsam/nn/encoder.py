@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -100,20 +101,18 @@ class Neck(nn.Module):
             if x.shape[-2:] != grid:
                 x = F.interpolate(x, size=grid, mode="bicubic", align_corners=False)
             total = x if total is None else total + x
-        return self.output_ops[0](self.middle(total))  # type: ignore[no-any-return]
+        return self.output_ops[0](self.middle(total))
 
 
 class Lateral(nn.Module):
-    """Finer feature maps for the mask decoder: the coarser map, projected and doubled in size, plus a projected stage."""
+    """Finer maps for the mask decoder: the coarser map, projected and doubled in size, plus a projected stage."""
 
     def __init__(self, config: NeckConfig, widths: list[int]) -> None:
         super().__init__()
         self.stages = [stage for stage, _ in config.lateral]
         channels = [config.width, *(width for _, width in config.lateral)]
         self.skip = nn.ModuleList([nn.Conv2d(widths[stage], width, 1) for stage, width in config.lateral])
-        self.up = nn.ModuleList(
-            [nn.Conv2d(coarse, fine, 1) for coarse, fine in zip(channels, channels[1:], strict=False)]
-        )
+        self.up = nn.ModuleList([nn.Conv2d(coarse, fine, 1) for coarse, fine in pairwise(channels)])
 
     def forward(self, stages: list[Tensor], embedding: Tensor) -> list[Tensor]:
         maps = []

@@ -56,9 +56,7 @@ class ConvLayer(nn.Module):
         activation: Activation | None = None,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=bias
-        )
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=bias)
         self.norm = nn.BatchNorm2d(out_channels, eps=NORM_EPS) if norm else None
         self.activation = activation
         self.freeze_norm = False
@@ -111,31 +109,27 @@ class Residual(nn.Module):
 class ResBlock(nn.Module):
     """Two 3x3 convolutions; the activation sits between them."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, expand: float, activation: Activation
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expand: float, activation: Activation) -> None:
         super().__init__()
         hidden = round(in_channels * expand)
         self.conv1 = ConvLayer(in_channels, hidden, 3, stride, activation=activation)
         self.conv2 = ConvLayer(hidden, out_channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv2(self.conv1(x))  # type: ignore[no-any-return]
+        return self.conv2(self.conv1(x))
 
 
 class FusedMBConv(nn.Module):
     """Dense 3x3 convolution to the expanded width, then a 1x1 convolution."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, expand: float, activation: Activation
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expand: float, activation: Activation) -> None:
         super().__init__()
         hidden = round(in_channels * expand)
         self.spatial_conv = ConvLayer(in_channels, hidden, 3, stride, activation=activation)
         self.point_conv = ConvLayer(hidden, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.point_conv(self.spatial_conv(x))  # type: ignore[no-any-return]
+        return self.point_conv(self.spatial_conv(x))
 
 
 class DSConv(nn.Module):
@@ -147,7 +141,7 @@ class DSConv(nn.Module):
         self.point_conv = ConvLayer(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.point_conv(self.depth_conv(x))  # type: ignore[no-any-return]
+        return self.point_conv(self.depth_conv(x))
 
 
 class MBConv(nn.Module):
@@ -176,7 +170,7 @@ class MBConv(nn.Module):
         self.point_conv = ConvLayer(hidden, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.point_conv(self.depth_conv(self.inverted_conv(x)))  # type: ignore[no-any-return]
+        return self.point_conv(self.depth_conv(self.inverted_conv(x)))
 
 
 class LiteMLA(nn.Module):
@@ -206,7 +200,7 @@ class LiteMLA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.qkv(x)
         scales = torch.cat([qkv, *(aggregate(qkv) for aggregate in self.aggreg)], 1)
-        return self.proj(relu_linear_attention(scales, self.head_dim))  # type: ignore[no-any-return]
+        return self.proj(relu_linear_attention(scales, self.head_dim))
 
 
 def relu_linear_attention(qkv: Tensor, head_dim: int) -> Tensor:
@@ -248,4 +242,4 @@ class EfficientViTBlock(nn.Module):
         self.local_module = Residual(MBConv(channels, channels, 1, expand, kernel, fewer_norm, activation))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.local_module(self.context_module(x))  # type: ignore[no-any-return]
+        return self.local_module(self.context_module(x))

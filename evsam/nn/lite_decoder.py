@@ -97,7 +97,7 @@ class ResemblancePrior(nn.Module):
         Returns:
             (N, 2, H, W), zero where the prompt says nothing.
         """
-        small = F.adaptive_avg_pool2d(maps, features.shape[-2:])
+        small = F.adaptive_avg_pool2d(maps, (features.shape[-2], features.shape[-1]))
         weights = torch.stack([small[:, 2] + small[:, 4], small[:, 3] + small[:, 5]], 1).flatten(2)
         unit = F.normalize(features.flatten(2), dim=1)
         means = F.normalize(weights @ unit.transpose(1, 2), dim=2, eps=1e-4)

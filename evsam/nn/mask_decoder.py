@@ -29,7 +29,7 @@ class TokenHeads(nn.Module):
         """Run the transformer on output tokens and prompt tokens (N, T, C) and image cells (N, G*G, C)."""
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output.expand(len(prompt), -1, -1), prompt], 1)
-        return self.transformer(tokens, image, image_pe)  # type: ignore[no-any-return]
+        return self.transformer(tokens, image, image_pe)
 
     def heads(self, tokens: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, 4, H, W) from per-pixel features (N, C, H, W), and predicted IoU (N, 4)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,8 @@ class SparseEncoder(nn.Module):
         """
         # SAM puts prompts at pixel centres
         position = self.pe_layer(points + 0.5)
-        table = torch.cat([self.not_a_point_embed.weight, *(e.weight for e in self.point_embeddings)])
+        embeddings = [self.not_a_point_embed, *self.point_embeddings]
+        table = torch.cat([cast(nn.Embedding, embedding).weight for embedding in embeddings])
         return torch.where(labels[..., None] < 0, 0.0, position) + table[labels + 1]
 
     def cell_positions(self, grid: tuple[int, int], cell: float, origin: Tensor | None) -> Tensor:
@@ -59,7 +61,7 @@ class SparseEncoder(nn.Module):
         xy = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), -1).reshape(1, -1, 2)
         if origin is not None:
             xy = xy + origin[:, None]
-        return self.pe_layer(xy)  # type: ignore[no-any-return]
+        return self.pe_layer(xy)
 
 
 class PromptEncoder(SparseEncoder):

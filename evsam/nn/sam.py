@@ -46,7 +46,7 @@ class EfficientViTSam(nn.Module):
         Returns:
             The embedding (B, C, G, G), then any lateral maps.
         """
-        return self.image_encoder(pixels)  # type: ignore[no-any-return]
+        return self.image_encoder(pixels)
 
     def decode(
         self,
@@ -75,9 +75,9 @@ class EfficientViTSam(nn.Module):
         if isinstance(self.prompt_encoder, LitePromptEncoder):
             assert isinstance(self.mask_decoder, LiteMaskDecoder)
             sparse, dense, maps = self.prompt_encoder(points, labels, masks, features[1], origin)
-            return self.mask_decoder(features, image_pe, sparse, dense, maps)  # type: ignore[no-any-return]
+            return self.mask_decoder(features, image_pe, sparse, dense, maps)
         sparse, dense = self.prompt_encoder(points, labels, masks)
-        return self.mask_decoder(embedding, image_pe, sparse, dense)  # type: ignore[no-any-return]
+        return self.mask_decoder(embedding, image_pe, sparse, dense)
 
     def fold_norms_(self) -> EfficientViTSam:
         """Fold every batch norm into its convolution, in place and for inference only."""

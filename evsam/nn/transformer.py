@@ -5,6 +5,8 @@ Names follow the released checkpoints. Tokens are (N, T, C), image cells (N, G*G
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,7 +29,7 @@ class Attention(nn.Module):
         q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
         # Written out: on CPUs this is faster than torch's fused attention for so few tokens, and it exports plainly.
         weights = ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1)
-        return self.out_proj((weights @ v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.out_proj((weights @ v).transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -42,7 +44,7 @@ class MLPBlock(nn.Module):
         self.lin2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.lin2(F.relu(self.lin1(x)))  # type: ignore[no-any-return]
+        return self.lin2(F.relu(self.lin1(x)))
 
 
 class TwoWayAttentionBlock(nn.Module):
@@ -99,9 +101,9 @@ class MLP(nn.Module):
     def __init__(self, dim: int, hidden: int, out: int, depth: int) -> None:
         super().__init__()
         widths = [dim, *[hidden] * (depth - 1), out]
-        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)])
+        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(widths)])
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
-        return self.layers[-1](x)  # type: ignore[no-any-return]
+        return self.layers[-1](x)

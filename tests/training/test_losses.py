@@ -43,9 +43,7 @@ def test_focal_is_the_published_formula(target: Tensor) -> None:
     alpha = torch.where(t > 0, 0.25, 0.75)
     expected = (-alpha * (1 - p_true) ** 2 * p_true.log()).mean((2, 3))
     torch.testing.assert_close(focal_loss(logits, target), expected)
-    torch.testing.assert_close(
-        mask_loss(logits, target, "focal"), 20 * expected + dice_loss(logits, target)
-    )
+    torch.testing.assert_close(mask_loss(logits, target, "focal"), 20 * expected + dice_loss(logits, target))
 
 
 def test_local_bce_does_not_depend_on_the_frame(target: Tensor) -> None:
@@ -78,7 +76,7 @@ def test_resemblance_prefers_features_that_separate() -> None:
 
 def test_losses_have_gradients(target: Tensor) -> None:
     logits = torch.zeros(2, 3, 16, 16, requires_grad=True)
-    mask_loss(logits, target, "local-bce").sum().backward()  # type: ignore[no-untyped-call]
+    mask_loss(logits, target, "local-bce").sum().backward()
     assert logits.grad is not None
     inside = target.expand(2, 3, -1, -1) > 0
     assert (logits.grad[inside] < 0).all()

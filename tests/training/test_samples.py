@@ -17,7 +17,7 @@ CONFIG = SampleConfig(size=128, masks=3, image_size=160)
 
 def make(data_dir: Path, **changes: object) -> SampleMaker:
     sets = {name: read_set(data_dir, "train", name) for name in ("blobs", "more")}
-    config = dataclasses.replace(CONFIG, **changes)  # type: ignore[arg-type]
+    config = dataclasses.replace(CONFIG, **changes)
     return SampleMaker(sets, {"blobs": 1.0, "more": 0.5}, config)
 
 
@@ -79,7 +79,7 @@ def test_jittered_boxes_stay_boxes(data_dir: Path) -> None:
 def test_clicks_have_the_right_label(data_dir: Path) -> None:
     maker, rng = make(data_dir, box=0.0), random.Random(3)
     counts = {0: 0, 1: 0}
-    for _ in range(12):
+    for _ in range(25):
         batch = maker.batch(rng, images=2)
         for target, points, labels in zip(batch.targets.numpy(), batch.points.numpy(), batch.labels, strict=True):
             for (x, y), label in zip(points, labels.tolist(), strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ from evsam.training.data.samples import SampleConfig
 from evsam.training.data.sets import read_set
 from evsam.training.validation import Objects, inscribed_ellipse, size_class, validate
 
-FAST = "--start none --crop 64 --images 1 --masks 2 --workers 0 --threads 2 --validate-every 100 --sets blobs=1".split()
+FAST = (
+    *("--start", "none", "--crop", "64", "--images", "1", "--masks", "2"),
+    *("--workers", "0", "--threads", "1", "--validate-every", "100", "--sets", "blobs=1"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +61,14 @@ def test_run_resumes(run: Path, data_dir: Path, tmp_path: Path) -> None:
 
 def test_training_fits_what_it_sees(data_dir: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    options = train.Options(start="none", images=2, masks=3, rounds=(1.0,), threads=2, lr=2e-3, minutes=1e6)
+    options = train.Options(start="none", images=2, masks=3, rounds=(1.0,), lr=3e-3, minutes=1e6)
     trainer = train.Trainer(data_dir, tmp_path, options)
-    trainer.step = 100  # past most of the warm-up
+    trainer.step = 300  # past the warm-up
     maker = train.SampleMaker(
         {"blobs": read_set(data_dir, "train", "blobs")}, {"blobs": 1.0}, SampleConfig(size=64, masks=3, box=1.0)
     )
     batch = maker.batch(trainer.rng, 2)
-    losses = [trainer._step(batch)["loss"] for _ in range(12)]
+    losses = [trainer._step(batch)["loss"] for _ in range(25)]
     assert np.mean(losses[-3:]) < 0.6 * np.mean(losses[:2])
 
 
@@ -75,7 +79,7 @@ def test_frozen_norms_keep_their_statistics_and_match_eval(data_dir: Path) -> No
     torch.nn.init.uniform_(layer.norm.running_var, 0.5, 2.0)  # type: ignore[arg-type]
     x = torch.randn(2, 3, 9, 9)
     expected = layer.eval()(x)
-    train.freeze(layer, 0) if isinstance(layer, EfficientViTSam) else setattr(layer, "freeze_norm", True)
+    layer.freeze_norm = True
     variance = layer.norm.running_var.clone()  # type: ignore[union-attr]
     torch.testing.assert_close(layer.train()(x), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(layer.norm.running_var, variance)
@@ -100,7 +104,7 @@ def test_published_weights_give_the_runs_masks(run: Path, tmp_path: Path, data_d
 
 def test_evaluate_writes_scores(run: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "scores.json"
-    evaluate.main([str(run), str(data_dir), "--clicks", "2", "--out", str(out)])
+    evaluate.main([str(run), str(data_dir), "--clicks", "2", "--threads", "1", "--out", str(out)])
     table = json.loads(out.read_text())["blobs"]
     assert {"box", "click1", "click2", "blank_box", "ellipse"} <= set(table)
     assert "| blobs | box |" in capsys.readouterr().out
@@ -139,6 +143,11 @@ def test_size_classes_are_cocos() -> None:
     ]  # fmt: skip
 
 
+def ops(model: EfficientViTSam) -> list[list[Any]]:
+    """The blocks of the backbone by stage, as what they are: modules whose attributes torch does not declare."""
+    return [list(cast(Any, stage).op_list) for stage in model.image_encoder.backbone.stages]
+
+
 def fake_teacher(model: EfficientViTSam) -> dict[str, torch.Tensor]:
     """A state dict with EfficientNet-Lite0's names, shapes taken from the blocks themselves."""
     torch.manual_seed(0)
@@ -151,8 +160,8 @@ def fake_teacher(model: EfficientViTSam) -> dict[str, torch.Tensor]:
         teacher[f"{norm}.running_var"] = torch.rand(layer.conv.out_channels) + 0.5
 
     number = 0
-    for stage in model.image_encoder.backbone.stages:
-        for op in stage.op_list:
+    for stage in ops(model):
+        for op in stage:
             if isinstance(op, ConvLayer):
                 add(op, "_conv_stem", "_bn0")
                 continue
@@ -171,8 +180,10 @@ def test_transfer_copies_the_teacher_and_adapts_the_stem(tmp_path: Path) -> None
     transfer.transfer_backbone(model, tmp_path / "teacher.pth")
 
     photo = torch.randint(0, 256, (1, 3, 32, 32)).float()
-    ours = (photo - torch.tensor(evsam.zoo.PIXEL_MEAN)[:, None, None]) / torch.tensor(evsam.zoo.PIXEL_STD)[:, None, None]
-    stem = model.image_encoder.backbone.stages[0].op_list[0]
+    ours = (photo - torch.tensor(evsam.zoo.PIXEL_MEAN)[:, None, None]) / torch.tensor(evsam.zoo.PIXEL_STD)[
+        :, None, None
+    ]
+    stem = ops(model)[0][0]
     conv = torch.nn.functional.conv2d((photo - 127) / 128, teacher["_conv_stem.weight"], stride=2, padding=1)
     norm = torch.nn.functional.batch_norm(
         conv,
@@ -186,9 +197,7 @@ def test_transfer_copies_the_teacher_and_adapts_the_stem(tmp_path: Path) -> None
         # the border differs: the teacher pads with its own zero, which is another colour
         torch.testing.assert_close(stem(ours)[..., 1:, 1:], norm.clamp(0, 6)[..., 1:, 1:], rtol=1e-4, atol=1e-4)
 
-    attention = model.image_encoder.backbone.stages[3].op_list[-1].context_module
+    attention = ops(model)[3][-1].context_module
     x = torch.randn(1, 112, 8, 8)
     with torch.no_grad():
-        main = attention.main.eval()
-        shift = main.proj.norm.bias - 0.0
-        torch.testing.assert_close(attention(x), x + shift[:, None, None], rtol=1e-4, atol=1e-4)
+        assert attention(x).equal(x)

@@ -110,7 +110,9 @@ class SampleMaker:
         # A lone box is two tokens and a lone click is a click and a padding point: what users send most.
         tokens = rng.choices((2, 3, 4), (0.6, 0.2, 0.2))[0]
         samples = [self._sample(rng, tokens) for _ in range(images)]
-        arrays = [np.stack(part) if i == 0 else np.concatenate(part) for i, part in enumerate(zip(*samples))]
+        arrays = [
+            np.stack(part) if i == 0 else np.concatenate(part) for i, part in enumerate(zip(*samples, strict=True))
+        ]
         return Batch(*(torch.from_numpy(array) for array in arrays))
 
     def _sample(
@@ -155,9 +157,10 @@ class SampleMaker:
             return np.empty((0, 0, 3), np.uint8), []
         image = np.empty((size, size, 3), np.uint8)
         image[:] = FILL
-        image[y_from:y_to, x_from:x_to] = Image.fromarray(pixels).resize(
+        scaled = Image.fromarray(pixels).resize(
             (x_to - x_from, y_to - y_from), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
         )
+        image[y_from:y_to, x_from:x_to] = np.asarray(scaled)
         columns = np.clip(((np.arange(x_from, x_to) + 0.5) / scale_x + x0).astype(int), 0, width - 1)
         rows = np.clip(((np.arange(y_from, y_to) + 0.5) / scale_y + y0).astype(int), 0, height - 1)
 

@@ -38,7 +38,7 @@ class Annotation:
 
     def decode(self) -> UInt8:
         """Mask (H, W), 0 or 1."""
-        return coco_mask.decode(self.rle)  # type: ignore[no-any-return]
+        return coco_mask.decode(self.rle)
 
     def decode_ignore(self) -> UInt8 | None:
         """Ignored pixels (H, W), 0 or 1, or None."""
