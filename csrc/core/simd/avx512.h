@@ -37,6 +37,12 @@ struct F32 {
   EVSAM_SIMD_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
   EVSAM_SIMD_INLINE Reg relu(Reg x) { return _mm512_max_ps(zero(), x); }  // NaN stays NaN, as in avx2.h
 
+  // Two 128-bit lanes of a, then two of b. The integer form, because SIMDe 0.7 lacks the other; the bits are the same.
+  template <int kSelect>
+  EVSAM_SIMD_INLINE Reg shuffle_lanes(Reg a, Reg b) {
+    return _mm512_castsi512_ps(_mm512_shuffle_i32x4(_mm512_castps_si512(a), _mm512_castps_si512(b), kSelect));
+  }
+
   // Four 4 x 4 transposes inside each 128-bit lane, then the 4 x 4 grid of lanes itself.
   EVSAM_SIMD_INLINE void transpose(Reg (&r)[16]) {
     Reg a[16];
@@ -53,14 +59,14 @@ struct F32 {
     }
     // b[4 * g + j] holds, in lane l, column 4 * l + j of rows 4 * g .. 4 * g + 3.
     for (int j = 0; j < 4; ++j) {
-      const Reg low01 = _mm512_shuffle_f32x4(b[j], b[4 + j], _MM_SHUFFLE(1, 0, 1, 0));
-      const Reg high01 = _mm512_shuffle_f32x4(b[j], b[4 + j], _MM_SHUFFLE(3, 2, 3, 2));
-      const Reg low23 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], _MM_SHUFFLE(1, 0, 1, 0));
-      const Reg high23 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], _MM_SHUFFLE(3, 2, 3, 2));
-      r[j] = _mm512_shuffle_f32x4(low01, low23, _MM_SHUFFLE(2, 0, 2, 0));
-      r[4 + j] = _mm512_shuffle_f32x4(low01, low23, _MM_SHUFFLE(3, 1, 3, 1));
-      r[8 + j] = _mm512_shuffle_f32x4(high01, high23, _MM_SHUFFLE(2, 0, 2, 0));
-      r[12 + j] = _mm512_shuffle_f32x4(high01, high23, _MM_SHUFFLE(3, 1, 3, 1));
+      const Reg low01 = shuffle_lanes<_MM_SHUFFLE(1, 0, 1, 0)>(b[j], b[4 + j]);
+      const Reg high01 = shuffle_lanes<_MM_SHUFFLE(3, 2, 3, 2)>(b[j], b[4 + j]);
+      const Reg low23 = shuffle_lanes<_MM_SHUFFLE(1, 0, 1, 0)>(b[8 + j], b[12 + j]);
+      const Reg high23 = shuffle_lanes<_MM_SHUFFLE(3, 2, 3, 2)>(b[8 + j], b[12 + j]);
+      r[j] = shuffle_lanes<_MM_SHUFFLE(2, 0, 2, 0)>(low01, low23);
+      r[4 + j] = shuffle_lanes<_MM_SHUFFLE(3, 1, 3, 1)>(low01, low23);
+      r[8 + j] = shuffle_lanes<_MM_SHUFFLE(2, 0, 2, 0)>(high01, high23);
+      r[12 + j] = shuffle_lanes<_MM_SHUFFLE(3, 1, 3, 1)>(high01, high23);
     }
   }
 };

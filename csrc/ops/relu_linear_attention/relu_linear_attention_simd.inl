@@ -45,22 +45,32 @@ struct HeadKernel {
   static constexpr int kOutRows = tile_rows(kRows, kPanelVectors);
   static constexpr int kStateRows = round_up(kRows, kSumRows) > round_up(kRows, kOutRows) ? round_up(kRows, kSumRows)
                                                                                           : round_up(kRows, kOutRows);
-  static_assert(D % L == 0 && kPanel % L == 0 && kTokenBlock % L == 0, "whole vectors only");
+  static_assert(D % L == 0 && kPanel % L == 0 && kTokenBlock % kPanel == 0, "whole vectors and panels only");
 
   struct alignas(64) Scratch {
     float keys[kTokenBlock * D];  // transposed
     float ones[kTokenBlock];
-    float queries[D * kPanel];
+    float queries[kTokenBlock * D];  // panels
+    float denominators[kTokenBlock];
     float spill[kPanel];  // an output row of the last, partial panel
   };
 
   EVSAM_SIMD_INLINE float relu_one(float x) { return x < 0.0F ? 0.0F : x; }  // NaN stays NaN
 
+  // Asks for `count` floats ahead of their use. The hardware's own prefetcher needs a few lines to notice each new row
+  // of a block, which has only eight. Measured on 32 heads of 1024 tokens, 17 MB in all: apply at 60 instead of 48
+  // GFLOP/s; the same for the values in accumulate, which are fewer at a time, gained nothing.
+  EVSAM_SIMD_INLINE void prefetch(const float* p, int count) {
+    for (int n = 0; n < count; n += 16) __builtin_prefetch(p + n);
+  }
+
   static void transpose_keys(const Head& head, std::int64_t begin, int count, float* keys) {
     const float* k = head.k + begin;
     const int whole = count / L * L;
-    for (int n = 0; n < whole; n += L) {
-      for (int e = 0; e < D; e += L) {
+    // Channels outside, so that at most L rows are open at a time: rows of a large image lie a power of two apart and
+    // compete for the same few cache lines.
+    for (int e = 0; e < D; e += L) {
+      for (int n = 0; n < whole; n += L) {
         F32::Reg r[L];
         for (int i = 0; i < L; ++i) r[i] = F32::relu(F32::load(k + (e + i) * head.in_stride + n));
         F32::transpose(r);
@@ -129,14 +139,17 @@ struct HeadKernel {
     for (int r = 0; r < padded; r += kSumRows) sum_tile(rows + r, scratch.keys, count, state + r * D);
   }
 
-  // queries[e][0 .. kPanel) = relu(q[e][begin ..]), zeros after `count`.
+  // queries[panel][e][0 .. kPanel) = relu(q[e][begin + panel * kPanel ..]), zeros after `count`.
   static void copy_queries(const Head& head, std::int64_t begin, int count, float* queries) {
     const float* q = head.q + begin;
     for (int e = 0; e < D; ++e, q += head.in_stride, queries += kPanel) {
-      int n = 0;
-      for (; n + L <= count; n += L) F32::store(queries + n, F32::relu(F32::load(q + n)));
-      for (; n < count; ++n) queries[n] = relu_one(q[n]);
-      for (; n < kPanel; ++n) queries[n] = 0.0F;
+      float* target = queries;
+      for (int n = 0; n < count; n += kPanel, target += D * kPanel) {
+        int i = 0;
+        for (; i < kPanel && n + i + L <= count; i += L) F32::store(target + i, F32::relu(F32::load(q + n + i)));
+        for (; i < kPanel && n + i < count; ++i) target[i] = relu_one(q[n + i]);
+        for (; i < kPanel; ++i) target[i] = 0.0F;
+      }
     }
   }
 
@@ -173,50 +186,69 @@ struct HeadKernel {
     }
   }
 
-  // `count` tokens from `begin`, of which kVectors vectors are computed.
+  // kOutRows rows from `tile` of one panel: `count` tokens from `out`, of which kVectors vectors are computed.
   template <int kVectors>
-  static void panel(const Head& head, std::int64_t begin, int count, const float* state, Scratch& scratch) {
-    F32::Reg denominator[kVectors];
-    for (int tile = 0; tile < kRows; tile += kOutRows) {
-      F32::Reg sum[kOutRows][kVectors];
-      product_tile<kVectors>(state + tile * D, scratch.queries, sum);
-      if (tile == 0) {
+  static void panel_tile(int tile, const float* state, const float* queries, float eps, int count, float* out,
+                         std::int64_t out_stride, float* denominators, float* spill) {
+    F32::Reg sum[kOutRows][kVectors];
+    product_tile<kVectors>(state + tile * D, queries, sum);
+    if (tile == 0) {
 #pragma GCC unroll 32
-        for (int c = 0; c < kVectors; ++c) denominator[c] = F32::add(sum[0][c], F32::set(head.eps));
+      for (int c = 0; c < kVectors; ++c) F32::store(denominators + c * L, F32::add(sum[0][c], F32::set(eps)));
+    }
+#pragma GCC unroll 32
+    for (int r = 0; r < kOutRows; ++r) {
+      const int d = tile + r - 1;
+      if (d < 0 || d >= D) continue;
+      float* row = out + d * out_stride;
+      float* target = count == kVectors * L ? row : spill;
+#pragma GCC unroll 32
+      for (int c = 0; c < kVectors; ++c) {
+        F32::store(target + c * L, F32::div(sum[r][c], F32::load(denominators + c * L)));
       }
-#pragma GCC unroll 32
-      for (int r = 0; r < kOutRows; ++r) {
-        const int d = tile + r - 1;
-        if (d < 0 || d >= D) continue;
-        float* out = head.out + d * head.out_stride + begin;
-        float* target = count == kVectors * L ? out : scratch.spill;
-#pragma GCC unroll 32
-        for (int c = 0; c < kVectors; ++c) F32::store(target + c * L, F32::div(sum[r][c], denominator[c]));
-        if (target == out) continue;
-        for (int n = 0; n < count; ++n) out[n] = target[n];
-      }
+      if (target == row) continue;
+      for (int n = 0; n < count; ++n) row[n] = target[n];
     }
   }
 
-  // The last panel with just enough vectors for its tokens.
+  // A partial panel with just enough vectors for its tokens.
   template <int kVectors>
-  static void last_panel(const Head& head, std::int64_t begin, int count, const float* state, Scratch& scratch) {
+  static void partial_tile(int tile, const float* state, const float* queries, float eps, int count, float* out,
+                           std::int64_t out_stride, float* denominators, float* spill) {
     if constexpr (kVectors > 1) {
-      if (count <= (kVectors - 1) * L) return last_panel<kVectors - 1>(head, begin, count, state, scratch);
+      if (count <= (kVectors - 1) * L) {
+        return partial_tile<kVectors - 1>(tile, state, queries, eps, count, out, out_stride, denominators, spill);
+      }
     }
-    panel<kVectors>(head, begin, count, state, scratch);
+    panel_tile<kVectors>(tile, state, queries, eps, count, out, out_stride, denominators, spill);
+  }
+
+  static void apply_block(const Head& head, std::int64_t begin, int count, int ahead, const float* state,
+                          Scratch& scratch) {
+    copy_queries(head, begin, count, scratch.queries);
+    // Rows outside, panels inside: each output row is written for the whole block before the next ones.
+    for (int tile = 0; tile < kRows; tile += kOutRows) {
+      for (int e = tile; e < tile + kOutRows && e < D; ++e)
+        prefetch(head.q + e * head.in_stride + begin + count, ahead);
+      int n = 0;
+      for (; n + kPanel <= count; n += kPanel) {
+        panel_tile<kPanelVectors>(tile, state, scratch.queries + n * D, head.eps, kPanel, head.out + begin + n,
+                                  head.out_stride, scratch.denominators + n, scratch.spill);
+      }
+      if (n == count) continue;
+      partial_tile<kPanelVectors>(tile, state, scratch.queries + n * D, head.eps, count - n, head.out + begin + n,
+                                  head.out_stride, scratch.denominators + n, scratch.spill);
+    }
   }
 
   static void apply(const Head& head, std::int64_t begin, std::int64_t end, const float* state, void* scratch_memory) {
     Scratch& scratch = *static_cast<Scratch*>(scratch_memory);
-    for (; end - begin >= kPanel; begin += kPanel) {
-      copy_queries(head, begin, kPanel, scratch.queries);
-      panel<kPanelVectors>(head, begin, kPanel, state, scratch);
+    for (; begin < end; begin += kTokenBlock) {
+      const std::int64_t rest = end - begin;
+      const int count = static_cast<int>(rest < kTokenBlock ? rest : kTokenBlock);
+      const int ahead = static_cast<int>(rest - count < kTokenBlock ? rest - count : kTokenBlock);
+      apply_block(head, begin, count, ahead, state, scratch);
     }
-    const int rest = static_cast<int>(end - begin);
-    if (rest == 0) return;
-    copy_queries(head, begin, rest, scratch.queries);
-    last_panel<kPanelVectors>(head, begin, rest, state, scratch);
   }
 
   static constexpr relu_linear_attention::Kernel kKernel = {&accumulate, &apply, D, kStateRows, sizeof(Scratch)};
