@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,12 +45,12 @@ def read_file(path: Path) -> RawFile:
     if not head:
         raise WeightsError(f"weights {path}: the file is empty")
     if head.startswith(b"PK\x03\x04"):
-        return _read_checkpoint(path, zipped=True)
+        return _read_checkpoint(path)
     # A safetensors file is a 64-bit header length, then JSON; the length may begin like a pickle, so this comes first.
     if head[8:9] == b"{":
         return _read_safetensors(path)
     if head.startswith(b"\x80"):
-        return _read_checkpoint(path, zipped=False)
+        return _read_checkpoint(path)
     hint = ""
     if head.startswith(b"version https://git-lfs"):
         hint = "; it is a Git LFS pointer, fetch the file that it stands for"
@@ -92,7 +90,7 @@ def _widen_bfloat16(bits: np.ndarray) -> np.ndarray:
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def _read_checkpoint(path: Path, *, zipped: bool) -> RawFile:
+def _read_checkpoint(path: Path) -> RawFile:
     try:
         import torch
     except ImportError as error:
@@ -100,22 +98,18 @@ def _read_checkpoint(path: Path, *, zipped: bool) -> RawFile:
             f"weights {path}: reading a PyTorch checkpoint needs torch (pip install 'evsam[torch]'); or convert it to "
             "safetensors on a machine that has torch: evsam convert in.pt out.safetensors"
         ) from error
-    if zipped and not zipfile.is_zipfile(path):
-        raise WeightsError(f"weights {path}: damaged or truncated PyTorch checkpoint")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except pickle.UnpicklingError as error:
+        with path.open("rb") as file:  # given a path, torch would judge by its suffix
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # half a pickle makes torch stumble in many ways
         # Allowed are tensors and plain containers; any other name in the pickle would be imported and called.
-        name = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if name is None:
-            raise WeightsError(f"weights {path}: damaged PyTorch checkpoint: {_first_line(error)}") from error
+        if name := re.search(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)", str(error)):
+            raise WeightsError(
+                f"weights {path}: refused, for it holds more than tensors: loading it would run {name[1]}; "
+                "save the state dict alone"
+            ) from error
         raise WeightsError(
-            f"weights {path}: refused, for it holds more than tensors: loading it would run {name[1]}; "
-            "save the state dict alone"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise WeightsError(
-            f"weights {path}: damaged, truncated or not a checkpoint of tensors: {_first_line(error)}"
+            f"weights {path}: damaged, truncated or not a checkpoint of tensors: {_reason(error)}"
         ) from error
     return RawFile(_state_dict(path, content), {})
 
@@ -149,5 +143,7 @@ def _state_dict(path: Path, content: Any) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+def _reason(error: Exception) -> str:
+    """The first sentence, without torch's advice to load the file unsafely."""
+    sentence = str(error).strip().partition("\n")[0].partition(". ")[0]
+    return f"{type(error).__name__}: {sentence}"
