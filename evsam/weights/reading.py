@@ -103,7 +103,7 @@ def _read_checkpoint(path: Path) -> RawFile:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # half a pickle makes torch stumble in many ways
         # Allowed are tensors and plain containers; any other name in the pickle would be imported and called.
-        if name := re.search(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)", str(error)):
+        if name := re.search(r"(?:GLOBAL|Unsupported class) ([\w.]+)", str(error)):
             raise WeightsError(
                 f"weights {path}: refused, for it holds more than tensors: loading it would run {name[1]}; "
                 "save the state dict alone"
