@@ -51,8 +51,8 @@ class ResizeLongestSide:
         self.target_length = target_length
 
     def apply_image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Scale an image, uint8 (H, W, 3)."""
-        return resize_image(image, self.target_length)
+        """Scale an image, uint8 (H, W, 3); returns a new array."""
+        return np.array(resize_image(image, self.target_length))
 
     def apply_coords(self, coords: npt.NDArray[Any], original_size: tuple[int, int]) -> npt.NDArray[np.float64]:
         """Scale points (..., 2), x and y in pixels of an image of height and width ``original_size``."""

@@ -21,6 +21,11 @@ _BEFORE_RGB = {"P": "RGBA", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
 """Modes that need a step before RGB: premultiplied alpha, and palettes, whose entries may have alpha."""
 
 
+# What Pillow's decoders raise: OSError for truncated data, SyntaxError for broken PNG chunks, the others for headers
+# that make no sense or conversions that do not exist.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
 def read_image(image: ImageLike | object, *, bgr: bool = False) -> npt.NDArray[np.uint8]:
     """Read an image as an RGB array.
 
@@ -64,9 +69,7 @@ def _from_file(path: str) -> npt.NDArray[np.uint8]:
         raise ImageError(f"image: expected the path of an image, got {path!r}, which does not exist") from None
     except ImageError as error:
         raise ImageError(f"{error} in {path!r}") from None
-    # Pillow's decoders raise these for damaged files: OSError for truncated data, SyntaxError for broken PNG chunks,
-    # the others for headers that make no sense.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except _DAMAGE as error:
         raise ImageError(f"image: expected a readable image file, got {path!r} ({error})") from error
 
 
@@ -79,8 +82,10 @@ def _from_pil(image: Image.Image) -> npt.NDArray[np.uint8]:
         if image.mode in _BEFORE_RGB:
             image = image.convert(_BEFORE_RGB[image.mode])
         return np.array(image.convert("RGB"))
-    except ValueError as error:
-        raise ImageError(f"image: expected a mode that converts to RGB, got {image.mode!r} ({error})") from error
+    except _DAMAGE as error:
+        raise ImageError(
+            f"image: expected one that can be decoded and converted to RGB, got mode {image.mode!r} ({error})"
+        ) from error
 
 
 def _from_array(image: npt.NDArray[np.uint8], bgr: bool) -> npt.NDArray[np.uint8]:

@@ -33,7 +33,7 @@ def encode_rle(mask: npt.NDArray[np.bool_]) -> Rle:
 
     Example:
         >>> encode_rle(np.eye(3, dtype=bool))
-        {'size': [3, 3], 'counts': '01300'}
+        {'size': [3, 3], 'counts': '013000'}
     """
     height, width = mask.shape
     pixels = mask.ravel(order="F")
@@ -50,7 +50,7 @@ def decode_rle(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.bool_]:
         ValueError: the counts are damaged or do not fill the size.
 
     Example:
-        >>> decode_rle({"size": [3, 3], "counts": "01300"}).astype(int).tolist()
+        >>> decode_rle({"size": [3, 3], "counts": "013000"}).astype(int).tolist()
         [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
     """
     height, width = (int(length) for length in rle["size"])

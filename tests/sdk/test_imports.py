@@ -1,0 +1,96 @@
+"""Who imports whom, and what `import evsam` costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import evsam
+
+PACKAGE = Path(evsam.__file__).parent
+
+HEAVY = ("torch", "onnxruntime", "tensorrt", "safetensors", "huggingface_hub", "scipy", "skimage", "ray", "fastapi")
+
+RUN = "import sys\n{code}\nprint(*sorted(name for name in sys.modules if '.' not in name))"
+
+
+def modules_after(code: str) -> set[str]:
+    command = [sys.executable, "-W", "error", "-c", RUN.format(code=code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import evsam",
+        "import evsam.compat",
+        "from evsam.engines import ENGINES; [engine.missing for engine in ENGINES.values()]",
+        "from evsam.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+    ],
+)
+def test_nothing_heavy_is_loaded(code) -> None:
+    loaded = modules_after(code)
+    assert "numpy" in loaded
+    assert not loaded.intersection(HEAVY)
+
+
+def test_all_names_exist() -> None:
+    assert sorted(evsam.__all__) == evsam.__all__
+    assert all(hasattr(evsam, name) for name in evsam.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        evsam.nothing  # noqa: B018
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of evsam that a file imports anywhere, except for type checking only."""
+    found: set[str] = set()
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            skipped.update(ast.walk(node))
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in found if name.partition(".")[0] in ("evsam", "training", "benchmarks", "tests")}
+
+
+LAYERS = {
+    "errors.py": (),
+    "zoo.py": ("evsam.errors",),
+    "transforms.py": ("evsam.zoo",),
+    "prompts.py": ("evsam.errors", "evsam.transforms", "evsam.zoo"),
+    "images.py": ("evsam.errors",),
+    "rle.py": (),
+    "polygons.py": (),
+    "overlay.py": (),
+    "results.py": ("evsam.errors", "evsam.images", "evsam.overlay", "evsam.polygons", "evsam.rle"),
+    "embedding.py": ("evsam.errors", "evsam.transforms", "evsam.zoo", "evsam.weights"),
+    "engines/base.py": (),
+    "engines/__init__.py": ("evsam.engines.base", "evsam.errors"),
+    "engines/torch.py": ("evsam.engines.base", "evsam.errors", "evsam.nn", "evsam.transforms", "evsam.zoo"),
+}
+"""What the lower modules may import; `sam` stands on all of them, and `compat` and `cli` on `sam`."""
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name) -> None:
+    allowed = LAYERS[name]
+    for module in imports(PACKAGE / name):
+        assert any(module == a or module.startswith(f"{a}.") for a in allowed), f"{name} imports {module}"
+
+
+def test_package_does_not_import_what_stands_on_it() -> None:
+    files = [path for path in PACKAGE.rglob("*.py") if "training" not in path.relative_to(PACKAGE).parts]
+    assert len(files) > 20
+    for path in files:
+        wrong = [m for m in imports(path) if m.startswith(("evsam.training", "training", "benchmarks", "tests"))]
+        assert not wrong, f"{path.relative_to(PACKAGE)} imports {wrong}"

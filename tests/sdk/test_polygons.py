@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evsam.polygons import Polygon, trace_polygons
+
+
+def fill(rings: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """Pixels inside by the even-odd rule: every vertical edge toggles what lies to its right."""
+    toggles = np.zeros(shape, int)
+    for ring in rings:
+        for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, 0), strict=True):
+            if x0 == x1:
+                toggles[min(y0, y1) : max(y0, y1), x0:] += 1
+    return toggles % 2 == 1
+
+
+def signed_area(ring: np.ndarray) -> float:
+    x, y = ring.astype(float).T
+    return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2
+
+
+def check(mask: np.ndarray) -> list[Polygon]:
+    """What must hold for any mask; regions are compared with scikit-image's."""
+    measure = pytest.importorskip("skimage.measure")
+    polygons = trace_polygons(mask)
+    labels, count = measure.label(mask, connectivity=1, return_num=True)
+    assert len(polygons) == count
+    assert np.array_equal(fill([r for p in polygons for r in (p.outer, *p.holes)], mask.shape), mask)
+    seen = set()
+    for polygon in polygons:
+        region = fill([polygon.outer, *polygon.holes], mask.shape)
+        (label,) = np.unique(labels[region])
+        assert np.array_equal(region, labels == label)
+        seen.add(int(label))
+        assert polygon.area == region.sum()
+        assert signed_area(polygon.outer) > 0
+        assert all(signed_area(hole) < 0 for hole in polygon.holes)
+        for ring in (polygon.outer, *polygon.holes):
+            assert ring.dtype == np.int32
+            steps = np.roll(ring, -1, 0) - ring
+            assert ((steps == 0).sum(1) == 1).all()  # along the axes, no corner twice in a row
+            horizontal = steps[:, 1] == 0
+            assert (horizontal != np.roll(horizontal, 1)).all()  # a turn at every corner
+    assert seen == set(range(1, count + 1))
+    return polygons
+
+
+def picture(text: str) -> np.ndarray:
+    return np.array([[c == "#" for c in line] for line in text.split()])
+
+
+def test_empty() -> None:
+    assert trace_polygons(np.zeros((4, 5), bool)) == []
+
+
+def test_full() -> None:
+    (polygon,) = check(np.ones((4, 5), bool))
+    assert polygon.outer.tolist() == [[0, 0], [5, 0], [5, 4], [0, 4]]
+    assert polygon.holes == ()
+
+
+def test_one_pixel() -> None:
+    (polygon,) = check(np.ones((1, 1), bool))
+    assert polygon.outer.tolist() == [[0, 0], [1, 0], [1, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("diagonal", [[".#", "#."], ["#.", ".#"]])
+def test_pixels_that_touch_at_a_corner_are_apart(diagonal) -> None:
+    assert len(check(picture(" ".join(diagonal)))) == 2
+
+
+def test_hole_with_an_island_with_a_hole() -> None:
+    mask = picture("""
+        #########
+        #.......#
+        #.#####.#
+        #.#...#.#
+        #.#.#.#.#
+        #.#...#.#
+        #.#####.#
+        #.......#
+        #########""")
+    polygons = check(mask)
+    assert [len(p.holes) for p in polygons] == [1, 1, 0]
+    assert [p.area for p in polygons] == [32, 16, 1]
+
+
+def test_holes_side_by_side_belong_to_the_same_region() -> None:
+    (polygon,) = check(picture("####### #.#.#.# ####### #..#..# #######"))
+    assert len(polygon.holes) == 5
+
+
+def test_holes_of_two_regions() -> None:
+    polygons = check(picture("###.### #.#.#.# ###.###"))
+    assert [len(p.holes) for p in polygons] == [1, 1]
+
+
+def test_gap_at_a_corner_opens_a_hole() -> None:
+    (polygon,) = check(picture(".### #..# ####"))  # the background is connected through corners
+    assert polygon.holes == ()
+
+
+def test_shapes() -> None:
+    y, x = np.mgrid[:97, :131]
+    disc = (y - 40) ** 2 + (x - 60) ** 2 < 30**2
+    check(disc)
+    check(~disc)
+    check((np.hypot(y - 48, x - 65) / 6).astype(int) % 2 == 0)
+    check((y + x) % 2 == 0)
+
+
+@pytest.mark.parametrize("density", [0.1, 0.4, 0.5, 0.6, 0.9])
+def test_noise(density) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(60):
+        check(rng.random(rng.integers(1, 20, 2)) < density)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evsam.rle import decode_rle, encode_rle
+
+
+def _masks() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    masks = [rng.random(rng.integers(1, 50, 2)) < density for density in np.linspace(0, 1, 60)]
+    masks += [np.zeros((1, 1), bool), np.ones((1, 1), bool), np.ones((1, 700), bool), np.eye(333, dtype=bool)]
+    huge = np.zeros((3000, 4000), bool)  # counts that need five groups of bits, and differences of either sign
+    huge[100:2900, 5:9] = True
+    huge[:, 2000:3999] = True
+    return [*masks, huge, ~huge]
+
+
+def test_equal_to_pycocotools() -> None:
+    tools = pytest.importorskip("pycocotools.mask")
+    for mask in _masks():
+        theirs = tools.encode(np.asfortranarray(mask.astype(np.uint8)))
+        ours = encode_rle(mask)
+        assert ours == {"size": theirs["size"], "counts": theirs["counts"].decode()}
+        assert np.array_equal(tools.decode(ours), mask)
+
+
+def test_decoding_gives_the_mask_back() -> None:
+    for mask in _masks():
+        rle = encode_rle(mask)
+        assert np.array_equal(decode_rle(rle), mask)
+        assert np.array_equal(decode_rle({"size": rle["size"], "counts": rle["counts"].encode()}), mask)
+
+
+def test_strides_do_not_matter() -> None:
+    mask = np.random.default_rng(1).random((30, 40)) < 0.5
+    for view in (mask[::-1], mask[:, ::2], mask.T):
+        assert encode_rle(view) == encode_rle(view.copy())
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ("", "damaged text"),
+        ("0 1", "damaged text"),
+        ("0~", "damaged text"),
+        ("01P", "damaged text"),  # the last number says that it goes on
+        ("PPPPPPPPPP0", "a number that is too long"),
+        ("01", "expected counts that add up to 3 x 3, got 1"),
+        ("0O:", "add up to 3 x 3"),  # negative run
+    ],
+)
+def test_damaged_counts(counts, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        decode_rle({"size": [3, 3], "counts": counts})
