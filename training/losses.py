@@ -61,6 +61,24 @@ def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
     return intersection / (predicted | true).sum((2, 3)).clamp(min=1)
 
 
+def choice_loss(predicted: Tensor, real: Tensor, temperature: float = 0.1) -> Tensor:
+    """What is lost by choosing among ambiguous masks by their predicted IoU.
+
+    The best real IoU minus the expected one, when a mask is drawn with the softmax of the predictions: a regression of
+    each IoU on its own cares little about which of them is the largest, and that is all that a user sees.
+
+    Args:
+        predicted: (N, M).
+        real: (N, M), a constant.
+        temperature: of the softmax.
+
+    Returns:
+        (N,).
+    """
+    expected = ((predicted / temperature).softmax(1) * real).sum(1)
+    return real.amax(1) - expected
+
+
 class ResemblanceLoss(nn.Module):
     """Features of a mask's cells resemble their mean, those of its surroundings do not.
 

@@ -32,7 +32,7 @@ from evsam.nn.layers import ConvLayer
 from evsam.nn.lite_decoder import LitePromptEncoder
 from evsam.training.data.samples import Batch, SampleConfig, SampleMaker, SampleStream
 from evsam.training.data.sets import list_sets, read_set
-from evsam.training.losses import ResemblanceLoss, mask_iou, mask_loss
+from evsam.training.losses import ResemblanceLoss, choice_loss, mask_iou, mask_loss
 from evsam.training.prompting import error_click, pick
 from evsam.training.transfer import find_checkpoint, transfer_backbone
 from evsam.training.validation import validate
@@ -62,6 +62,7 @@ class Options:
         ema: decay of the averaged weights.
         loss: ``local-bce`` or ``focal`` (focal : dice 20 : 1, the paper's).
         iou_weight: weight of the IoU head's squared error.
+        choice_weight: weight of what is lost by choosing among the three masks of a click by predicted IoU.
         resemblance_weight: weight of the auxiliary loss on features.
         rounds: probabilities of one, two and three rounds of prompts.
         paste: probability of copy-paste.
@@ -91,6 +92,7 @@ class Options:
     ema: float = 0.998
     loss: str = "local-bce"
     iou_weight: float = 2.0
+    choice_weight: float = 0.5
     resemblance_weight: float = 0.2
     rounds: tuple[float, ...] = (0.72, 0.2, 0.08)
     paste: float = 0.3
@@ -318,11 +320,13 @@ class Trainer:
             mask_term = masks[:, 0] + masks[:, 1:].gather(1, best)[:, 0] + 0.04 * masks[:, 1:].mean(1)
             real = mask_iou(logits.detach(), target)
             iou_term = (iou - real).square().mean()
-            loss = (0.5 * mask_term.mean() + options.iou_weight * iou_term) / rounds
+            choice_term = choice_loss(iou[:, 1:], real[:, 1:]).mean()
+            loss = 0.5 * mask_term.mean() + options.iou_weight * iou_term + options.choice_weight * choice_term
+            loss = loss / rounds
             if number == 0:
                 boxed = (labels == 2).any(1)
                 lone = real[:, 1:].gather(1, best)[:, 0]
-                metrics = {"loss": loss.item() * rounds, "iou_error": iou_term.item()}
+                metrics = {"loss": loss.item() * rounds, "iou_error": iou_term.item(), "choice": choice_term.item()}
                 if boxed.any():
                     metrics["box"] = real[boxed, 0].mean().item()
                 if not boxed.all():

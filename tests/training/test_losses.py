@@ -8,6 +8,7 @@ from torch import Tensor
 
 from evsam.training.losses import (
     ResemblanceLoss,
+    choice_loss,
     dice_loss,
     focal_loss,
     local_bce_loss,
@@ -61,6 +62,13 @@ def test_iou(target: Tensor) -> None:
     logits[0, 1, 4:8] = -1.0  # half of the first object's rows
     assert mask_iou(logits, target)[0].tolist() == [1.0, 0.5, 1.0]
     assert mask_iou(torch.full((1, 1, 4, 4), -1.0), torch.zeros(1, 1, 4, 4)).item() == 0
+
+
+def test_choice_costs_what_the_wrong_mask_costs() -> None:
+    real = torch.tensor([[0.9, 0.2, 0.4]])
+    sure = torch.tensor([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.3, 0.3, 0.3]])
+    expected = [0.0, 0.7, 0.4]
+    assert choice_loss(sure, real.expand(3, 3)).tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_resemblance_prefers_features_that_separate() -> None:
