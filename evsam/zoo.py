@@ -261,8 +261,8 @@ _HUB_REVISION = "main"
 """A moving name, because no commit of that repository is known to us for sure.
 
 What is loaded is pinned all the same: a download must have the SHA-256 given below, and the commit that the name stood
-for is recorded. The checksums are those that CompressAI-Vision (scripts/install.sh) checks the authors' files against; other projects that
-pin l0 have the same one. We could not verify them against the files themselves.
+for is recorded. The checksums are those that CompressAI-Vision (scripts/install.sh) checks the authors' files against;
+other projects that pin l0 have the same one. We could not verify them against the files themselves.
 """
 
 

@@ -127,13 +127,9 @@ def test_round_trip(tmp_path: Path, nano: Tensors) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["a.safetensors"], "temporary files are left"
 
 
-@pytest.mark.parametrize("source", [str, Path, os.fsencode])
-def test_paths_of_any_kind(tmp_path: Path, nano: Tensors, source: Callable[[Path], Any]) -> None:
+@pytest.mark.parametrize("source", [str, Path])
+def test_paths_of_any_kind(tmp_path: Path, nano: Tensors, source: Callable[[Path], str | Path]) -> None:
     path = _plain(tmp_path / "a.safetensors", nano)
-    if source is os.fsencode:
-        with pytest.raises(TypeError):
-            load_weights(source(path))
-        return
     assert _equal(load_weights(source(path)), nano)
 
 
@@ -458,7 +454,7 @@ def test_all_problems_at_once(tmp_path: Path, nano: Tensors) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_values_that_are_not_finite(tmp_path: Path, nano: Tensors, value: float, dtype: type) -> None:
-    bad = nano[NORM].astype(dtype)
+    bad: np.ndarray = nano[NORM].astype(dtype)
     bad[5] = value
     path = _plain(tmp_path / "a.safetensors", {**nano, NORM: bad})
     with pytest.raises(WeightsError, match=f"a.safetensors: NaN or infinite values in 1 tensor: {NORM}$"):

@@ -6,7 +6,7 @@ engines of the package are there by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -58,7 +58,8 @@ class Modules:
         hook = self.model.image_encoder.backbone.register_forward_hook(self._keep_stages)
         with hook, torch.inference_mode():
             self.features = self.model.encode(pixels)
-        return self.features[0][0].numpy()
+        embedding: np.ndarray = self.features[0][0].numpy()
+        return embedding
 
     def _keep_stages(self, module: object, inputs: object, stages: list[Any]) -> None:
         self.stages = [stage[0, ::4, ::4, ::4].numpy() for stage in stages]
@@ -122,7 +123,7 @@ class Run:
 
 
 @pytest.fixture(scope="module", params=[(runner, name) for name in cases.NAMES for runner in RUNNERS], ids="-".join)
-def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+def run(request: pytest.FixtureRequest) -> Run:
     runner_name, name = request.param
     golden = cases.load(name)
     runner = RUNNERS[runner_name](golden.variant, request.getfixturevalue)

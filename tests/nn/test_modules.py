@@ -104,7 +104,7 @@ def _attention_by_definition(qkv: np.ndarray, head_dim: int) -> np.ndarray:
     heads = qkv.astype(np.float64).reshape(batch, channels // (3 * head_dim), 3, head_dim, height * width)
     q, k, v = np.maximum(heads[:, :, 0], 0), np.maximum(heads[:, :, 1], 0), heads[:, :, 2]
     weights = np.einsum("bhdn,bhdm->bhnm", q, k)
-    out = np.einsum("bhnm,bhdm->bhdn", weights, v) / (weights.sum(-1)[:, :, None] + 1e-15)
+    out: np.ndarray = np.einsum("bhnm,bhdm->bhdn", weights, v) / (weights.sum(-1)[:, :, None] + 1e-15)
     return out.reshape(batch, channels // 3, height, width)
 
 
