@@ -262,12 +262,15 @@ def originals(l0, seeded_tensors):
     for module in model.modules():
         if isinstance(module, torch.nn.LayerNorm):
             module.eps = 1e-6  # as EfficientViT-SAM sets it everywhere
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     theirs = Original(model.eval())
     theirs.features = torch.from_numpy(embedding.features.copy())[None]
     theirs.original_size, theirs.input_size, theirs.is_image_set = SIZE, (683, 1024), True
     ours = SamPredictor(sam)
     ours.set_embedding(embedding)
-    return SimpleNamespace(theirs=theirs, ours=ours)
+    yield SimpleNamespace(theirs=theirs, ours=ours)
+    torch.set_num_threads(threads)
 
 
 def assert_alike(ours, theirs) -> None:
@@ -298,8 +301,7 @@ class TestAgainstTheOriginal:
     }
 
     @pytest.mark.parametrize("name", PROMPTS)
-    @pytest.mark.parametrize("multimask", [False, True])
-    @pytest.mark.parametrize("return_logits", [False, True])
+    @pytest.mark.parametrize(("multimask", "return_logits"), [(False, True), (True, False)])
     def test_predict(self, originals, name, multimask, return_logits) -> None:
         arguments = {**self.PROMPTS[name], "multimask_output": multimask, "return_logits": return_logits}
         assert_alike(originals.ours.predict(**arguments), originals.theirs.predict(**arguments))
@@ -342,8 +344,7 @@ class TestAgainstTheOriginal:
             one, other = (getattr(t, name)(torch.from_numpy(tensor), size) for t in (ours, theirs))
             assert one.dtype == other.dtype
             torch.testing.assert_close(one, other)
-        batch = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-        torch.testing.assert_close(ours.apply_image_torch(batch), theirs.apply_image_torch(batch))
+        # apply_image_torch is left out: release 1.0 of the original takes batch and channels for height and width
 
     def test_state_before_an_image(self, originals) -> None:
         for predictor in (SamPredictor(originals.ours.model), type(originals.theirs)(originals.theirs.model)):
