@@ -18,7 +18,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND EVSAM_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
 if(EVSAM_EMULATE_AVX512)
-  set(EVSAM_FLAGS_avx512 -DEVSAM_EMULATE_AVX512=1)
+  set(EVSAM_FLAGS_avx512 -DEVSAM_EMULATE_AVX512=1 -Wno-psabi)
 endif()
 
 # Creates evsam_<isa> for each instruction set of the target architecture and links it into `library`.

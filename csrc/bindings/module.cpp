@@ -64,6 +64,11 @@ Isa isa_by_name(const std::string& name) {
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.doc() = "Compiled kernels of evsam. Use them through evsam.ops.";
+#if defined(__clang__)
+  m.attr("compiler") = "Clang " __clang_version__;
+#else
+  m.attr("compiler") = "GCC " __VERSION__;
+#endif
   m.def("cpu_features", &cpu_feature_dict, "Instruction sets the processor has and the operating system allows.");
   m.def(
       "selected_isa",

@@ -14,7 +14,7 @@ struct Kernel {
   int lanes;
 };
 
-inline constexpr int kFmaPerRound =
-    12;  // chains: latency (4 to 5 cycles) times the two units of wide cores, with slack
+// Independent chains: latency (4 to 5 cycles) times the two units of wide cores, with slack.
+inline constexpr int kFmaPerRound = 12;
 
 }  // namespace evsam::probes

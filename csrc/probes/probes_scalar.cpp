@@ -6,7 +6,7 @@ namespace {
 
 float fma_loop(std::int64_t rounds) {
   float sum[probes::kFmaPerRound];
-  for (int i = 0; i < probes::kFmaPerRound; ++i) sum[i] = static_cast<float>(i);
+  for (int i = 0; i < probes::kFmaPerRound; ++i) sum[i] = static_cast<float>(rounds + i);
   for (std::int64_t n = 0; n < rounds; ++n) {
     for (float& s : sum) s = s * 0.5F + 1.0F;
   }

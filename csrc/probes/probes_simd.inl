@@ -7,8 +7,9 @@ namespace {
 float fma_loop(std::int64_t rounds) {
   using probes::kFmaPerRound;
   F32::Reg sum[kFmaPerRound];
+  // Starting values the compiler does not know: it would leave out a chain that starts at its fixed point.
 #pragma GCC unroll 16
-  for (int i = 0; i < kFmaPerRound; ++i) sum[i] = F32::set(static_cast<float>(i));
+  for (int i = 0; i < kFmaPerRound; ++i) sum[i] = F32::set(static_cast<float>(rounds + i));
   const F32::Reg factor = F32::set(0.5F);
   const F32::Reg addend = F32::set(1.0F);
   for (std::int64_t n = 0; n < rounds; ++n) {

@@ -359,25 +359,28 @@ class TestThreads:
         assert result.stdout.strip() == "5"
 
     def test_gil_is_released(self) -> None:
-        """Another Python thread gets to run while a call is under way."""
+        """Another Python thread gets to run while a call is under way; on a busy machine, in one of a few tries."""
         qkv = random_qkv(1, 8, 24, 2000)  # the slow kernel: tens of milliseconds
         out = np.empty((1, 8, 24, 2000), np.float32)
-        spans: list[tuple[float, float]] = []
+        span = [0.0, 0.0]
 
         def call() -> None:
-            start = time.perf_counter()
+            span[0] = time.perf_counter()
             relu_linear_attention(qkv, out=out, threads=1)
-            spans.append((start, time.perf_counter()))
+            span[1] = time.perf_counter()
 
-        ticks = []
-        worker = threading.Thread(target=call)
-        worker.start()
-        while worker.is_alive():
-            ticks.append(time.perf_counter())
-        worker.join()
-        ((start, end),) = spans
-        middle = [tick for tick in ticks if start + 0.25 * (end - start) < tick < end - 0.25 * (end - start)]
-        assert len(middle) > 10, f"{len(middle)} ticks during the middle of a call of {end - start:.3f} s"
+        for _ in range(20):
+            ticks = []
+            worker = threading.Thread(target=call)
+            worker.start()
+            while worker.is_alive():
+                ticks.append(time.perf_counter())
+            worker.join()
+            start, end = span
+            quarter = (end - start) / 4
+            if sum(start + quarter < tick < end - quarter for tick in ticks) > 10:
+                return
+        pytest.fail("no other thread ran during the middle half of any call")
 
     def test_several_python_threads(self) -> None:
         inputs = [random_qkv(1, 4, 32, 700, seed=seed) for seed in range(4)]
