@@ -144,7 +144,7 @@ class Sam:
         Args:
             image: a path (EXIF orientation is applied), a PIL image, or a uint8 array (H, W, 3) in RGB order, (H, W) in
                 grey, or (H, W, 4), whose alpha is dropped; from 1 x 1 pixel up. Or a list or tuple of images of any
-                sizes, which are encoded in batches.
+                sizes, which are encoded in batches; all of them are read first, so split lists that memory cannot hold.
             bgr: whether arrays are in BGR order.
 
         Returns:
