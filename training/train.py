@@ -158,6 +158,10 @@ class Trainer:
         self.resemblance.load_state_dict(state["resemblance"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seen, self.elapsed = state["step"], state["seen"], state["elapsed"]
+        curves = self.out / "curves.jsonl"
+        if curves.exists() and self.rank == 0:  # what was logged after the checkpoint did not happen
+            lines = curves.read_text().splitlines(keepends=True)
+            curves.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step))
         # what was drawn before the stop need not be drawn again
         self.rng.seed(self.options.seed + self.step)
         torch.manual_seed(self.options.seed + self.step)
@@ -242,13 +246,13 @@ class Trainer:
         """Score the averaged weights on a fixed part of every validation set and log it (first process only)."""
         if self.rank:
             return
-        record: dict[str, object] = {"step": self.step, "minutes": round(self.elapsed, 2)}
+        result: dict[str, dict[str, float]] = {}
         for name in list_sets(self.data, "val"):
             photos = read_set(self.data, "val", name)[::3]
             summary = validate(self.average, photos, clicks=1, masks_per_photo=4).summary()
-            record[name] = {prompt: round(scores["all"], 4) for prompt, scores in summary.items()}
-            tqdm.write(f"{self.elapsed:.0f} min {name}: {record[name]}")
-        self._log({"validation": record})
+            result[name] = {prompt: round(scores["all"], 4) for prompt, scores in summary.items()}
+            tqdm.write(f"{self.elapsed:.0f} min {name}: {result[name]}")
+        self._log({"step": self.step, "minutes": round(self.elapsed, 2), "validation": result})
 
     def _rate(self) -> float:
         progress = min(1.0, self.elapsed / self.options.minutes)

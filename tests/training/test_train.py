@@ -48,6 +48,8 @@ def test_run_leaves_checkpoint_options_and_validation(run: Path) -> None:
 def test_run_resumes(run: Path, data_dir: Path, tmp_path: Path) -> None:
     before = state(run)
     (tmp_path / "checkpoint.pt").write_bytes((run / "checkpoint.pt").read_bytes())
+    lost = json.dumps({"step": before["step"] + 50, "loss": 1.0}) + "\n"  # type: ignore[operator]
+    (tmp_path / "curves.jsonl").write_text((run / "curves.jsonl").read_text() + lost)
     options = train.Options(start="none", crop=64, images=1, masks=2, workers=0, sets=("blobs=1",))
     trainer = train.Trainer(data_dir, tmp_path, options)
     assert trainer.step == before["step"]
@@ -55,6 +57,7 @@ def test_run_resumes(run: Path, data_dir: Path, tmp_path: Path) -> None:
     for name, value in trainer.average.state_dict().items():
         torch.testing.assert_close(value, before["average"][name])  # type: ignore[index]
     assert trainer.optimiser.state_dict()["state"]
+    assert (tmp_path / "curves.jsonl").read_text() == (run / "curves.jsonl").read_text()
     trainer.save()
     assert state(tmp_path)["seen"] == before["seen"]
 
