@@ -21,6 +21,9 @@ namespace {
 // that an idle pool costs nothing noticeable.
 constexpr std::int64_t kSpinNs = 50'000;
 
+// A limit against typing errors, above what the processors this is meant for have.
+constexpr int kMaxThreads = 256;
+
 enum WorkerState : int { kIdle, kPosted, kRunning, kStop };
 
 thread_local bool in_region = false;
@@ -88,6 +91,7 @@ ThreadPool::~ThreadPool() {
 int ThreadPool::workers() const { return worker_count_.load(std::memory_order_relaxed); }
 
 void ThreadPool::start_workers(int wanted) {
+  workers_.reserve(static_cast<std::size_t>(wanted));
   while (static_cast<int>(workers_.size()) < wanted) {
     auto worker = std::make_unique<Worker>();
     worker->index = static_cast<int>(workers_.size()) + 1;
@@ -142,7 +146,7 @@ void ThreadPool::wait_for(int joined) {
 }
 
 void ThreadPool::run(std::int64_t count, int threads, Task task, void* context) {
-  const int helpers_wanted = static_cast<int>(std::min<std::int64_t>(threads, count)) - 1;
+  const int helpers_wanted = static_cast<int>(std::min<std::int64_t>({threads, count, kMaxThreads})) - 1;
   if (helpers_wanted <= 0 || in_region || !region_mutex_.try_lock()) {
     for (std::int64_t i = 0; i < count; ++i) task(context, i, 0);
     return;

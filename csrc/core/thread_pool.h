@@ -8,7 +8,7 @@
 //   task that opens a region itself, run their tasks alone: threads never outnumber pool size + callers, and
 //   nothing can deadlock.
 // - After fork() the child gets a new pool on first use (default_pool); the parent's workers do not exist there.
-// - No allocation per region; worker threads are started on first need and kept.
+// - No allocation per region; worker threads are started on first need and kept. At most 256 threads work on a region.
 #pragma once
 
 #include <atomic>
@@ -77,7 +77,8 @@ class ThreadPool {
 // The process-wide pool. It is never destroyed: its threads end with the process.
 ThreadPool& default_pool();
 
-// Threads used where a call does not say. Starts as EVSAM_NUM_THREADS, or else usable_cpus().
+// Threads used where a call does not say. Starts as EVSAM_NUM_THREADS if that is a positive number, or else
+// usable_cpus().
 int default_threads();
 void set_default_threads(int threads);  // at least 1
 

@@ -48,6 +48,14 @@ void test_each_index_once() {
   CHECK(pool.workers() == 4);
 }
 
+void test_absurd_thread_count() {
+  ThreadPool pool;
+  std::atomic<int> done{0};
+  pool.parallel_for(1000, 1 << 30, [&](std::int64_t, int) { ++done; });
+  CHECK(done == 1000);
+  CHECK(pool.workers() < 256);
+}
+
 void test_many_short_regions() {
   ThreadPool pool;
   std::int64_t sums[3] = {};
@@ -154,6 +162,7 @@ void test_fork() {
 
 int main() {
   test_each_index_once();
+  test_absurd_thread_count();
   test_many_short_regions();
   test_sleeping_workers();
   test_runs_concurrently();
