@@ -56,12 +56,12 @@ def _plain(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None)
 def _raw(path: Path, entries: dict[str, tuple[str, list[int], bytes]]) -> Path:
     """A safetensors file byte by byte, for dtypes that numpy lacks."""
     header: dict[str, Any] = {}
-    data = b""
+    end = 0
     for name, (dtype, shape, content) in entries.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(content)]}
-        data += content
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + len(content)]}
+        end += len(content)
     text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(entry[2] for entry in entries.values()))
     return path
 
 
