@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -38,11 +38,13 @@ def load_model(source: str) -> EfficientViTSam:
     return to_device(model.eval().fold_norms_(), torch.device("cpu"))
 
 
-def evaluate(model: EfficientViTSam, data: Path, split: str, clicks: int, every: int = 1) -> dict[str, Table]:
+def evaluate(
+    model: EfficientViTSam, data: Path, sets: Sequence[str], split: str = "val", clicks: int = 1
+) -> dict[str, Table]:
     """Scores by set, prompt and size of object, with those of a blank photo (prefix ``blank_``) for comparison."""
     result: dict[str, Table] = {}
-    for name in list_sets(data, split):
-        photos = read_set(data, split, name)[::every]
+    for name in sets:
+        photos = read_set(data, split, name)
         with tqdm(total=len(photos), desc=name, unit="photo") as bar:
             table = validate(model, photos, clicks=clicks, progress=lambda done, _: bar.update(done - bar.n)).summary()
         blank = validate(model, photos, clicks=min(clicks, 1), blank=True).summary()
@@ -68,14 +70,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="directory with SPLIT/SET.json and SPLIT/SET/FILE")
     parser.add_argument("--split", default="val")
     parser.add_argument("--clicks", type=int, default=5, help="clicks to simulate, 0 for boxes only")
-    parser.add_argument("--every", type=int, default=1, help="take every n-th photo only")
+    parser.add_argument("--sets", nargs="+", help="names of the sets, all by default")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="also write the scores as json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    result: dict[str, Any] = evaluate(
-        load_model(options.model), options.data, options.split, options.clicks, options.every
-    )
+    sets = options.sets or list_sets(options.data, options.split)
+    result = evaluate(load_model(options.model), options.data, sets, options.split, options.clicks)
     print(as_markdown(result))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,8 @@ from evsam.nn.layers import ConvLayer
 from evsam.training import evaluate, publish, train, transfer
 from evsam.training.data.samples import SampleConfig
 from evsam.training.data.sets import read_set
-from evsam.training.validation import Objects, inscribed_ellipse, size_class, validate
+from evsam.training.validation import Frame, Objects, encode_photo, full_size, inscribed_ellipse, size_class, validate
+from evsam.transforms import fitted_size
 
 FAST = (
     *("--start", "none", "--crop", "64", "--images", "1", "--masks", "2"),
@@ -94,8 +96,6 @@ def test_published_weights_give_the_runs_masks(run: Path, tmp_path: Path, data_d
     photo = read_set(data_dir, "val", "blobs")[0]
     result = evsam.load(path, engine="torch").predict(photo.path, box=(40, 30, 120, 90))
     model = evaluate.load_model(str(run))
-    from evsam.training.validation import encode_photo
-
     with torch.no_grad():
         frame = encode_photo(model, photo.pixels())
         scale = torch.tensor([frame.resized[1] / 160, frame.resized[0] / 120])
@@ -131,6 +131,17 @@ def test_ignored_pixels_do_not_count(data_dir: Path) -> None:
     ignoring = Objects(objects.masks, (~(mask & ~half))[None, None])
     assert plain.item() < 0.7
     assert ignoring.iou(half[None, None]).item() == 1
+
+
+@pytest.mark.parametrize("original", [(300, 451), (1500, 1000), (7, 100)])
+def test_full_size_is_sams_two_resizes(original: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 256, 256)
+    frame = Frame((), fitted_size(original), original)
+    height, width = frame.resized
+    resize = partial(torch.nn.functional.interpolate, mode="bilinear", align_corners=False)
+    expected = resize(resize(logits, (1024, 1024))[..., :height, :width], original)
+    torch.testing.assert_close(full_size(logits, frame), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_inscribed_ellipse_touches_its_box() -> None:
