@@ -25,5 +25,5 @@ class WeightsError(EvsamError, ValueError):
     """A weights file is damaged or does not fit the variant."""
 
 
-class BackendUnavailable(EvsamError, RuntimeError):
+class BackendUnavailable(EvsamError, RuntimeError):  # noqa: N818 - says what is the matter
     """A requested engine, kernel or optional package is not available here; the message says how to get it."""
