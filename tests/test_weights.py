@@ -534,6 +534,12 @@ def test_path_that_cannot_be_written(tmp_path: Path, nano: Tensors) -> None:
         save_weights(tmp_path / "file" / "a.safetensors", nano, "nano")
 
 
+def test_written_file_has_the_usual_permissions(tmp_path: Path, nano: Tensors) -> None:
+    (tmp_path / "any").touch()
+    save_weights(tmp_path / "w.safetensors", nano, "nano")
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def test_write_is_atomic(tmp_path: Path, nano: Tensors, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that breaks off leaves the old file, and nothing else."""
     path = tmp_path / "a.safetensors"
