@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def photo_file(image, tmp_path) -> Path:
 def predict(photo_file, seeded_file, tmp_path):
     """Runs `evsam predict` and returns the JSON document."""
 
-    def run(*arguments: object) -> dict:
+    def run(*arguments: object) -> dict[str, Any]:
         command = [
             "predict",
             photo_file,

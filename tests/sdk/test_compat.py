@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ class TestPredict:
         assert points.tolist() == [[60, 40]]
         assert box.tolist() == [20, 10, 90, 70]
 
-    BAD: ClassVar = {
+    BAD: ClassVar[dict[str, tuple[dict[str, Any], str]]] = {
         "labels missing": ({"point_coords": np.ones((1, 2))}, "point_labels: expected labels for point_coords"),
         "too many labels": ({"point_coords": np.ones((1, 2)), "point_labels": np.ones(2)}, "one label for each point"),
         "flat point": ({"point_coords": np.ones(2), "point_labels": np.ones(1)}, "point_coords: expected shape"),
@@ -186,6 +186,8 @@ class TestTorch:
             assert twice.original_size == (64, 96)
             assert twice.input_size == once.input_size == (683, 1024)
             # scaled up and down again: nearly the same picture
+            assert twice.features is not None
+            assert once.features is not None
             assert float((twice.features - once.features).abs().mean()) < 0.1 * float(once.features.std())
 
     @pytest.mark.parametrize("shape", [(3, 683, 1024), (1, 3, 683, 1000), (2, 3, 683, 1024), (1, 1, 683, 1024)])
@@ -251,7 +253,7 @@ def originals(l0, seeded_tensors):
     from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
     sam, embedding = l0
-    encoder = torch.nn.Identity()
+    encoder: Any = torch.nn.Identity()
     encoder.img_size = 1024
     prompt_encoder = PromptEncoder(256, (64, 64), (1024, 1024), 16)
     transformer = TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048)

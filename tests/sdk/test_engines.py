@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import threading
 from types import MappingProxyType
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,13 +18,13 @@ MISSING = EngineInfo("native", "evsam.engines.native", ("no_such_package", "nump
 
 def test_unknown_engine() -> None:
     with pytest.raises(BackendUnavailable, match=r"engine: expected one of auto, torch.*, got 'warp'"):
-        create_engine("warp", None)
+        create_engine("warp", cast(Any, None))
 
 
 def test_missing_package_is_named_with_its_extra(monkeypatch) -> None:
     monkeypatch.setattr(engines, "ENGINES", MappingProxyType({"native": MISSING}))
     with pytest.raises(BackendUnavailable, match=r"native needs no_such_package, .* use pip install 'evsam\[fast\]'"):
-        create_engine("native", None)
+        create_engine("native", cast(Any, None))
 
 
 def test_auto_takes_the_first_that_is_available(monkeypatch) -> None:
@@ -37,7 +38,7 @@ def test_auto_takes_the_first_that_is_available(monkeypatch) -> None:
 def test_auto_without_any_engine(monkeypatch) -> None:
     monkeypatch.setattr(engines, "ENGINES", MappingProxyType({"native": MISSING}))
     with pytest.raises(BackendUnavailable, match=r"expected at least one engine .* use pip install 'evsam\[fast\]'"):
-        create_engine("auto", None)
+        create_engine("auto", cast(Any, None))
 
 
 def test_errors_are_also_runtime_errors() -> None:
@@ -121,7 +122,7 @@ def test_threads_hold_for_the_engine_and_leave_the_process_alone(seeded_weights,
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
     seen: list[int] = []
-    counted = create_engine("torch", seeded_weights("nano"), threads=before + 1)
+    counted: Any = create_engine("torch", seeded_weights("nano"), threads=before + 1)
     try:
         counted.encode([image])
         seen.append(counted._run(lambda _: torch.get_num_threads()))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def test_click_gets_the_padding_point() -> None:
     prompts = read(points=[(30, 20)], labels=[1])
     assert prompts.points.dtype == np.float32
     assert prompts.labels.dtype == np.int32
-    np.testing.assert_allclose(prompts.points, [[[30 * X, 20 * Y], [0, 0]]], rtol=1e-6)
+    np.testing.assert_allclose(prompts.points, [[[30 * X, 20 * Y], [0.0, 0.0]]], rtol=1e-6)
     assert prompts.labels.tolist() == [[1, -1]]
     assert prompts.masks is None
     assert prompts.ambiguous
@@ -116,7 +118,7 @@ def test_thin_box() -> None:
 
 RAGGED = [[(1, 2)], [(3, 4), (5, 6)]]
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "none": ({}, "points, box, boxes, mask: expected at least one prompt, got none"),
     "box and boxes": ({"box": (1, 2, 3, 4), "boxes": [(1, 2, 3, 4)]}, "box, boxes: expected one of the two, got both"),
     "labels alone": ({"labels": [1]}, "labels: expected points to label"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from evsam.embedding import embedding_shapes
 from evsam.sam import encoder_fingerprint
 from tests.golden import cases
 
-PROMPTS = {
+PROMPTS: dict[str, dict[str, Any]] = {
     "click": {"points": [(60, 40)], "labels": [1]},
     "clicks": {"points": [(60, 40), (5, 5)], "labels": [1, 0]},
     "box": {"box": (20, 10, 90, 70)},
@@ -143,9 +144,14 @@ class TestPredict:
                      sam.predict(embedding, box=(1, 2, 30, 40)))  # fmt: skip
 
     def test_every_part_of_a_prompt_counts(self, sam, embedding) -> None:
-        base = {"box": (20, 10, 90, 70), "points": [(60, 40)], "labels": [1]}
+        base: dict[str, Any] = {"box": (20, 10, 90, 70), "points": [(60, 40)], "labels": [1]}
         reference = sam.predict(embedding, **base).logits
-        changes = [{"box": (20, 10, 90, 71)}, {"points": [(61, 40)]}, {"labels": [0]}, {"mask": np.ones((256, 256))}]
+        changes: list[dict[str, Any]] = [
+            {"box": (20, 10, 90, 71)},
+            {"points": [(61, 40)]},
+            {"labels": [0]},
+            {"mask": np.ones((256, 256))},
+        ]
         for change in changes:
             assert not np.array_equal(sam.predict(embedding, **{**base, **change}).logits, reference)
 
@@ -210,7 +216,7 @@ def test_golden(seeded_weights, photo) -> None:
 def test_two_threads_get_the_answers_of_two_runs_in_turn(seeded_weights, image, threads) -> None:
     pytest.importorskip("torch")
     images = [image, np.ascontiguousarray(image[::-1, ::-1])[:60]]
-    prompts = [{"box": (20, 10, 90, 50)}, {"points": [(30, 20), (50, 50)], "labels": [1, 0]}]
+    prompts: list[dict[str, Any]] = [{"box": (20, 10, 90, 50)}, {"points": [(30, 20), (50, 50)], "labels": [1, 0]}]
     with evsam.load(seeded_weights("nano"), threads=threads) as sam:
         expected = [sam.predict(i, **p) for i, p in zip(images, prompts, strict=True)]
         assert not np.array_equal(expected[0].logits, expected[1].logits)
