@@ -79,7 +79,7 @@ class Options:
 
     variant: str = "nano"
     start: str = "lite0"
-    minutes: float = 120.0
+    minutes: float = 105.0
     minutes_full: float = 20.0
     crop: int = 256
     images: int = 4
@@ -91,8 +91,8 @@ class Options:
     clip: float = 1.0
     ema: float = 0.998
     loss: str = "local-bce"
-    iou_weight: float = 2.0
-    choice_weight: float = 0.5
+    iou_weight: float = 3.0
+    choice_weight: float = 1.0
     resemblance_weight: float = 0.2
     rounds: tuple[float, ...] = (0.72, 0.2, 0.08)
     paste: float = 0.3

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evsam.ops.reference import relu_linear_attention
 from evsam.zoo import Activation
 
 NORM_EPS = 1e-6
@@ -200,11 +201,11 @@ class LiteMLA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.qkv(x)
         scales = torch.cat([qkv, *(aggregate(qkv) for aggregate in self.aggreg)], 1)
-        return self.proj(relu_linear_attention(scales, self.head_dim))
+        return self.proj(attend(scales, self.head_dim))
 
 
-def relu_linear_attention(qkv: Tensor, head_dim: int) -> Tensor:
-    """ReLU linear attention per head, products accumulated in float32.
+def attend(qkv: Tensor, head_dim: int) -> Tensor:
+    """ReLU linear attention on feature maps.
 
     Args:
         qkv: (B, heads * 3 * head_dim, H, W); each head holds its q, k and v rows one after the other.
@@ -213,15 +214,11 @@ def relu_linear_attention(qkv: Tensor, head_dim: int) -> Tensor:
     Returns:
         (B, heads * head_dim, H, W) of the input's dtype.
     """
-    batch, _, height, width = qkv.shape
-    dtype = qkv.dtype if qkv.dtype == torch.float64 else torch.float32
-    heads = qkv.to(dtype).reshape(batch, -1, 3 * head_dim, height * width)
-    q, k, v = heads.split(head_dim, 2)
-    q, k = F.relu(q), F.relu(k)
-    v = F.pad(v, (0, 0, 0, 1), value=1.0)
-    weighted = (v @ k.transpose(-1, -2)) @ q
-    out = weighted[:, :, :-1] / (weighted[:, :, -1:] + ATTENTION_EPS)
-    return out.reshape(batch, -1, height, width).to(qkv.dtype)
+    heads = qkv.unflatten(1, (-1, 3 * head_dim)).flatten(3)
+    # The sums over all tokens do not fit into float16, and lose too much in bfloat16.
+    wide = heads if heads.dtype == torch.float64 else heads.float()
+    out = relu_linear_attention(wide, eps=ATTENTION_EPS).to(qkv.dtype)
+    return out.flatten(1, 2).unflatten(2, qkv.shape[-2:])
 
 
 class EfficientViTBlock(nn.Module):

@@ -12,7 +12,7 @@ from evsam.zoo import LOGITS_SIZE, VARIANTS
 
 torch = pytest.importorskip("torch")
 
-from evsam.nn.layers import relu_linear_attention
+from evsam.nn.layers import attend
 from evsam.nn.macs import count_macs, decoder_macs, meta_model
 
 SIDE = 128
@@ -112,7 +112,7 @@ def _attention_by_definition(qkv: np.ndarray, head_dim: int) -> np.ndarray:
 @pytest.mark.parametrize("head_dim", [16, 32])
 def test_attention_equals_its_definition(height: int, width: int, head_dim: int) -> None:
     qkv = np.random.default_rng(0).standard_normal((2, 2 * 3 * head_dim, height, width)).astype(np.float32)
-    got = relu_linear_attention(torch.from_numpy(qkv), head_dim)
+    got = attend(torch.from_numpy(qkv), head_dim)
     assert got.dtype == torch.float32
     np.testing.assert_allclose(got.numpy(), _attention_by_definition(qkv, head_dim), rtol=1e-4, atol=1e-5)
 
@@ -120,13 +120,13 @@ def test_attention_equals_its_definition(height: int, width: int, head_dim: int)
 def test_attention_of_negative_keys_is_zero() -> None:
     """ReLU leaves nothing to divide by; the answer is zero, not NaN."""
     qkv = -torch.rand(1, 96, 4, 4) - 0.1
-    assert torch.equal(relu_linear_attention(qkv, 32), torch.zeros(1, 32, 4, 4))
+    assert torch.equal(attend(qkv, 32), torch.zeros(1, 32, 4, 4))
 
 
 def test_attention_sums_in_float32() -> None:
     """Sums over 4096 tokens of values near 30 pass the 65504 of float16; the result, an average, does not."""
     qkv = torch.full((1, 96, 64, 64), 30.0, dtype=torch.float16)
-    got = relu_linear_attention(qkv, 32)
+    got = attend(qkv, 32)
     assert got.dtype == torch.float16
     torch.testing.assert_close(got, torch.full((1, 32, 64, 64), 30.0, dtype=torch.float16))
 
@@ -134,7 +134,7 @@ def test_attention_sums_in_float32() -> None:
 def test_attention_passes_nan_on() -> None:
     qkv = torch.rand(1, 96, 4, 4)
     qkv[0, 70, 2, 2] = torch.nan
-    assert relu_linear_attention(qkv, 32).isnan().any()
+    assert attend(qkv, 32).isnan().any()
 
 
 def test_macs_of_known_layers() -> None:
@@ -144,7 +144,7 @@ def test_macs_of_known_layers() -> None:
     assert count_macs(linear, torch.empty(5, 7, device="meta")) == 5 * 7 * 11
     # Per head and token: (D + 1) x D products to gather keys and values, as many to read them; the +1 is the divisor.
     qkv = torch.empty(1, 2 * 96, 4, 4, device="meta")
-    assert count_macs(relu_linear_attention, qkv, 32) == 2 * 16 * 2 * 33 * 32
+    assert count_macs(attend, qkv, 32) == 2 * 16 * 2 * 33 * 32
 
 
 def test_decoder_costs_grow_with_prompts() -> None:
