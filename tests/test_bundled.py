@@ -19,9 +19,10 @@ from evsam.zoo import VARIANTS
 pytest.importorskip("torch")
 
 ROOT = Path(__file__).resolve().parents[1]
-PHOTO = ROOT / "examples" / "astronaut.jpg"
-FACE, HAIR, SUIT = (225, 120), (225, 50), (200, 400)
-WALL, FLAG, HELMET = (330, 40), (40, 150), (400, 400)
+PHOTO = ROOT / "examples" / "cat.jpg"
+BOX = (5, 0, 420, 300)
+CAT = ((190, 37), (88, 160), (278, 210), (200, 100))
+BACKGROUND = ((424, 148), (366, 271), (440, 30), (120, 290))
 
 
 @pytest.fixture(scope="module")
@@ -38,37 +39,28 @@ def test_weights_are_small_and_half_precision() -> None:
         assert file.metadata()["evsam.variant"] == "nano"
 
 
-def test_box_around_the_head(sam: evsam.Sam) -> None:
-    mask = sam.predict(PHOTO, box=(155, 5, 310, 190)).best()[0]
-    for x, y in (FACE, HAIR):
-        assert mask[y, x]
-    for x, y in (WALL, FLAG, SUIT):
-        assert not mask[y, x]
-    assert 0.4 < mask[5:190, 155:310].mean() < 0.9
-    assert mask[5:190, 155:310].sum() > 0.97 * mask.sum()
-
-
-def test_box_around_the_person(sam: evsam.Sam) -> None:
-    mask = sam.predict(PHOTO, box=(20, 5, 380, 511)).best()[0]
-    for x, y in (FACE, HAIR, SUIT):
-        assert mask[y, x]
-    for x, y in (WALL, (500, 20)):
-        assert not mask[y, x]
+def test_box(sam: evsam.Sam) -> None:
+    mask = sam.predict(PHOTO, box=BOX).best()[0]
+    assert [bool(mask[y, x]) for x, y in CAT] == [True] * len(CAT)
+    assert [bool(mask[y, x]) for x, y in BACKGROUND] == [False] * len(BACKGROUND)
+    assert 0.55 < mask.mean() < 0.75
 
 
 def test_clicks(sam: evsam.Sam) -> None:
     embedding = sam.encode(PHOTO)
-    one = sam.predict(embedding, points=[FACE], labels=[1])
-    assert one.masks.shape == (1, 3, 512, 512)
-    assert one.best()[0][FACE[1], FACE[0]]
-    two = sam.predict(embedding, points=[SUIT, HELMET], labels=[1, 0])
-    assert two.best()[0][SUIT[1], SUIT[0]]
+    one = sam.predict(embedding, points=[CAT[3]], labels=[1])
+    assert one.masks.shape == (1, 3, 300, 451)
+    two = sam.predict(embedding, points=[CAT[3], BACKGROUND[0]], labels=[1, 0])
+    for result in (one, two):
+        mask = result.best()[0]
+        assert mask[CAT[3][::-1]]
+        assert not mask[BACKGROUND[0][::-1]]
 
 
 def test_scores_follow_quality(sam: evsam.Sam) -> None:
-    """A box that fits an object is worth more than one across the wall and the flag."""
-    result = sam.predict(PHOTO, boxes=[(155, 5, 310, 190), (60, 60, 130, 240)])
-    assert result.scores[0, 0] > result.scores[1, 0]
+    """A box that fits an object is worth more than one on the blurred background."""
+    result = sam.predict(PHOTO, boxes=[BOX, (385, 40, 450, 280)])
+    assert result.scores[0, 0] > result.scores[1, 0] + 0.1
 
 
 def test_first_command_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,4 +72,4 @@ def test_first_command_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert main(arguments) == 0
     with Image.open(arguments[output]) as drawn, Image.open(ROOT / photo) as original:
         changed = (np.asarray(drawn.convert("RGB")) != np.asarray(original.convert("RGB"))).any(2)
-    assert 0.01 < changed.mean() < 0.5
+    assert 0.5 < changed.mean() < 0.8
