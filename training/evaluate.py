@@ -15,26 +15,17 @@ from tqdm import tqdm
 
 from evsam.nn import EfficientViTSam
 from evsam.training.data.sets import list_sets, read_set
-from evsam.training.train import to_device
+from evsam.training.loading import load_into, load_state, to_device
 from evsam.training.validation import validate
-from evsam.weights import load_weights
 
 Table = dict[str, dict[str, float]]
 
 
 def load_model(source: str) -> EfficientViTSam:
-    """The model of a weights file, a variant name or a run directory, in eval mode with batch norms folded."""
-    checkpoint = Path(source) / "checkpoint.pt"
-    if checkpoint.exists():
-        options = json.loads((Path(source) / "options.json").read_text())
-        model = EfficientViTSam(options["variant"])
-        model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"])
-    else:
-        weights = load_weights(source)
-        model = EfficientViTSam(weights.variant)
-        tensors = {name: torch.tensor(value) for name, value in weights.tensors.items()}
-        missing = model.load_state_dict(tensors, strict=False)
-        assert not missing.unexpected_keys  # counters of batch norms are all that may be missing
+    """The model that :func:`evsam.training.loading.load_state` finds, in eval mode with batch norms folded."""
+    variant, state = load_state(source)
+    model = EfficientViTSam(variant)
+    load_into(model, state)
     return to_device(model.eval().fold_norms_(), torch.device("cpu"))
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-import torch
-
+from evsam.training.loading import load_state
 from evsam.weights import save_weights
 
 
@@ -18,11 +16,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float16")
     options = parser.parse_args(arguments)
-    state = torch.load(options.run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    variant = json.loads((options.run / "options.json").read_text())["variant"]
-    tensors = {name: value.numpy() for name, value in state["average"].items()}
-    metadata = {"training.steps": str(state["step"]), "training.photos": str(state["seen"])}
-    save_weights(options.out, tensors, variant, metadata=metadata, dtype=options.dtype)
+    variant, state = load_state(str(options.run))
+    tensors = {name: value.numpy() for name, value in state.items()}
+    save_weights(options.out, tensors, variant, dtype=options.dtype)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from evsam.nn.layers import ConvLayer
 from evsam.nn.lite_decoder import LitePromptEncoder
 from evsam.training.data.samples import Batch, SampleConfig, SampleMaker, SampleStream
 from evsam.training.data.sets import list_sets, read_set
+from evsam.training.loading import load_into, load_state, to_device
 from evsam.training.losses import ResemblanceLoss, choice_loss, mask_iou, mask_loss
 from evsam.training.prompting import error_click, pick
 from evsam.training.transfer import find_checkpoint, transfer_backbone
@@ -47,8 +48,8 @@ class Options:
 
     Attributes:
         variant: variant to train.
-        start: ``lite0`` copies EfficientNet-Lite0's ImageNet weights, ``none`` starts at random, else a run's folder
-            whose averaged weights are the start.
+        start: ``lite0`` copies EfficientNet-Lite0's ImageNet weights, ``none`` starts at random, else the
+            run, weights file or variant to start from.
         minutes: training time.
         minutes_full: how many of them, at the end, train on whole frames instead of crops.
         crop: side of the crops.
@@ -358,18 +359,12 @@ class Trainer:
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
 
-def to_device(model: EfficientViTSam, device: torch.device) -> EfficientViTSam:
-    """Move a model, and lay its convolutions out for channels-last tensors, which are fastest on CPUs and GPUs."""
-    return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
 def initialise(model: EfficientViTSam, start: str) -> None:
     """Give a model its starting values, see :class:`Options`."""
     if start == "lite0":
         transfer_backbone(model, find_checkpoint())
     elif start != "none":
-        state = torch.load(Path(start) / "checkpoint.pt", map_location="cpu", weights_only=True)
-        model.load_state_dict(state["average"])
+        load_into(model, load_state(start)[1])
 
 
 def freeze(model: EfficientViTSam, stages: int) -> None:

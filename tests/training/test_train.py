@@ -105,6 +105,16 @@ def test_published_weights_give_the_runs_masks(run: Path, tmp_path: Path, data_d
     np.testing.assert_allclose(result.scores[0, 0], iou[0, 0].item(), atol=1e-4)
 
 
+def test_a_run_starts_from_published_weights(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "out.safetensors"
+    publish.main([str(run), str(path), "--dtype", "float32"])
+    model = EfficientViTSam("nano")
+    train.initialise(model, str(path))
+    expected = state(run)["average"]
+    for name, value in model.state_dict().items():
+        assert value.equal(expected[name])
+
+
 def test_evaluate_writes_scores(run: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "scores.json"
     evaluate.main([str(run), str(data_dir), "--clicks", "2", "--threads", "1", "--out", str(out)])
