@@ -37,7 +37,7 @@ def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 def local_bce_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Binary cross-entropy summed over all pixels and divided by the area of the object's box.
 
-    From scratch this learns much faster than the focal loss, whose gradient for a small object drowns in the frame.
+    So a small object counts as much as a large one, however much background the crop holds.
     """
     with torch.no_grad():
         inside = target[:, 0] > 0.3
