@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
 import sys
 from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import MappingProxyType, ModuleType, SimpleNamespace
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -43,22 +46,23 @@ class StandIn:
         path.write_bytes(self.content)
         return str(path)
 
-    def module(self) -> ModuleType:
-        module = ModuleType("huggingface_hub")
-        module.hf_hub_download = self.hf_hub_download  # type: ignore[attr-defined]
-        module.utils = SimpleNamespace(  # type: ignore[attr-defined]
+    def modules(self) -> dict[str, Any]:
+        package, utils = ModuleType("huggingface_hub"), ModuleType("huggingface_hub.utils")
+        vars(package).update(hf_hub_download=self.hf_hub_download, utils=utils, __path__=[])
+        vars(utils).update(
             are_progress_bars_disabled=lambda: self.disabled,
             disable_progress_bars=lambda: setattr(self, "disabled", True),
             enable_progress_bars=lambda: setattr(self, "disabled", False),
         )
-        return module
+        return {module.__name__: module for module in (package, utils)}
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """A hub whose file for l0 has the checksum that the zoo asks for."""
     stand_in = StandIn(tmp_path / "hub")
-    monkeypatch.setitem(sys.modules, "huggingface_hub", stand_in.module())
+    for name, module in stand_in.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
     assert VARIANTS["l0"].weights is not None
     file = replace(VARIANTS["l0"].weights, sha256=hashlib.sha256(CONTENT).hexdigest())
     variants = MappingProxyType({**VARIANTS, "l0": replace(VARIANTS["l0"], weights=file)})
@@ -256,3 +260,16 @@ def test_download_of_bundled_weights(tmp_path: Path) -> None:
 def test_download_of_an_unknown_variant() -> None:
     with pytest.raises(WeightsError, match="expected one of nano, l0"):
         download("l7")
+
+
+def test_real_package_offline(tmp_path: Path) -> None:
+    """The stand-in cannot notice when the real interface moves; offline, it fails before it needs the network."""
+    try:
+        version("huggingface_hub")  # not an import: in this process, tests hide the package
+    except PackageNotFoundError:
+        pytest.skip("huggingface_hub is not installed")
+    code = "from evsam.weights import download\ntry: download('l0')\nexcept ValueError as error: print(error)"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "EVSAM_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert "cannot be downloaded (LocalEntryNotFoundError" in done.stdout
+    assert str(tmp_path / "efficientvit_sam_l0.pt") in done.stdout

@@ -61,6 +61,7 @@ def download(variant: str, *, progress: bool = True) -> Path:
 def _fetch(file: HubFile, *, progress: bool) -> Path:
     try:
         import huggingface_hub
+        import huggingface_hub.utils  # not an attribute of the package before it is imported
     except ImportError as error:
         raise BackendUnavailable(
             f"downloading weights needs huggingface_hub (pip install 'evsam[hub]'); {_by_hand(file)}"
