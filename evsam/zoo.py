@@ -224,7 +224,8 @@ def _nano_encoder() -> EncoderConfig:
     """EfficientNet-Lite0's convolutions with EfficientViT's linear attention.
 
     Convolutions trained on ImageNet can start the training; the attention sits in front of the last MBConv of strides
-    16 and 32. ReLU6 keeps every activation inside a block between 0 and 6: nothing to fear from fp16 or int8.
+    16 and 32. ReLU6 keeps what is
+    stored inside a convolution block between 0 and 6, which suits fp16 and int8; the residual streams are not bounded.
     """
     stages = (
         (Block("conv", 32, stride=2), Block("ds", 16)),

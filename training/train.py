@@ -4,8 +4,9 @@ One step: a few crops, several masks of each, a first prompt for each mask; then
 click on an error and the last mask fed back. Runs on CPU or GPU, stops after ``--minutes`` of training, writes a
 checkpoint every few minutes and goes on from it when started again with the same ``--out``.
 
-Several processes share a run under ``torchrun --nproc-per-node N -m evsam.training.train ...``. On a CPU, one process
-of one thread per core is faster than one process with all threads: small operations do not wait for each other.
+Several processes share a run under ``torchrun --nproc-per-node N -m evsam.training.train ...``. On a CPU, take one
+process of one thread per core: with more threads each small operation waits for the slowest of them, which hurts as
+soon as anything else runs on the machine.
 """
 
 from __future__ import annotations

