@@ -11,7 +11,7 @@ namespace py = pybind11;
 namespace evsam::bindings {
 
 #define EVSAM_OP(op) void bind_##op(py::module_& m);
-#include "evsam_ops.inc"
+#include "evsam_python_ops.inc"
 #undef EVSAM_OP
 
 namespace {
@@ -113,7 +113,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
       "Measured memory rate in GB/s, three reads to one write over `bytes` bytes in all.");
 
 #define EVSAM_OP(op) bind_##op(m);
-#include "evsam_ops.inc"
+#include "evsam_python_ops.inc"
 #undef EVSAM_OP
 }
 

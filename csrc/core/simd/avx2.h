@@ -26,6 +26,14 @@ struct F32 {
   EVSAM_SIMD_INLINE Reg mul(Reg a, Reg b) { return _mm256_mul_ps(a, b); }
   EVSAM_SIMD_INLINE Reg div(Reg a, Reg b) { return _mm256_div_ps(a, b); }
   EVSAM_SIMD_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }  // a * b + c
+  EVSAM_SIMD_INLINE Reg sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
+  EVSAM_SIMD_INLINE Reg min(Reg a, Reg b) { return _mm256_min_ps(a, b); }  // b where one is NaN
+  EVSAM_SIMD_INLINE Reg max(Reg a, Reg b) { return _mm256_max_ps(a, b); }  // b where one is NaN
+  EVSAM_SIMD_INLINE Reg round(Reg x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  // 2^n for whole n in -126 .. 127, by writing n into the exponent.
+  EVSAM_SIMD_INLINE Reg pow2(Reg n) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+  }
   // max(0, x) with this operand order returns x where x is NaN.
   EVSAM_SIMD_INLINE Reg relu(Reg x) { return _mm256_max_ps(zero(), x); }
 

@@ -35,6 +35,14 @@ struct F32 {
   EVSAM_SIMD_INLINE Reg mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
   EVSAM_SIMD_INLINE Reg div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
   EVSAM_SIMD_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
+  EVSAM_SIMD_INLINE Reg sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
+  EVSAM_SIMD_INLINE Reg min(Reg a, Reg b) { return _mm512_min_ps(a, b); }  // b where one is NaN
+  EVSAM_SIMD_INLINE Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }  // b where one is NaN
+  EVSAM_SIMD_INLINE Reg round(Reg x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  // 2^n for whole n in -126 .. 127, by writing n into the exponent.
+  EVSAM_SIMD_INLINE Reg pow2(Reg n) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+  }
   EVSAM_SIMD_INLINE Reg relu(Reg x) { return _mm512_max_ps(zero(), x); }  // NaN stays NaN, as in avx2.h
 
   // Two 128-bit lanes of a, then two of b. The integer form, because SIMDe 0.7 lacks the other; the bits are the same.

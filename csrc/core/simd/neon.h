@@ -25,6 +25,15 @@ struct F32 {
   EVSAM_SIMD_INLINE Reg mul(Reg a, Reg b) { return vmulq_f32(a, b); }
   EVSAM_SIMD_INLINE Reg div(Reg a, Reg b) { return vdivq_f32(a, b); }
   EVSAM_SIMD_INLINE Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f32(c, a, b); }
+  EVSAM_SIMD_INLINE Reg sub(Reg a, Reg b) { return vsubq_f32(a, b); }
+  // b where one is NaN, as on x86 (FMIN would give NaN): the activations' clamps count on it.
+  EVSAM_SIMD_INLINE Reg min(Reg a, Reg b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+  EVSAM_SIMD_INLINE Reg max(Reg a, Reg b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+  EVSAM_SIMD_INLINE Reg round(Reg x) { return vrndnq_f32(x); }
+  // 2^n for whole n in -126 .. 127, by writing n into the exponent.
+  EVSAM_SIMD_INLINE Reg pow2(Reg n) {
+    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23));
+  }
   EVSAM_SIMD_INLINE Reg relu(Reg x) { return vmaxq_f32(x, zero()); }  // FMAX keeps NaN
 
   EVSAM_SIMD_INLINE void transpose(Reg (&r)[4]) {

@@ -1,0 +1,62 @@
+// Activations on vectors, once for all instruction sets: include core/simd/<isa>.h first.
+#pragma once
+
+#include "core/activation.h"
+
+namespace evsam::EVSAM_SIMD_NAMESPACE {
+namespace {
+
+using Reg = F32::Reg;
+
+// exp(x), relative error below 2e-7 for -87.3 <= x <= 88; clamped to that range, so the smallest result is 1.2e-38.
+// x = n ln 2 + r with whole n and |r| <= ln 2 / 2; ln 2 in two parts keeps r exact (Cody and Waite). The polynomial is
+// the one of Cephes' expf (Moshier), a minimax fit of degree 6.
+EVSAM_SIMD_INLINE Reg vexp(Reg x) {
+  x = F32::max(F32::set(-87.3F), F32::min(F32::set(88.0F), x));  // in this order NaN stays NaN
+  const Reg n = F32::round(F32::mul(x, F32::set(1.44269504F)));
+  Reg r = F32::fma(n, F32::set(-0.693359375F), x);
+  r = F32::fma(n, F32::set(2.12194440e-4F), r);
+  Reg p = F32::set(1.9875691500e-4F);
+  p = F32::fma(p, r, F32::set(1.3981999507e-3F));
+  p = F32::fma(p, r, F32::set(8.3334519073e-3F));
+  p = F32::fma(p, r, F32::set(4.1665795894e-2F));
+  p = F32::fma(p, r, F32::set(1.6666665459e-1F));
+  p = F32::fma(p, r, F32::set(5.0000001201e-1F));
+  p = F32::fma(F32::mul(p, r), r, F32::add(r, F32::set(1.0F)));
+  return F32::mul(p, F32::pow2(n));
+}
+
+// x / (1 + exp(-2u)) with u = sqrt(2 / pi) (x + 0.044715 x^3), which is the tanh form without its cancellation.
+EVSAM_SIMD_INLINE Reg gelu_tanh(Reg x) {
+  const Reg x2 = F32::mul(x, x);
+  const Reg minus_2u = F32::mul(x, F32::fma(x2, F32::set(-0.0713548163F), F32::set(-1.59576912F)));
+  return F32::div(x, F32::add(F32::set(1.0F), vexp(minus_2u)));
+}
+
+// x Phi(x) = x / 2 erfc(-x / sqrt 2). With z = |x| / sqrt 2 and t = 1 / (1 + p z), erfc(z) = t P(t) exp(-z^2)
+// (Abramowitz and Stegun 7.1.26's form with a longer polynomial): an error of at most 1.5e-7 in erfc, times |x| / 2.
+EVSAM_SIMD_INLINE Reg gelu_erf(Reg x) {
+  const Reg absolute = F32::max(x, F32::sub(F32::zero(), x));
+  const Reg z = F32::mul(absolute, F32::set(0.70710678F));
+  const Reg t = F32::div(F32::set(1.0F), F32::fma(z, F32::set(0.3275911F), F32::set(1.0F)));
+  Reg p = F32::set(1.061405429F);
+  p = F32::fma(p, t, F32::set(-1.453152027F));
+  p = F32::fma(p, t, F32::set(1.421413741F));
+  p = F32::fma(p, t, F32::set(-0.284496736F));
+  p = F32::fma(p, t, F32::set(0.254829592F));
+  const Reg erfc = F32::mul(F32::mul(p, t), vexp(F32::mul(F32::sub(F32::zero(), z), z)));
+  // x > 0: x - x erfc / 2, else x erfc / 2; both are relu(x) - |x| erfc / 2
+  return F32::fma(F32::mul(absolute, F32::set(-0.5F)), erfc, F32::relu(x));
+}
+
+template <Activation kActivation>
+EVSAM_SIMD_INLINE Reg activate(Reg x) {
+  if constexpr (kActivation == Activation::relu) return F32::relu(x);
+  if constexpr (kActivation == Activation::relu6) return F32::min(F32::set(6.0F), F32::relu(x));
+  if constexpr (kActivation == Activation::gelu_tanh) return gelu_tanh(x);
+  if constexpr (kActivation == Activation::gelu) return gelu_erf(x);
+  return x;
+}
+
+}  // namespace
+}  // namespace evsam::EVSAM_SIMD_NAMESPACE

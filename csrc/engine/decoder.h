@@ -1,0 +1,41 @@
+// Prompt encoder and mask decoder behind one interface: SAM's own (sam_decoder.cpp) and nano's (lite_decoder.cpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "core/run_context.h"
+#include "engine/tensor_table.h"
+#include "engine/zoo.h"
+#include "evsam/status.h"
+
+namespace evsam {
+
+// N prompts on one image.
+struct Prompts {
+  std::int64_t count = 0;                // N
+  std::int64_t points = 0;               // T, points of each prompt; 0 where a mask is the only prompt
+  const float* xy = nullptr;             // (N, T, 2), x and y in pixels of the 1024 frame
+  const std::int32_t* labels = nullptr;  // (N, T): -1 padding, 0 background, 1 foreground, 2 and 3 box corners
+  const float* masks = nullptr;          // logits (N, 256, 256), or nullptr
+};
+
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+
+  // Workspace that decode() needs for such prompts. It stays bounded for any count: prompts are decoded one by one, or
+  // in groups.
+  virtual std::size_t workspace_bytes(const Prompts& prompts, int threads) const = 0;
+
+  // features: the embedding (C, G, G), then the lateral maps (C_i, G_i, G_i), as the engine's users hold them (NCHW).
+  // logits: (N, 4, 256, 256); iou: (N, 4). Never allocates; uses context.workspace, pool and threads.
+  virtual void decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
+                      float* iou) const = 0;
+};
+
+Status make_sam_decoder(const VariantConfig& config, const TensorTable& tensors, std::unique_ptr<Decoder>* decoder);
+Status make_lite_decoder(const VariantConfig& config, const TensorTable& tensors, std::unique_ptr<Decoder>* decoder);
+
+}  // namespace evsam

@@ -1,0 +1,90 @@
+// The native engine: one model, loaded and packed, and the whole way from a photo to masks on the CPU.
+//
+// An Engine is immutable after create(), and safe to call from any number of threads: what a call needs while it runs
+// comes from a list of arenas, one per call in progress, that is kept for the next calls.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/decoder.h"
+#include "engine/tensor_table.h"
+#include "engine/zoo.h"
+#include "evsam/status.h"
+
+namespace evsam {
+
+enum class Precision : std::uint8_t { fp32, int8 };
+
+struct EngineOptions {
+  int threads = 0;  // upper limit for this engine; 0: default_threads()
+  Precision precision = Precision::fp32;
+};
+
+// uint8 RGB, rows of width * 3 bytes, `row_bytes` apart.
+struct ImageView {
+  const std::uint8_t* data = nullptr;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::int64_t row_bytes = 0;
+};
+
+struct MapShape {
+  std::int64_t channels;
+  std::int64_t height;
+  std::int64_t width;
+};
+
+// One line of a profile: a block of the model, summed over the calls since the profile was begun.
+struct ProfileRow {
+  std::string name;  // "stage 3 / 1 mb"
+  double seconds = 0.0;
+  double macs = 0.0;  // multiply-accumulates of the definition (direct convolutions), per call
+  std::int64_t calls = 0;
+};
+
+class Engine {
+ public:
+  ~Engine();
+
+  // Packs the weights; the table and what it points to are not needed afterwards.
+  static Status create(const std::string& variant, const TensorTable& tensors, const EngineOptions& options,
+                       std::unique_ptr<Engine>* engine);
+
+  const VariantConfig& config() const;
+  int threads() const;
+
+  // Of the embedding, then of the lateral maps: what encode() fills and decode() reads, float32 NCHW.
+  const std::vector<MapShape>& feature_shapes() const;
+
+  // Resizes (longer side to the variant's image size), normalises, pads and encodes. features: one buffer per shape.
+  Status encode(const ImageView& image, float* const* features) const;
+
+  // The encoder alone, for tests and benchmarks: pixels are normalised float32 (3, S, S).
+  Status encode_pixels(const float* pixels, float* const* features) const;
+
+  // Logits (N, 4, 256, 256) and predicted IoU (N, 4).
+  Status decode(const float* const* features, const Prompts& prompts, float* logits, float* iou) const;
+
+  // Masks at the original size from `count` planes of logits (256, 256): 1 where the upscaled logit is above 0.
+  // resized_*: size of the image in the 1024 frame. masks: (count, original_height, original_width).
+  Status masks(const float* logits, std::int64_t count, std::int64_t resized_height, std::int64_t resized_width,
+               std::int64_t original_height, std::int64_t original_width, std::uint8_t* masks) const;
+
+  // Time per block of the encoder and per part of the rest; begin clears it.
+  void begin_profile() const;
+  std::vector<ProfileRow> end_profile() const;
+
+  std::size_t weight_bytes() const;  // packed weights
+  std::size_t arena_bytes() const;   // all arenas there are
+
+ private:
+  Engine();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace evsam

@@ -1,0 +1,38 @@
+// The tensors of a model by name, wherever they are kept: a mapped safetensors file, or arrays of the Python side.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "evsam/status.h"
+#include "evsam/tensor_view.h"
+
+namespace evsam {
+
+struct StoredTensor {
+  DType dtype = DType::kOther;  // float32, float16 or float64
+  std::vector<std::int64_t> shape;
+  const void* data = nullptr;  // C order, any alignment; owned by somebody who outlives the table
+};
+
+class TensorTable {
+ public:
+  void add(std::string name, StoredTensor tensor) { tensors_[std::move(name)] = std::move(tensor); }
+  bool has(const std::string& name) const { return tensors_.count(name) != 0; }
+  std::size_t size() const { return tensors_.size(); }
+
+  // The tensor's values as float32. Fails where there is no such tensor or its shape is another one.
+  Status read(const std::string& name, const std::vector<std::int64_t>& shape, std::vector<float>* values) const;
+
+  // A convolution `<name>.conv.weight` (and .bias) of shape (out, in / groups, kernel, kernel) with the batch norm
+  // `<name>.norm.*`, where there is one, folded into it (eps 1e-6, in float64). The bias is always filled.
+  Status read_conv_layer(const std::string& name, const std::vector<std::int64_t>& shape, std::vector<float>* weight,
+                         std::vector<float>* bias) const;
+
+ private:
+  std::unordered_map<std::string, StoredTensor> tensors_;
+};
+
+}  // namespace evsam

@@ -1,0 +1,62 @@
+// The variants as the engine sees them. evsam/zoo.py defines them; a test compares the two, field by field.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/activation.h"
+
+namespace evsam {
+
+enum class BlockKind { conv, ds, res, fmb, mb, att };
+
+struct BlockConfig {
+  BlockKind kind;
+  std::int64_t width;             // output channels
+  std::int64_t stride;            // 1 or 2
+  double expand;                  // hidden channels per input channel
+  std::int64_t kernel;            // side of the spatial kernel
+  std::int64_t attention_kernel;  // side of LiteMLA's multi-scale kernel (att only)
+};
+
+struct NeckConfig {
+  std::vector<int> stages;
+  std::int64_t width;
+  std::int64_t grid;
+  BlockKind kind;
+  int depth;
+  double expand;
+  std::vector<std::pair<int, std::int64_t>> lateral;  // stage, channels; coarse to fine
+};
+
+struct DecoderConfig {
+  bool lite;
+  std::int64_t dim;
+  int depth;
+  int heads;
+  std::int64_t mlp_dim;
+  std::vector<std::int64_t> mask_channels;
+};
+
+struct VariantConfig {
+  std::string name;
+  std::int64_t image_size;
+  Activation activation;
+  std::int64_t head_dim;
+  std::vector<std::vector<BlockConfig>> stages;
+  NeckConfig neck;
+  DecoderConfig decoder;
+};
+
+inline constexpr std::int64_t kFrameSize = 1024;  // side of the frame in which prompts live, in pixels
+inline constexpr std::int64_t kLogitsSize = 256;  // side of the low-resolution logits
+inline constexpr int kMaskTokens = 4;             // the single mask, then the three ambiguous ones
+
+const std::vector<VariantConfig>& variant_configs();
+
+// nullptr where no variant has that name.
+const VariantConfig* find_variant_config(const std::string& name);
+
+}  // namespace evsam
