@@ -1,0 +1,99 @@
+#include "engine/tensor_table.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace evsam {
+namespace {
+
+constexpr double kNormEps = 1e-6;  // every batch norm of the family
+
+// IEEE half to single: shift exponent and mantissa into place and rescale, which also does the subnormals.
+float half_to_float(std::uint16_t half) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
+  std::uint32_t bits = static_cast<std::uint32_t>(half & 0x7FFFU) << 13;
+  float value = 0.0F;
+  if ((half & 0x7C00U) == 0x7C00U) {  // infinity and NaN keep an exponent of all ones
+    bits |= 0x7F800000U;
+    std::memcpy(&value, &bits, sizeof(value));
+  } else {
+    std::memcpy(&value, &bits, sizeof(value));
+    value *= 5.192296858534828e33F;  // 2^112: the difference of the exponents' biases
+  }
+  std::memcpy(&bits, &value, sizeof(bits));
+  bits |= sign;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+std::size_t element_count(const std::vector<std::int64_t>& shape) {
+  std::size_t count = 1;
+  for (std::int64_t extent : shape) count *= static_cast<std::size_t>(extent);
+  return count;
+}
+
+// Elements may lie at any address in a file.
+template <typename T>
+T load_element(const void* data, std::size_t index) {
+  T value;
+  std::memcpy(&value, static_cast<const char*>(data) + index * sizeof(T), sizeof(T));
+  return value;
+}
+
+}  // namespace
+
+Status TensorTable::read(const std::string& name, const std::vector<std::int64_t>& shape,
+                         std::vector<float>* values) const {
+  const auto found = tensors_.find(name);
+  const std::string expected = "a tensor of shape " + shape_string(shape.data(), static_cast<int>(shape.size()));
+  if (found == tensors_.end()) return Status::invalid_argument(expected_got(name, expected, "none"));
+  const StoredTensor& tensor = found->second;
+  if (tensor.shape != shape) {
+    return Status::invalid_argument(
+        expected_got(name, expected, shape_string(tensor.shape.data(), static_cast<int>(tensor.shape.size()))));
+  }
+  const std::size_t count = element_count(shape);
+  values->resize(count);
+  switch (tensor.dtype) {
+    case DType::kFloat32: std::memcpy(values->data(), tensor.data, count * sizeof(float)); return {};
+    case DType::kFloat16:
+      for (std::size_t i = 0; i < count; ++i) {
+        (*values)[i] = half_to_float(load_element<std::uint16_t>(tensor.data, i));
+      }
+      return {};
+    case DType::kFloat64:
+      for (std::size_t i = 0; i < count; ++i) (*values)[i] = static_cast<float>(load_element<double>(tensor.data, i));
+      return {};
+    default:
+      return Status::invalid_type(expected_got(name, "dtype float32, float16 or float64", dtype_name(tensor.dtype)));
+  }
+}
+
+Status TensorTable::read_conv_layer(const std::string& name, const std::vector<std::int64_t>& shape,
+                                    std::vector<float>* weight, std::vector<float>* bias) const {
+  EVSAM_RETURN_IF_ERROR(read(name + ".conv.weight", shape, weight));
+  const std::int64_t channels = shape[0];
+  bias->assign(static_cast<std::size_t>(channels), 0.0F);
+  if (has(name + ".conv.bias")) EVSAM_RETURN_IF_ERROR(read(name + ".conv.bias", {channels}, bias));
+  if (!has(name + ".norm.weight")) return {};
+
+  std::vector<float> gain;
+  std::vector<float> shift;
+  std::vector<float> mean;
+  std::vector<float> variance;
+  EVSAM_RETURN_IF_ERROR(read(name + ".norm.weight", {channels}, &gain));
+  EVSAM_RETURN_IF_ERROR(read(name + ".norm.bias", {channels}, &shift));
+  EVSAM_RETURN_IF_ERROR(read(name + ".norm.running_mean", {channels}, &mean));
+  EVSAM_RETURN_IF_ERROR(read(name + ".norm.running_var", {channels}, &variance));
+  const std::size_t fan_in = weight->size() / static_cast<std::size_t>(channels);
+  for (std::size_t c = 0; c < static_cast<std::size_t>(channels); ++c) {
+    const double scale = gain[c] / std::sqrt(static_cast<double>(variance[c]) + kNormEps);
+    for (std::size_t i = c * fan_in; i < (c + 1) * fan_in; ++i) {
+      (*weight)[i] = static_cast<float>((*weight)[i] * scale);
+    }
+    (*bias)[c] = static_cast<float>((static_cast<double>((*bias)[c]) - mean[c]) * scale + shift[c]);
+  }
+  return {};
+}
+
+}  // namespace evsam
