@@ -96,8 +96,8 @@ void test_messages() {
   table.add("x", stored(DType::kFloat32, {2}, singles));
   table.add("bits", stored(DType::kInt32, {2}, singles));
   std::vector<float> values;
-  CHECK(table.read("y", {2}, &values).message() == "y: expected a tensor of shape (2), got none");
-  CHECK(table.read("x", {1, 2}, &values).message() == "x: expected a tensor of shape (1, 2), got (2)");
+  CHECK(table.read("y", {2}, &values).message() == "y: expected a tensor of shape (2,), got none");
+  CHECK(table.read("x", {1, 2}, &values).message() == "x: expected a tensor of shape (1, 2), got (2,)");
   CHECK(table.read("bits", {2}, &values).message() == "bits: expected dtype float32, float16 or float64, got int32");
 }
 
