@@ -88,6 +88,9 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
         set_default_threads(count);
       },
       py::arg("threads"), "Sets the threads used where a call does not say.");
+  m.def(
+      "pin_threads", [](bool pinned) { return default_pool().pin_workers(pinned); }, py::arg("pinned"),
+      "Ties each worker thread to a processor of its own, or frees them again; False where the system cannot.");
   m.def("variants", &variant_list, "Every kernel of this build.");
 
   m.def(

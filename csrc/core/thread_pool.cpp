@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "core/affinity.h"
 #include "core/cpu.h"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -101,9 +102,25 @@ void ThreadPool::start_workers(int wanted) {
     } catch (const std::system_error&) {
       return;  // the process is out of threads: fewer workers are slower, not wrong
     }
+    if (pinned_) place(reference);
     workers_.push_back(std::move(worker));
     worker_count_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   }
+}
+
+bool ThreadPool::pin_workers(bool pinned) {
+  const std::lock_guard<std::mutex> lock(region_mutex_);
+  if (cpus_.empty()) cpus_ = allowed_cpus();
+  if (cpus_.empty()) return !pinned;
+  pinned_ = pinned;
+  bool placed = true;
+  for (auto& worker : workers_) placed = place(*worker) && placed;
+  return placed;
+}
+
+bool ThreadPool::place(Worker& worker) {
+  const std::size_t cpu = static_cast<std::size_t>(worker.index) % cpus_.size();
+  return restrict_thread(worker.thread, pinned_ ? std::vector<int>{cpus_[cpu]} : cpus_);
 }
 
 void ThreadPool::worker_main(Worker& self) {

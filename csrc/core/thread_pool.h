@@ -49,6 +49,12 @@ class ThreadPool {
   // Worker threads started so far.
   int workers() const;
 
+  // Ties each worker to one processor of those that the caller may use, from the second on, or sets all of them free
+  // again. The calling threads are not touched: the system keeps them off the busy processors. For machines that do
+  // nothing else, where a worker that moves loses its caches. Returns whether the system can do it; workers start out
+  // free.
+  bool pin_workers(bool pinned);
+
  private:
   struct Worker;
   struct Region {
@@ -62,11 +68,14 @@ class ThreadPool {
   void worker_main(Worker& self);
   void drain(int worker);
   void start_workers(int wanted);
+  bool place(Worker& worker);
   void wait_for(int joined);
 
   std::mutex region_mutex_;  // held by the caller whose region runs
   std::vector<std::unique_ptr<Worker>> workers_;
   std::atomic<int> worker_count_{0};
+  bool pinned_ = false;
+  std::vector<int> cpus_;  // that workers may use, once pinning was asked for
   std::atomic<std::int64_t> spin_ns_{0};
   Region region_;
   std::atomic<bool> caller_asleep_{false};

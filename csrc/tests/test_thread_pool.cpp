@@ -1,9 +1,11 @@
 // Fork-join pool: every index once, distinct worker numbers, concurrent and nested callers, sleeping workers, fork().
 #include "core/thread_pool.h"
 
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include "check.h"
+#include "core/affinity.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define EVSAM_TSAN 1
@@ -129,6 +132,30 @@ void test_nested_region_runs_serially() {
   CHECK(inner == 20);
 }
 
+#if defined(__linux__)
+void test_pinned_workers_stay() {
+  const std::vector<int> allowed = evsam::allowed_cpus();
+  ThreadPool pool;
+  const int threads = static_cast<int>(std::min<std::size_t>(allowed.size(), 3));
+  std::atomic<int> elsewhere{0};
+  const auto check = [&](std::int64_t, int worker) {
+    const int expected = allowed[static_cast<std::size_t>(worker) % allowed.size()];
+    if (worker > 0 && sched_getcpu() != expected) ++elsewhere;
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  };
+  pool.parallel_for(8, threads, [](std::int64_t, int) {});  // some workers are there before, others start after
+  CHECK(pool.pin_workers(true));
+  for (int i = 0; i < 20; ++i) pool.parallel_for(16, threads, check);
+  CHECK(elsewhere == 0);
+  CHECK(evsam::allowed_cpus() == allowed);  // the caller's own set
+
+  CHECK(pool.pin_workers(false));
+  std::atomic<int> restricted{0};
+  pool.parallel_for(64, threads, [&](std::int64_t, int) { restricted += evsam::allowed_cpus() != allowed; });
+  CHECK(restricted == 0);
+}
+#endif
+
 void test_thread_setting() {
   CHECK(evsam::default_threads() >= 1);
   evsam::set_default_threads(3);
@@ -161,6 +188,9 @@ void test_fork() {
 }  // namespace
 
 int main() {
+#if defined(__linux__)
+  test_pinned_workers_stay();
+#endif
   test_each_index_once();
   test_absurd_thread_count();
   test_many_short_regions();
