@@ -25,6 +25,7 @@ struct F32 {
   EVSAM_SIMD_INLINE Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
   EVSAM_SIMD_INLINE Reg mul(Reg a, Reg b) { return _mm256_mul_ps(a, b); }
   EVSAM_SIMD_INLINE Reg div(Reg a, Reg b) { return _mm256_div_ps(a, b); }
+  EVSAM_SIMD_INLINE Reg sqrt(Reg x) { return _mm256_sqrt_ps(x); }
   EVSAM_SIMD_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }  // a * b + c
   EVSAM_SIMD_INLINE Reg sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
   EVSAM_SIMD_INLINE Reg min(Reg a, Reg b) { return _mm256_min_ps(a, b); }  // b where one is NaN

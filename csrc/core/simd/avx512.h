@@ -34,6 +34,7 @@ struct F32 {
   EVSAM_SIMD_INLINE Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
   EVSAM_SIMD_INLINE Reg mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
   EVSAM_SIMD_INLINE Reg div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
+  EVSAM_SIMD_INLINE Reg sqrt(Reg x) { return _mm512_sqrt_ps(x); }
   EVSAM_SIMD_INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
   EVSAM_SIMD_INLINE Reg sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
   EVSAM_SIMD_INLINE Reg min(Reg a, Reg b) { return _mm512_min_ps(a, b); }  // b where one is NaN

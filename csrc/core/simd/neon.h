@@ -24,6 +24,7 @@ struct F32 {
   EVSAM_SIMD_INLINE Reg add(Reg a, Reg b) { return vaddq_f32(a, b); }
   EVSAM_SIMD_INLINE Reg mul(Reg a, Reg b) { return vmulq_f32(a, b); }
   EVSAM_SIMD_INLINE Reg div(Reg a, Reg b) { return vdivq_f32(a, b); }
+  EVSAM_SIMD_INLINE Reg sqrt(Reg x) { return vsqrtq_f32(x); }
   EVSAM_SIMD_INLINE Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f32(c, a, b); }
   EVSAM_SIMD_INLINE Reg sub(Reg a, Reg b) { return vsubq_f32(a, b); }
   // b where one is NaN, as on x86 (FMIN would give NaN): the activations' clamps count on it.

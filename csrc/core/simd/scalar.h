@@ -30,6 +30,9 @@ struct F32 {
   EVSAM_SIMD_INLINE Reg sub(Reg a, Reg b) { return a - b; }
   EVSAM_SIMD_INLINE Reg mul(Reg a, Reg b) { return a * b; }
   EVSAM_SIMD_INLINE Reg div(Reg a, Reg b) { return a / b; }
+  EVSAM_SIMD_INLINE Reg sqrt(Reg x) {
+    return Reg{__builtin_sqrtf(x[0]), __builtin_sqrtf(x[1]), __builtin_sqrtf(x[2]), __builtin_sqrtf(x[3])};
+  }
   EVSAM_SIMD_INLINE Reg fma(Reg a, Reg b, Reg c) { return a * b + c; }
   EVSAM_SIMD_INLINE Reg select(Int mask, Reg a, Reg b) {
     return reinterpret_cast<Reg>((mask & reinterpret_cast<Int>(a)) | (~mask & reinterpret_cast<Int>(b)));
@@ -46,12 +49,12 @@ struct F32 {
   EVSAM_SIMD_INLINE Reg pow2(Reg n) { return reinterpret_cast<Reg>((__builtin_convertvector(n, Int) + 127) << 23); }
 
   EVSAM_SIMD_INLINE void transpose(Reg (&r)[4]) {
-    Reg t[4];
-    for (int i = 0; i < 4; ++i) {
-      for (int j = 0; j < 4; ++j) t[i][j] = r[j][i];
-    }
+    const Reg t[4] = {column(r, 0), column(r, 1), column(r, 2), column(r, 3)};
     for (int i = 0; i < 4; ++i) r[i] = t[i];
   }
+
+ private:
+  EVSAM_SIMD_INLINE Reg column(const Reg (&r)[4], int j) { return Reg{r[0][j], r[1][j], r[2][j], r[3][j]}; }
 };
 
 }  // namespace

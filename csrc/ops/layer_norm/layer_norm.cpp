@@ -1,0 +1,128 @@
+// Checks, cuts into tasks and launches; the arithmetic is in layer_norm_simd.inl.
+#include "ops/layer_norm/layer_norm.h"
+
+#include <algorithm>
+#include <string>
+
+#define EVSAM_VARIANT(dtype, isa)                     \
+  namespace evsam::isa {                              \
+  extern const layer_norm::Kernel dtype##_layer_norm; \
+  }
+#include "ops/layer_norm/variants.inc"
+#undef EVSAM_VARIANT
+
+namespace evsam::layer_norm {
+namespace {
+
+constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
+
+// Pixels of a task are a multiple of this: the kernel takes as many at a time as a vector has lanes.
+constexpr std::int64_t kPixelTile = 16;
+
+// Below this many floats a second thread costs more than it saves.
+constexpr std::int64_t kFloatsPerTask = 16384;
+
+constexpr std::int64_t kTasksPerThread = 4;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+template <typename Map>
+Status check_shape(const char* name, const Map& map, const std::int64_t (&expected)[3]) {
+  const std::int64_t got[3] = {map.height, map.width, map.channels};
+  if (std::equal(expected, expected + 3, got)) return {};
+  return Status::invalid_argument(expected_got(name, "shape " + shape_string(expected, 3), shape_string(got, 3)));
+}
+
+}  // namespace
+
+const std::vector<Variant>& variants() {
+#define EVSAM_VARIANT(dtype, isa) \
+  Variant{{#dtype "_layer_norm__" #isa, "layer_norm", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_layer_norm},
+  static const std::vector<Variant> rows = {
+#include "ops/layer_norm/variants.inc"
+  };
+#undef EVSAM_VARIANT
+  return rows;
+}
+
+void append_variants(std::vector<VariantInfo>& rows) {
+  for (const Variant& variant : variants()) rows.push_back(variant.info);
+}
+
+Status choose(const Variant** variant) {
+  Isa isa = Isa::scalar;
+  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
+  for (const Variant& row : variants()) {
+    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
+    *variant = &row;
+    return {};
+  }
+  return Status::unavailable("layer_norm: no kernel in this build");
+}
+
+Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
+  if (params.channels < 1) {
+    return Status::invalid_argument(expected_got("channels", "at least 1", std::to_string(params.channels)));
+  }
+  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  packed->params = params;
+  packed->kernel = variant->kernel;
+  packed->weight = AlignedBuffer<float>(static_cast<std::size_t>(params.channels));
+  packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(params.channels));
+  std::copy(weight, weight + params.channels, packed->weight.data());
+  std::copy(bias, bias + params.channels, packed->bias.data());
+  return {};
+}
+
+Status validate(const Packed& packed, const Maps& maps) {
+  const std::int64_t shape[3] = {maps.x.height, maps.x.width, packed.params.channels};
+  EVSAM_RETURN_IF_ERROR(check_shape("x", maps.x, shape));
+  EVSAM_RETURN_IF_ERROR(check_shape("y", maps.y, shape));
+  if (maps.residual.data != nullptr) EVSAM_RETURN_IF_ERROR(check_shape("residual", maps.residual, shape));
+  if ((maps.pe.data == nullptr) != (maps.y_plus_pe.data == nullptr)) {
+    return Status::invalid_argument(expected_got("y_plus_pe", "a map if and only if there is pe",
+                                                 maps.pe.data == nullptr ? "y_plus_pe alone" : "pe alone"));
+  }
+  if (maps.pe.data != nullptr) {
+    EVSAM_RETURN_IF_ERROR(check_shape("pe", maps.pe, shape));
+    EVSAM_RETURN_IF_ERROR(check_shape("y_plus_pe", maps.y_plus_pe, shape));
+  }
+  return {};
+}
+
+void run(const Packed& packed, const RunContext& context, const Maps& maps) {
+  const Params& params = packed.params;
+  const std::int64_t pixels = maps.x.pixels();
+  if (pixels == 0) return;
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const std::int64_t tasks =
+      threads == 1 ? 1
+                   : std::clamp<std::int64_t>(pixels * params.channels / kFloatsPerTask, 1, threads * kTasksPerThread);
+  const std::int64_t size = divide_up(divide_up(pixels, kPixelTile), tasks) * kPixelTile;
+
+  pool.parallel_for(divide_up(pixels, size), threads, [&](std::int64_t task, int) {
+    const std::int64_t first = task * size;
+    const auto at = [first](const auto& map) { return map.data == nullptr ? nullptr : map.data + first * map.stride; };
+    Block block;
+    block.x = at(maps.x);
+    block.x_stride = maps.x.stride;
+    block.residual = at(maps.residual);
+    block.residual_stride = maps.residual.stride;
+    block.y = at(maps.y);
+    block.y_stride = maps.y.stride;
+    block.pe = at(maps.pe);
+    block.pe_stride = maps.pe.stride;
+    block.y_plus_pe = at(maps.y_plus_pe);
+    block.y_plus_pe_stride = maps.y_plus_pe.stride;
+    block.weight = packed.weight.data();
+    block.bias = packed.bias.data();
+    block.pixels = std::min(size, pixels - first);
+    block.channels = params.channels;
+    block.eps = params.eps;
+    block.activation = params.activation;
+    packed.kernel->run(block);
+  });
+}
+
+}  // namespace evsam::layer_norm

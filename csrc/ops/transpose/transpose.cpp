@@ -1,0 +1,97 @@
+// Checks, cuts into tasks and launches; the work is in transpose_simd.inl.
+#include "ops/transpose/transpose.h"
+
+#include <algorithm>
+#include <string>
+
+#define EVSAM_VARIANT(dtype, isa)                   \
+  namespace evsam::isa {                            \
+  extern const transpose::Kernel dtype##_transpose; \
+  }
+#include "ops/transpose/variants.inc"
+#undef EVSAM_VARIANT
+
+namespace evsam::transpose {
+namespace {
+
+constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
+
+// Pixels of a task are a multiple of this, so that two threads never write the same cache line of a channel.
+constexpr std::int64_t kPixelTile = 16;
+
+// Below this many floats a second thread costs more than it saves.
+constexpr std::int64_t kFloatsPerTask = 16384;
+
+constexpr std::int64_t kTasksPerThread = 4;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Calls f(first, count) for ranges of pixels.
+template <typename F>
+void for_pixels(const RunContext& context, std::int64_t pixels, std::int64_t channels, const F& f) {
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const std::int64_t tasks =
+      threads == 1 ? 1 : std::clamp<std::int64_t>(pixels * channels / kFloatsPerTask, 1, threads * kTasksPerThread);
+  const std::int64_t size = divide_up(divide_up(pixels, kPixelTile), tasks) * kPixelTile;
+  if (size == 0) return;
+  pool.parallel_for(divide_up(pixels, size), threads, [&](std::int64_t task, int) {
+    const std::int64_t first = task * size;
+    f(first, std::min(size, pixels - first));
+  });
+}
+
+}  // namespace
+
+const std::vector<Variant>& variants() {
+#define EVSAM_VARIANT(dtype, isa) \
+  Variant{{#dtype "_transpose__" #isa, "transpose", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_transpose},
+  static const std::vector<Variant> rows = {
+#include "ops/transpose/variants.inc"
+  };
+#undef EVSAM_VARIANT
+  return rows;
+}
+
+void append_variants(std::vector<VariantInfo>& rows) {
+  for (const Variant& variant : variants()) rows.push_back(variant.info);
+}
+
+Status choose(const Variant** variant) {
+  Isa isa = Isa::scalar;
+  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
+  for (const Variant& row : variants()) {
+    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
+    *variant = &row;
+    return {};
+  }
+  return Status::unavailable("transpose: no kernel in this build");
+}
+
+Status validate(const ConstFeatureMap& map) {
+  if (map.height < 0 || map.width < 0 || map.channels < 1) {
+    const std::int64_t shape[3] = {map.height, map.width, map.channels};
+    return Status::invalid_argument(expected_got("map", "at least one channel", "shape " + shape_string(shape, 3)));
+  }
+  if (map.stride < map.channels) {
+    return Status::invalid_argument(
+        expected_got("map", "a stride of at least " + std::to_string(map.channels), std::to_string(map.stride)));
+  }
+  return {};
+}
+
+void to_channels_first(const Kernel& kernel, const RunContext& context, const ConstFeatureMap& x, float* y) {
+  const std::int64_t pixels = x.pixels();
+  for_pixels(context, pixels, x.channels, [&](std::int64_t first, std::int64_t count) {
+    kernel.run({x.data + first * x.stride, x.stride, y + first, pixels, count, x.channels});
+  });
+}
+
+void to_channels_last(const Kernel& kernel, const RunContext& context, const float* x, const FeatureMap& y) {
+  const std::int64_t pixels = y.pixels();
+  for_pixels(context, pixels, y.channels, [&](std::int64_t first, std::int64_t count) {
+    kernel.run({x + first, pixels, y.data + first * y.stride, y.stride, y.channels, count});
+  });
+}
+
+}  // namespace evsam::transpose

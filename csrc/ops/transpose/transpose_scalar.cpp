@@ -1,0 +1,20 @@
+// The oracle, and the kernel for processors without vector kernels.
+#include "core/simd/scalar.h"
+#include "ops/transpose/transpose.h"
+#include "ops/transpose/transpose_simd.inl"
+
+namespace evsam::scalar {
+
+extern const transpose::Kernel f32_transpose = Transpose::kKernel;
+
+}  // namespace evsam::scalar
+
+namespace evsam::transpose {
+
+void run_float64(const double* x, std::int64_t pixels, std::int64_t channels, double* y) {
+  for (std::int64_t p = 0; p < pixels; ++p) {
+    for (std::int64_t c = 0; c < channels; ++c) y[c * pixels + p] = x[p * channels + c];
+  }
+}
+
+}  // namespace evsam::transpose
