@@ -1,0 +1,151 @@
+// Packs, checks, cuts into tasks and launches; the arithmetic is in depthwise_conv_simd.inl.
+#include "ops/depthwise_conv/depthwise_conv.h"
+
+#include <algorithm>
+#include <string>
+
+#define EVSAM_VARIANT(dtype, isa)                             \
+  namespace evsam::isa {                                      \
+  extern const depthwise_conv::Kernel dtype##_depthwise_conv; \
+  }
+#include "ops/depthwise_conv/variants.inc"
+#undef EVSAM_VARIANT
+
+namespace evsam::depthwise_conv {
+namespace {
+
+constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
+
+// Below this much work a second thread costs more than it saves: a fork and join takes a few microseconds, and a core
+// does about 25 GFLOP/s here.
+constexpr double kFlopsPerTask = 2.5e5;
+
+// So many tasks per thread that the last ones to finish cost little.
+constexpr std::int64_t kTasksPerThread = 8;
+
+// The input rows under the kernel, of the channels of a task, stay in a part of the L2 cache while the task moves down
+// the map: each row is fetched once and used k times.
+constexpr std::int64_t kWindowFloats = 32 * 1024;
+
+// Channels are cut at cache lines.
+constexpr std::int64_t kLineFloats = 16;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+const std::vector<Variant>& variants() {
+#define EVSAM_VARIANT(dtype, isa)                                                      \
+  Variant{{#dtype "_depthwise_conv__" #isa, "depthwise_conv", "cpu", dtype, Isa::isa}, \
+          &evsam::isa::dtype##_depthwise_conv},
+  static const std::vector<Variant> rows = {
+#include "ops/depthwise_conv/variants.inc"
+  };
+#undef EVSAM_VARIANT
+  return rows;
+}
+
+void append_variants(std::vector<VariantInfo>& rows) {
+  for (const Variant& variant : variants()) rows.push_back(variant.info);
+}
+
+Status choose(const Variant** variant) {
+  Isa isa = Isa::scalar;
+  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
+  for (const Variant& row : variants()) {
+    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
+    *variant = &row;
+    return {};
+  }
+  return Status::unavailable("depthwise_conv: no kernel in this build");
+}
+
+Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
+  if (params.channels < 1) {
+    return Status::invalid_argument(expected_got("channels", "at least 1", std::to_string(params.channels)));
+  }
+  if (params.kernel != 3 && params.kernel != 5) {
+    return Status::invalid_argument(expected_got("kernel", "3 or 5", std::to_string(params.kernel)));
+  }
+  if (params.stride != 1 && params.stride != 2) {
+    return Status::invalid_argument(expected_got("stride", "1 or 2", std::to_string(params.stride)));
+  }
+  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  packed->params = params;
+  packed->kernel = variant->kernel;
+  const std::int64_t taps = params.kernel * params.kernel;
+  packed->weights = AlignedBuffer<float>(static_cast<std::size_t>(taps * params.channels));
+  packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(params.channels));
+  for (std::int64_t c = 0; c < params.channels; ++c) {
+    for (std::int64_t t = 0; t < taps; ++t) packed->weights.data()[t * params.channels + c] = weight[c * taps + t];
+    if (bias != nullptr) packed->bias.data()[c] = bias[c];
+  }
+  return {};
+}
+
+Status validate(const Packed& packed, const ConstFeatureMap& x, const FeatureMap& y) {
+  const Params& params = packed.params;
+  if (x.channels != params.channels) {
+    return Status::invalid_argument(
+        expected_got("x", std::to_string(params.channels) + " channels", std::to_string(x.channels)));
+  }
+  const std::int64_t got_x[3] = {x.height, x.width, x.channels};
+  if (x.height < 1 || x.width < 1) {
+    return Status::invalid_argument(expected_got("x", "no empty axis", shape_string(got_x, 3)));
+  }
+  const std::int64_t expected[3] = {out_size(params, x.height), out_size(params, x.width), params.channels};
+  const std::int64_t got[3] = {y.height, y.width, y.channels};
+  if (!std::equal(expected, expected + 3, got)) {
+    return Status::invalid_argument(expected_got("y", "shape " + shape_string(expected, 3), shape_string(got, 3)));
+  }
+  return {};
+}
+
+void run_row(const Packed& packed, std::int64_t first_channel, Row row) {
+  row.weights = packed.weights.data() + first_channel;
+  row.weight_stride = packed.params.channels;
+  row.bias = packed.bias.data() + first_channel;
+  row.activation = packed.params.activation;
+  packed.kernel->run[packed.params.kernel == 5 ? 1 : 0][packed.params.stride == 2 ? 1 : 0](row);
+}
+
+void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const FeatureMap& y) {
+  const Params& params = packed.params;
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = context.threads > 0 ? context.threads : default_threads();
+
+  const std::int64_t k = params.kernel;
+  const std::int64_t window = divide_up(kWindowFloats / (k * x.width), kLineFloats) * kLineFloats;
+  const std::int64_t channels = std::clamp(window, kLineFloats, divide_up(params.channels, kLineFloats) * kLineFloats);
+  const std::int64_t blocks = divide_up(params.channels, channels);
+  const double flops = 2.0 * static_cast<double>(k * k * params.channels) * static_cast<double>(y.pixels());
+  const std::int64_t tasks = threads == 1 ? 1
+                                          : std::clamp<std::int64_t>(static_cast<std::int64_t>(flops / kFlopsPerTask),
+                                                                     1, threads * kTasksPerThread);
+  const std::int64_t strip = divide_up(y.height, std::min(divide_up(tasks, blocks), y.height));
+  const std::int64_t strips = divide_up(y.height, strip);
+
+  pool.parallel_for(strips * blocks, threads, [&](std::int64_t task, int) {
+    const std::int64_t channel = task / strips * channels;
+    const std::int64_t begin = task % strips * strip;
+    const std::int64_t end = std::min(begin + strip, y.height);
+    const float* rows[kMaxKernel];
+    Row row = {};
+    row.x = rows;
+    row.x_stride = x.stride;
+    row.width = x.width;
+    row.y_stride = y.stride;
+    row.out_width = y.width;
+    row.channels = std::min(channels, params.channels - channel);
+    for (std::int64_t oy = begin; oy < end; ++oy) {
+      for (std::int64_t i = 0; i < k; ++i) {
+        const std::int64_t iy = oy * params.stride + i - k / 2;
+        rows[i] = iy < 0 || iy >= x.height ? nullptr : x.data + iy * x.width * x.stride + channel;
+      }
+      row.y = y.data + oy * y.width * y.stride + channel;
+      run_row(packed, channel, row);
+    }
+  });
+}
+
+}  // namespace evsam::depthwise_conv
