@@ -1,0 +1,155 @@
+// Taps, checks, tasks and launch; the sums are in resize_simd.inl.
+#include "ops/resize/resize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "core/workspace.h"
+
+#define EVSAM_VARIANT(dtype, isa)             \
+  namespace evsam::isa {                      \
+  extern const resize::Kernel dtype##_resize; \
+  }
+#include "ops/resize/variants.inc"
+#undef EVSAM_VARIANT
+
+namespace evsam::resize {
+namespace {
+
+constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
+
+// Below this many output floats a second thread costs more than it saves.
+constexpr std::int64_t kFloatsPerTask = 16384;
+
+constexpr std::int64_t kTasksPerThread = 4;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+int tap_count(Mode mode) { return mode == Mode::bilinear ? 2 : 4; }
+
+// The cubic convolution kernel (Keys 1981) with a = -0.75, for distances up to 1 and from 1 to 2.
+double cubic_near(double t) { return (1.25 * t - 2.25) * t * t + 1.0; }
+double cubic_far(double t) { return -0.75 * (((t - 5.0) * t + 8.0) * t - 4.0); }
+
+void fill_taps(Mode mode, std::int64_t in, std::int64_t out, Taps* taps) {
+  const double scale = static_cast<double>(in) / static_cast<double>(out);
+  for (std::int64_t i = 0; i < out; ++i) {
+    const double position = (static_cast<double>(i) + 0.5) * scale - 0.5;
+    const double below = std::floor(position);
+    const double t = position - below;
+    const double near[2] = {1.0 - t, t};
+    const double cubic[4] = {cubic_far(1.0 + t), cubic_near(t), cubic_near(1.0 - t), cubic_far(2.0 - t)};
+    const int count = tap_count(mode);
+    for (int k = 0; k < count; ++k) {
+      const std::int64_t source = static_cast<std::int64_t>(below) + k - (count / 2 - 1);
+      taps[i].source[k] = std::clamp<std::int64_t>(source, 0, in - 1);
+      taps[i].weight[k] = static_cast<float>(count == 2 ? near[k] : cubic[k]);
+    }
+  }
+}
+
+std::size_t row_buffer_floats(const Params& params) {
+  return align_up(static_cast<std::size_t>(params.in_width * params.channels) * sizeof(float)) / sizeof(float);
+}
+
+}  // namespace
+
+const std::vector<Variant>& variants() {
+#define EVSAM_VARIANT(dtype, isa) \
+  Variant{{#dtype "_resize__" #isa, "resize", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_resize},
+  static const std::vector<Variant> rows = {
+#include "ops/resize/variants.inc"
+  };
+#undef EVSAM_VARIANT
+  return rows;
+}
+
+void append_variants(std::vector<VariantInfo>& rows) {
+  for (const Variant& variant : variants()) rows.push_back(variant.info);
+}
+
+Status choose(const Variant** variant) {
+  Isa isa = Isa::scalar;
+  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
+  for (const Variant& row : variants()) {
+    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
+    *variant = &row;
+    return {};
+  }
+  return Status::unavailable("resize: no kernel in this build");
+}
+
+Status pack(const Params& params, const Variant* variant, Packed* packed) {
+  const std::int64_t in[3] = {params.in_height, params.in_width, params.channels};
+  const std::int64_t out[3] = {params.out_height, params.out_width, params.channels};
+  if (*std::min_element(in, in + 3) < 1) {
+    return Status::invalid_argument(expected_got("x", "no empty axis", shape_string(in, 3)));
+  }
+  if (*std::min_element(out, out + 3) < 1) {
+    return Status::invalid_argument(expected_got("y", "no empty axis", shape_string(out, 3)));
+  }
+  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  packed->params = params;
+  packed->kernel = variant->kernel;
+  packed->row_taps = AlignedBuffer<Taps>(static_cast<std::size_t>(params.out_height));
+  packed->column_taps = AlignedBuffer<Taps>(static_cast<std::size_t>(params.out_width));
+  fill_taps(params.mode, params.in_height, params.out_height, packed->row_taps.data());
+  fill_taps(params.mode, params.in_width, params.out_width, packed->column_taps.data());
+  return {};
+}
+
+Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
+  const Params& params = packed.params;
+  const auto check = [&](const char* name, const auto& map, std::int64_t height, std::int64_t width) -> Status {
+    const std::int64_t expected[3] = {height, width, params.channels};
+    const std::int64_t got[3] = {map.height, map.width, map.channels};
+    if (std::equal(expected, expected + 3, got)) return {};
+    return Status::invalid_argument(expected_got(name, "shape " + shape_string(expected, 3), shape_string(got, 3)));
+  };
+  EVSAM_RETURN_IF_ERROR(check("x", x, params.in_height, params.in_width));
+  EVSAM_RETURN_IF_ERROR(check("y", y, params.out_height, params.out_width));
+  if (residual.data != nullptr) EVSAM_RETURN_IF_ERROR(check("residual", residual, params.out_height, params.out_width));
+  return {};
+}
+
+std::size_t workspace_bytes(const Packed& packed, int threads) {
+  const int workers = threads > 0 ? threads : default_threads();
+  return row_buffer_floats(packed.params) * sizeof(float) * static_cast<std::size_t>(workers);
+}
+
+void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
+         const FeatureMap& y) {
+  const Params& params = packed.params;
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const std::int64_t floats = params.out_height * params.out_width * params.channels;
+  const std::int64_t tasks =
+      threads == 1 ? 1 : std::clamp<std::int64_t>(floats / kFloatsPerTask, 1, threads * kTasksPerThread);
+  const std::int64_t size = divide_up(params.out_height, tasks);
+  float* scratch = static_cast<float*>(context.workspace);
+  const std::size_t scratch_floats = row_buffer_floats(params);
+
+  pool.parallel_for(divide_up(params.out_height, size), threads, [&](std::int64_t task, int worker) {
+    const std::int64_t row = task * size;
+    const std::int64_t first = row * params.out_width;
+    Block block;
+    block.x = x.data;
+    block.x_stride = x.stride;
+    block.in_width = params.in_width;
+    block.residual = residual.data == nullptr ? nullptr : residual.data + first * residual.stride;
+    block.residual_stride = residual.stride;
+    block.y = y.data + first * y.stride;
+    block.y_stride = y.stride;
+    block.out_width = params.out_width;
+    block.channels = params.channels;
+    block.row_taps = packed.row_taps.data() + row;
+    block.rows = std::min(size, params.out_height - row);
+    block.column_taps = packed.column_taps.data();
+    block.taps = tap_count(params.mode);
+    block.row_buffer = scratch + scratch_floats * static_cast<std::size_t>(worker);
+    packed.kernel->run(block);
+  });
+}
+
+}  // namespace evsam::resize
