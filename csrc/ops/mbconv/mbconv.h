@@ -1,0 +1,81 @@
+// MBConv: 1x1 convolution to the hidden width, depthwise convolution, 1x1 convolution, and the residual around them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/activation.h"
+#include "core/feature_map.h"
+#include "core/run_context.h"
+#include "core/variant.h"
+#include "evsam/status.h"
+#include "ops/depthwise_conv/depthwise_conv.h"
+#include "ops/pointwise/pointwise.h"
+
+namespace evsam::mbconv {
+
+struct Params {
+  std::int64_t in_channels = 0;
+  std::int64_t hidden_channels = 0;
+  std::int64_t out_channels = 0;
+  std::int64_t kernel = 3;                   // of the depthwise convolution: 3 or 5
+  std::int64_t stride = 1;                   // 1 or 2
+  Activation activation = Activation::none;  // behind the first and the depthwise convolution
+};
+
+struct Variant {
+  VariantInfo info;
+  const pointwise::Variant* pointwise;
+  const depthwise_conv::Variant* depthwise;
+};
+
+const std::vector<Variant>& variants();
+void append_variants(std::vector<VariantInfo>& rows);
+
+// The row for the selected instruction set.
+Status choose(const Variant** variant);
+
+// Biases may be nullptr. Shapes: expand (hidden, in), depthwise (hidden, 1, kernel, kernel), project (out, hidden).
+struct Weights {
+  const float* expand = nullptr;
+  const float* expand_bias = nullptr;
+  const float* depthwise = nullptr;
+  const float* depthwise_bias = nullptr;
+  const float* project = nullptr;
+  const float* project_bias = nullptr;
+};
+
+// Made once, then read by any number of threads.
+struct Packed {
+  Params params;
+  pointwise::Packed expand;
+  depthwise_conv::Packed depthwise;
+  pointwise::Packed project;
+};
+
+// `variant` nullptr: choose().
+Status pack(const Params& params, const Weights& weights, const Variant* variant, Packed* packed);
+
+// residual.data may be nullptr.
+Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);
+
+std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads);
+
+// For valid arguments. residual may be x; y must overlap neither.
+void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
+         const FeatureMap& y);
+
+// The oracle of the tests: the same in float64, on contiguous arrays. Biases and residual may be nullptr.
+struct Weights64 {
+  const double* expand = nullptr;
+  const double* expand_bias = nullptr;
+  const double* depthwise = nullptr;
+  const double* depthwise_bias = nullptr;
+  const double* project = nullptr;
+  const double* project_bias = nullptr;
+};
+void run_float64(const Params& params, const Weights64& weights, const double* x, const double* residual,
+                 std::int64_t height, std::int64_t width, double* y);
+
+}  // namespace evsam::mbconv
