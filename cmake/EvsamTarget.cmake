@@ -19,6 +19,9 @@ function(evsam_target_defaults target)
       -fsanitize=${EVSAM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(${target} PUBLIC -fsanitize=${EVSAM_SANITIZE})
   endif()
+  if(EVSAM_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()
 
 # A requested feature that cannot be built stops the build; it is never left out silently.

@@ -54,6 +54,7 @@ Status TensorTable::read(const std::string& name, const std::vector<std::int64_t
   }
   const std::size_t count = element_count(shape);
   values->resize(count);
+  if (count == 0) return {};  // there may be no memory to copy from or to
   switch (tensor.dtype) {
     case DType::kFloat32: std::memcpy(values->data(), tensor.data, count * sizeof(float)); return {};
     case DType::kFloat16:
