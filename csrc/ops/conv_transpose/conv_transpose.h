@@ -1,0 +1,66 @@
+// 2x2 transposed convolution with stride 2 on channels-last maps, which doubles their sides, together with what joins
+// in there: y = activation(up(x) + bias + lateral + side W_side). Every output pixel reads one pixel of x, with one of
+// four weight matrices, so it is a matrix product; the 1x1 convolution of `side` goes on in the same registers.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/activation.h"
+#include "core/aligned_buffer.h"
+#include "core/feature_map.h"
+#include "core/run_context.h"
+#include "core/variant.h"
+#include "evsam/status.h"
+#include "ops/conv_transpose/conv_transpose_kernel.h"
+
+namespace evsam::conv_transpose {
+
+struct Params {
+  std::int64_t in_channels = 0;
+  std::int64_t out_channels = 0;
+  std::int64_t side_channels = 0;  // of the map that joins through a 1x1 convolution; 0: none
+  Activation activation = Activation::none;
+};
+
+struct Variant {
+  VariantInfo info;
+  const Kernel* kernel;
+};
+
+const std::vector<Variant>& variants();
+void append_variants(std::vector<VariantInfo>& rows);
+
+// The row for the selected instruction set.
+Status choose(const Variant** variant);
+
+// Weights in the order one kernel reads them. Made once, then read by any number of threads.
+struct Packed {
+  Params params;
+  const Kernel* kernel = nullptr;
+  AlignedBuffer<float> weights;  // [kernel row, kernel column][panel][in_channels, side_channels][panel columns]
+  AlignedBuffer<float> bias;
+  std::int64_t matrix = 0;  // floats of one of the four
+};
+
+// weight: (in_channels, out_channels, 2, 2) as PyTorch stores it; bias: (out_channels) or nullptr. side_weight:
+// (out_channels, side_channels), nullptr without side channels; the bias of that convolution belongs into `bias`.
+// `variant` nullptr: choose().
+Status pack(const Params& params, const float* weight, const float* bias, const float* side_weight,
+            const Variant* variant, Packed* packed);
+
+// x: (H, W, in_channels); y: (2H, 2W, out_channels); lateral: y's shape, or data nullptr; side: (2H, 2W,
+// side_channels), or data nullptr where there are none.
+Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& lateral,
+                const ConstFeatureMap& side, const FeatureMap& y);
+
+// For valid arguments. y may be lateral (in place); it overlaps nothing else. No workspace.
+void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& lateral,
+         const ConstFeatureMap& side, const FeatureMap& y);
+
+// The oracle of the tests: the same sums in float64, on contiguous arrays. height, width: of x. bias, lateral, side and
+// side_weight may be nullptr.
+void run_float64(const Params& params, const double* x, const double* weight, const double* bias, const double* lateral,
+                 const double* side, const double* side_weight, std::int64_t height, std::int64_t width, double* y);
+
+}  // namespace evsam::conv_transpose

@@ -1,0 +1,133 @@
+// Packs, checks, cuts into tasks and launches; the arithmetic is in mask_head_simd.inl.
+#include "ops/mask_head/mask_head.h"
+
+#include <algorithm>
+#include <string>
+
+#define EVSAM_VARIANT(dtype, isa)                   \
+  namespace evsam::isa {                            \
+  extern const mask_head::Kernel dtype##_mask_head; \
+  }
+#include "ops/mask_head/variants.inc"
+#undef EVSAM_VARIANT
+
+namespace evsam::mask_head {
+namespace {
+
+constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
+
+// Below this much work per task, handing it out costs more than a second thread saves.
+constexpr double kFlopsPerTask = 5e5;
+
+constexpr std::int64_t kTasksPerThread = 8;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+const std::vector<Variant>& variants() {
+#define EVSAM_VARIANT(dtype, isa) \
+  Variant{{#dtype "_mask_head__" #isa, "mask_head", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_mask_head},
+  static const std::vector<Variant> rows = {
+#include "ops/mask_head/variants.inc"
+  };
+#undef EVSAM_VARIANT
+  return rows;
+}
+
+void append_variants(std::vector<VariantInfo>& rows) {
+  for (const Variant& variant : variants()) rows.push_back(variant.info);
+}
+
+Status choose(const Variant** variant) {
+  Isa isa = Isa::scalar;
+  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
+  for (const Variant& row : variants()) {
+    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
+    *variant = &row;
+    return {};
+  }
+  return Status::unavailable("mask_head: no kernel in this build");
+}
+
+Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
+  if (params.in_channels < 1 || params.channels < 1 || params.channels > kMaxChannels) {
+    const std::int64_t shape[4] = {params.in_channels, params.channels, 2, 2};
+    return Status::invalid_argument(expected_got(
+        "weight", "no empty axis and at most " + std::to_string(kMaxChannels) + " features", shape_string(shape, 4)));
+  }
+  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  packed->params = params;
+  packed->kernel = variant->kernel;
+  const std::int64_t panel = variant->kernel->panel;
+  const std::int64_t padded = divide_up(2 * params.channels, panel) * panel;
+  packed->matrix = padded * params.in_channels;
+  packed->weights = AlignedBuffer<float>(static_cast<std::size_t>(2 * packed->matrix));
+  packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(padded));
+  for (std::int64_t column = 0; column < 2 * params.channels; ++column) {
+    const std::int64_t c = column % params.channels;
+    for (std::int64_t half = 0; half < 2; ++half) {
+      const std::int64_t tap = half * 2 + column / params.channels;
+      float* to =
+          packed->weights.data() + half * packed->matrix + column / panel * panel * params.in_channels + column % panel;
+      for (std::int64_t k = 0; k < params.in_channels; ++k) to[k * panel] = weight[(k * params.channels + c) * 4 + tap];
+    }
+    if (bias != nullptr) packed->bias.data()[column] = bias[c];
+  }
+  return {};
+}
+
+Status validate(const Packed& packed, const ConstFeatureMap& x, const Planes<const float>& lateral,
+                const Planes<float>& logits) {
+  const auto check = [&](const char* argument, const auto& planes, std::int64_t count) -> Status {
+    const std::int64_t expected[3] = {count, 2 * x.height, 2 * x.width};
+    const std::int64_t got[3] = {planes.count, planes.height, planes.width};
+    if (std::equal(expected, expected + 3, got)) return {};
+    return Status::invalid_argument(expected_got(argument, "shape " + shape_string(expected, 3), shape_string(got, 3)));
+  };
+  if (x.channels != packed.params.in_channels) {
+    return Status::invalid_argument(
+        expected_got("x", std::to_string(packed.params.in_channels) + " channels", std::to_string(x.channels)));
+  }
+  if (lateral.data != nullptr) EVSAM_RETURN_IF_ERROR(check("lateral", lateral, packed.params.channels));
+  return check("logits", logits, kMasks);
+}
+
+void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const Planes<const float>& lateral,
+         const float* vectors, const Planes<float>& logits) {
+  if (x.pixels() == 0) return;
+  const Params& params = packed.params;
+  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const double flops =
+      8.0 * static_cast<double>(x.pixels()) * static_cast<double>((params.in_channels + kMasks) * params.channels);
+  const std::int64_t wanted = std::clamp<std::int64_t>(static_cast<std::int64_t>(flops / kFlopsPerTask), 1,
+                                                       threads == 1 ? 1 : threads * kTasksPerThread);
+  const std::int64_t rows = divide_up(x.height, wanted);
+  const auto task = [&](std::int64_t index, int) {
+    const std::int64_t last = std::min(x.height, (index + 1) * rows);
+    for (std::int64_t i = index * rows; i < last; ++i) {
+      Row row;
+      row.x = x.data + i * x.width * x.stride;
+      row.x_stride = x.stride;
+      row.weights = packed.weights.data();
+      row.matrix = packed.matrix;
+      row.bias = packed.bias.data();
+      row.lateral = lateral.data == nullptr ? nullptr : lateral.data + 2 * i * lateral.width;
+      row.lateral_plane = lateral.stride;
+      row.vectors = vectors;
+      row.logits = logits.data + 2 * i * logits.width;
+      row.logits_plane = logits.stride;
+      row.pixels = x.width;
+      row.in_channels = params.in_channels;
+      row.channels = params.channels;
+      row.activation = params.activation;
+      packed.kernel->run(row);
+    }
+  };
+  const std::int64_t tasks = divide_up(x.height, rows);
+  if (tasks == 1) return task(0, 0);
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  pool.parallel_for(tasks, threads, task);
+}
+
+}  // namespace evsam::mask_head
