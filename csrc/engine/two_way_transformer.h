@@ -24,16 +24,27 @@ class TwoWayTransformer {
   std::size_t workspace_bytes(std::int64_t tokens, std::int64_t cells, int threads) const;
 
   // One prompt. tokens: (tokens, dim), replaced by the processed ones. image: (cells, dim), replaced by the processed
-  // cells. image_pe: (cells, dim). All contiguous. `image_start`, where not nullptr, is what prepare_image() made for
-  // this very image input, and then saves the work that does not depend on the prompt.
+  // cells. image_pe: (cells, dim). All contiguous.
   void run(const RunContext& context, float* tokens, std::int64_t token_count, float* image, const float* image_pe,
-           std::int64_t cells, const float* image_start) const;
+           std::int64_t cells) const;
 
-  // Keys, values and queries of the image cells in the first layer, for prompts that share their image input (no mask
-  // prompt). out: prepared_floats(cells) floats.
-  std::size_t prepared_floats(std::int64_t cells) const;
-  void prepare_image(const RunContext& context, const float* image, const float* image_pe, std::int64_t cells,
-                     float* out) const;
+  // A group of prompts on one grid of cells, in the layout that the attention works on: cells in panels
+  // (ops/two_way_attention). The weights of the token side are read once for all of them.
+  struct Group {
+    std::int64_t prompts = 0;
+    std::int64_t token_count = 0;  // of one prompt
+    std::int64_t cells = 0;
+    float* tokens = nullptr;                 // (prompts, token_count, dim), replaced by the processed ones
+    const float* const* image_in = nullptr;  // [prompts] panels; prompts may share them
+    float* const* image_out = nullptr;       // [prompts] panels: the processed cells; may be image_in
+    const float* position = nullptr;         // panels: positional encoding of the cells
+  };
+  static constexpr std::int64_t kMaxPrompts = 8;  // of a group
+
+  std::int64_t panel() const;  // cells of a panel
+  std::size_t group_workspace_bytes(std::int64_t prompts, std::int64_t token_count, std::int64_t cells,
+                                    int threads) const;
+  void run_group(const RunContext& context, const Group& group) const;
 
  private:
   struct Impl;

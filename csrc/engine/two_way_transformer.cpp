@@ -1,0 +1,502 @@
+// The token side in plain matrix products over all prompts of a group, the image side by ops/two_way_attention.
+//
+// A head's scores of token t and cell x are (Wq t + bq) . (Wk x + bk). Here the tokens' side takes the projection of
+// the cells over: (Wk^T (Wq t + bq)) . x, and what bk adds is the same for all cells, so the softmax over cells cancels
+// it. In the same way the mean of Wv x over the cells is Wv times the mean of x. From cells to tokens, (Wq x + bq) . k
+// is x . (Wq^T k) + bq . k, and the output projection of the mean value is the mean of the projected values.
+//
+// The query of a layer follows the update of the layer before in the same walk over the cells: what happens to the
+// tokens between the two does not depend on the updated cells.
+#include "engine/two_way_transformer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "core/workspace.h"
+#include "ops/layer_norm/layer_norm.h"
+#include "ops/pointwise/pointwise.h"
+#include "ops/two_way_attention/two_way_attention.h"
+
+namespace evsam {
+namespace {
+
+using two_way_attention::Kernel;
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+// Rows are read as left operands of matrix products, several at a time: rows a power of two apart would fall into the
+// same few sets of the L1 cache.
+constexpr std::int64_t kRowGap = 16;
+
+struct Linear {
+  pointwise::Packed packed;
+
+  Status load(const TensorTable& tensors, const std::string& name, std::int64_t in, std::int64_t out,
+              Activation activation = Activation::none) {
+    std::vector<float> weight;
+    std::vector<float> bias;
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".weight", {out, in}, &weight));
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".bias", {out}, &bias));
+    return pointwise::pack({in, out, activation}, weight.data(), bias.data(), nullptr, &packed);
+  }
+
+  // x: rows of in_channels, y: rows of out_channels, so many floats apart; y may be the residual.
+  void run(const RunContext& context, const float* x, std::int64_t x_stride, std::int64_t rows, float* y,
+           std::int64_t y_stride, const float* residual = nullptr) const {
+    const std::int64_t in = packed.params.in_channels;
+    const std::int64_t out = packed.params.out_channels;
+    pointwise::run(packed, context, {x, rows, 1, in, x_stride}, {residual, rows, 1, out, out},
+                   {y, rows, 1, out, y_stride});
+  }
+};
+
+struct Norm {
+  layer_norm::Packed packed;
+
+  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim) {
+    std::vector<float> weight;
+    std::vector<float> bias;
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".weight", {dim}, &weight));
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".bias", {dim}, &bias));
+    layer_norm::Params params;
+    params.channels = dim;
+    return layer_norm::pack(params, weight.data(), bias.data(), nullptr, &packed);
+  }
+
+  // In place.
+  void run(const RunContext& context, float* x, std::int64_t rows) const {
+    const std::int64_t dim = packed.params.channels;
+    layer_norm::Maps maps;
+    maps.x = {x, rows, 1, dim, dim};
+    maps.y = {x, rows, 1, dim, dim};
+    layer_norm::run(packed, context, maps);
+  }
+};
+
+// The four projections as they are stored.
+struct Projections {
+  std::vector<float> q, k, v, out;
+  std::vector<float> q_bias, k_bias, v_bias, out_bias;
+
+  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t inner) {
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".q_proj.weight", {inner, dim}, &q));
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".q_proj.bias", {inner}, &q_bias));
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".k_proj.weight", {inner, dim}, &k));
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".k_proj.bias", {inner}, &k_bias));
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".v_proj.weight", {inner, dim}, &v));
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".v_proj.bias", {inner}, &v_bias));
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".out_proj.weight", {dim, inner}, &out));
+    return tensors.read(name + ".out_proj.bias", {dim}, &out_bias);
+  }
+};
+
+void scale(std::vector<float>& values, float factor) {
+  for (float& value : values) value *= factor;
+}
+
+Status pack(std::int64_t in, std::int64_t out, const float* weight, const float* bias, Linear* linear) {
+  return pointwise::pack({in, out, Activation::none}, weight, bias, nullptr, &linear->packed);
+}
+
+// One layer per head from a head's `width` values to dim: y = x M with M[width][dim] cut out of `matrix`, at
+// matrix[(head * width + d) * d_step + c * c_step].
+Status pack_folds(const std::vector<float>& matrix, std::int64_t dim, std::int64_t heads, std::int64_t width,
+                  std::int64_t d_step, std::int64_t c_step, std::vector<Linear>* folds) {
+  folds->resize(size(heads));
+  std::vector<float> weight(size(dim * width));
+  for (std::int64_t h = 0; h < heads; ++h) {
+    for (std::int64_t c = 0; c < dim; ++c) {
+      for (std::int64_t d = 0; d < width; ++d) {
+        weight[size(c * width + d)] = matrix[size((h * width + d) * d_step + c * c_step)];
+      }
+    }
+    EVSAM_RETURN_IF_ERROR(pack(width, dim, weight.data(), nullptr, &(*folds)[size(h)]));
+  }
+  return {};
+}
+
+struct SelfAttention {
+  Linear q, k, v, out;
+
+  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t heads) {
+    Projections p;
+    EVSAM_RETURN_IF_ERROR(p.load(tensors, name, dim, dim));
+    const float factor = 1.0F / std::sqrt(static_cast<float>(dim / heads));
+    scale(p.q, factor);
+    scale(p.q_bias, factor);
+    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.q.data(), p.q_bias.data(), &q));
+    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.k.data(), p.k_bias.data(), &k));
+    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.v.data(), p.v_bias.data(), &v));
+    return pack(dim, dim, p.out.data(), p.out_bias.data(), &out);
+  }
+};
+
+// Tokens to image.
+struct QueryAttention {
+  Linear q, out;
+  std::vector<Linear> fold;   // per head, from a query to what is multiplied with the cells
+  std::vector<Linear> value;  // per head, from the mean of the cells to the mean of their values
+
+  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t heads) {
+    const std::int64_t inner = dim / 2;
+    const std::int64_t width = inner / heads;
+    Projections p;
+    EVSAM_RETURN_IF_ERROR(p.load(tensors, name, dim, inner));
+    const float factor = 1.0F / std::sqrt(static_cast<float>(width));
+    scale(p.q, factor);
+    scale(p.q_bias, factor);
+    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.q.data(), p.q_bias.data(), &q));
+    EVSAM_RETURN_IF_ERROR(pack_folds(p.k, dim, heads, width, dim, 1, &fold));
+    value.resize(size(heads));
+    for (std::int64_t h = 0; h < heads; ++h) {
+      EVSAM_RETURN_IF_ERROR(
+          pack(dim, width, p.v.data() + h * width * dim, p.v_bias.data() + h * width, &value[size(h)]));
+    }
+    return pack(inner, dim, p.out.data(), p.out_bias.data(), &out);
+  }
+};
+
+// Image to tokens, and the norm behind it.
+struct UpdateAttention {
+  Linear k, v;
+  std::vector<Linear> key_fold;    // per head, from a key to what is multiplied with the cells
+  std::vector<Linear> value_fold;  // per head, from a value to what is added to the cells
+  std::vector<float> q_bias, out_bias, gain, shift;
+
+  Status load(const TensorTable& tensors, const std::string& name, const std::string& norm, std::int64_t dim,
+              std::int64_t heads) {
+    const std::int64_t inner = dim / 2;
+    const std::int64_t width = inner / heads;
+    Projections p;
+    EVSAM_RETURN_IF_ERROR(p.load(tensors, name, dim, inner));
+    EVSAM_RETURN_IF_ERROR(tensors.read(norm + ".weight", {dim}, &gain));
+    EVSAM_RETURN_IF_ERROR(tensors.read(norm + ".bias", {dim}, &shift));
+    const float factor = 1.0F / std::sqrt(static_cast<float>(width));
+    scale(p.k, factor);
+    scale(p.k_bias, factor);
+    q_bias = p.q_bias;
+    out_bias = p.out_bias;
+    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.k.data(), p.k_bias.data(), &k));
+    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.v.data(), p.v_bias.data(), &v));
+    EVSAM_RETURN_IF_ERROR(pack_folds(p.q, dim, heads, width, dim, 1, &key_fold));
+    return pack_folds(p.out, dim, heads, width, 1, inner, &value_fold);
+  }
+};
+
+struct Layer {
+  SelfAttention self;
+  QueryAttention query;
+  UpdateAttention update;
+  Linear mlp1, mlp2;
+  Norm norm1, norm2, norm3;
+
+  Status load(const DecoderConfig& config, const TensorTable& tensors, const std::string& name) {
+    const std::int64_t dim = config.dim;
+    EVSAM_RETURN_IF_ERROR(self.load(tensors, name + ".self_attn", dim, config.heads));
+    EVSAM_RETURN_IF_ERROR(query.load(tensors, name + ".cross_attn_token_to_image", dim, config.heads));
+    EVSAM_RETURN_IF_ERROR(
+        update.load(tensors, name + ".cross_attn_image_to_token", name + ".norm4", dim, config.heads));
+    EVSAM_RETURN_IF_ERROR(mlp1.load(tensors, name + ".mlp.lin1", dim, config.mlp_dim, Activation::relu));
+    EVSAM_RETURN_IF_ERROR(mlp2.load(tensors, name + ".mlp.lin2", config.mlp_dim, dim));
+    EVSAM_RETURN_IF_ERROR(norm1.load(tensors, name + ".norm1", dim));
+    EVSAM_RETURN_IF_ERROR(norm2.load(tensors, name + ".norm2", dim));
+    return norm3.load(tensors, name + ".norm3", dim);
+  }
+};
+
+// Hands out pieces of the workspace; with a null base it only counts.
+class Pieces {
+ public:
+  explicit Pieces(void* base) : base_(static_cast<char*>(base)) {}
+
+  float* floats(std::int64_t count) {
+    const std::size_t at = used_;
+    used_ += align_up(size(count) * sizeof(float));
+    return base_ == nullptr ? nullptr : reinterpret_cast<float*>(base_ + at);
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  char* base_;
+  std::size_t used_ = 0;
+};
+
+// Softmax attention among the tokens of one prompt, for one head: rows of `dim` floats, `width` of them this head's.
+void attend(const float* q, const float* k, const float* v, std::int64_t tokens, std::int64_t dim, std::int64_t width,
+            float* weights, float* out) {
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    float maximum = -INFINITY;
+    for (std::int64_t u = 0; u < tokens; ++u) {
+      float sum = 0.0F;
+      for (std::int64_t d = 0; d < width; ++d) sum += q[t * dim + d] * k[u * dim + d];
+      weights[u] = sum;
+      maximum = std::max(maximum, sum);
+    }
+    float total = 0.0F;
+    for (std::int64_t u = 0; u < tokens; ++u) total += weights[u] = std::exp(weights[u] - maximum);
+    std::fill_n(out + t * dim, width, 0.0F);
+    for (std::int64_t u = 0; u < tokens; ++u) {
+      const float weight = weights[u] / total;
+      for (std::int64_t d = 0; d < width; ++d) out[t * dim + d] += weight * v[u * dim + d];
+    }
+  }
+}
+
+}  // namespace
+
+struct TwoWayTransformer::Impl {
+  DecoderConfig config;
+  const Kernel* kernel = nullptr;
+  std::vector<Layer> layers;
+  QueryAttention final_query;
+  Norm final_norm;
+
+  std::int64_t dim() const { return config.dim; }
+  std::int64_t inner() const { return config.dim / 2; }
+  std::int64_t heads() const { return config.heads; }
+  std::int64_t width() const { return inner() / heads(); }  // of a head in attention between tokens and image
+  std::int64_t row() const { return dim() + kRowGap; }
+
+  // Rows are those of all prompts: prompt * token_count + token. Columns are prompt, head, token.
+  struct Buffers {
+    float *origin, *x, *q, *k, *v;           // (rows, dim): the tokens as they came in, and what is being computed
+    float* hidden;                           // (rows, mlp_dim)
+    float* weights;                          // (columns)
+    float *queries, *keys, *values, *means;  // (columns) rows of row() floats
+    float* key_bias;                         // (columns)
+  };
+
+  // One call of run_group().
+  struct Call {
+    const RunContext& context;
+    ThreadPool& pool;
+    RunContext attention;  // with the rest of the workspace
+    RunContext alone;      // for work inside a task
+    const Group& group;
+    Buffers b;
+
+    std::int64_t rows() const { return group.prompts * group.token_count; }
+  };
+
+  Buffers carve(Pieces& pieces, std::int64_t prompts, std::int64_t tokens) const {
+    const std::int64_t rows = prompts * tokens;
+    const std::int64_t columns = rows * heads();
+    Buffers b = {};
+    for (float** buffer : {&b.origin, &b.x, &b.q, &b.k, &b.v}) *buffer = pieces.floats(rows * dim());
+    b.hidden = pieces.floats(rows * config.mlp_dim);
+    b.weights = pieces.floats(columns);
+    for (float** buffer : {&b.queries, &b.keys, &b.values, &b.means}) *buffer = pieces.floats(columns * row());
+    b.key_bias = pieces.floats(columns);
+    return b;
+  }
+
+  two_way_attention::Params attention_params(std::int64_t tokens, std::int64_t cells) const {
+    return {dim(), heads(), tokens, cells};
+  }
+
+  // Calls f(prompt, head, first row of the prompt, first column of prompt and head).
+  template <typename F>
+  void for_heads(const Call& call, const F& f) const {
+    const std::int64_t tokens = call.group.token_count;
+    call.pool.parallel_for(call.group.prompts * heads(), call.attention.threads, [&](std::int64_t task, int) {
+      f(task / heads(), task % heads(), task / heads() * tokens, task * tokens);
+    });
+  }
+
+  // to = tokens + origin, the tokens with their own positional encoding.
+  void add_origin(const Call& call, float* to) const {
+    const std::int64_t count = call.rows() * dim();
+    for (std::int64_t i = 0; i < count; ++i) to[i] = call.group.tokens[i] + call.b.origin[i];
+  }
+
+  // Self-attention of the tokens. Those of the first layer still equal their encoding: it is neither added nor kept.
+  void self_attention(const Call& call, const Layer& layer, bool first) const {
+    const Buffers& b = call.b;
+    float* const tokens = call.group.tokens;
+    const float* x = tokens;
+    if (!first) {
+      add_origin(call, b.x);
+      x = b.x;
+    }
+    layer.self.q.run(call.context, x, dim(), call.rows(), b.q, dim());
+    layer.self.k.run(call.context, x, dim(), call.rows(), b.k, dim());
+    layer.self.v.run(call.context, tokens, dim(), call.rows(), b.v, dim());
+    const std::int64_t wide = dim() / heads();
+    for_heads(call, [&](std::int64_t, std::int64_t head, std::int64_t row, std::int64_t column) {
+      const std::int64_t at = row * dim() + head * wide;
+      attend(b.q + at, b.k + at, b.v + at, call.group.token_count, dim(), wide, b.weights + column, b.x + at);
+    });
+    layer.self.out.run(call.context, b.x, dim(), call.rows(), tokens, dim(), first ? nullptr : tokens);
+    layer.norm1.run(call.context, tokens, call.rows());
+  }
+
+  // The tokens' folded queries.
+  void ask(const Call& call, const QueryAttention& attention) const {
+    const Buffers& b = call.b;
+    add_origin(call, b.x);
+    attention.q.run(call.context, b.x, dim(), call.rows(), b.q, inner());
+    for_heads(call, [&](std::int64_t, std::int64_t head, std::int64_t first, std::int64_t column) {
+      attention.fold[size(head)].run(call.alone, b.q + first * inner() + head * width(), inner(),
+                                     call.group.token_count, b.queries + column * row(), row());
+    });
+  }
+
+  // What the cells said, to the tokens.
+  void hear(const Call& call, const QueryAttention& attention, const Norm& norm) const {
+    const Buffers& b = call.b;
+    for_heads(call, [&](std::int64_t, std::int64_t head, std::int64_t first, std::int64_t column) {
+      attention.value[size(head)].run(call.alone, b.means + column * row(), row(), call.group.token_count,
+                                      b.v + first * inner() + head * width(), inner());
+    });
+    attention.out.run(call.context, b.v, inner(), call.rows(), call.group.tokens, dim(), call.group.tokens);
+    norm.run(call.context, call.group.tokens, call.rows());
+  }
+
+  void mlp(const Call& call, const Layer& layer) const {
+    float* const tokens = call.group.tokens;
+    layer.mlp1.run(call.context, tokens, dim(), call.rows(), call.b.hidden, config.mlp_dim);
+    layer.mlp2.run(call.context, call.b.hidden, config.mlp_dim, call.rows(), tokens, dim(), tokens);
+    layer.norm3.run(call.context, tokens, call.rows());
+  }
+
+  // The tokens' folded keys and values.
+  void answer(const Call& call, const UpdateAttention& attention) const {
+    const Buffers& b = call.b;
+    const std::int64_t tokens = call.group.token_count;
+    add_origin(call, b.x);
+    attention.k.run(call.context, b.x, dim(), call.rows(), b.k, inner());
+    attention.v.run(call.context, call.group.tokens, dim(), call.rows(), b.v, inner());
+    for_heads(call, [&](std::int64_t, std::int64_t head, std::int64_t first, std::int64_t column) {
+      const float* k = b.k + first * inner() + head * width();
+      const float* v = b.v + first * inner() + head * width();
+      attention.key_fold[size(head)].run(call.alone, k, inner(), tokens, b.keys + column * row(), row());
+      attention.value_fold[size(head)].run(call.alone, v, inner(), tokens, b.values + column * row(), row());
+      for (std::int64_t t = 0; t < tokens; ++t) {
+        float sum = 0.0F;
+        for (std::int64_t d = 0; d < width(); ++d)
+          sum += attention.q_bias[size(head * width() + d)] * k[t * inner() + d];
+        b.key_bias[column + t] = sum;
+      }
+    });
+  }
+
+  // Over the cells of all prompts: the update of one layer, the query of the next, or both.
+  void walk(const Call& call, const UpdateAttention* update, bool first, bool query) const {
+    const Buffers& b = call.b;
+    const Group& group = call.group;
+    two_way_attention::Update updates[kMaxPrompts];
+    two_way_attention::Prompt prompts[kMaxPrompts];
+    for (std::int64_t p = 0; p < group.prompts; ++p) {
+      const std::int64_t column = p * heads() * group.token_count;
+      two_way_attention::Prompt& prompt = prompts[p];
+      prompt.image_in = first ? group.image_in[p] : group.image_out[p];
+      if (update != nullptr) {
+        updates[p] = {{b.keys + column * row(), row()}, b.key_bias + column, {b.values + column * row(), row()},
+                      update->out_bias.data(),          update->gain.data(), update->shift.data()};
+        prompt.update = &updates[p];
+        prompt.image_out = group.image_out[p];
+      }
+      if (query) {
+        prompt.queries = {b.queries + column * row(), row()};
+        prompt.means = b.means + column * row();
+        prompt.means_stride = row();
+      }
+    }
+    two_way_attention::run(*kernel, call.attention, attention_params(group.token_count, group.cells), group.position,
+                           prompts, group.prompts);
+  }
+};
+
+TwoWayTransformer::TwoWayTransformer() : impl_(std::make_unique<Impl>()) {}
+TwoWayTransformer::~TwoWayTransformer() = default;
+
+Status TwoWayTransformer::load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix) {
+  impl_->config = config;
+  const two_way_attention::Variant* variant = nullptr;
+  EVSAM_RETURN_IF_ERROR(two_way_attention::choose(&variant));
+  impl_->kernel = variant->kernel;
+  impl_->layers = std::vector<Layer>(size(config.depth));
+  for (int i = 0; i < config.depth; ++i) {
+    EVSAM_RETURN_IF_ERROR(impl_->layers[size(i)].load(config, tensors, prefix + ".layers." + std::to_string(i)));
+  }
+  EVSAM_RETURN_IF_ERROR(
+      impl_->final_query.load(tensors, prefix + ".final_attn_token_to_image", config.dim, config.heads));
+  return impl_->final_norm.load(tensors, prefix + ".norm_final_attn", config.dim);
+}
+
+std::int64_t TwoWayTransformer::panel() const { return impl_->kernel->panel; }
+
+std::size_t TwoWayTransformer::group_workspace_bytes(std::int64_t prompts, std::int64_t token_count, std::int64_t cells,
+                                                     int threads) const {
+  Pieces pieces(nullptr);
+  impl_->carve(pieces, prompts, token_count);
+  return pieces.used() + two_way_attention::workspace_bytes(*impl_->kernel, impl_->attention_params(token_count, cells),
+                                                            prompts, threads);
+}
+
+void TwoWayTransformer::run_group(const RunContext& context, const Group& group) const {
+  const Impl& model = *impl_;
+  Pieces pieces(context.workspace);
+  const Impl::Buffers buffers = model.carve(pieces, group.prompts, group.token_count);
+  RunContext attention = context;
+  if (attention.threads <= 0) attention.threads = default_threads();
+  attention.workspace = static_cast<char*>(context.workspace) + pieces.used();
+  attention.workspace_bytes = context.workspace_bytes - pieces.used();
+  const Impl::Call call = {context,   context.pool == nullptr ? default_pool() : *context.pool,
+                           attention, {context.pool, 1, nullptr, 0},
+                           group,     buffers};
+  std::copy_n(group.tokens, call.rows() * model.dim(), buffers.origin);
+
+  const std::size_t depth = model.layers.size();
+  model.self_attention(call, model.layers[0], true);
+  model.ask(call, model.layers[0].query);
+  model.walk(call, nullptr, true, true);
+  for (std::size_t i = 0; i < depth; ++i) {
+    const Layer& layer = model.layers[i];
+    const bool last = i + 1 == depth;
+    model.hear(call, layer.query, layer.norm2);
+    model.mlp(call, layer);
+    model.answer(call, layer.update);
+    if (!last) model.self_attention(call, model.layers[i + 1], false);
+    model.ask(call, last ? model.final_query : model.layers[i + 1].query);
+    model.walk(call, &layer.update, i == 0, true);
+  }
+  model.hear(call, model.final_query, model.final_norm);
+}
+
+std::size_t TwoWayTransformer::workspace_bytes(std::int64_t tokens, std::int64_t cells, int threads) const {
+  Pieces pieces(nullptr);
+  const std::int64_t floats = two_way_attention::panel_floats(*impl_->kernel, cells, impl_->dim());
+  pieces.floats(floats);
+  pieces.floats(floats);
+  return pieces.used() + group_workspace_bytes(1, tokens, cells, threads);
+}
+
+void TwoWayTransformer::run(const RunContext& context, float* tokens, std::int64_t token_count, float* image,
+                            const float* image_pe, std::int64_t cells) const {
+  const Kernel& kernel = *impl_->kernel;
+  const std::int64_t dim = impl_->dim();
+  const std::int64_t floats = two_way_attention::panel_floats(kernel, cells, dim);
+  Pieces pieces(context.workspace);
+  float* const panels = pieces.floats(floats);
+  float* const position = pieces.floats(floats);
+  two_way_attention::to_panels(kernel, context, image, cells, dim, panels);
+  two_way_attention::to_panels(kernel, context, image_pe, cells, dim, position);
+
+  RunContext rest = context;
+  rest.workspace = static_cast<char*>(context.workspace) + pieces.used();
+  rest.workspace_bytes = context.workspace_bytes - pieces.used();
+  Group group;
+  group.prompts = 1;
+  group.token_count = token_count;
+  group.cells = cells;
+  group.tokens = tokens;
+  group.image_in = &panels;
+  group.image_out = &panels;
+  group.position = position;
+  run_group(rest, group);
+  two_way_attention::from_panels(kernel, context, panels, cells, dim, image);
+}
+
+}  // namespace evsam

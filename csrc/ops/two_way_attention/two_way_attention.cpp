@@ -1,0 +1,190 @@
+// Checks, cuts into tasks and launches; the arithmetic is in two_way_attention_simd.inl.
+#include "ops/two_way_attention/two_way_attention.h"
+
+#include <algorithm>
+#include <string>
+
+#include "core/workspace.h"
+
+#define EVSAM_VARIANT(dtype, isa)                                   \
+  namespace evsam::isa {                                            \
+  extern const two_way_attention::Kernel dtype##_two_way_attention; \
+  }
+#include "ops/two_way_attention/variants.inc"
+#undef EVSAM_VARIANT
+
+namespace evsam::two_way_attention {
+namespace {
+
+constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// The cells of an image in at most kMaxChunks pieces of whole strips. They do not depend on the number of threads, so
+// neither do the bits.
+struct Chunks {
+  std::int64_t cells;  // of a chunk, but for the last
+  std::int64_t count;
+};
+
+Chunks cut(const Kernel& kernel, std::int64_t cells) {
+  const std::int64_t strips = divide_up(cells, kernel.strip);
+  const std::int64_t size = divide_up(strips, kMaxChunks) * kernel.strip;
+  return {size, divide_up(cells, size)};
+}
+
+std::int64_t padded_columns(const Kernel& kernel, const Params& params) {
+  return divide_up(params.heads * params.tokens, kernel.lanes) * kernel.lanes;
+}
+
+int thread_count(const RunContext& context) { return context.threads > 0 ? context.threads : default_threads(); }
+
+std::size_t bytes(std::int64_t floats) { return align_up(static_cast<std::size_t>(floats) * sizeof(float)); }
+
+std::size_t partial_bytes(const Kernel& kernel, const Params& params) {
+  return bytes(padded_columns(kernel, params) * (params.channels + 2));
+}
+
+std::size_t scratch_bytes(const Kernel& kernel, const Params& params) {
+  const std::int64_t columns = padded_columns(kernel, params);
+  return bytes(params.channels * kernel.panel + columns * (kernel.panel + kernel.strip + 1));
+}
+
+}  // namespace
+
+const std::vector<Variant>& variants() {
+#define EVSAM_VARIANT(dtype, isa)                                                            \
+  Variant{{#dtype "_two_way_attention__" #isa, "two_way_attention", "cpu", dtype, Isa::isa}, \
+          &evsam::isa::dtype##_two_way_attention},
+  static const std::vector<Variant> rows = {
+#include "ops/two_way_attention/variants.inc"
+  };
+#undef EVSAM_VARIANT
+  return rows;
+}
+
+void append_variants(std::vector<VariantInfo>& rows) {
+  for (const Variant& variant : variants()) rows.push_back(variant.info);
+}
+
+Status choose(const Variant** variant) {
+  Isa isa = Isa::scalar;
+  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
+  for (const Variant& row : variants()) {
+    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
+    *variant = &row;
+    return {};
+  }
+  return Status::unavailable("two_way_attention: no kernel in this build");
+}
+
+std::int64_t panel_count(const Kernel& kernel, std::int64_t cells) { return divide_up(cells, kernel.panel); }
+
+std::int64_t panel_floats(const Kernel& kernel, std::int64_t cells, std::int64_t channels) {
+  return panel_count(kernel, cells) * kernel.panel * channels;
+}
+
+void to_panels(const Kernel& kernel, const RunContext& context, const float* x, std::int64_t cells,
+               std::int64_t channels, float* panels) {
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const std::int64_t size = kernel.panel;
+  pool.parallel_for(divide_up(cells, size), thread_count(context), [&](std::int64_t p, int) {
+    float* to = panels + p * size * channels;
+    const std::int64_t count = std::min(size, cells - p * size);
+    for (std::int64_t cell = 0; cell < count; ++cell) {
+      const float* from = x + (p * size + cell) * channels;
+      for (std::int64_t c = 0; c < channels; ++c) to[c * size + cell] = from[c];
+    }
+  });
+}
+
+void from_panels(const Kernel& kernel, const RunContext& context, const float* panels, std::int64_t cells,
+                 std::int64_t channels, float* y) {
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const std::int64_t size = kernel.panel;
+  pool.parallel_for(divide_up(cells, size), thread_count(context), [&](std::int64_t p, int) {
+    const float* from = panels + p * size * channels;
+    const std::int64_t count = std::min(size, cells - p * size);
+    for (std::int64_t cell = 0; cell < count; ++cell) {
+      float* to = y + (p * size + cell) * channels;
+      for (std::int64_t c = 0; c < channels; ++c) to[c] = from[c * size + cell];
+    }
+  });
+}
+
+Status validate(const Params& params, const Prompt* prompts, std::int64_t count) {
+  const std::int64_t shape[4] = {params.channels, params.heads, params.tokens, params.cells};
+  if (std::any_of(shape, shape + 4, [](std::int64_t extent) { return extent < 1; })) {
+    return Status::invalid_argument(
+        expected_got("params", "at least one channel, head, token and cell", shape_string(shape, 4)));
+  }
+  for (std::int64_t i = 1; i < count; ++i) {
+    if ((prompts[i].update == nullptr) != (prompts[0].update == nullptr) ||
+        (prompts[i].queries.data == nullptr) != (prompts[0].queries.data == nullptr)) {
+      return Status::invalid_argument(
+          expected_got("prompts", "all to update or query alike", "a difference at " + std::to_string(i)));
+    }
+  }
+  return {};
+}
+
+std::size_t workspace_bytes(const Kernel& kernel, const Params& params, std::int64_t count, int threads) {
+  const std::int64_t chunks = cut(kernel, params.cells).count;
+  return static_cast<std::size_t>(threads) * scratch_bytes(kernel, params) +
+         static_cast<std::size_t>(count * chunks) * partial_bytes(kernel, params);
+}
+
+void run(const Kernel& kernel, const RunContext& context, const Params& params, const float* position,
+         const Prompt* prompts, std::int64_t count) {
+  if (count == 0) return;
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = thread_count(context);
+  const Chunks chunks = cut(kernel, params.cells);
+  const std::int64_t columns = padded_columns(kernel, params);
+  const bool query = prompts[0].queries.data != nullptr;
+
+  char* const scratch = static_cast<char*>(context.workspace);
+  char* const partials = scratch + static_cast<std::size_t>(threads) * scratch_bytes(kernel, params);
+  const auto partial = [&](std::int64_t prompt, std::int64_t chunk) {
+    const auto index = static_cast<std::size_t>(prompt * chunks.count + chunk);
+    auto* maxima = reinterpret_cast<float*>(partials + index * partial_bytes(kernel, params));
+    return Partial{maxima + 2 * columns, maxima, maxima + columns};
+  };
+
+  pool.parallel_for(count * chunks.count, threads, [&](std::int64_t task, int worker) {
+    const Prompt& prompt = prompts[task / chunks.count];
+    const std::int64_t chunk = task % chunks.count;
+    const std::int64_t first = chunk * chunks.cells;
+    Query asked;
+    if (query) asked = {prompt.queries, partial(task / chunks.count, chunk)};
+    Pass pass;
+    pass.channels = params.channels;
+    pass.heads = params.heads;
+    pass.tokens = params.tokens;
+    pass.cells = std::min(chunks.cells, params.cells - first);
+    pass.image_in = prompt.image_in + first * params.channels;
+    pass.image_out = prompt.image_out == nullptr ? nullptr : prompt.image_out + first * params.channels;
+    pass.position = position + first * params.channels;
+    pass.update = prompt.update;
+    pass.query = query ? &asked : nullptr;
+    pass.scratch = reinterpret_cast<float*>(scratch + static_cast<std::size_t>(worker) * scratch_bytes(kernel, params));
+    kernel.pass(pass);
+  });
+  if (!query) return;
+
+  const std::int64_t vectors = columns / kernel.lanes;
+  pool.parallel_for(count * vectors, threads, [&](std::int64_t task, int) {
+    const std::int64_t prompt = task / vectors;
+    Partial of_prompt[kMaxChunks];
+    for (std::int64_t i = 0; i < chunks.count; ++i) of_prompt[i] = partial(prompt, i);
+    const Merge merge = {params.channels,
+                         chunks.count,
+                         of_prompt,
+                         params.heads * params.tokens,
+                         prompts[prompt].means,
+                         prompts[prompt].means_stride};
+    kernel.merge(merge, task % vectors * kernel.lanes);
+  });
+}
+
+}  // namespace evsam::two_way_attention
