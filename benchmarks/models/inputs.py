@@ -1,0 +1,53 @@
+"""What every contestant gets: seeded weights, one photo, and prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from evsam.prompts import pad_points
+from evsam.transforms import image_to_pixels
+from evsam.weights import expected_tensors, save_weights
+from evsam.zoo import get_variant
+from tests.golden.seeded_weights import seeded_state_dict
+
+PHOTO = "coffee.png"
+CALIBRATION_PHOTOS = ("astronaut.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "retina.jpg", "ihc.png")
+"""Other photos than the one that is timed and compared."""
+
+
+def photo(name: str = PHOTO) -> NDArray[np.uint8]:
+    """A photo that ships inside the scikit-image wheel, uint8 (H, W, 3)."""
+    import skimage
+
+    with Image.open(Path(skimage.__file__).parent / "data" / name) as image:
+        return np.array(image.convert("RGB"))
+
+
+def frame(width: int = 1280, height: int = 720) -> NDArray[np.uint8]:
+    """The photo as a camera would deliver it."""
+    return np.array(Image.fromarray(photo()).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def pixels(variant: str, name: str = PHOTO) -> NDArray[np.float32]:
+    """The encoder's input (1, 3, S, S)."""
+    return image_to_pixels(photo(name), get_variant(variant).image_size)[None]
+
+
+def clicks(count: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """`count` prompts of one click each, spread over the frame: points (N, 2, 2) and labels (N, 2) with padding."""
+    side = int(np.ceil(np.sqrt(count)))
+    centres = (np.arange(side, dtype=np.float32) + 0.5) * (1024 / side)
+    x, y = np.meshgrid(centres, centres)
+    xy = np.stack([x.ravel(), y.ravel()], -1)[:count, None]
+    return pad_points(xy, np.ones((count, 1), np.int32))
+
+
+def write_weights(path: Path, variant: str) -> None:
+    """Seeded weights of a variant as a safetensors file, unless it is there already."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(path, seeded_state_dict(dict(expected_tensors(variant))), variant)

@@ -1,0 +1,103 @@
+"""Tables and files of results."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.harness import device_name, environment
+from benchmarks.models.contest import Entry
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+
+def accuracy(value: NDArray[Any], reference: NDArray[Any]) -> dict[str, float]:
+    """How far an output is from the reference: largest and root-mean-square difference (relative), and cosine."""
+    a, b = value.astype(np.float64).ravel(), reference.astype(np.float64).ravel()
+    return {
+        "max_abs": float(f"{np.abs(a - b).max():.3g}"),
+        "relative": float(f"{np.linalg.norm(a - b) / np.linalg.norm(b):.3g}"),
+        "cosine": round(float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))), 7),
+    }
+
+
+def statistics(seconds: Sequence[float]) -> dict[str, float | int]:
+    """Median, 10th, 90th and 99th percentile in milliseconds, and how many runs."""
+    p10, median, p90, p99 = (round(float(x) * 1e3, 3) for x in np.percentile(seconds, [10, 50, 90, 99]))
+    return {"median_ms": median, "p10_ms": p10, "p90_ms": p90, "p99_ms": p99, "runs": len(seconds)}
+
+
+def line(case: Mapping[str, Any], entry: Entry, seconds: Sequence[float], quality: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of the results."""
+    return {
+        **case,
+        "contestant": entry.name,
+        "version": entry.version,
+        **statistics(seconds),
+        "load_seconds": round(entry.load_seconds, 3),
+        **quality,
+    }
+
+
+def add_ratios(lines: list[dict[str, Any]], ours: str = "evsam") -> None:
+    """Adds to our lines the time as a multiple of the fastest correct peer's in the same case."""
+    peers = [x for x in lines if not x["contestant"].startswith(ours) and x.get("correct", True)]
+    if not peers:
+        return
+    best = min(peers, key=lambda x: float(x["median_ms"]))
+    for x in lines:
+        if x["contestant"].startswith(ours):
+            x["ratio"] = round(x["median_ms"] / best["median_ms"], 3)
+            x["fastest_peer"] = best["contestant"]
+
+
+def table(lines: Sequence[Mapping[str, Any]], case: Sequence[str]) -> str:
+    """The lines as text; `case` names the columns that say what was run."""
+    rows = [[*case, "contestant", "median ms", "p10", "p90", "runs", "ratio", "relative error", "cosine", ""]]
+    for x in lines:
+        note = "" if x.get("correct", True) else "incorrect"
+        rows.append(
+            [
+                *(str(x[name]) for name in case),
+                str(x["contestant"]),
+                *(f"{x[name]:.1f}" for name in ("median_ms", "p10_ms", "p90_ms")),
+                str(x["runs"]),
+                f"{x['ratio']:.2f} of {x['fastest_peer']}" if "ratio" in x else "",
+                f"{x['relative']:.1e}" if "relative" in x else "",
+                f"{x['cosine']:.5f}" if "cosine" in x else "",
+                note,
+            ]
+        )
+    return grid(rows)
+
+
+def grid(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def result_path(name: str, suffix: str = "json") -> Path:
+    """benchmarks/results/<device>-<name>.json."""
+    device = re.sub(r"[^a-z0-9]+", "-", device_name().lower()).strip("-")
+    return RESULTS / f"{device}-{name}.{suffix}"
+
+
+def save(path: Path, lines: Sequence[Mapping[str, Any]], key: Sequence[str]) -> None:
+    """Writes lines into a results file; older lines with the same values under `key` are replaced."""
+
+    def identity(entry: Mapping[str, Any]) -> str:
+        return json.dumps([entry.get(name) for name in key])
+
+    here = environment()
+    old = json.loads(path.read_text())["lines"] if path.exists() else []
+    entries = {identity(entry): entry for entry in old}
+    entries.update({identity(entry): {**entry, "environment": here} for entry in lines})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"lines": list(entries.values())}, indent=1) + "\n")
+    print(f"wrote {path.name}")
