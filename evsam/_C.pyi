@@ -2,6 +2,7 @@
 
 from typing import Any, TypedDict
 
+import numpy as np
 from numpy.typing import NDArray
 
 # One kernel of this build: a row of an op's variants.inc.
@@ -33,3 +34,5 @@ def relu_linear_attention(
     variant: str = "",
 ) -> str: ...
 def check_relu_linear_attention(qkv: NDArray[Any], out: NDArray[Any], *, eps: float) -> None: ...
+def preprocess(image: NDArray[Any], size: int, *, threads: int | None = None) -> NDArray[np.float32]: ...
+def resize_image(image: NDArray[Any], size: int, *, threads: int | None = None) -> NDArray[np.uint8]: ...
