@@ -1,0 +1,188 @@
+// Packs, checks, cuts into tasks and launches; the arithmetic is in conv3x3_simd.inl.
+#include "ops/conv3x3/conv3x3.h"
+
+#include <algorithm>
+#include <string>
+
+#include "core/workspace.h"
+
+#define EVSAM_VARIANT(dtype, isa)               \
+  namespace evsam::isa {                        \
+  extern const conv3x3::Kernel dtype##_conv3x3; \
+  }
+#include "ops/conv3x3/variants.inc"
+#undef EVSAM_VARIANT
+
+namespace evsam::conv3x3 {
+namespace {
+
+constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
+
+// Rows of a direct task make so much work that starting it (under a microsecond) does not show.
+constexpr double kFlopsPerTask = 2e6;
+
+Algorithm choose_algorithm(const Params& params) {
+  if (params.algorithm != Algorithm::automatic) return params.algorithm;
+  // A tile's transforms cost as much for each input and output channel as some tens of products, so both must be many.
+  if (params.in_channels < 16 || params.out_channels < 16) return Algorithm::direct;
+  return params.stride == 2 ? Algorithm::winograd4 : Algorithm::winograd6;
+}
+
+Status check(const Params& params) {
+  if (params.in_channels < 1 || params.out_channels < 1) {
+    const std::int64_t shape[4] = {params.out_channels, params.in_channels, 3, 3};
+    return Status::invalid_argument(expected_got("weight", "no empty axis", shape_string(shape, 4)));
+  }
+  if (params.stride != 1 && params.stride != 2) {
+    return Status::invalid_argument(expected_got("stride", "1 or 2", std::to_string(params.stride)));
+  }
+  if (params.stride == 2 && (params.algorithm == Algorithm::winograd2 || params.algorithm == Algorithm::winograd6)) {
+    return Status::invalid_argument(expected_got("algorithm", "direct or winograd4 with stride 2",
+                                                 params.algorithm == Algorithm::winograd2 ? "winograd2" : "winograd6"));
+  }
+  return {};
+}
+
+}  // namespace
+
+winograd::Scheme scheme(Algorithm algorithm, std::int64_t stride) {
+  if (stride == 2) return winograd::Scheme::polyphase;
+  if (algorithm == Algorithm::winograd2) return winograd::Scheme::f2;
+  return algorithm == Algorithm::winograd4 ? winograd::Scheme::f4 : winograd::Scheme::f6;
+}
+
+const std::vector<Variant>& variants() {
+#define EVSAM_VARIANT(dtype, isa) \
+  Variant{{#dtype "_conv3x3__" #isa, "conv3x3", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_conv3x3},
+  static const std::vector<Variant> rows = {
+#include "ops/conv3x3/variants.inc"
+  };
+#undef EVSAM_VARIANT
+  return rows;
+}
+
+void append_variants(std::vector<VariantInfo>& rows) {
+  for (const Variant& variant : variants()) rows.push_back(variant.info);
+}
+
+Status choose(const Variant** variant) {
+  Isa isa = Isa::scalar;
+  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
+  for (const Variant& row : variants()) {
+    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
+    *variant = &row;
+    return {};
+  }
+  return Status::unavailable("conv3x3: no kernel in this build");
+}
+
+Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
+  EVSAM_RETURN_IF_ERROR(check(params));
+  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  const std::int64_t panel = variant->kernel->panel;
+  const std::int64_t padded = (params.out_channels + panel - 1) / panel * panel;
+  packed->params = params;
+  packed->params.algorithm = choose_algorithm(params);
+  packed->kernel = variant->kernel;
+  packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(padded));
+  if (bias != nullptr) std::copy_n(bias, params.out_channels, packed->bias.data());
+  if (packed->params.algorithm != Algorithm::direct) {
+    const winograd::Scheme chosen = scheme(packed->params.algorithm, params.stride);
+    const winograd::Blocking blocking =
+        winograd::choose_blocking(chosen, params.in_channels, params.out_channels, panel);
+    winograd::pack(chosen, blocking, weight, params.in_channels, params.out_channels, panel, variant->kernel->lanes,
+                   &packed->winograd);
+    return {};
+  }
+  packed->weights = AlignedBuffer<float>(static_cast<std::size_t>(padded * 9 * params.in_channels));
+  for (std::int64_t c = 0; c < params.out_channels; ++c) {
+    float* to = packed->weights.data() + c / panel * panel * 9 * params.in_channels + c % panel;
+    for (std::int64_t k = 0; k < params.in_channels; ++k) {
+      for (std::int64_t tap = 0; tap < 9; ++tap) {
+        to[(tap * params.in_channels + k) * panel] = weight[(c * params.in_channels + k) * 9 + tap];
+      }
+    }
+  }
+  return {};
+}
+
+Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
+  const Params& params = packed.params;
+  if (x.channels != params.in_channels) {
+    return Status::invalid_argument(
+        expected_got("x", std::to_string(params.in_channels) + " channels", std::to_string(x.channels)));
+  }
+  const std::int64_t expected[3] = {output_size(x.height, params.stride), output_size(x.width, params.stride),
+                                    params.out_channels};
+  const std::int64_t got[3] = {y.height, y.width, y.channels};
+  if (!std::equal(expected, expected + 3, got)) {
+    return Status::invalid_argument(expected_got("y", "shape " + shape_string(expected, 3), shape_string(got, 3)));
+  }
+  if (residual.data != nullptr) {
+    const std::int64_t added[3] = {residual.height, residual.width, residual.channels};
+    if (!std::equal(expected, expected + 3, added)) {
+      return Status::invalid_argument(
+          expected_got("residual", "shape " + shape_string(expected, 3), shape_string(added, 3)));
+    }
+    if (params.activation != Activation::none) {
+      return Status::invalid_argument(expected_got("residual", "none behind an activation", "one"));
+    }
+  }
+  return {};
+}
+
+std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads) {
+  if (packed.params.algorithm == Algorithm::direct) return 0;
+  const std::int64_t stride = packed.params.stride;
+  const winograd::Plan plan =
+      winograd::plan(packed.winograd, output_size(height, stride), output_size(width, stride), threads);
+  return static_cast<std::size_t>(threads) * (plan.v_floats + plan.m_floats) * sizeof(float);
+}
+
+void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
+         const FeatureMap& y) {
+  if (y.pixels() == 0) return;
+  const Params& params = packed.params;
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = context.threads > 0 ? context.threads : default_threads();
+  Output output;
+  output.bias = packed.bias.data();
+  output.residual = residual.data;
+  output.residual_stride = residual.stride;
+  output.y = y.data;
+  output.y_stride = y.stride;
+  output.height = y.height;
+  output.width = y.width;
+  output.channels = y.channels;
+  output.activation = params.activation;
+
+  if (params.algorithm != Algorithm::direct) {
+    const winograd::Plan plan = winograd::plan(packed.winograd, y.height, y.width, threads);
+    float* scratch = static_cast<float*>(context.workspace);
+    pool.parallel_for(plan.tasks, threads, [&](std::int64_t task, int worker) {
+      float* v = scratch + static_cast<std::size_t>(worker) * (plan.v_floats + plan.m_floats);
+      packed.kernel->run_winograd(packed.winograd.scheme,
+                                  winograd::block(packed.winograd, plan, task, x, v, v + plan.v_floats), output);
+    });
+    return;
+  }
+
+  const double flops = 18.0 * static_cast<double>(y.pixels()) * static_cast<double>(x.channels * y.channels);
+  std::int64_t tasks = std::clamp<std::int64_t>(static_cast<std::int64_t>(flops / kFlopsPerTask), 1, y.height);
+  if (tasks > threads) tasks = std::min<std::int64_t>(tasks / threads * threads, 16 * threads);
+  pool.parallel_for(tasks, threads, [&](std::int64_t task, int) {
+    DirectBlock block;
+    block.x = x.data;
+    block.x_stride = x.stride;
+    block.height = x.height;
+    block.width = x.width;
+    block.channels = x.channels;
+    block.stride = params.stride;
+    block.weights = packed.weights.data();
+    block.first_row = task * y.height / tasks;
+    block.rows = (task + 1) * y.height / tasks - block.first_row;
+    packed.kernel->run_direct(block, output);
+  });
+}
+
+}  // namespace evsam::conv3x3

@@ -1,0 +1,322 @@
+// The stages of Winograd convolution in float32, once for all vector instruction sets: conv3x3 and fused_mbconv include
+// it after core/simd/<isa>.h and build their kernels from it.
+//
+//   input   V[product] = B^T d B     a vector is channels of one tile; both 1-D passes run on registers
+//   multiply M[product] = V[product] U[product], a matrix product over (tiles, channels, output channels)
+//   output  Y = A^T M A              per tile and vector of output channels; the caller stores it
+//
+// The 1-D transforms are written out by hand. Nearly all have the form E +- p O for a pair of interpolation points +-p,
+// where E and O take the even and odd samples.
+#include "core/simd/activation.inl"
+#include "core/simd/gemm.inl"
+#include "ops/conv3x3/winograd_kernel.h"
+
+namespace evsam::EVSAM_SIMD_NAMESPACE {
+namespace {
+
+// a * b + c with a constant.
+EVSAM_SIMD_INLINE F32::Reg fma_const(float a, F32::Reg b, F32::Reg c) { return F32::fma(F32::set(a), b, c); }
+
+// F(2, 3) on the points 0, 1, -1, infinity.
+struct WinogradF2 {
+  static constexpr winograd::Geometry kGeometry = winograd::kF2;
+  EVSAM_SIMD_INLINE void input(const F32::Reg (&d)[4], F32::Reg (&v)[4]) {
+    v[0] = F32::sub(d[2], d[0]);
+    v[1] = F32::add(d[2], d[1]);
+    v[2] = F32::sub(d[2], d[1]);
+    v[3] = F32::sub(d[3], d[1]);
+  }
+  EVSAM_SIMD_INLINE void output(const F32::Reg (&m)[4], F32::Reg (&y)[2]) {
+    y[0] = F32::add(m[0], F32::add(m[1], m[2]));
+    y[1] = F32::add(F32::sub(m[1], m[2]), m[3]);
+  }
+};
+
+// F(4, 3) on the points 0, +-5/8, +-3/2, infinity: half the error of the usual 0, +-1, +-2, infinity, and every
+// coefficient is exact in float32.
+struct WinogradF4 {
+  static constexpr winograd::Geometry kGeometry = winograd::kF4;
+  static constexpr float a = 0.625F;
+  static constexpr float b = 1.5F;
+  EVSAM_SIMD_INLINE void input(const F32::Reg (&d)[6], F32::Reg (&v)[6]) {
+    constexpr float sum = a * a + b * b;
+    constexpr float product = a * a * b * b;
+    v[0] = fma_const(product, d[0], fma_const(-sum, d[2], d[4]));
+    const F32::Reg even_a = fma_const(-b * b, d[2], d[4]);
+    const F32::Reg odd_a = fma_const(-b * b, d[1], d[3]);
+    v[1] = fma_const(a, odd_a, even_a);
+    v[2] = fma_const(-a, odd_a, even_a);
+    const F32::Reg even_b = fma_const(-a * a, d[2], d[4]);
+    const F32::Reg odd_b = fma_const(-a * a, d[1], d[3]);
+    v[3] = fma_const(b, odd_b, even_b);
+    v[4] = fma_const(-b, odd_b, even_b);
+    v[5] = fma_const(product, d[1], fma_const(-sum, d[3], d[5]));
+  }
+  EVSAM_SIMD_INLINE void output(const F32::Reg (&m)[6], F32::Reg (&y)[4]) {
+    const F32::Reg sum_a = F32::add(m[1], m[2]);
+    const F32::Reg difference_a = F32::sub(m[1], m[2]);
+    const F32::Reg sum_b = F32::add(m[3], m[4]);
+    const F32::Reg difference_b = F32::sub(m[3], m[4]);
+    y[0] = F32::add(m[0], F32::add(sum_a, sum_b));
+    y[1] = fma_const(a, difference_a, F32::mul(F32::set(b), difference_b));
+    y[2] = fma_const(a * a, sum_a, F32::mul(F32::set(b * b), sum_b));
+    y[3] = fma_const(a * a * a, difference_a, fma_const(b * b * b, difference_b, m[5]));
+  }
+};
+
+// F(6, 3) on the points 0, +-1, +-2, +-1/2, infinity.
+struct WinogradF6 {
+  static constexpr winograd::Geometry kGeometry = winograd::kF6;
+  EVSAM_SIMD_INLINE void input(const F32::Reg (&d)[8], F32::Reg (&v)[8]) {
+    v[0] = fma_const(5.25F, F32::sub(d[2], d[4]), F32::sub(d[6], d[0]));
+    const F32::Reg even_1 = fma_const(-4.25F, d[4], F32::add(d[2], d[6]));
+    const F32::Reg odd_1 = fma_const(-4.25F, d[3], F32::add(d[1], d[5]));
+    v[1] = F32::add(even_1, odd_1);
+    v[2] = F32::sub(even_1, odd_1);
+    const F32::Reg even_2 = fma_const(0.25F, d[2], fma_const(-1.25F, d[4], d[6]));
+    const F32::Reg odd_2 = fma_const(0.25F, d[1], fma_const(-1.25F, d[3], d[5]));
+    v[3] = fma_const(2.0F, odd_2, even_2);
+    v[4] = fma_const(-2.0F, odd_2, even_2);
+    const F32::Reg even_3 = fma_const(4.0F, d[2], fma_const(-5.0F, d[4], d[6]));
+    const F32::Reg odd_3 = fma_const(4.0F, d[1], fma_const(-5.0F, d[3], d[5]));
+    v[5] = fma_const(0.5F, odd_3, even_3);
+    v[6] = fma_const(-0.5F, odd_3, even_3);
+    v[7] = fma_const(5.25F, F32::sub(d[3], d[5]), F32::sub(d[7], d[1]));
+  }
+  EVSAM_SIMD_INLINE void output(const F32::Reg (&m)[8], F32::Reg (&y)[6]) {
+    const F32::Reg sum_1 = F32::add(m[1], m[2]);
+    const F32::Reg difference_1 = F32::sub(m[1], m[2]);
+    const F32::Reg sum_2 = F32::add(m[3], m[4]);
+    const F32::Reg difference_2 = F32::sub(m[3], m[4]);
+    const F32::Reg sum_3 = F32::add(m[5], m[6]);
+    const F32::Reg difference_3 = F32::sub(m[5], m[6]);
+    y[0] = F32::add(F32::add(m[0], sum_1), F32::add(sum_2, sum_3));
+    y[1] = fma_const(2.0F, difference_2, fma_const(0.5F, difference_3, difference_1));
+    y[2] = fma_const(4.0F, sum_2, fma_const(0.25F, sum_3, sum_1));
+    y[3] = fma_const(8.0F, difference_2, fma_const(0.125F, difference_3, difference_1));
+    y[4] = fma_const(16.0F, sum_2, fma_const(0.0625F, sum_3, sum_1));
+    y[5] = fma_const(32.0F, difference_2, fma_const(0.03125F, difference_3, F32::add(difference_1, m[7])));
+  }
+};
+
+// Stride 2: F(4, 2) on the points +-1/2, +-5/4, infinity for the odd samples (d[0], d[2], ...), the even ones as they
+// are.
+struct WinogradPolyphase {
+  static constexpr winograd::Geometry kGeometry = winograd::kPolyphase;
+  static constexpr float a = 0.5F;
+  static constexpr float b = 1.25F;
+  EVSAM_SIMD_INLINE void input(const F32::Reg (&d)[9], F32::Reg (&v)[9]) {
+    const F32::Reg even_a = fma_const(-b * b, d[2], d[6]);
+    const F32::Reg odd_a = fma_const(-b * b, d[0], d[4]);
+    v[0] = fma_const(a, odd_a, even_a);
+    v[1] = fma_const(-a, odd_a, even_a);
+    const F32::Reg even_b = fma_const(-a * a, d[2], d[6]);
+    const F32::Reg odd_b = fma_const(-a * a, d[0], d[4]);
+    v[2] = fma_const(b, odd_b, even_b);
+    v[3] = fma_const(-b, odd_b, even_b);
+    v[4] = fma_const(a * a * b * b, d[0], fma_const(-(a * a + b * b), d[4], d[8]));
+    for (int i = 0; i < 4; ++i) v[5 + i] = d[1 + 2 * i];
+  }
+  EVSAM_SIMD_INLINE void output(const F32::Reg (&m)[9], F32::Reg (&y)[4]) {
+    const F32::Reg sum_a = F32::add(m[0], m[1]);
+    const F32::Reg difference_a = F32::sub(m[0], m[1]);
+    const F32::Reg sum_b = F32::add(m[2], m[3]);
+    const F32::Reg difference_b = F32::sub(m[2], m[3]);
+    y[0] = F32::add(m[5], F32::add(sum_a, sum_b));
+    y[1] = fma_const(a, difference_a, fma_const(b, difference_b, m[6]));
+    y[2] = fma_const(a * a, sum_a, fma_const(b * b, sum_b, m[7]));
+    y[3] = fma_const(a * a * a, difference_a, fma_const(b * b * b, difference_b, F32::add(m[4], m[8])));
+  }
+};
+
+// o[i] = activation(o[i]). The branch is the same all through a layer.
+template <int N>
+EVSAM_SIMD_INLINE void activate_all(Activation activation, F32::Reg (&o)[N]) {
+  switch (activation) {
+    case Activation::none: break;
+    case Activation::relu:
+      for (int i = 0; i < N; ++i) o[i] = activate<Activation::relu>(o[i]);
+      break;
+    case Activation::relu6:
+      for (int i = 0; i < N; ++i) o[i] = activate<Activation::relu6>(o[i]);
+      break;
+    case Activation::gelu_tanh:
+      for (int i = 0; i < N; ++i) o[i] = activate<Activation::gelu_tanh>(o[i]);
+      break;
+    case Activation::gelu:
+      for (int i = 0; i < N; ++i) o[i] = activate<Activation::gelu>(o[i]);
+      break;
+  }
+}
+
+// Where a tile's outputs go, and what happens to them on the way.
+struct WinogradSink {
+  float* y;  // the tile's first pixel, channel 0
+  std::int64_t row_stride;
+  std::int64_t pixel_stride;
+  const float* residual;  // nullptr: none
+  std::int64_t residual_row_stride;
+  std::int64_t residual_pixel_stride;
+  std::int64_t rows;  // of the tile inside the image
+  std::int64_t columns;
+};
+
+template <typename S>
+struct Winograd {
+  using Reg = F32::Reg;
+  static constexpr int L = F32::kLanes;
+  static constexpr int kSide = static_cast<int>(S::kGeometry.side);
+  static constexpr int kOutputs = static_cast<int>(S::kGeometry.outputs);
+  static constexpr int kProducts = static_cast<int>(S::kGeometry.products);
+  static constexpr int kFilters = static_cast<int>(S::kGeometry.filters);
+  static constexpr std::int64_t kStep = S::kGeometry.step;
+  // Input channels whose panel slice (16 KiB on AVX2) stays in the L1 cache while all tiles pass.
+  static constexpr std::int64_t kDepth = 256;
+
+  // One tile, one vector of channels: pixels[i] + c are the samples.
+  EVSAM_SIMD_INLINE void input_vector(const float* const (&pixels)[kSide * kSide], std::int64_t c, float* v,
+                                      std::int64_t v_stride) {
+    float columns[kProducts * kSide * L];
+    for (int j = 0; j < kSide; ++j) {
+      Reg d[kSide];
+      Reg t[kProducts];
+      for (int i = 0; i < kSide; ++i) d[i] = F32::load(pixels[i * kSide + j] + c);
+      S::input(d, t);
+      for (int i = 0; i < kProducts; ++i) F32::store(columns + (i * kSide + j) * L, t[i]);
+    }
+    for (int i = 0; i < kProducts; ++i) {
+      Reg d[kSide];
+      Reg t[kProducts];
+      for (int j = 0; j < kSide; ++j) d[j] = F32::load(columns + (i * kSide + j) * L);
+      S::input(d, t);
+      for (int j = 0; j < kProducts; ++j) F32::store(v + (i * kProducts + j) * v_stride + c, t[j]);
+    }
+  }
+
+  static void input(const winograd::Block& block) {
+    const std::int64_t whole = block.channels / L * L;
+    for (std::int64_t t = 0; t < block.tiles; ++t) {
+      const std::int64_t top = (block.first + t) / block.tiles_x * kStep - 1;
+      const std::int64_t left = (block.first + t) % block.tiles_x * kStep - 1;
+      const float* pixels[kSide * kSide];
+      for (int i = 0; i < kSide; ++i) {
+        const std::int64_t row = top + i;
+        for (int j = 0; j < kSide; ++j) {
+          const std::int64_t column = left + j;
+          const bool inside = row >= 0 && row < block.height && column >= 0 && column < block.width;
+          pixels[i * kSide + j] = inside ? block.x + (row * block.width + column) * block.x_stride : block.zeros;
+        }
+      }
+      float* v = block.v + t * block.depth;
+      for (std::int64_t c = 0; c < whole; c += L) input_vector(pixels, c, v, block.v_stride);
+      if (whole < block.channels) {
+        // The last vector reaches beyond the channels: it works on a copy, so that nothing foreign (a NaN) gets in.
+        float copy[kSide * kSide * L] = {};
+        for (int i = 0; i < kSide * kSide; ++i) {
+          for (std::int64_t c = whole; c < block.channels; ++c) copy[i * L + (c - whole)] = pixels[i][c];
+          pixels[i] = copy + i * L;
+        }
+        input_vector(pixels, 0, v + whole, block.v_stride);
+      }
+    }
+  }
+
+  // `rows` rows of M, one panel wide: m = (resume ? m : 0) + v u.
+  template <int R>
+  EVSAM_SIMD_INLINE void rows(const float* v, std::int64_t v_stride, const float* u, std::int64_t depth, float* m,
+                              std::int64_t m_stride, bool resume) {
+    Reg acc[R][Gemm::kVectors];
+    for (int r = 0; r < R; ++r) {
+      for (int c = 0; c < Gemm::kVectors; ++c) acc[r][c] = resume ? F32::load(m + r * m_stride + c * L) : F32::zero();
+    }
+    Gemm::accumulate(v, v_stride, u, depth, acc);
+    for (int r = 0; r < R; ++r) {
+      for (int c = 0; c < Gemm::kVectors; ++c) F32::store(m + r * m_stride + c * L, acc[r][c]);
+    }
+  }
+
+  // Tiles of rows as equal as can be, because a tile of few rows takes as long as a full one: 61 rows are 6 x 6 and
+  // 5 x 5, not 10 x 6 and 1.
+  template <int R>
+  static void even_rows(std::int64_t size, std::int64_t count, const float* v, std::int64_t v_stride, const float* u,
+                        std::int64_t depth, float* m, std::int64_t m_stride, bool resume) {
+    if constexpr (R > 0) {
+      if (size != R) return even_rows<R - 1>(size, count, v, v_stride, u, depth, m, m_stride, resume);
+      for (std::int64_t i = 0; i < count; ++i) {
+        rows<R>(v + i * R * v_stride, v_stride, u, depth, m + i * R * m_stride, m_stride, resume);
+      }
+    }
+  }
+
+  // M for the block of columns that starts at packed weights `u`: [filter][panel][depth][panel columns].
+  static void multiply(const winograd::Block& block, const float* u, std::int64_t columns) {
+    const std::int64_t row_tiles = (block.tiles + Gemm::kRows - 1) / Gemm::kRows;
+    const std::int64_t size = block.tiles / row_tiles;
+    const std::int64_t larger = block.tiles % row_tiles;  // tiles of size + 1 rows; they come first
+    for (int fi = 0; fi < kFilters; ++fi) {
+      for (int fj = 0; fj < kFilters; ++fj) {
+        for (std::int64_t column = 0; column < columns; column += Gemm::kColumns) {
+          for (std::int64_t k = 0; k < block.depth; k += kDepth) {
+            const std::int64_t depth = block.depth - k < kDepth ? block.depth - k : kDepth;
+            for (int i = fi; i < (fi + 1 < kFilters ? fi + 1 : kProducts); ++i) {
+              for (int j = fj; j < (fj + 1 < kFilters ? fj + 1 : kProducts); ++j) {
+                const float* v = block.v + (i * kProducts + j) * block.v_stride + k;
+                float* m = block.m + (i * kProducts + j) * block.m_stride + column;
+                const float* panel = u + k * Gemm::kColumns;
+                even_rows<Gemm::kRows>(size + 1, larger, v, block.depth, panel, depth, m, block.columns, k > 0);
+                const std::int64_t done = larger * (size + 1);
+                even_rows<Gemm::kRows>(size, row_tiles - larger, v + done * block.depth, block.depth, panel, depth,
+                                       m + done * block.columns, block.columns, k > 0);
+              }
+            }
+          }
+          u += block.depth * Gemm::kColumns;
+        }
+      }
+    }
+  }
+
+  // One tile, output channels [0, columns) of the block of columns whose M was made last. bias: whole vectors.
+  static void output(const winograd::Block& block, std::int64_t tile, std::int64_t columns, const float* bias,
+                     Activation activation, const WinogradSink& sink) {
+    for (std::int64_t c = 0; c < columns; c += L) {
+      const float* m = block.m + tile * block.columns + c;
+      float half[kOutputs * kProducts * L];
+      for (int j = 0; j < kProducts; ++j) {
+        Reg d[kProducts];
+        Reg t[kOutputs];
+        for (int i = 0; i < kProducts; ++i) d[i] = F32::load(m + (i * kProducts + j) * block.m_stride);
+        S::output(d, t);
+        for (int i = 0; i < kOutputs; ++i) F32::store(half + (i * kProducts + j) * L, t[i]);
+      }
+      const Reg shift = F32::load(bias + c);
+      const bool vector = c + L <= columns;
+      for (int i = 0; i < kOutputs; ++i) {
+        if (i >= sink.rows) break;
+        Reg d[kProducts];
+        Reg o[kOutputs];
+        for (int j = 0; j < kProducts; ++j) d[j] = F32::load(half + (i * kProducts + j) * L);
+        S::output(d, o);
+        for (int j = 0; j < kOutputs; ++j) o[j] = F32::add(o[j], shift);
+        activate_all(activation, o);
+        float* y = sink.y + i * sink.row_stride + c;
+        const float* residual = sink.residual == nullptr ? nullptr : sink.residual + i * sink.residual_row_stride + c;
+        for (int j = 0; j < kOutputs; ++j) {
+          if (j >= sink.columns) break;
+          float* to = y + j * sink.pixel_stride;
+          const float* from = residual == nullptr ? nullptr : residual + j * sink.residual_pixel_stride;
+          if (vector) {
+            F32::store(to, from == nullptr ? o[j] : F32::add(o[j], F32::load(from)));
+          } else {
+            float last[L];
+            F32::store(last, o[j]);
+            for (std::int64_t l = 0; l < columns - c; ++l) to[l] = from == nullptr ? last[l] : last[l] + from[l];
+          }
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace evsam::EVSAM_SIMD_NAMESPACE

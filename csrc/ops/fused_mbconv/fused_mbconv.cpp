@@ -1,0 +1,182 @@
+// Packs, checks, cuts into tasks and launches; the arithmetic is in fused_mbconv_simd.inl.
+#include "ops/fused_mbconv/fused_mbconv.h"
+
+#include <algorithm>
+#include <string>
+
+#define EVSAM_VARIANT(dtype, isa)                         \
+  namespace evsam::isa {                                  \
+  extern const fused_mbconv::Kernel dtype##_fused_mbconv; \
+  }
+#include "ops/fused_mbconv/variants.inc"
+#undef EVSAM_VARIANT
+
+namespace evsam::fused_mbconv {
+namespace {
+
+constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
+
+// Hidden channels that wait for their 1x1 product: so many that loading and storing y once per block costs little
+// against the multiplications, so few that the buffer stays in the cache.
+constexpr std::int64_t kHiddenBlock = 128;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+Status check(const Params& params) {
+  if (params.in_channels < 1 || params.hidden < 1) {
+    const std::int64_t shape[4] = {params.hidden, params.in_channels, 3, 3};
+    return Status::invalid_argument(expected_got("weight", "no empty axis", shape_string(shape, 4)));
+  }
+  if (params.out_channels < 1) {
+    const std::int64_t shape[2] = {params.out_channels, params.hidden};
+    return Status::invalid_argument(expected_got("point_weight", "no empty axis", shape_string(shape, 2)));
+  }
+  if (params.stride != 1 && params.stride != 2) {
+    return Status::invalid_argument(expected_got("stride", "1 or 2", std::to_string(params.stride)));
+  }
+  using conv3x3::Algorithm;
+  const Algorithm algorithm = params.algorithm;
+  if (algorithm == Algorithm::direct) {
+    return Status::invalid_argument(expected_got("algorithm", "a Winograd algorithm", "direct"));
+  }
+  if (params.stride == 2 && (algorithm == Algorithm::winograd2 || algorithm == Algorithm::winograd6)) {
+    return Status::invalid_argument(expected_got("algorithm", "winograd4 with stride 2",
+                                                 algorithm == Algorithm::winograd2 ? "winograd2" : "winograd6"));
+  }
+  return {};
+}
+
+struct Scratch {
+  std::size_t v;
+  std::size_t m;
+  std::size_t buffer;
+  std::size_t total() const { return v + m + buffer; }
+};
+
+Scratch scratch_floats(const Packed& packed, const winograd::Plan& plan) {
+  const std::int64_t outputs = winograd::geometry(packed.winograd.scheme).outputs;
+  const std::int64_t buffer = plan.task_tiles * outputs * outputs * packed.hidden_block;
+  return {plan.v_floats, plan.m_floats, static_cast<std::size_t>(divide_up(buffer, 16) * 16)};
+}
+
+}  // namespace
+
+const std::vector<Variant>& variants() {
+#define EVSAM_VARIANT(dtype, isa) \
+  Variant{{#dtype "_fused_mbconv__" #isa, "fused_mbconv", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_fused_mbconv},
+  static const std::vector<Variant> rows = {
+#include "ops/fused_mbconv/variants.inc"
+  };
+#undef EVSAM_VARIANT
+  return rows;
+}
+
+void append_variants(std::vector<VariantInfo>& rows) {
+  for (const Variant& variant : variants()) rows.push_back(variant.info);
+}
+
+Status choose(const Variant** variant) {
+  Isa isa = Isa::scalar;
+  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
+  for (const Variant& row : variants()) {
+    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
+    *variant = &row;
+    return {};
+  }
+  return Status::unavailable("fused_mbconv: no kernel in this build");
+}
+
+Status pack(const Params& params, const float* weight, const float* bias, const float* point_weight,
+            const float* point_bias, const Variant* variant, Packed* packed) {
+  EVSAM_RETURN_IF_ERROR(check(params));
+  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  const std::int64_t panel = variant->kernel->panel;
+  packed->params = params;
+  if (params.algorithm == conv3x3::Algorithm::automatic) {
+    packed->params.algorithm = params.stride == 2 ? conv3x3::Algorithm::winograd4 : conv3x3::Algorithm::winograd6;
+  }
+  packed->kernel = variant->kernel;
+
+  const winograd::Scheme scheme = conv3x3::scheme(packed->params.algorithm, params.stride);
+  const winograd::Blocking blocking = winograd::choose_blocking(scheme, params.in_channels, params.hidden, panel);
+  winograd::pack(scheme, blocking, weight, params.in_channels, params.hidden, panel, variant->kernel->lanes,
+                 &packed->winograd);
+  packed->hidden_bias = AlignedBuffer<float>(static_cast<std::size_t>(packed->winograd.out_channels));
+  if (bias != nullptr) std::copy_n(bias, params.hidden, packed->hidden_bias.data());
+  packed->hidden_block =
+      divide_up(std::min(kHiddenBlock, packed->winograd.out_channels), blocking.columns) * blocking.columns;
+
+  const std::int64_t padded = divide_up(params.out_channels, panel) * panel;
+  packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(2 * padded));
+  if (point_bias != nullptr) std::copy_n(point_bias, params.out_channels, packed->bias.data());
+  packed->point_weights = AlignedBuffer<float>(static_cast<std::size_t>(padded * params.hidden));
+  for (std::int64_t h = 0; h < params.hidden; h += packed->hidden_block) {
+    const std::int64_t depth = std::min(packed->hidden_block, params.hidden - h);
+    for (std::int64_t c = 0; c < params.out_channels; ++c) {
+      float* to = packed->point_weights.data() + h * padded + c / panel * panel * depth + c % panel;
+      for (std::int64_t k = 0; k < depth; ++k) to[k * panel] = point_weight[c * params.hidden + h + k];
+    }
+  }
+  return {};
+}
+
+Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
+  const Params& params = packed.params;
+  if (x.channels != params.in_channels) {
+    return Status::invalid_argument(
+        expected_got("x", std::to_string(params.in_channels) + " channels", std::to_string(x.channels)));
+  }
+  const std::int64_t expected[3] = {conv3x3::output_size(x.height, params.stride),
+                                    conv3x3::output_size(x.width, params.stride), params.out_channels};
+  const std::int64_t got[3] = {y.height, y.width, y.channels};
+  if (!std::equal(expected, expected + 3, got)) {
+    return Status::invalid_argument(expected_got("y", "shape " + shape_string(expected, 3), shape_string(got, 3)));
+  }
+  const std::int64_t added[3] = {residual.height, residual.width, residual.channels};
+  if (residual.data != nullptr && !std::equal(expected, expected + 3, added)) {
+    return Status::invalid_argument(
+        expected_got("residual", "shape " + shape_string(expected, 3), shape_string(added, 3)));
+  }
+  return {};
+}
+
+std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads) {
+  const std::int64_t stride = packed.params.stride;
+  const winograd::Plan plan = winograd::plan(packed.winograd, conv3x3::output_size(height, stride),
+                                             conv3x3::output_size(width, stride), threads);
+  return static_cast<std::size_t>(threads) * scratch_floats(packed, plan).total() * sizeof(float);
+}
+
+void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
+         const FeatureMap& y) {
+  if (y.pixels() == 0) return;
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const winograd::Plan plan = winograd::plan(packed.winograd, y.height, y.width, threads);
+  const Scratch scratch = scratch_floats(packed, plan);
+  Tail tail;
+  tail.hidden_bias = packed.hidden_bias.data();
+  tail.activation = packed.params.activation;
+  tail.hidden = packed.params.hidden;
+  tail.hidden_block = packed.hidden_block;
+  tail.point_weights = packed.point_weights.data();
+  tail.bias = packed.bias.data();
+  tail.no_bias = packed.bias.data() + packed.bias.size() / 2;
+  tail.residual = residual.data;
+  tail.residual_stride = residual.stride;
+  tail.y = y.data;
+  tail.y_stride = y.stride;
+  tail.height = y.height;
+  tail.width = y.width;
+  tail.channels = y.channels;
+
+  pool.parallel_for(plan.tasks, threads, [&](std::int64_t task, int worker) {
+    float* v = static_cast<float*>(context.workspace) + static_cast<std::size_t>(worker) * scratch.total();
+    float* m = v + scratch.v;
+    Tail own = tail;
+    own.buffer = m + scratch.m;
+    packed.kernel->run(packed.winograd.scheme, winograd::block(packed.winograd, plan, task, x, v, m), own);
+  });
+}
+
+}  // namespace evsam::fused_mbconv

@@ -1,0 +1,61 @@
+// What the tests of the convolutions share: data, maps with gaps, and errors against float64.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <vector>
+
+namespace evsam::test {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+inline std::vector<float> random_floats(std::int64_t count, unsigned seed, double scale = 1.0) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal(0.0F, static_cast<float>(scale));
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+inline std::vector<double> widen(const std::vector<float>& values) { return {values.begin(), values.end()}; }
+
+// (pixels, channels) with `gap` NaNs behind each pixel.
+inline std::vector<float> spread(const std::vector<float>& values, std::int64_t channels, std::int64_t gap) {
+  std::vector<float> out;
+  for (std::size_t i = 0; i < values.size(); i += static_cast<std::size_t>(channels)) {
+    out.insert(out.end(), values.begin() + static_cast<std::ptrdiff_t>(i),
+               values.begin() + static_cast<std::ptrdiff_t>(i) + channels);
+    out.insert(out.end(), static_cast<std::size_t>(gap), kNan);
+  }
+  return out;
+}
+
+struct Errors {
+  double rms = 0.0;
+  double max = 0.0;
+  bool gaps_untouched = true;
+};
+
+// y: (pixels, channels + gap) against expected (pixels, channels). An error that is not a number counts as infinite.
+inline Errors errors(const std::vector<float>& y, const std::vector<double>& expected, std::int64_t channels,
+                     std::int64_t gap) {
+  Errors result;
+  const std::size_t width = static_cast<std::size_t>(channels);
+  const std::size_t stride = static_cast<std::size_t>(channels + gap);
+  for (std::size_t p = 0; p < expected.size() / width; ++p) {
+    for (std::size_t c = 0; c < width; ++c) {
+      double error = std::abs(static_cast<double>(y[p * stride + c]) - expected[p * width + c]);
+      if (std::isnan(error)) error = std::numeric_limits<double>::infinity();
+      result.max = error > result.max ? error : result.max;
+      result.rms += error * error;
+    }
+    for (std::size_t c = width; c < stride; ++c) result.gaps_untouched &= std::isnan(y[p * stride + c]);
+  }
+  result.rms = std::sqrt(result.rms / static_cast<double>(expected.size()));
+  return result;
+}
+
+}  // namespace evsam::test
