@@ -1,4 +1,4 @@
-"""The command line: ``evsam predict | info | convert | download``.
+"""The command line: ``evsam predict | bench | info | convert | download``.
 
 Exit codes: 0 done, 1 it could not be done (one line on stderr says why), 2 wrong usage, 130 interrupted.
 """
@@ -67,6 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="masks for boxes and points in a photo")
     predict.set_defaults(run=_predict, fail=predict.error)
     _add_predict_arguments(predict)
+
+    bench = commands.add_parser("bench", help="how long a model takes on this machine")
+    bench.set_defaults(run=_bench)
+    bench.add_argument("model", nargs="?", default="nano", help="variant or path of a weights file (default: nano)")
+    bench.add_argument("--random", action="store_true", help="random weights of the variant: nothing is fetched")
+    bench.add_argument("--engine", default="auto", help="see evsam info (default: the best that is installed)")
+    bench.add_argument("--device", help="where the engine computes, for example cuda")
+    bench.add_argument("--threads", type=int, help="upper limit of CPU threads")
+    bench.add_argument("--seconds", type=float, default=2.0, help="time for each measurement (default: 2)")
+    bench.add_argument("--profile", action="store_true", help="also the time of every block of the model")
 
     info = commands.add_parser("info", help="variants, engines, CPU features and versions")
     info.set_defaults(run=_info)
@@ -178,6 +188,25 @@ def _mask_entry(mask: Any, score: float) -> dict[str, Any]:
     if len(rows):
         box = [int(n) for n in (columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)]
     return {"score": round(score, 6), "area": int(mask.sum()), "bbox": box, "segmentation": encode_rle(mask)}
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from evsam.bench import profile_model, random_weights, time_model
+    from evsam.sam import load
+
+    source = random_weights(arguments.model) if arguments.random else arguments.model
+    with load(source, engine=arguments.engine, threads=arguments.threads, device=arguments.device) as sam:
+        print(f"{sam.variant.name}, engine {sam.engine.name} on {sam.device}, photo of 1280 x 720, milliseconds")
+        print(f"{'':<18} {'median':>9} {'p10':>9} {'p90':>9} {'calls':>6}")
+        for name, timing in time_model(sam, arguments.seconds).items():
+            print(f"{name:<18} {timing.median:>9.2f} {timing.p10:>9.2f} {timing.p90:>9.2f} {timing.runs:>6}")
+        if arguments.profile:
+            blocks = profile_model(sam, arguments.seconds)
+            width = max([5, *(len(block.name) for block in blocks)])
+            print(f"\n{'block':<{width}} {'ms':>9} {'GFLOP/s':>9} {'% of roof':>10}")
+            for block in blocks:
+                print(f"{block.name:<{width}} {block.ms:>9.3f} {block.gflops:>9.1f} {block.percent:>10.1f}")
+            print(f"{'sum':<{width}} {sum(block.ms for block in blocks):>9.3f}")
 
 
 def _info(arguments: argparse.Namespace) -> None:
