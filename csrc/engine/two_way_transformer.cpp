@@ -13,9 +13,8 @@
 #include <cmath>
 #include <vector>
 
-#include "core/workspace.h"
-#include "ops/layer_norm/layer_norm.h"
-#include "ops/pointwise/pointwise.h"
+#include "engine/pieces.h"
+#include "engine/token_layers.h"
 #include "ops/two_way_attention/two_way_attention.h"
 
 namespace evsam {
@@ -28,51 +27,6 @@ std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 // Rows are read as left operands of matrix products, several at a time: rows a power of two apart would fall into the
 // same few sets of the L1 cache.
 constexpr std::int64_t kRowGap = 16;
-
-struct Linear {
-  pointwise::Packed packed;
-
-  Status load(const TensorTable& tensors, const std::string& name, std::int64_t in, std::int64_t out,
-              Activation activation = Activation::none) {
-    std::vector<float> weight;
-    std::vector<float> bias;
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".weight", {out, in}, &weight));
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".bias", {out}, &bias));
-    return pointwise::pack({in, out, activation}, weight.data(), bias.data(), nullptr, &packed);
-  }
-
-  // x: rows of in_channels, y: rows of out_channels, so many floats apart; y may be the residual.
-  void run(const RunContext& context, const float* x, std::int64_t x_stride, std::int64_t rows, float* y,
-           std::int64_t y_stride, const float* residual = nullptr) const {
-    const std::int64_t in = packed.params.in_channels;
-    const std::int64_t out = packed.params.out_channels;
-    pointwise::run(packed, context, {x, rows, 1, in, x_stride}, {residual, rows, 1, out, out},
-                   {y, rows, 1, out, y_stride});
-  }
-};
-
-struct Norm {
-  layer_norm::Packed packed;
-
-  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim) {
-    std::vector<float> weight;
-    std::vector<float> bias;
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".weight", {dim}, &weight));
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".bias", {dim}, &bias));
-    layer_norm::Params params;
-    params.channels = dim;
-    return layer_norm::pack(params, weight.data(), bias.data(), nullptr, &packed);
-  }
-
-  // In place.
-  void run(const RunContext& context, float* x, std::int64_t rows) const {
-    const std::int64_t dim = packed.params.channels;
-    layer_norm::Maps maps;
-    maps.x = {x, rows, 1, dim, dim};
-    maps.y = {x, rows, 1, dim, dim};
-    layer_norm::run(packed, context, maps);
-  }
-};
 
 // The four projections as they are stored.
 struct Projections {
@@ -203,23 +157,6 @@ struct Layer {
     EVSAM_RETURN_IF_ERROR(norm2.load(tensors, name + ".norm2", dim));
     return norm3.load(tensors, name + ".norm3", dim);
   }
-};
-
-// Hands out pieces of the workspace; with a null base it only counts.
-class Pieces {
- public:
-  explicit Pieces(void* base) : base_(static_cast<char*>(base)) {}
-
-  float* floats(std::int64_t count) {
-    const std::size_t at = used_;
-    used_ += align_up(size(count) * sizeof(float));
-    return base_ == nullptr ? nullptr : reinterpret_cast<float*>(base_ + at);
-  }
-  std::size_t used() const { return used_; }
-
- private:
-  char* base_;
-  std::size_t used_ = 0;
 };
 
 // Softmax attention among the tokens of one prompt, for one head: rows of `dim` floats, `width` of them this head's.
@@ -425,7 +362,7 @@ Status TwoWayTransformer::load(const DecoderConfig& config, const TensorTable& t
   return impl_->final_norm.load(tensors, prefix + ".norm_final_attn", config.dim);
 }
 
-std::int64_t TwoWayTransformer::panel() const { return impl_->kernel->panel; }
+const two_way_attention::Kernel& TwoWayTransformer::kernel() const { return *impl_->kernel; }
 
 std::size_t TwoWayTransformer::group_workspace_bytes(std::int64_t prompts, std::int64_t token_count, std::int64_t cells,
                                                      int threads) const {
@@ -439,10 +376,8 @@ void TwoWayTransformer::run_group(const RunContext& context, const Group& group)
   const Impl& model = *impl_;
   Pieces pieces(context.workspace);
   const Impl::Buffers buffers = model.carve(pieces, group.prompts, group.token_count);
-  RunContext attention = context;
+  RunContext attention = pieces.rest(context);
   if (attention.threads <= 0) attention.threads = default_threads();
-  attention.workspace = static_cast<char*>(context.workspace) + pieces.used();
-  attention.workspace_bytes = context.workspace_bytes - pieces.used();
   const Impl::Call call = {context,   context.pool == nullptr ? default_pool() : *context.pool,
                            attention, {context.pool, 1, nullptr, 0},
                            group,     buffers};
@@ -484,9 +419,6 @@ void TwoWayTransformer::run(const RunContext& context, float* tokens, std::int64
   two_way_attention::to_panels(kernel, context, image, cells, dim, panels);
   two_way_attention::to_panels(kernel, context, image_pe, cells, dim, position);
 
-  RunContext rest = context;
-  rest.workspace = static_cast<char*>(context.workspace) + pieces.used();
-  rest.workspace_bytes = context.workspace_bytes - pieces.used();
   Group group;
   group.prompts = 1;
   group.token_count = token_count;
@@ -495,7 +427,7 @@ void TwoWayTransformer::run(const RunContext& context, float* tokens, std::int64
   group.image_in = &panels;
   group.image_out = &panels;
   group.position = position;
-  run_group(rest, group);
+  run_group(pieces.rest(context), group);
   two_way_attention::from_panels(kernel, context, panels, cells, dim, image);
 }
 

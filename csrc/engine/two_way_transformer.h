@@ -10,6 +10,7 @@
 #include "engine/tensor_table.h"
 #include "engine/zoo.h"
 #include "evsam/status.h"
+#include "ops/two_way_attention/two_way_attention_kernel.h"
 
 namespace evsam {
 
@@ -41,7 +42,7 @@ class TwoWayTransformer {
   };
   static constexpr std::int64_t kMaxPrompts = 8;  // of a group
 
-  std::int64_t panel() const;  // cells of a panel
+  const two_way_attention::Kernel& kernel() const;  // whose panels they are
   std::size_t group_workspace_bytes(std::int64_t prompts, std::int64_t token_count, std::int64_t cells,
                                     int threads) const;
   void run_group(const RunContext& context, const Group& group) const;

@@ -1,0 +1,260 @@
+// SAM's prompt encoder and mask decoder (arXiv 2304.02643, section 3 and appendix A). Image cells are kept in the
+// panels of ops/two_way_attention from the embedding to the logits.
+#include <algorithm>
+#include <vector>
+
+#include "engine/decoder.h"
+#include "engine/pieces.h"
+#include "engine/prompt_tokens.h"
+#include "engine/token_layers.h"
+#include "engine/two_way_transformer.h"
+#include "ops/mask_prompt/mask_prompt.h"
+#include "ops/sam_head/sam_head.h"
+#include "ops/two_way_attention/two_way_attention.h"
+
+namespace evsam {
+namespace {
+
+constexpr std::int64_t kHiddenOfIou = 256;
+constexpr std::size_t kHeadLayers = 3;
+
+// Prompts decoded together: weights of the token side are read once for all of them, but each has cells of its own.
+constexpr std::int64_t kGroup = 2;
+static_assert(kGroup <= TwoWayTransformer::kMaxPrompts, "the transformer takes such groups");
+
+// Linear layers with ReLU between them, on one token of each prompt.
+struct Head {
+  Linear layers[kHeadLayers];
+
+  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t hidden,
+              std::int64_t out) {
+    const std::int64_t widths[kHeadLayers + 1] = {dim, hidden, hidden, out};
+    for (std::size_t i = 0; i < kHeadLayers; ++i) {
+      const bool last = i + 1 == kHeadLayers;
+      EVSAM_RETURN_IF_ERROR(layers[i].load(tensors, name + ".layers." + std::to_string(i), widths[i], widths[i + 1],
+                                           last ? Activation::none : Activation::relu));
+    }
+    return {};
+  }
+
+  std::int64_t hidden() const { return layers[0].packed.params.out_channels; }
+
+  // tokens, out: rows so many floats apart; scratch: 2 * rows * hidden() floats.
+  void run(const RunContext& context, const float* tokens, std::int64_t token_stride, std::int64_t rows, float* scratch,
+           float* out, std::int64_t out_stride) const {
+    float* const second = scratch + rows * hidden();
+    layers[0].run(context, tokens, token_stride, rows, scratch, hidden());
+    layers[1].run(context, scratch, hidden(), rows, second, hidden());
+    layers[2].run(context, second, hidden(), rows, out, out_stride);
+  }
+};
+
+class SamDecoder : public Decoder {
+ public:
+  Status load(const VariantConfig& config, const TensorTable& tensors);
+
+  std::size_t workspace_bytes(const Prompts& prompts, int threads) const override;
+  void decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
+              float* iou) const override;
+
+ private:
+  // Where one call keeps what.
+  struct Buffers {
+    float* embedding;  // panels, with the embedding of "no mask" where there is no mask prompt
+    float* images;     // (prompts of a group) panels
+    float* tokens;     // (prompts of a group, tokens, dim)
+    float* kernels;    // (prompts of a group, masks, features)
+    float* hidden;     // (masks + 1, 2, prompts of a group, hidden channels of a head)
+  };
+
+  std::int64_t cells() const { return grid_ * grid_; }
+  std::int64_t features() const { return dim_ / 8; }
+  std::int64_t image_floats() const { return static_cast<std::int64_t>(position_.size()); }
+  std::int64_t head_floats() const { return 2 * kGroup * std::max(dim_, kHiddenOfIou); }
+  std::int64_t token_count(const Prompts& prompts) const { return PromptTokens::kOutputTokens + prompts.points; }
+
+  Buffers carve(Pieces& pieces, const Prompts& prompts) const;
+  Status load_mask_prompt(const std::vector<std::int64_t>& channels, const TensorTable& tensors);
+  Status load_upscaling(const TensorTable& tensors);
+  void fill_embedding(const RunContext& context, const float* embedding, bool mask, float* panels) const;
+  void run_heads(const RunContext& context, const Buffers& buffers, std::int64_t count, std::int64_t tokens,
+                 float* iou) const;
+
+  std::int64_t dim_ = 0;
+  std::int64_t grid_ = 0;
+  PromptTokens tokens_;
+  TwoWayTransformer transformer_;
+  AlignedBuffer<float> position_;  // panels
+  std::vector<float> no_mask_;
+  mask_prompt::Packed mask_prompt_;
+  sam_head::Packed upscaling_;
+  Head masks_[kMaskTokens];
+  Head iou_;
+};
+
+Status SamDecoder::load(const VariantConfig& config, const TensorTable& tensors) {
+  dim_ = config.decoder.dim;
+  grid_ = config.neck.grid;
+  EVSAM_RETURN_IF_ERROR(tokens_.load(dim_, tensors));
+  EVSAM_RETURN_IF_ERROR(transformer_.load(config.decoder, tensors, "mask_decoder.transformer"));
+  EVSAM_RETURN_IF_ERROR(tensors.read("prompt_encoder.no_mask_embed.weight", {1, dim_}, &no_mask_));
+  EVSAM_RETURN_IF_ERROR(load_mask_prompt(config.decoder.mask_channels, tensors));
+  EVSAM_RETURN_IF_ERROR(load_upscaling(tensors));
+  for (int m = 0; m < kMaskTokens; ++m) {
+    EVSAM_RETURN_IF_ERROR(
+        masks_[m].load(tensors, "mask_decoder.output_hypernetworks_mlps." + std::to_string(m), dim_, dim_, features()));
+  }
+  EVSAM_RETURN_IF_ERROR(iou_.load(tensors, "mask_decoder.iou_prediction_head", dim_, kHiddenOfIou, kMaskTokens));
+
+  std::vector<float> position(static_cast<std::size_t>(cells() * dim_));
+  tokens_.cell_positions(grid_, grid_, static_cast<double>(kFrameSize) / static_cast<double>(grid_), position.data());
+  const two_way_attention::Kernel& kernel = transformer_.kernel();
+  position_ = AlignedBuffer<float>(static_cast<std::size_t>(two_way_attention::panel_floats(kernel, cells(), dim_)));
+  two_way_attention::to_panels(kernel, RunContext(), position.data(), cells(), dim_, position_.data());
+  return {};
+}
+
+Status SamDecoder::load_mask_prompt(const std::vector<std::int64_t>& channels, const TensorTable& tensors) {
+  const mask_prompt::Params params = {channels[0], channels[1], dim_};
+  const auto read = [&](int index, const std::vector<std::int64_t>& shape, mask_prompt::Layer* layer) -> Status {
+    const std::string name = "prompt_encoder.mask_downscaling.";
+    const std::string conv = name + std::to_string(index);
+    EVSAM_RETURN_IF_ERROR(tensors.read(conv + ".weight", shape, &layer->weight));
+    EVSAM_RETURN_IF_ERROR(tensors.read(conv + ".bias", {shape[0]}, &layer->bias));
+    if (shape[2] == 1) return {};  // the last layer has no norm
+    const std::string norm = name + std::to_string(index + 1);
+    EVSAM_RETURN_IF_ERROR(tensors.read(norm + ".weight", {shape[0]}, &layer->gain));
+    return tensors.read(norm + ".bias", {shape[0]}, &layer->shift);
+  };
+  mask_prompt::Layer first;
+  mask_prompt::Layer second;
+  mask_prompt::Layer last;
+  EVSAM_RETURN_IF_ERROR(read(0, {params.narrow, 1, 2, 2}, &first));
+  EVSAM_RETURN_IF_ERROR(read(3, {params.wide, params.narrow, 2, 2}, &second));
+  EVSAM_RETURN_IF_ERROR(read(6, {params.channels, params.wide, 1, 1}, &last));
+  return mask_prompt::pack(params, std::move(first), std::move(second), std::move(last), nullptr, &mask_prompt_);
+}
+
+Status SamDecoder::load_upscaling(const TensorTable& tensors) {
+  const sam_head::Params params = {dim_, dim_ / 4, features()};
+  const std::string name = "mask_decoder.output_upscaling.";
+  std::vector<float> first, first_bias, gain, shift, second, second_bias;
+  EVSAM_RETURN_IF_ERROR(tensors.read(name + "0.weight", {params.channels, params.middle, 2, 2}, &first));
+  EVSAM_RETURN_IF_ERROR(tensors.read(name + "0.bias", {params.middle}, &first_bias));
+  EVSAM_RETURN_IF_ERROR(tensors.read(name + "1.weight", {params.middle}, &gain));
+  EVSAM_RETURN_IF_ERROR(tensors.read(name + "1.bias", {params.middle}, &shift));
+  EVSAM_RETURN_IF_ERROR(tensors.read(name + "3.weight", {params.middle, params.features, 2, 2}, &second));
+  EVSAM_RETURN_IF_ERROR(tensors.read(name + "3.bias", {params.features}, &second_bias));
+  const sam_head::BasicWeights<float> weights = {first.data(), first_bias.data(), gain.data(),
+                                                 shift.data(), second.data(),     second_bias.data()};
+  return sam_head::pack(params, weights, nullptr, &upscaling_);
+}
+
+SamDecoder::Buffers SamDecoder::carve(Pieces& pieces, const Prompts& prompts) const {
+  const std::int64_t group = std::min(prompts.count, kGroup);
+  Buffers buffers = {};
+  buffers.embedding = pieces.floats(image_floats());
+  buffers.images = pieces.floats(group * image_floats());
+  buffers.tokens = pieces.floats(group * token_count(prompts) * dim_);
+  buffers.kernels = pieces.floats(group * kMaskTokens * features());
+  buffers.hidden = pieces.floats((kMaskTokens + 1) * head_floats());
+  return buffers;
+}
+
+std::size_t SamDecoder::workspace_bytes(const Prompts& prompts, int threads) const {
+  Pieces pieces(nullptr);
+  carve(pieces, prompts);
+  const std::int64_t group = std::min(prompts.count, kGroup);
+  return pieces.used() + std::max({transformer_.group_workspace_bytes(group, token_count(prompts), cells(), threads),
+                                   mask_prompt::workspace_bytes(mask_prompt_, threads),
+                                   sam_head::workspace_bytes(upscaling_, group, threads)});
+}
+
+// A channel's cells are contiguous in the embedding, and a panel's cells in each channel of the panels.
+void SamDecoder::fill_embedding(const RunContext& context, const float* embedding, bool mask, float* panels) const {
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const std::int64_t panel = transformer_.kernel().panel;
+  pool.parallel_for((cells() + panel - 1) / panel, threads, [&](std::int64_t p, int) {
+    const std::int64_t count = std::min(panel, cells() - p * panel);
+    for (std::int64_t c = 0; c < dim_; ++c) {
+      const float* from = embedding + c * cells() + p * panel;
+      float* to = panels + (p * dim_ + c) * panel;
+      const float added = mask ? 0.0F : no_mask_[static_cast<std::size_t>(c)];
+      for (std::int64_t i = 0; i < count; ++i) to[i] = from[i] + added;
+    }
+  });
+}
+
+// The masks' kernels and the predicted IoU, one head per task.
+void SamDecoder::run_heads(const RunContext& context, const Buffers& buffers, std::int64_t count, std::int64_t tokens,
+                           float* iou) const {
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const RunContext alone = {context.pool, 1, nullptr, 0};
+  pool.parallel_for(kMaskTokens + 1, threads, [&](std::int64_t token, int) {
+    const float* x = buffers.tokens + token * dim_;
+    float* scratch = buffers.hidden + token * head_floats();
+    if (token == 0) {
+      iou_.run(alone, x, tokens * dim_, count, scratch, iou, kMaskTokens);
+    } else {
+      masks_[token - 1].run(alone, x, tokens * dim_, count, scratch, buffers.kernels + (token - 1) * features(),
+                            kMaskTokens * features());
+    }
+  });
+}
+
+void SamDecoder::decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
+                        float* iou) const {
+  Pieces pieces(context.workspace);
+  const Buffers buffers = carve(pieces, prompts);
+  const RunContext rest = pieces.rest(context);
+  const bool mask = prompts.masks != nullptr;
+  const std::int64_t tokens = token_count(prompts);
+  const std::int64_t plane = 16 * cells();
+  fill_embedding(context, features[0], mask, buffers.embedding);
+
+  for (std::int64_t first = 0; first < prompts.count; first += kGroup) {
+    const std::int64_t count = std::min(kGroup, prompts.count - first);
+    const float* image_in[kGroup];
+    float* image_out[kGroup];
+    for (std::int64_t p = 0; p < count; ++p) {
+      image_out[p] = buffers.images + p * image_floats();
+      image_in[p] = mask ? image_out[p] : buffers.embedding;
+      if (mask) {
+        mask_prompt::run(mask_prompt_, rest, prompts.masks + (first + p) * plane, buffers.embedding, grid_, grid_,
+                         image_out[p]);
+      }
+      tokens_.write(prompts, first + p, buffers.tokens + p * tokens * dim_);
+    }
+
+    TwoWayTransformer::Group group;
+    group.prompts = count;
+    group.token_count = tokens;
+    group.cells = cells();
+    group.tokens = buffers.tokens;
+    group.image_in = image_in;
+    group.image_out = image_out;
+    group.position = position_.data();
+    transformer_.run_group(rest, group);
+
+    run_heads(context, buffers, count, tokens, iou + first * kMaskTokens);
+    sam_head::Prompt heads[kGroup];
+    for (std::int64_t p = 0; p < count; ++p) {
+      heads[p] = {image_out[p], buffers.kernels + p * kMaskTokens * this->features(),
+                  logits + (first + p) * kMaskTokens * plane};
+    }
+    sam_head::run(upscaling_, rest, heads, count, grid_, grid_);
+  }
+}
+
+}  // namespace
+
+Status make_sam_decoder(const VariantConfig& config, const TensorTable& tensors, std::unique_ptr<Decoder>* decoder) {
+  auto made = std::make_unique<SamDecoder>();
+  EVSAM_RETURN_IF_ERROR(made->load(config, tensors));
+  *decoder = std::move(made);
+  return {};
+}
+
+}  // namespace evsam

@@ -1,0 +1,127 @@
+// Checks, cuts into tasks and launches; the arithmetic is in mask_prompt_simd.inl.
+#include "ops/mask_prompt/mask_prompt.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "core/workspace.h"
+
+#define EVSAM_VARIANT(dtype, isa)                       \
+  namespace evsam::isa {                                \
+  extern const mask_prompt::Kernel dtype##_mask_prompt; \
+  }
+#include "ops/mask_prompt/variants.inc"
+#undef EVSAM_VARIANT
+
+namespace evsam::mask_prompt {
+namespace {
+
+constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
+
+// Cells of a task: a few tens of microseconds of work.
+constexpr std::int64_t kTaskCells = 256;
+
+std::size_t scratch_bytes(const Packed& packed) {
+  const Params& params = packed.params;
+  return align_up(static_cast<std::size_t>((16 + 4 * params.narrow + params.wide) * packed.kernel->panel) *
+                  sizeof(float));
+}
+
+Status check(const std::string& name, const Layer& layer, std::int64_t out, std::int64_t in, bool norm) {
+  const auto sizes = [&](std::size_t weight, std::size_t bias, std::size_t gain) {
+    const std::int64_t numbers[3] = {static_cast<std::int64_t>(weight), static_cast<std::int64_t>(bias),
+                                     static_cast<std::int64_t>(gain)};
+    return "sizes " + shape_string(numbers, 3);
+  };
+  const auto weight = static_cast<std::size_t>(out * in);
+  const auto bias = static_cast<std::size_t>(out);
+  const std::size_t gain = norm ? bias : 0;
+  if (layer.weight.size() == weight && layer.bias.size() == bias && layer.gain.size() == gain &&
+      layer.shift.size() == gain) {
+    return {};
+  }
+  return Status::invalid_argument(
+      expected_got(name, sizes(weight, bias, gain), sizes(layer.weight.size(), layer.bias.size(), layer.gain.size())));
+}
+
+}  // namespace
+
+const std::vector<Variant>& variants() {
+#define EVSAM_VARIANT(dtype, isa) \
+  Variant{{#dtype "_mask_prompt__" #isa, "mask_prompt", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_mask_prompt},
+  static const std::vector<Variant> rows = {
+#include "ops/mask_prompt/variants.inc"
+  };
+#undef EVSAM_VARIANT
+  return rows;
+}
+
+void append_variants(std::vector<VariantInfo>& rows) {
+  for (const Variant& variant : variants()) rows.push_back(variant.info);
+}
+
+Status choose(const Variant** variant) {
+  Isa isa = Isa::scalar;
+  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
+  for (const Variant& row : variants()) {
+    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
+    *variant = &row;
+    return {};
+  }
+  return Status::unavailable("mask_prompt: no kernel in this build");
+}
+
+Status pack(const Params& params, Layer first, Layer second, Layer last, const Variant* variant, Packed* packed) {
+  EVSAM_RETURN_IF_ERROR(check("first", first, params.narrow, 4, true));
+  EVSAM_RETURN_IF_ERROR(check("second", second, params.wide, 4 * params.narrow, true));
+  EVSAM_RETURN_IF_ERROR(check("last", last, params.channels, params.wide, false));
+  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  packed->params = params;
+  packed->kernel = variant->kernel;
+  packed->first = std::move(first);
+  packed->second = std::move(second);
+  packed->last = std::move(last);
+  return {};
+}
+
+std::size_t workspace_bytes(const Packed& packed, int threads) {
+  return static_cast<std::size_t>(threads) * scratch_bytes(packed);
+}
+
+void run(const Packed& packed, const RunContext& context, const float* mask, const float* image, std::int64_t rows,
+         std::int64_t columns, float* out) {
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const Params& params = packed.params;
+  const Weights weights = {params.narrow,
+                           params.wide,
+                           params.channels,
+                           packed.first.weight.data(),
+                           packed.first.bias.data(),
+                           packed.first.gain.data(),
+                           packed.first.shift.data(),
+                           packed.second.weight.data(),
+                           packed.second.bias.data(),
+                           packed.second.gain.data(),
+                           packed.second.shift.data(),
+                           packed.last.weight.data(),
+                           packed.last.bias.data()};
+  char* const scratch = static_cast<char*>(context.workspace);
+  const std::int64_t cells = rows * columns;
+  pool.parallel_for((cells + kTaskCells - 1) / kTaskCells, threads, [&](std::int64_t task, int worker) {
+    const std::int64_t first = task * kTaskCells;
+    Block block;
+    block.weights = &weights;
+    block.mask = mask;
+    block.columns = columns;
+    block.first_cell = first;
+    block.cells = std::min(kTaskCells, cells - first);
+    block.image = image + first * params.channels;
+    block.out = out + first * params.channels;
+    block.scratch = reinterpret_cast<float*>(scratch + static_cast<std::size_t>(worker) * scratch_bytes(packed));
+    packed.kernel->run(block);
+  });
+}
+
+}  // namespace evsam::mask_prompt

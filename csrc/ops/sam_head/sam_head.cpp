@@ -1,0 +1,157 @@
+// Packs, checks, cuts into tasks and launches; the arithmetic is in sam_head_simd.inl.
+#include "ops/sam_head/sam_head.h"
+
+#include <algorithm>
+
+#include "core/workspace.h"
+
+#define EVSAM_VARIANT(dtype, isa)                 \
+  namespace evsam::isa {                          \
+  extern const sam_head::Kernel dtype##_sam_head; \
+  }
+#include "ops/sam_head/variants.inc"
+#undef EVSAM_VARIANT
+
+namespace evsam::sam_head {
+namespace {
+
+constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
+
+// Rows of weights are read several at a time; a power of two apart they would share few sets of the L1 cache.
+constexpr std::int64_t kRowGap = 16;
+
+// Cells of a task: a few tens of microseconds of work.
+constexpr std::int64_t kTaskCells = 64;
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+int thread_count(const RunContext& context) { return context.threads > 0 ? context.threads : default_threads(); }
+
+std::size_t scratch_bytes(const Packed& packed) {
+  return align_up(size((4 * packed.params.middle + 16 * kMasks) * packed.kernel->panel) * sizeof(float));
+}
+
+std::size_t kernel_bytes(const Packed& packed) {
+  return align_up(size(packed.params.features * kMasks) * sizeof(float));
+}
+
+AlignedBuffer<float> copy(const float* values, std::int64_t count) {
+  AlignedBuffer<float> result(size(count));
+  std::copy_n(values, count, result.data());
+  return result;
+}
+
+// (in, out, 4) to rows position * out + o of `in` values.
+AlignedBuffer<float> pack_rows(const float* weight, std::int64_t in, std::int64_t out) {
+  const std::int64_t stride = in + kRowGap;
+  AlignedBuffer<float> rows(size(4 * out * stride));
+  for (std::int64_t i = 0; i < in; ++i) {
+    for (std::int64_t o = 0; o < out; ++o) {
+      for (std::int64_t position = 0; position < 4; ++position) {
+        rows[size((position * out + o) * stride + i)] = weight[(i * out + o) * 4 + position];
+      }
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+const std::vector<Variant>& variants() {
+#define EVSAM_VARIANT(dtype, isa) \
+  Variant{{#dtype "_sam_head__" #isa, "sam_head", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_sam_head},
+  static const std::vector<Variant> rows = {
+#include "ops/sam_head/variants.inc"
+  };
+#undef EVSAM_VARIANT
+  return rows;
+}
+
+void append_variants(std::vector<VariantInfo>& rows) {
+  for (const Variant& variant : variants()) rows.push_back(variant.info);
+}
+
+Status choose(const Variant** variant) {
+  Isa isa = Isa::scalar;
+  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
+  for (const Variant& row : variants()) {
+    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
+    *variant = &row;
+    return {};
+  }
+  return Status::unavailable("sam_head: no kernel in this build");
+}
+
+Status pack(const Params& params, const BasicWeights<float>& weights, const Variant* variant, Packed* packed) {
+  const std::int64_t shape[3] = {params.channels, params.middle, params.features};
+  if (std::any_of(shape, shape + 3, [](std::int64_t extent) { return extent < 1; })) {
+    return Status::invalid_argument(expected_got("params", "no empty axis", shape_string(shape, 3)));
+  }
+  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  packed->params = params;
+  packed->kernel = variant->kernel;
+  packed->first = pack_rows(weights.first, params.channels, params.middle);
+  packed->first_bias = copy(weights.first_bias, params.middle);
+  packed->gain = copy(weights.gain, params.middle);
+  packed->shift = copy(weights.shift, params.middle);
+  packed->second = pack_rows(weights.second, params.middle, params.features);
+  packed->second_bias = copy(weights.second_bias, params.features);
+  return {};
+}
+
+Status validate(const Packed& packed, std::int64_t rows, std::int64_t columns) {
+  if (packed.kernel == nullptr) return Status::invalid_argument(expected_got("packed", "packed weights", "none"));
+  if (rows < 1 || columns < 1) {
+    const std::int64_t shape[2] = {rows, columns};
+    return Status::invalid_argument(expected_got("image", "at least one cell", shape_string(shape, 2)));
+  }
+  return {};
+}
+
+std::size_t workspace_bytes(const Packed& packed, std::int64_t count, int threads) {
+  return static_cast<std::size_t>(threads) * scratch_bytes(packed) + size(count) * kernel_bytes(packed);
+}
+
+void run(const Packed& packed, const RunContext& context, const Prompt* prompts, std::int64_t count, std::int64_t rows,
+         std::int64_t columns) {
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = thread_count(context);
+  const Params& params = packed.params;
+  const Weights weights = {params.channels,           params.middle,
+                           params.features,           packed.first.data(),
+                           params.channels + kRowGap, packed.first_bias.data(),
+                           packed.gain.data(),        packed.shift.data(),
+                           packed.second.data(),      params.middle + kRowGap,
+                           packed.second_bias.data()};
+  char* const scratch = static_cast<char*>(context.workspace);
+  char* const kernels = scratch + size(threads) * scratch_bytes(packed);
+  const auto kernel_of = [&](std::int64_t prompt) {
+    return reinterpret_cast<float*>(kernels + size(prompt) * kernel_bytes(packed));
+  };
+  for (std::int64_t p = 0; p < count; ++p) {
+    for (std::int64_t k = 0; k < params.features; ++k) {
+      for (std::int64_t m = 0; m < kMasks; ++m) {
+        kernel_of(p)[k * kMasks + m] = prompts[p].kernels[m * params.features + k];
+      }
+    }
+  }
+  const std::int64_t cells = rows * columns;
+  const std::int64_t tasks = (cells + kTaskCells - 1) / kTaskCells;
+  pool.parallel_for(count * tasks, threads, [&](std::int64_t task, int worker) {
+    const std::int64_t prompt = task / tasks;
+    const std::int64_t first = task % tasks * kTaskCells;
+    Block block;
+    block.weights = &weights;
+    block.image = prompts[prompt].image + first * params.channels;
+    block.first_cell = first;
+    block.cells = std::min(kTaskCells, cells - first);
+    block.columns = columns;
+    block.kernels = kernel_of(prompt);
+    block.logits = prompts[prompt].logits;
+    block.plane = 16 * cells;
+    block.scratch = reinterpret_cast<float*>(scratch + size(worker) * scratch_bytes(packed));
+    packed.kernel->run(block);
+  });
+}
+
+}  // namespace evsam::sam_head

@@ -1,0 +1,75 @@
+// SAM's way from image cells to logits: transposed convolution 2x2 (C to M channels), layer norm, GELU, transposed
+// convolution 2x2 (M to K), GELU, and the product of every pixel's K features with one kernel per mask.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/aligned_buffer.h"
+#include "core/run_context.h"
+#include "core/variant.h"
+#include "evsam/status.h"
+#include "ops/sam_head/sam_head_kernel.h"
+
+namespace evsam::sam_head {
+
+struct Params {
+  std::int64_t channels = 0;  // C
+  std::int64_t middle = 0;    // M
+  std::int64_t features = 0;  // K
+};
+
+struct Variant {
+  VariantInfo info;
+  const Kernel* kernel;
+};
+
+const std::vector<Variant>& variants();
+void append_variants(std::vector<VariantInfo>& rows);
+
+// The row for the selected instruction set.
+Status choose(const Variant** variant);
+
+// As PyTorch has them: transposed convolutions (in, out, 2, 2).
+template <typename T>
+struct BasicWeights {
+  const T* first;        // (C, M, 2, 2)
+  const T* first_bias;   // (M)
+  const T* gain;         // (M)
+  const T* shift;        // (M)
+  const T* second;       // (M, K, 2, 2)
+  const T* second_bias;  // (K)
+};
+
+// Made once, then read by any number of threads.
+struct Packed {
+  Params params;
+  const Kernel* kernel = nullptr;
+  AlignedBuffer<float> first, first_bias, gain, shift, second, second_bias;
+};
+
+// `variant` nullptr: choose().
+Status pack(const Params& params, const BasicWeights<float>& weights, const Variant* variant, Packed* packed);
+
+// One prompt's maps.
+struct Prompt {
+  const float* image = nullptr;    // panels [panel][C][cell in panel] of rows x columns cells (ops/two_way_attention)
+  const float* kernels = nullptr;  // (4, K)
+  float* logits = nullptr;         // (4, 4 rows, 4 columns)
+};
+
+// The one check of arguments.
+Status validate(const Packed& packed, std::int64_t rows, std::int64_t columns);
+
+std::size_t workspace_bytes(const Packed& packed, std::int64_t count, int threads);
+
+// For valid arguments: `count` prompts on grids of rows x columns cells.
+void run(const Packed& packed, const RunContext& context, const Prompt* prompts, std::int64_t count, std::int64_t rows,
+         std::int64_t columns);
+
+// The oracle of the tests: the definition in float64 on contiguous arrays, with image (rows, columns, C).
+void run_float64(const Params& params, const BasicWeights<double>& weights, const double* image, const double* kernels,
+                 std::int64_t rows, std::int64_t columns, double* logits);
+
+}  // namespace evsam::sam_head

@@ -1,0 +1,44 @@
+// What a CPU kernel of this op is: plain data and a function pointer. ISA files include this header, so it defines no
+// function.
+#pragma once
+
+#include <cstdint>
+
+namespace evsam::sam_head {
+
+inline constexpr int kMasks = 4;
+
+// Weights as the kernels read them; shared by all instruction sets.
+struct Weights {
+  std::int64_t channels;  // C, of a cell
+  std::int64_t middle;    // M, behind the first transposed convolution
+  std::int64_t features;  // K, behind the second
+  const float* first;     // (4 M, C): row position * M + m; rows of first_stride floats
+  std::int64_t first_stride;
+  const float* first_bias;  // (M)
+  const float* gain;        // (M), of the layer norm
+  const float* shift;
+  const float* second;  // (4 K, M): row position * K + k
+  std::int64_t second_stride;
+  const float* second_bias;  // (K)
+};
+
+// A few panels of cells.
+struct Block {
+  const Weights* weights;
+  const float* image;       // panels [panel][C][cell in panel], from the block's first cell on
+  std::int64_t first_cell;  // a multiple of the panel
+  std::int64_t cells;
+  std::int64_t columns;  // cells in a row of the grid
+  const float* kernels;  // (K, 4): what every mask multiplies the features with
+  float* logits;         // (4, plane)
+  std::int64_t plane;    // floats of one mask: 16 times the cells of the grid
+  float* scratch;        // scratch_floats per cell of a panel: 4 M + 16 * kMasks
+};
+
+struct Kernel {
+  void (*run)(const Block& block);
+  std::int64_t panel;
+};
+
+}  // namespace evsam::sam_head

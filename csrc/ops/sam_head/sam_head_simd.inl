@@ -1,0 +1,132 @@
+// From cells to logits, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h, then this.
+//
+// Cells lie in lanes, as in two_way_attention: a panel [C][cells] is the right operand of the first product, whose
+// result [position][M][cells] is normalised and activated by vertical code and is the right operand of the second. The
+// features behind the second never leave the registers: each tile is activated and multiplied with the masks' kernels.
+#include "core/simd/activation.inl"
+#include "core/simd/gemm.inl"
+#include "ops/sam_head/sam_head_kernel.h"
+
+namespace evsam::EVSAM_SIMD_NAMESPACE {
+namespace {
+
+struct SamHead {
+  static constexpr std::int64_t L = F32::kLanes;
+  static constexpr std::int64_t kPanel = Gemm::kColumns;
+  static constexpr int kVectors = Gemm::kVectors;
+  static constexpr std::int64_t kMasks = sam_head::kMasks;
+
+  // y[row][cell] = bias[row % M] + sum over c of first[row][c] image[c][cell].
+  struct First {
+    const sam_head::Weights& weights;
+    const float* image;
+    float* y;
+
+    template <int R>
+    inline __attribute__((always_inline)) void rows(std::int64_t first) const {
+      Gemm::Reg acc[R][kVectors];
+      for (int r = 0; r < R; ++r) {
+        const Gemm::Reg bias = F32::broadcast(weights.first_bias + (first + r) % weights.middle);
+        for (int v = 0; v < kVectors; ++v) acc[r][v] = bias;
+      }
+      Gemm::accumulate(weights.first + first * weights.first_stride, weights.first_stride, image, weights.channels,
+                       acc);
+      for (int r = 0; r < R; ++r) {
+        for (int v = 0; v < kVectors; ++v) F32::store(y + (first + r) * kPanel + v * L, acc[r][v]);
+      }
+    }
+  };
+
+  // dots[row / K][mask][cell] += kernels[row % K][mask] gelu(bias[row % K] + sum over m of second[row][m] y[m][cell]).
+  struct Second {
+    const sam_head::Weights& weights;
+    const float* y;
+    const float* kernels;
+    float* dots;
+
+    template <int R>
+    inline __attribute__((always_inline)) void rows(std::int64_t first) const {
+      Gemm::Reg acc[R][kVectors];
+      for (int r = 0; r < R; ++r) {
+        const Gemm::Reg bias = F32::broadcast(weights.second_bias + (first + r) % weights.features);
+        for (int v = 0; v < kVectors; ++v) acc[r][v] = bias;
+      }
+      Gemm::accumulate(weights.second + first * weights.second_stride, weights.second_stride, y, weights.middle, acc);
+      for (int r = 0; r < R; ++r) {
+        float* sums = dots + (first + r) / weights.features * kMasks * kPanel;
+        const float* kernel = kernels + (first + r) % weights.features * kMasks;
+        for (int v = 0; v < kVectors; ++v) {
+          const Reg feature = gelu_erf(acc[r][v]);
+          for (std::int64_t m = 0; m < kMasks; ++m) {
+            float* sum = sums + m * kPanel + v * L;
+            F32::store(sum, F32::fma(F32::broadcast(kernel + m), feature, F32::load(sum)));
+          }
+        }
+      }
+    }
+  };
+
+  // Layer norm over M channels, then GELU, in place.
+  static void norm_and_activate(float* y, const sam_head::Weights& weights) {
+    const std::int64_t middle = weights.middle;
+    const Reg per_channel = F32::set(1.0F / static_cast<float>(middle));
+    for (int v = 0; v < kVectors; ++v) {
+      float* x = y + v * L;
+      Reg sum = F32::zero();
+      for (std::int64_t m = 0; m < middle; ++m) sum = F32::add(sum, F32::load(x + m * kPanel));
+      const Reg mean = F32::mul(sum, per_channel);
+      Reg squares = F32::zero();
+      for (std::int64_t m = 0; m < middle; ++m) {
+        const Reg d = F32::sub(F32::load(x + m * kPanel), mean);
+        squares = F32::fma(d, d, squares);
+      }
+      const Reg scale = F32::div(F32::set(1.0F), F32::sqrt(F32::fma(squares, per_channel, F32::set(1e-6F))));
+      for (std::int64_t m = 0; m < middle; ++m) {
+        const Reg d = F32::mul(F32::sub(F32::load(x + m * kPanel), mean), scale);
+        const Reg normed = F32::fma(d, F32::broadcast(weights.gain + m), F32::broadcast(weights.shift + m));
+        F32::store(x + m * kPanel, gelu_erf(normed));
+      }
+    }
+  }
+
+  // dots[position][position][mask][cell] to the 4 x 4 logits of each cell.
+  static void scatter(const sam_head::Block& block, const float* dots, std::int64_t first_cell, std::int64_t cells) {
+    for (std::int64_t cell = 0; cell < cells; ++cell) {
+      const std::int64_t row = (first_cell + cell) / block.columns;
+      const std::int64_t column = (first_cell + cell) % block.columns;
+      for (std::int64_t m = 0; m < kMasks; ++m) {
+        for (std::int64_t y = 0; y < 4; ++y) {
+          float* to = block.logits + m * block.plane + (4 * row + y) * 4 * block.columns + 4 * column;
+          for (std::int64_t x = 0; x < 4; ++x) {
+            const std::int64_t outer = y / 2 * 2 + x / 2;
+            const std::int64_t inner = y % 2 * 2 + x % 2;
+            to[x] = dots[((outer * 4 + inner) * kMasks + m) * kPanel + cell];
+          }
+        }
+      }
+    }
+  }
+
+  static void run(const sam_head::Block& block) {
+    const sam_head::Weights& weights = *block.weights;
+    float* const y = block.scratch;                       // [4][M][kPanel]
+    float* const dots = y + 4 * weights.middle * kPanel;  // [4][4][kMasks][kPanel]
+    for (std::int64_t cell = 0; cell < block.cells; cell += kPanel) {
+      Gemm::for_row_tiles(4 * weights.middle, First{weights, block.image + cell * weights.channels, y});
+      for (std::int64_t i = 0; i < 16 * kMasks * kPanel; ++i) dots[i] = 0.0F;
+      for (std::int64_t position = 0; position < 4; ++position) {
+        float* const at = y + position * weights.middle * kPanel;
+        norm_and_activate(at, weights);
+        Gemm::for_row_tiles(4 * weights.features,
+                            Second{weights, at, block.kernels, dots + position * 4 * kMasks * kPanel});
+      }
+      const std::int64_t cells = block.cells - cell < kPanel ? block.cells - cell : kPanel;
+      scatter(block, dots, block.first_cell + cell, cells);
+    }
+  }
+
+  static constexpr sam_head::Kernel kKernel = {&run, kPanel};
+};
+
+}  // namespace
+}  // namespace evsam::EVSAM_SIMD_NAMESPACE
