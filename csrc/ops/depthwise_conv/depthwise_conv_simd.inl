@@ -8,7 +8,8 @@
 // the L1 or L2 cache. Eight sums in flight hide the latency of the FMA units.
 //
 // Pixels whose taps leave the map on the left or right take a slower path without tiles; rows above and below the map
-// are left out of the loop over rows.
+// are left out of the loop over rows. ReLUs are applied to the sums in registers, GELUs to the group of channels when
+// its row is done.
 #include "core/simd/activation.inl"
 #include "ops/depthwise_conv/depthwise_conv_kernel.h"
 
@@ -20,33 +21,6 @@ struct DepthwiseConv {
   static constexpr int L = F32::kLanes;
   static constexpr int kVectors = L == 16 ? 1 : L == 8 || F32::kRegisters == 16 ? 2 : 4;
   static constexpr int kPixels = L == 16 ? 8 : 4;
-
-  // none, relu and relu6 are limits, which cost next to nothing in registers; the GELUs run over the stored tile, so
-  // that their code exists once and not in every tile.
-  struct Limits {
-    Reg low;
-    Reg high;
-    EVSAM_SIMD_INLINE Limits of(Activation activation) {
-      const float infinity = __builtin_inff();
-      const bool positive = activation == Activation::relu || activation == Activation::relu6;
-      return {F32::set(positive ? 0.0F : -infinity), F32::set(activation == Activation::relu6 ? 6.0F : infinity)};
-    }
-  };
-
-  template <Activation kActivation>
-  static void activate_all(float* y, std::int64_t stride, std::int64_t rows, int vectors) {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      for (int v = 0; v < vectors; ++v) {
-        float* p = y + r * stride + v * L;
-        F32::store(p, activate<kActivation>(F32::load(p)));
-      }
-    }
-  }
-
-  static void activate_stored(Activation activation, float* y, std::int64_t stride, std::int64_t rows, int vectors) {
-    if (activation == Activation::gelu_tanh) activate_all<Activation::gelu_tanh>(y, stride, rows, vectors);
-    if (activation == Activation::gelu) activate_all<Activation::gelu>(y, stride, rows, vectors);
-  }
 
   template <int K, int S>
   struct Kernel {
@@ -89,10 +63,9 @@ struct DepthwiseConv {
       float* y = row.y + ox * row.y_stride + c;
       for (int p = 0; p < P; ++p) {
         for (int v = 0; v < V; ++v) {
-          F32::store(y + p * row.y_stride + v * L, F32::min(limits.high, F32::max(limits.low, sum[p][v])));
+          F32::store(y + p * row.y_stride + v * L, Limits::apply(limits, sum[p][v]));
         }
       }
-      activate_stored(row.activation, y, row.y_stride, P, V);
     }
 
     // The taps [begin, end) of output pixel `ox` that are inside the map.
@@ -119,8 +92,7 @@ struct DepthwiseConv {
       }
       const Limits limits = Limits::of(row.activation);
       float* y = row.y + ox * row.y_stride + c;
-      for (int v = 0; v < V; ++v) F32::store(y + v * L, F32::min(limits.high, F32::max(limits.low, sum[v])));
-      activate_stored(row.activation, y, 0, 1, V);
+      for (int v = 0; v < V; ++v) F32::store(y + v * L, Limits::apply(limits, sum[v]));
     }
 
     template <int P, int V>
@@ -143,6 +115,7 @@ struct DepthwiseConv {
       for (; ox + kPixels <= inner_end; ox += kPixels) tile<kPixels, V>(row, lines, ox, c);
       last_tile<kPixels - 1, V>(row, lines, ox, inner_end - ox, c);
       for (ox = inner_end; ox < row.out_width; ++ox) edge_pixel<V>(row, lines, ox, c);
+      activate_stored(row.activation, row.y + c, row.y_stride, row.out_width, V * L);
     }
 
     // Fewer channels than a vector has lanes.
@@ -160,8 +133,8 @@ struct DepthwiseConv {
             }
           }
         }
-        F32::store(sum, F32::min(limits.high, F32::max(limits.low, F32::load(sum))));
-        activate_stored(row.activation, sum, 0, 1, 1);
+        F32::store(sum, Limits::apply(limits, F32::load(sum)));
+        activate_stored(row.activation, sum, 0, 1, L);
         for (std::int64_t c = 0; c < row.channels; ++c) row.y[ox * row.y_stride + c] = sum[c];
       }
     }

@@ -1,35 +1,16 @@
 // 1x1 convolution in float32, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h, then this.
 //
 // Loops, outside in: kDepth input channels at a time, then panels of output channels, then tiles of pixels. A panel
-// slice (kDepth x 16 floats, 16 KiB on AVX2) stays in the L1 cache while all pixels of the block pass; the block's input
-// slice stays in L2. Sums over more than kDepth input channels wait in y, so y must not be read by anyone else; bias and
-// residual enter with the first slice and the activation runs over the tile after the last, while it is in L1.
+// slice (kDepth x 16 floats, 16 KiB on AVX2) stays in the L1 cache while all pixels of the block pass; the block's
+// input slice stays in L2. Sums over more than kDepth input channels wait in y, so y must not be read by anyone else;
+// bias and residual enter with the first slice. After the last slice, ReLUs are applied to the sums in registers, and
+// GELUs to the whole panel of the block while it is in L1 or L2.
 #include "core/simd/activation.inl"
 #include "core/simd/gemm.inl"
 #include "ops/pointwise/pointwise_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
 namespace {
-
-template <Activation kActivation>
-void activate_tile(float* y, std::int64_t stride, std::int64_t rows, int vectors) {
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (int v = 0; v < vectors; ++v) {
-      float* p = y + r * stride + v * F32::kLanes;
-      F32::store(p, activate<kActivation>(F32::load(p)));
-    }
-  }
-}
-
-inline void activate_tile(Activation activation, float* y, std::int64_t stride, std::int64_t rows, int vectors) {
-  switch (activation) {
-    case Activation::none: return;
-    case Activation::relu: return activate_tile<Activation::relu>(y, stride, rows, vectors);
-    case Activation::relu6: return activate_tile<Activation::relu6>(y, stride, rows, vectors);
-    case Activation::gelu_tanh: return activate_tile<Activation::gelu_tanh>(y, stride, rows, vectors);
-    case Activation::gelu: return activate_tile<Activation::gelu>(y, stride, rows, vectors);
-  }
-}
 
 struct Pointwise {
   static constexpr std::int64_t kDepth = 256;
@@ -75,8 +56,8 @@ struct Pointwise {
     }
 
     template <int R>
-    inline __attribute__((always_inline)) void tile(std::int64_t first, float* y, std::int64_t y_stride, const float* residual,
-                                std::int64_t residual_stride) const {
+    inline __attribute__((always_inline)) void tile(std::int64_t first, float* y, std::int64_t y_stride,
+                                                    const float* residual, std::int64_t residual_stride) const {
       Gemm::Reg acc[R][V];
       for (int v = 0; v < V; ++v) {
         const Gemm::Reg bias = F32::load(block.bias + first_channel + v * L);
@@ -91,10 +72,15 @@ struct Pointwise {
         }
       }
       Gemm::accumulate(block.x + first * block.x_stride + first_depth, block.x_stride, weights, depth, acc);
+      if (block.activation != Activation::none && first_depth + depth == block.in_channels) {
+        const Limits limits = Limits::of(block.activation);
+        for (int r = 0; r < R; ++r) {
+          for (int v = 0; v < V; ++v) acc[r][v] = Limits::apply(limits, acc[r][v]);
+        }
+      }
       for (int r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) F32::store(y + r * y_stride + v * L, acc[r][v]);
       }
-      if (first_depth + depth == block.in_channels) activate_tile(block.activation, y, y_stride, R, V);
     }
   };
 
@@ -103,12 +89,15 @@ struct Pointwise {
       const std::int64_t depth = block.in_channels - k < kDepth ? block.in_channels - k : kDepth;
       for (std::int64_t c = 0; c < block.out_channels; c += Gemm::kColumns) {
         const float* weights = block.weights + c * block.in_channels + k * Gemm::kColumns;
-        const std::int64_t columns = block.out_channels - c;
+        const std::int64_t left = block.out_channels - c;
+        const std::int64_t columns = left < Gemm::kColumns ? left : Gemm::kColumns;
         if (columns > (Gemm::kVectors - 1) * L) {
-          const std::int64_t valid = columns < Gemm::kColumns ? columns : Gemm::kColumns;
-          Gemm::for_row_tiles(block.pixels, Panel<Gemm::kVectors>{block, weights, c, k, depth, valid});
+          Gemm::for_row_tiles(block.pixels, Panel<Gemm::kVectors>{block, weights, c, k, depth, columns});
         } else {
           narrow<Gemm::kVectors - 1>(block, weights, c, k, depth, columns);
+        }
+        if (k + depth == block.in_channels) {
+          activate_stored(block.activation, block.y + c, block.y_stride, block.pixels, columns);
         }
       }
     }
