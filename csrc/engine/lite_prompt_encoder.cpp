@@ -1,0 +1,225 @@
+#include "engine/lite_prompt_encoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "core/workspace.h"
+#include "engine/drawn_prompts.h"
+
+namespace evsam {
+namespace {
+
+constexpr std::int64_t kDrawn = PromptDrawing::kSize;
+constexpr std::int64_t kMaps = PromptDrawing::kMaps;
+constexpr std::int64_t kRows = kDrawn / 4;        // of the stride-8 map: one task each
+constexpr std::int64_t kCoarseRows = kDrawn / 8;  // of the coarse grid
+constexpr std::int64_t kRegions = 2;              // what the prompt points at, and what it excludes
+
+constexpr double kUnitEps = 1e-12;  // F.normalize's default
+constexpr double kMeanEps = 1e-4;
+
+std::size_t float_bytes(std::int64_t count) { return align_up(static_cast<std::size_t>(count) * sizeof(float)); }
+
+template <typename Float>
+BasicFeatureMap<Float> rows_of(const BasicFeatureMap<Float>& map, std::int64_t first, std::int64_t count) {
+  return {map.data + first * map.width * map.stride, count, map.width, map.channels, map.stride};
+}
+
+RunContext alone(const RunContext& context) {
+  RunContext inner;
+  inner.pool = context.pool;
+  inner.threads = 1;
+  return inner;
+}
+
+ThreadPool& pool_of(const RunContext& context) { return context.pool == nullptr ? default_pool() : *context.pool; }
+
+int threads_of(const RunContext& context) { return context.threads > 0 ? context.threads : default_threads(); }
+
+// Four drawn rows as maps one after the other, and as pixels.
+constexpr std::int64_t kDrawFloats = 2 * 4 * PromptDrawing::kRowFloats;
+
+}  // namespace
+
+// The workspace of encode().
+struct LitePromptEncoder::Buffers {
+  float* shapes = nullptr;   // PromptDrawing
+  float* sums = nullptr;     // (kRows, kRegions, feature channels): weighted sums of unit features
+  float* means = nullptr;    // weights of a pointwise kernel: one panel
+  float* no_bias = nullptr;  // one panel of zeros
+  float* scratch = nullptr;  // per worker
+  std::int64_t scratch_floats = 0;
+  std::size_t bytes = 0;
+
+  Buffers(const LitePromptEncoder& encoder, std::int64_t points, int threads, void* workspace) {
+    char* const base = static_cast<char*>(workspace);
+    const auto take = [&](std::int64_t count) {
+      float* taken = base == nullptr ? nullptr : reinterpret_cast<float*>(base + bytes);
+      bytes += float_bytes(count);
+      return taken;
+    };
+    const std::int64_t panel = encoder.resemblance_.kernel->panel;
+    shapes = take(static_cast<std::int64_t>(PromptDrawing::floats(points)));
+    sums = take(kRows * kRegions * encoder.feature_channels_);
+    means = take(encoder.feature_channels_ * panel);
+    no_bias = take(panel);
+    const std::int64_t join = 2 * kRows * kRegions + kCoarseRows * encoder.convs_[2].params.out_channels;
+    scratch_floats = static_cast<std::int64_t>(float_bytes(std::max(kDrawFloats, join)) / sizeof(float));
+    scratch = take(threads * scratch_floats);
+  }
+};
+
+Status LitePromptEncoder::load(const DecoderConfig& config, std::int64_t feature_channels, const TensorTable& tensors) {
+  feature_channels_ = feature_channels;
+  std::vector<float> weight;
+  std::vector<float> bias;
+  const auto read = [&](const std::string& name, const std::vector<std::int64_t>& shape) -> Status {
+    EVSAM_RETURN_IF_ERROR(tensors.read("prompt_encoder." + name + ".weight", shape, &weight));
+    return tensors.read("prompt_encoder." + name + ".bias", {shape[0]}, &bias);
+  };
+  const std::int64_t widths[4] = {kMaps, config.mask_channels[0], config.mask_channels[1], config.mask_channels[2]};
+  for (int i = 0; i < 3; ++i) {
+    const std::string name = "mask_downscaling." + std::to_string(i);
+    EVSAM_RETURN_IF_ERROR(read(name + ".0", {widths[i + 1], widths[i], 2, 2}));
+    const Activation activation = i == 0 ? Activation::relu : Activation::none;
+    EVSAM_RETURN_IF_ERROR(
+        patch_conv::pack({widths[i], widths[i + 1], activation}, weight.data(), bias.data(), nullptr, &convs_[i]));
+    if (i == 0) continue;
+    EVSAM_RETURN_IF_ERROR(read(name + ".1", {widths[i + 1]}));
+    layer_norm::Params norm;
+    norm.channels = widths[i + 1];
+    norm.activation = Activation::relu;
+    EVSAM_RETURN_IF_ERROR(layer_norm::pack(norm, weight.data(), bias.data(), nullptr, &norms_[i - 1]));
+  }
+  const auto read_pointwise = [&](const std::string& name, std::int64_t in, std::int64_t out,
+                                  pointwise::Packed* packed) -> Status {
+    EVSAM_RETURN_IF_ERROR(read(name, {out, in, 1, 1}));
+    return pointwise::pack({in, out, Activation::none}, weight.data(), bias.data(), nullptr, packed);
+  };
+  EVSAM_RETURN_IF_ERROR(read_pointwise("dense", widths[3], config.dim, &dense_));
+  EVSAM_RETURN_IF_ERROR(read_pointwise("compare", feature_channels, feature_channels, &compare_));
+  return read_pointwise("resemblance_proj", kRegions, widths[2], &resemblance_);
+}
+
+std::size_t LitePromptEncoder::workspace_bytes(std::int64_t points, int threads) const {
+  return Buffers(*this, points, threads > 0 ? threads : default_threads(), nullptr).bytes;
+}
+
+void LitePromptEncoder::prepare_image(const RunContext& context, const ConstFeatureMap& fine,
+                                      const FeatureMap& unit) const {
+  pool_of(context).parallel_for(unit.height, threads_of(context), [&](std::int64_t row, int) {
+    const FeatureMap out = rows_of(unit, row, 1);
+    pointwise::run(compare_, alone(context), rows_of(fine, row, 1), {}, out);
+    for (std::int64_t p = 0; p < out.width; ++p) {
+      float* feature = out.data + p * out.stride;
+      double squares = 0.0;
+      for (std::int64_t c = 0; c < out.channels; ++c) squares += static_cast<double>(feature[c]) * feature[c];
+      const float scale = static_cast<float>(1.0 / std::max(std::sqrt(squares), kUnitEps));
+      for (std::int64_t c = 0; c < out.channels; ++c) feature[c] *= scale;
+    }
+  });
+}
+
+void LitePromptEncoder::draw(const Buffers& buffers, const PromptDrawing& drawing, const ConstFeatureMap& unit,
+                             const Maps& maps, std::int64_t row, float* drawn) const {
+  // Weights of the cells of this row in the two sums: means of 4 x 4 drawn pixels.
+  float pooled[kRegions][kDrawn] = {};
+  float* const pixels = drawn + 4 * PromptDrawing::kRowFloats;
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const float* map = drawn + i * PromptDrawing::kRowFloats;
+    drawing.draw_row(4 * row + i, drawn + i * PromptDrawing::kRowFloats);
+    for (std::int64_t x = 0; x < kDrawn; ++x) {
+      pooled[0][x] += map[PromptDrawing::kEllipse * kDrawn + x] + map[PromptDrawing::kForeground * kDrawn + x];
+      pooled[1][x] += map[PromptDrawing::kRing * kDrawn + x] + map[PromptDrawing::kBackground * kDrawn + x];
+    }
+    float* pixel = pixels + i * PromptDrawing::kRowFloats;
+    for (std::int64_t x = 0; x < kDrawn; ++x) {
+      for (std::int64_t m = 0; m < kMaps; ++m) pixel[x * kMaps + m] = map[m * kDrawn + x];
+    }
+  }
+  float* const sums = buffers.sums + row * kRegions * feature_channels_;
+  std::fill_n(sums, kRegions * feature_channels_, 0.0F);
+  for (std::int64_t p = 0; p < unit.width; ++p) {
+    const float* feature = unit.data + (row * unit.width + p) * unit.stride;
+    for (std::int64_t region = 0; region < kRegions; ++region) {
+      const float* weights = pooled[region] + 4 * p;
+      const float weight = (weights[0] + weights[1] + weights[2] + weights[3]) / 16.0F;
+      if (weight == 0.0F) continue;
+      float* sum = sums + region * feature_channels_;
+      for (std::int64_t c = 0; c < feature_channels_; ++c) sum[c] += weight * feature[c];
+    }
+  }
+
+  const RunContext inner = alone({});
+  const FeatureMap quarter = rows_of(maps.quarter, 2 * row, 2);
+  const FeatureMap eighth = rows_of(maps.eighth, row, 1);
+  patch_conv::run(convs_[0], inner, {pixels, 4, kDrawn, kMaps, kMaps}, quarter);
+  patch_conv::run(convs_[1], inner, as_const(quarter), eighth);
+  layer_norm::run(norms_[0], inner, {as_const(eighth), {}, eighth, {}, {}});
+}
+
+void LitePromptEncoder::average(const Buffers& buffers) const {
+  const std::int64_t panel = resemblance_.kernel->panel;
+  std::fill_n(buffers.means, feature_channels_ * panel, 0.0F);
+  std::fill_n(buffers.no_bias, panel, 0.0F);
+  for (std::int64_t region = 0; region < kRegions; ++region) {
+    double squares = 0.0;
+    for (std::int64_t c = 0; c < feature_channels_; ++c) {
+      double sum = 0.0;
+      for (std::int64_t row = 0; row < kRows; ++row) {
+        sum += static_cast<double>(buffers.sums[(row * kRegions + region) * feature_channels_ + c]);
+      }
+      buffers.means[c * panel + region] = static_cast<float>(sum);
+      squares += sum * sum;
+    }
+    const float scale = static_cast<float>(1.0 / std::max(std::sqrt(squares), kMeanEps));
+    for (std::int64_t c = 0; c < feature_channels_; ++c) buffers.means[c * panel + region] *= scale;
+  }
+}
+
+void LitePromptEncoder::join(const Buffers& buffers, const ConstFeatureMap& unit, const ConstFeatureMap& embedding,
+                             const Maps& maps, std::int64_t row, float* scratch) const {
+  const RunContext inner = alone({});
+  const ConstFeatureMap features = rows_of(unit, 2 * row, 2);
+  const FeatureMap eighth = rows_of(maps.eighth, 2 * row, 2);
+  const FeatureMap similarity = feature_map(scratch, 2, features.width, kRegions);
+  const FeatureMap coarse =
+      feature_map(scratch + similarity.pixels() * kRegions, 1, kCoarseRows, convs_[2].params.out_channels);
+
+  pointwise::Block compare = {};
+  compare.x = features.data;
+  compare.x_stride = features.stride;
+  compare.y = similarity.data;
+  compare.y_stride = similarity.stride;
+  compare.weights = buffers.means;
+  compare.bias = buffers.no_bias;
+  compare.pixels = similarity.pixels();
+  compare.in_channels = feature_channels_;
+  compare.out_channels = kRegions;
+  compare.activation = Activation::none;
+  resemblance_.kernel->run(compare);
+  pointwise::run(resemblance_, inner, as_const(similarity), as_const(eighth), eighth);
+
+  patch_conv::run(convs_[2], inner, as_const(eighth), coarse);
+  layer_norm::run(norms_[1], inner, {as_const(coarse), {}, coarse, {}, {}});
+  pointwise::run(dense_, inner, as_const(coarse), rows_of(embedding, row, 1), rows_of(maps.cells, row, 1));
+}
+
+void LitePromptEncoder::encode(const RunContext& context, const Prompts& prompts, std::int64_t index,
+                               const ConstFeatureMap& unit, const ConstFeatureMap& embedding, const Maps& maps) const {
+  const int threads = threads_of(context);
+  ThreadPool& pool = pool_of(context);
+  const Buffers buffers(*this, prompts.points, threads, context.workspace);
+  const PromptDrawing drawing(prompts, index, buffers.shapes);
+  pool.parallel_for(kRows, threads, [&](std::int64_t row, int worker) {
+    draw(buffers, drawing, unit, maps, row, buffers.scratch + worker * buffers.scratch_floats);
+  });
+  average(buffers);
+  pool.parallel_for(kCoarseRows, threads, [&](std::int64_t row, int worker) {
+    join(buffers, unit, embedding, maps, row, buffers.scratch + worker * buffers.scratch_floats);
+  });
+}
+
+}  // namespace evsam
