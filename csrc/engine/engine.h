@@ -78,7 +78,6 @@ class Engine {
   void begin_profile() const;
   std::vector<ProfileRow> end_profile() const;
 
-  std::size_t weight_bytes() const;  // packed weights
   std::size_t arena_bytes() const;   // all arenas there are
 
  private:

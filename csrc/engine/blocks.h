@@ -1,0 +1,61 @@
+// The blocks of an encoder as steps of a graph: which tensors they read, which ops they run, what they cost.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/graph.h"
+#include "engine/tensor_table.h"
+#include "engine/zoo.h"
+#include "ops/resize/resize.h"
+
+namespace evsam {
+
+// Adds steps to a graph. Each method reads map `x`, finds its tensors under `prefix` (the names of the released
+// checkpoints), and returns the value with the result. `label` begins the steps' names in profiles. Tensors are only
+// read by Graph::load(), until when the table must live.
+class BlockBuilder {
+ public:
+  BlockBuilder(Graph& graph, const TensorTable& tensors, Activation activation, std::int64_t head_dim)
+      : graph_(graph), tensors_(tensors), activation_(activation), head_dim_(head_dim) {}
+
+  Graph::Value block(const BlockConfig& config, Graph::Value x, const std::string& prefix, const std::string& label);
+
+  // 1x1 convolution with the tensors of a ConvLayer at `prefix`; with a residual, the result is added to it in place.
+  static constexpr Graph::Value kNone = -1;
+  Graph::Value pointwise(std::int64_t channels, Graph::Value x, const std::string& prefix, const std::string& label,
+                         Graph::Value residual = kNone);
+  // The same with `<prefix>.weight` and `<prefix>.bias`, as a plain convolution names them.
+  Graph::Value plain_pointwise(std::int64_t channels, Graph::Value x, const std::string& prefix,
+                               const std::string& label);
+
+  // Layer norm over channels, in place.
+  void layer_norm(Graph::Value x, const std::string& prefix, const std::string& label);
+
+  // A new map of that height and width, or, with a residual, the upsampled map added to it in place.
+  Graph::Value upsample(resize::Mode mode, std::int64_t height, std::int64_t width, Graph::Value x,
+                        const std::string& label, Graph::Value residual = kNone);
+
+ private:
+  using LoadPointwise = std::function<Status(std::vector<float>* weight, std::vector<float>* bias)>;
+
+  Graph::Value conv3x3(std::int64_t channels, std::int64_t stride, Activation activation, Graph::Value x,
+                       Graph::Value residual, const std::string& prefix, const std::string& label);
+  Graph::Value fused_mbconv(const BlockConfig& config, Graph::Value x, const std::string& prefix,
+                            const std::string& label);
+  Graph::Value mbconv(const BlockConfig& config, Graph::Value x, const std::string& prefix, const std::string& label);
+  Graph::Value depthwise(const BlockConfig& config, Graph::Value x, const std::string& prefix,
+                         const std::string& label);
+  Graph::Value lite_mla(const BlockConfig& config, Graph::Value x, const std::string& prefix, const std::string& label);
+  Graph::Value add_pointwise(std::int64_t channels, Graph::Value x, Graph::Value residual, const std::string& label,
+                             LoadPointwise load);
+  bool shortcut(const BlockConfig& config, Graph::Value x) const;
+
+  Graph& graph_;
+  const TensorTable& tensors_;
+  Activation activation_;
+  std::int64_t head_dim_;
+};
+
+}  // namespace evsam

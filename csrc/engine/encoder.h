@@ -1,0 +1,23 @@
+// The image encoder of any variant as a graph: backbone, neck, layer norm, and the lateral maps where there are any.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/graph.h"
+#include "engine/tensor_table.h"
+#include "engine/zoo.h"
+#include "evsam/status.h"
+
+namespace evsam {
+
+struct Encoder {
+  Graph graph;
+  Graph::Value pixels = 0;         // input: normalised RGB (S, S, 3)
+  std::vector<Graph::Value> maps;  // output: the embedding, then the lateral maps
+};
+
+// Builds the graph, loads its weights with so many threads and plans its memory.
+Status make_encoder(const VariantConfig& config, const TensorTable& tensors, int threads, Encoder* encoder);
+
+}  // namespace evsam
