@@ -16,6 +16,12 @@ macro(evsam_add_op op)
   evsam_add_isa_sources("csrc/ops/${op}/${op}")
 endmacro()
 
+# Compilers may otherwise contract a * b + c to a fused multiply-add, which rounds once.
+function(evsam_separate_roundings op)
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/csrc/ops/${op}/*.cpp")
+  set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
+endfunction()
+
 # Writes the lists of ops for C++ (evsam_ops.inc, evsam_python_ops.inc) after the last evsam_add_op.
 function(evsam_finish_ops)
   evsam_write_ops(evsam_ops.inc ${EVSAM_OPS})

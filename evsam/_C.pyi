@@ -36,3 +36,17 @@ def relu_linear_attention(
 def check_relu_linear_attention(qkv: NDArray[Any], out: NDArray[Any], *, eps: float) -> None: ...
 def preprocess(image: NDArray[Any], size: int, *, threads: int | None = None) -> NDArray[np.float32]: ...
 def resize_image(image: NDArray[Any], size: int, *, threads: int | None = None) -> NDArray[np.uint8]: ...
+def mask_upsample(
+    logits: NDArray[Any],
+    resized_size: tuple[int, int],
+    original_size: tuple[int, int],
+    *,
+    threads: int | None = None,
+) -> NDArray[np.bool_]: ...
+def upscale_logits(
+    logits: NDArray[Any],
+    resized_size: tuple[int, int],
+    original_size: tuple[int, int],
+    *,
+    threads: int | None = None,
+) -> NDArray[np.float32]: ...

@@ -1,0 +1,176 @@
+// Tables of both resizes, checks, tasks and launch; the arithmetic is in mask_upsample_simd.inl.
+#include "ops/mask_upsample/mask_upsample.h"
+
+#include <algorithm>
+#include <string>
+
+#include "core/workspace.h"
+
+#define EVSAM_VARIANT(dtype, isa)                           \
+  namespace evsam::isa {                                    \
+  extern const mask_upsample::Kernel dtype##_mask_upsample; \
+  }
+#include "ops/mask_upsample/variants.inc"
+#undef EVSAM_VARIANT
+
+namespace evsam::mask_upsample {
+namespace {
+
+constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
+
+// A band computes a few rows that its neighbour computes too, so bands should not be small.
+constexpr std::int64_t kRowsPerTask = 32;
+
+constexpr std::int64_t kTasksPerThread = 4;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+std::int64_t padded(std::int64_t n) { return divide_up(n, kPadding) * kPadding; }
+
+int thread_count(int threads) { return threads > 0 ? threads : default_threads(); }
+
+// The first `count` outputs of a bilinear resize from `source` to `target`, pixel centres aligned, edges repeated.
+// Padding reads element 0.
+void fill_taps(std::int64_t source, std::int64_t target, std::int64_t count, std::int64_t padded_count, Tap* taps) {
+  const double scale = static_cast<double>(source) / static_cast<double>(target);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double position = std::max((static_cast<double>(i) + 0.5) * scale - 0.5, 0.0);
+    const std::int64_t first = static_cast<std::int64_t>(position);
+    const float weight = static_cast<float>(position - static_cast<double>(first));
+    taps[i] = {static_cast<std::int32_t>(first), static_cast<std::int32_t>(std::min(first + 1, source - 1)),
+               1.0F - weight, weight};
+  }
+  std::fill(taps + count, taps + padded_count, Tap{0, 0, 0.0F, 0.0F});
+}
+
+// Logits: a group of rows, transposed; a ring of two groups at the resized image's width. Resized image: a group of
+// rows, transposed; the same at the output's width and the row before.
+std::int64_t scratch_floats(const Kernel& kernel, const Params& params) {
+  const std::int64_t lanes = kernel.lanes;
+  const std::int64_t resized = padded(params.resized_width);
+  return lanes * kLogitsSize + 2 * lanes * resized + lanes * resized + (lanes + 1) * padded(params.width);
+}
+
+struct Memory {
+  Tap* frame_columns;
+  Tap* frame_rows;
+  Tap* columns;
+  Tap* rows;
+  float* scratch;
+  std::size_t bytes;
+
+  // With a null base it only counts.
+  Memory(void* base, const Kernel& kernel, const Params& params, int threads) : bytes(0) {
+    const auto take = [&](std::int64_t count, std::size_t size) {
+      char* piece = base == nullptr ? nullptr : static_cast<char*>(base) + bytes;
+      bytes += align_up(static_cast<std::size_t>(count) * size);
+      return static_cast<void*>(piece);
+    };
+    const auto taps = [&](std::int64_t count) { return static_cast<Tap*>(take(count, sizeof(Tap))); };
+    frame_columns = taps(padded(params.resized_width));
+    frame_rows = taps(params.resized_height);
+    columns = taps(padded(params.width));
+    rows = taps(params.height);
+    scratch = static_cast<float*>(take(threads * scratch_floats(kernel, params), sizeof(float)));
+  }
+};
+
+void launch(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,
+            std::uint8_t* masks, float* upscaled) {
+  if (params.count == 0) return;
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const int threads = thread_count(context.threads);
+  const Memory memory(context.workspace, kernel, params, threads);
+  fill_taps(kLogitsSize, kFrameSize, params.resized_width, padded(params.resized_width), memory.frame_columns);
+  fill_taps(kLogitsSize, kFrameSize, params.resized_height, params.resized_height, memory.frame_rows);
+  fill_taps(params.resized_width, params.width, params.width, padded(params.width), memory.columns);
+  fill_taps(params.resized_height, params.height, params.height, params.height, memory.rows);
+
+  const std::int64_t wanted = threads == 1 ? 1 : divide_up(threads * kTasksPerThread, params.count);
+  const std::int64_t bands = std::clamp<std::int64_t>(params.height / kRowsPerTask, 1, wanted);
+  const std::int64_t band_rows = divide_up(params.height, bands);
+  const std::int64_t tasks = divide_up(params.height, band_rows);
+  pool.parallel_for(params.count * tasks, threads, [&](std::int64_t task, int worker) {
+    const std::int64_t plane = task / tasks;
+    const std::int64_t pixels = params.height * params.width;
+    Block block;
+    block.logits = logits + plane * kLogitsSize * kLogitsSize;
+    block.frame_columns = memory.frame_columns;
+    block.frame_rows = memory.frame_rows;
+    block.columns = memory.columns;
+    block.rows = memory.rows;
+    block.resized_height = params.resized_height;
+    block.resized_width = params.resized_width;
+    block.width = params.width;
+    block.first_row = task % tasks * band_rows;
+    block.last_row = std::min(params.height, block.first_row + band_rows);
+    block.mask = masks == nullptr ? nullptr : masks + plane * pixels;
+    block.upscaled = upscaled == nullptr ? nullptr : upscaled + plane * pixels;
+    block.scratch = memory.scratch + worker * scratch_floats(kernel, params);
+    kernel.run(block);
+  });
+}
+
+}  // namespace
+
+const std::vector<Variant>& variants() {
+#define EVSAM_VARIANT(dtype, isa)                                                    \
+  Variant{{#dtype "_mask_upsample__" #isa, "mask_upsample", "cpu", dtype, Isa::isa}, \
+          &evsam::isa::dtype##_mask_upsample},
+  static const std::vector<Variant> rows = {
+#include "ops/mask_upsample/variants.inc"
+  };
+#undef EVSAM_VARIANT
+  return rows;
+}
+
+void append_variants(std::vector<VariantInfo>& rows) {
+  for (const Variant& variant : variants()) rows.push_back(variant.info);
+}
+
+Status choose(const Variant** variant) {
+  Isa isa = Isa::scalar;
+  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
+  for (const Variant& row : variants()) {
+    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
+    *variant = &row;
+    return {};
+  }
+  return Status::unavailable("mask_upsample: no kernel in this build");
+}
+
+Status validate(const Params& params) {
+  if (params.count < 0) {
+    return Status::invalid_argument(expected_got("count", "at least 0", std::to_string(params.count)));
+  }
+  const auto inside = [](std::int64_t side) { return side >= 1 && side <= kFrameSize; };
+  if (!inside(params.resized_height) || !inside(params.resized_width)) {
+    const std::int64_t got[2] = {params.resized_height, params.resized_width};
+    return Status::invalid_argument(
+        expected_got("resized_size", "1 to " + std::to_string(kFrameSize) + " pixels a side", shape_string(got, 2)));
+  }
+  constexpr std::int64_t kLimit = 1 << 28;
+  const auto possible = [](std::int64_t side) { return side >= 1 && side <= kLimit; };
+  if (!possible(params.height) || !possible(params.width)) {
+    const std::int64_t got[2] = {params.height, params.width};
+    return Status::invalid_argument(
+        expected_got("original_size", "1 to " + std::to_string(kLimit) + " pixels a side", shape_string(got, 2)));
+  }
+  return {};
+}
+
+std::size_t workspace_bytes(const Kernel& kernel, const Params& params, int threads) {
+  return Memory(nullptr, kernel, params, thread_count(threads)).bytes;
+}
+
+void run(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,
+         std::uint8_t* masks) {
+  launch(kernel, context, params, logits, masks, nullptr);
+}
+
+void upscale(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,
+             float* upscaled) {
+  launch(kernel, context, params, logits, nullptr, upscaled);
+}
+
+}  // namespace evsam::mask_upsample

@@ -1,0 +1,53 @@
+// Mask logits to masks at the size of the photo: bilinear to the 1024 frame, cropped to the resized image, bilinear to
+// the photo's size, above zero. Each intermediate number is rounded to float32 as in evsam/transforms.py, so the masks
+// are the same to the last pixel.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/run_context.h"
+#include "core/variant.h"
+#include "evsam/status.h"
+#include "ops/mask_upsample/mask_upsample_kernel.h"
+
+namespace evsam::mask_upsample {
+
+struct Params {
+  std::int64_t count = 0;           // planes
+  std::int64_t resized_height = 0;  // of the image in the 1024 frame
+  std::int64_t resized_width = 0;
+  std::int64_t height = 0;  // of the photo
+  std::int64_t width = 0;
+};
+
+struct Variant {
+  VariantInfo info;
+  const Kernel* kernel;
+};
+
+const std::vector<Variant>& variants();
+void append_variants(std::vector<VariantInfo>& rows);
+
+// The row for the selected instruction set.
+Status choose(const Variant** variant);
+
+// The one check of sizes.
+Status validate(const Params& params);
+
+std::size_t workspace_bytes(const Kernel& kernel, const Params& params, int threads);
+
+// For valid arguments. logits: (count, 256, 256); masks: (count, height, width), 1 where the upscaled logit is above 0,
+// else 0 (also where it is NaN). `kernel` is that of choose().
+void run(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,
+         std::uint8_t* masks);
+
+// The upscaled logits themselves: (count, height, width).
+void upscale(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,
+             float* upscaled);
+
+// The oracle of the tests: one plane in float64.
+void upscale_float64(const Params& params, const double* logits, double* upscaled);
+
+}  // namespace evsam::mask_upsample
