@@ -1,0 +1,181 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+#include <string>
+
+#include "core/workspace.h"
+#include "engine/arena_pool.h"
+#include "engine/encoder.h"
+#include "engine/profiler.h"
+#include "ops/mask_upsample/mask_upsample.h"
+#include "ops/preprocess/preprocess.h"
+#include "ops/transpose/transpose.h"
+
+namespace evsam {
+namespace {
+
+preprocess::Photo as_photo(const ImageView& image) { return {image.data, image.height, image.width, image.row_bytes}; }
+
+std::string known_variants() {
+  std::string names;
+  for (const VariantConfig& config : variant_configs()) names += (names.empty() ? "" : ", ") + config.name;
+  return names;
+}
+
+Status out_of_memory() {
+  return Status::unavailable("memory: expected enough for this call, got none from the system");
+}
+
+}  // namespace
+
+struct Engine::Impl {
+  const VariantConfig* config = nullptr;
+  int threads = 0;
+  Encoder encoder;
+  std::unique_ptr<Decoder> decoder;
+  std::vector<MapShape> shapes;
+  const preprocess::Variant* preprocess = nullptr;
+  const transpose::Variant* transpose = nullptr;
+  const mask_upsample::Variant* mask_upsample = nullptr;
+  ArenaPool arenas;
+  Profiler profiler;
+
+  int thread_count() const { return threads > 0 ? threads : default_threads(); }
+
+  RunContext context(char* workspace, std::size_t bytes) const {
+    RunContext context;
+    context.threads = thread_count();
+    context.workspace = workspace;
+    context.workspace_bytes = bytes;
+    return context;
+  }
+
+  // Borrows an arena for the encoder, has `fill` write the pixels, runs the graph and hands out the maps.
+  template <typename Fill>
+  Status encode(std::size_t fill_bytes, const Fill& fill, float* const* features) {
+    const Graph& graph = encoder.graph;
+    const std::size_t values = align_up(graph.values_bytes());
+    const std::size_t workspace = std::max(graph.workspace_bytes(thread_count()), align_up(fill_bytes));
+    ArenaPool::Lease arena = arenas.borrow(values + workspace);
+    const RunContext run = context(arena.data() + values, workspace);
+    const Graph::Maps maps(graph, arena.data());
+    {
+      const Profiler::Scope scope(profiler, "photo to pixels");
+      fill(run, maps[encoder.pixels].data);
+    }
+    if (profiler.on()) {
+      const Graph::Observer observer = [&](std::size_t step, double seconds) {
+        profiler.add(graph.steps()[step].name, seconds, graph.steps()[step].macs);
+      };
+      graph.run(run, arena.data(), &observer);
+    } else {
+      graph.run(run, arena.data(), nullptr);
+    }
+    const Profiler::Scope scope(profiler, "maps to channels first");
+    for (std::size_t i = 0; i < encoder.maps.size(); ++i) {
+      transpose::to_channels_first(*transpose->kernel, run, as_const(maps[encoder.maps[i]]), features[i]);
+    }
+    return {};
+  }
+};
+
+Engine::Engine() : impl_(std::make_unique<Impl>()) {}
+Engine::~Engine() = default;
+
+Status Engine::create(const std::string& variant, const TensorTable& tensors, const EngineOptions& options,
+                      std::unique_ptr<Engine>* engine) try {
+  const VariantConfig* config = find_variant_config(variant);
+  if (config == nullptr) {
+    return Status::invalid_argument(expected_got("variant", "one of " + known_variants(), "'" + variant + "'"));
+  }
+  if (options.precision != Precision::fp32) {
+    return Status::unavailable(expected_got("precision", "fp32", "int8, which this version does not have"));
+  }
+  std::unique_ptr<Engine> made(new Engine());
+  Impl& impl = *made->impl_;
+  impl.config = config;
+  impl.threads = std::max(options.threads, 0);
+  EVSAM_RETURN_IF_ERROR(preprocess::choose(&impl.preprocess));
+  EVSAM_RETURN_IF_ERROR(transpose::choose(&impl.transpose));
+  EVSAM_RETURN_IF_ERROR(mask_upsample::choose(&impl.mask_upsample));
+  EVSAM_RETURN_IF_ERROR(make_encoder(*config, tensors, impl.thread_count(), &impl.encoder));
+  EVSAM_RETURN_IF_ERROR(config->decoder.lite ? make_lite_decoder(*config, tensors, &impl.decoder)
+                                             : make_sam_decoder(*config, tensors, &impl.decoder));
+  for (Graph::Value map : impl.encoder.maps) {
+    const Graph::Shape& shape = impl.encoder.graph.shape(map);
+    impl.shapes.push_back({shape.channels, shape.height, shape.width});
+  }
+  *engine = std::move(made);
+  return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory();
+}
+
+const VariantConfig& Engine::config() const { return *impl_->config; }
+int Engine::threads() const { return impl_->thread_count(); }
+const std::vector<MapShape>& Engine::feature_shapes() const { return impl_->shapes; }
+
+Status Engine::encode(const ImageView& image, float* const* features) const try {
+  const preprocess::Photo photo = as_photo(image);
+  const std::int64_t side = impl_->config->image_size;
+  EVSAM_RETURN_IF_ERROR(preprocess::validate(photo, side));
+  return impl_->encode(
+      preprocess::workspace_bytes(image.height, image.width, side, impl_->thread_count()),
+      [&](const RunContext& context, float* pixels) {
+        preprocess::run(*impl_->preprocess->kernel, context, photo, side, pixels);
+      },
+      features);
+} catch (const std::bad_alloc&) {
+  return out_of_memory();
+}
+
+Status Engine::encode_pixels(const float* pixels, float* const* features) const try {
+  const std::int64_t side = impl_->config->image_size;
+  return impl_->encode(
+      0,
+      [&](const RunContext& context, float* to) {
+        transpose::to_channels_last(*impl_->transpose->kernel, context, pixels, feature_map(to, side, side, 3));
+      },
+      features);
+} catch (const std::bad_alloc&) {
+  return out_of_memory();
+}
+
+Status Engine::decode(const float* const* features, const Prompts& prompts, float* logits, float* iou) const try {
+  for (std::int64_t i = 0; i < prompts.count * prompts.points; ++i) {
+    if (prompts.labels[i] < -1 || prompts.labels[i] > 3) {
+      return Status::invalid_argument(
+          expected_got("labels", "numbers from -1 to 3", std::to_string(prompts.labels[i])));
+    }
+  }
+  if (prompts.count == 0) return {};
+  const std::size_t bytes = align_up(impl_->decoder->workspace_bytes(prompts, impl_->thread_count()));
+  ArenaPool::Lease arena = impl_->arenas.borrow(bytes);
+  const Profiler::Scope scope(impl_->profiler, "prompts and decoder");
+  impl_->decoder->decode(impl_->context(arena.data(), bytes), features, prompts, logits, iou);
+  return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory();
+}
+
+Status Engine::masks(const float* logits, std::int64_t count, std::int64_t resized_height, std::int64_t resized_width,
+                     std::int64_t original_height, std::int64_t original_width, std::uint8_t* masks) const try {
+  const mask_upsample::Params params{count, resized_height, resized_width, original_height, original_width};
+  EVSAM_RETURN_IF_ERROR(mask_upsample::validate(params));
+  const mask_upsample::Kernel& kernel = *impl_->mask_upsample->kernel;
+  const std::size_t bytes = align_up(mask_upsample::workspace_bytes(kernel, params, impl_->thread_count()));
+  ArenaPool::Lease arena = impl_->arenas.borrow(bytes);
+  const Profiler::Scope scope(impl_->profiler, "masks at the photo's size");
+  mask_upsample::run(kernel, impl_->context(arena.data(), bytes), params, logits, masks);
+  return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory();
+}
+
+void Engine::begin_profile() const { impl_->profiler.begin(); }
+std::vector<ProfileRow> Engine::end_profile() const { return impl_->profiler.end(); }
+std::size_t Engine::arena_bytes() const { return impl_->arenas.bytes(); }
+
+}  // namespace evsam
