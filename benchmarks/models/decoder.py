@@ -13,8 +13,7 @@ import numpy as np
 
 from benchmarks.models import options, report
 from benchmarks.models.contest import Contest, Contestant
-from benchmarks.models.export import DECODER_PROMPTS
-from benchmarks.models.inputs import clicks
+from benchmarks.models.inputs import DECODER_PROMPTS, clicks
 from benchmarks.models.peers import Peers
 
 CORRECT = 1e-3
@@ -33,8 +32,8 @@ def contestants(peers: Peers, count: int) -> list[Contestant]:
     if count == 1:
         listed.append(peers.mnn("l0", "decoder_1.mnn", ["logits", "scores"]))
     else:
-        listed.append(peers.openvino("l0", "decoder_1.onnx", "OpenVINO, one by one"))
-        listed.append(peers.onnxruntime("l0", "decoder_1.onnx", "onnxruntime, one by one"))
+        listed.append(peers.openvino("l0", "decoder_1.onnx", "OpenVINO, one by one", one_by_one=True))
+        listed.append(peers.onnxruntime("l0", "decoder_1.onnx", "onnxruntime, one by one", one_by_one=True))
     return listed
 
 

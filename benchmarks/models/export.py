@@ -17,11 +17,10 @@ import numpy as np
 import torch
 
 from benchmarks.models.graphs import DecoderGraph, EncoderGraph, load_model
-from benchmarks.models.inputs import CALIBRATION_PHOTOS, clicks, pixels, write_weights
+from benchmarks.models.inputs import CALIBRATION_PHOTOS, DECODER_PROMPTS, clicks, pixels, write_weights
 from evsam.nn import EfficientViTSam
 
 OPSET = 20  # the first with Gelu as one operator that knows the tanh form
-DECODER_PROMPTS = (1, 64)
 
 
 def to_onnx(graph: torch.nn.Module, inputs: tuple[Any, ...], names: list[str], outputs: list[str], path: Path) -> None:

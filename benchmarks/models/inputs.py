@@ -18,6 +18,9 @@ PHOTO = "coffee.png"
 CALIBRATION_PHOTOS = ("astronaut.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "retina.jpg", "ihc.png")
 """Other photos than the one that is timed and compared."""
 
+DECODER_PROMPTS = (1, 64)
+"""Numbers of prompts that the decoder is exported for."""
+
 
 def photo(name: str = PHOTO) -> NDArray[np.uint8]:
     """A photo that ships inside the scikit-image wheel, uint8 (H, W, 3)."""

@@ -62,17 +62,17 @@ class Peers:
         environment = {"TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor")}
         return Contestant(name, "torch", self.python, request, environment)
 
-    def onnxruntime(self, variant: str, file: str, name: str = "onnxruntime") -> Contestant:
+    def onnxruntime(self, variant: str, file: str, name: str = "onnxruntime", **settings: Any) -> Contestant:
         """An ONNX file."""
-        request = {"model": str(self.model(variant, file))}
+        request = {"model": str(self.model(variant, file)), **settings}
         return Contestant(name, "onnxruntime", self.interpreter("onnxruntime"), request)
 
-    def openvino(self, variant: str, file: str, name: str = "OpenVINO") -> Contestant:
+    def openvino(self, variant: str, file: str, name: str = "OpenVINO", **settings: Any) -> Contestant:
         """An ONNX file, or one that OpenVINO saved."""
-        request = {"model": str(self.model(variant, file))}
+        request = {"model": str(self.model(variant, file)), **settings}
         return Contestant(name, "openvino", self.interpreter("openvino"), request)
 
-    def mnn(self, variant: str, file: str, outputs: list[str], name: str = "MNN", **settings: str) -> Contestant:
+    def mnn(self, variant: str, file: str, outputs: list[str], name: str = "MNN", **settings: Any) -> Contestant:
         """A converted file; outputs by name."""
         request = {"model": str(self.model(variant, file)), "outputs": outputs, **settings}
         return Contestant(name, "mnn", self.interpreter("mnn"), request)

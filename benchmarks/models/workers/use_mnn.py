@@ -7,6 +7,7 @@ from typing import Any
 import MNN
 import MNN.expr as F
 import numpy as np
+from feeds import feeds, joined
 
 CPU = 0
 
@@ -27,8 +28,8 @@ class Runner:
         self.net = MNN.nn.load_module_from_file(
             request["model"], list(inputs), request["outputs"], runtime_manager=self.runtime, shape_mutable=False
         )
-        self.feed = [self._variable(array) for array in inputs.values()]
-        self.result: list[np.ndarray] = []
+        self.feeds = [[self._variable(array) for array in feed.values()] for feed in feeds(request, inputs)]
+        self.results: list[list[np.ndarray]] = []
 
     @staticmethod
     def _variable(array: np.ndarray) -> Any:
@@ -37,9 +38,12 @@ class Runner:
         return F.const(np.ascontiguousarray(array, dtype), list(array.shape), F.NCHW, kind)
 
     def run(self) -> None:
-        out = self.net.forward(self.feed)
-        out = out if isinstance(out, list) else [out]
-        self.result = [np.array(F.convert(each, F.NCHW).read()) for each in out]
+        self.results = []
+        for feed in self.feeds:
+            out = self.net.forward(feed)
+            out = out if isinstance(out, list) else [out]
+            self.results.append([np.array(F.convert(each, F.NCHW).read()) for each in out])
 
     def outputs(self) -> list[np.ndarray]:
-        return self.result
+        outputs: list[np.ndarray] = joined(self.results)
+        return outputs

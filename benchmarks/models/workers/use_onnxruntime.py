@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from feeds import feeds, joined
 
 
 def version() -> str:
@@ -20,13 +21,15 @@ class Runner:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         self.session = ort.InferenceSession(request["model"], options, providers=["CPUExecutionProvider"])
         types = {node.name: node.type for node in self.session.get_inputs()}
-        self.feed = {
+        inputs = {
             name: array.astype(np.int64) if types[name] == "tensor(int64)" else array for name, array in inputs.items()
         }
-        self.result: list[np.ndarray] = []
+        self.feeds = feeds(request, inputs)
+        self.results: list[list[np.ndarray]] = []
 
     def run(self) -> None:
-        self.result = self.session.run(None, self.feed)
+        self.results = [self.session.run(None, feed) for feed in self.feeds]
 
     def outputs(self) -> list[np.ndarray]:
-        return self.result
+        outputs: list[np.ndarray] = joined(self.results)
+        return outputs

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+from feeds import feeds, joined
 
 
 def version() -> str:
@@ -22,15 +23,21 @@ class Runner:
         }
         compiled = ov.Core().compile_model(request["model"], "CPU", config)
         self.call = compiled.create_infer_request()
-        self.feed = {
+        inputs = {
             name: inputs[name].astype(port.element_type.to_dtype())
             for port in compiled.inputs
             for name in port.names
             if name in inputs
         }
+        self.feeds = feeds(request, inputs)
+        self.results: list[list[np.ndarray]] = []
 
     def run(self) -> None:
-        self.call.infer(self.feed, share_inputs=True)
+        self.results = []
+        for feed in self.feeds:
+            self.call.infer(feed, share_inputs=True)
+            self.results.append([np.array(tensor.data) for tensor in self.call.output_tensors])
 
     def outputs(self) -> list[np.ndarray]:
-        return [np.array(self.call.get_output_tensor(i).data) for i in range(len(self.call.model_outputs))]
+        outputs: list[np.ndarray] = joined(self.results)
+        return outputs

@@ -1,0 +1,174 @@
+"""Contests, tables and plots, with contestants that only sleep."""
+
+from __future__ import annotations
+
+import json
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+
+from benchmarks.models import contest, decoder, encoder, frames, int8, memory, report, scaling
+from benchmarks.models.contest import Contest, Contestant, Worker, WorkerError
+from benchmarks.models.inputs import clicks
+from benchmarks.models.peers import Peers
+from benchmarks.models.plot import Panel, Series, draw, ticks
+
+Sleeper: TypeAlias = Callable[..., Contestant]
+
+SLEEPER = """
+import os, time
+
+def version():
+    print("noise on standard output")
+    return "1.2"
+
+class Runner:
+    def __init__(self, request, inputs):
+        if request["model"] == "broken":
+            raise ValueError("no such model")
+        if request["model"] == "fatal":
+            os._exit(3)
+        self.request, self.x = request, inputs["x"]
+
+    def run(self):
+        time.sleep(self.request["sleep"])
+
+    def outputs(self):
+        return [self.x * self.request["threads"]]
+"""
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Sleeper:
+    (tmp_path / "use_sleeper.py").write_text(SLEEPER)
+
+    def make(name: str, sleep: float = 0.0, model: str = "fine") -> Contestant:
+        request = {"model": model, "sleep": sleep}
+        return Contestant(name, "sleeper", Path(sys.executable), request, {"PYTHONPATH": str(tmp_path)})
+
+    return make
+
+
+def test_contest(sleeper: Sleeper, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(contest, "TURN_SECONDS", 0.0)
+    entrants = [
+        sleeper("fast", 0.01),
+        sleeper("slow", 0.1),
+        sleeper("broken", model="broken"),
+        sleeper("f", model="fatal"),
+    ]
+    with Contest(entrants, 3, {"x": np.ones(4, np.float32)}) as running:
+        samples = running.measure(4)
+        assert [entry.name for entry in running.entries] == ["fast", "slow"]
+        assert running.entries[0].version == "1.2"
+        np.testing.assert_array_equal(running.entries[0].outputs[0], np.full(4, 3.0))
+        assert running.failed["broken"] == "broken: ValueError: no such model"
+        assert "the process ended" in running.failed["f"]
+        pids = [worker._process.pid for worker in running._workers]
+        states = [Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in pids[:2]]
+        assert states == ["T", "T"], "stopped between turns"
+    assert len(samples["fast"]) == 4
+    assert len(samples["slow"]) == 2, "the slow one's turn comes in every third round"
+    assert min(samples["fast"]) >= 0.01
+    assert min(samples["slow"]) >= 0.1
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert "left out: broken" in capsys.readouterr().err
+
+
+def test_worker_memory(sleeper: Sleeper, tmp_path: Path) -> None:
+    worker = Worker(sleeper("a"), tmp_path / "log")
+    try:
+        assert 1 << 20 < worker.ask("memory")["peak"] < 1 << 30
+        with pytest.raises(WorkerError, match="a: IndexError"):
+            worker.ask("run", repeat=1)
+    finally:
+        worker.close()
+
+
+def line(name: str, ms: float, correct: bool = True) -> dict[str, object]:
+    case = {"variant": "l0", "contestant": name, "correct": correct}
+    return {**case, "median_ms": ms, "p10_ms": ms, "p90_ms": ms, "runs": 3, "relative": 1e-6, "cosine": 1.0}
+
+
+def test_ratios_are_to_the_fastest_correct_peer() -> None:
+    lines = [line("evsam", 80.0), line("a", 100.0), line("b", 50.0, correct=False), line("c", 200.0)]
+    report.add_ratios(lines)
+    assert lines[0]["ratio"] == 0.8
+    assert lines[0]["fastest_peer"] == "a"
+    assert not any("ratio" in entry for entry in lines[1:])
+    text = report.table(lines, ["variant"]).splitlines()
+    assert "0.80 of a" in text[1]
+    assert text[3].endswith("incorrect")
+
+
+def test_accuracy_and_statistics() -> None:
+    quality = report.accuracy(np.array([3.0, 4.0]), np.array([3.0, 4.5]))
+    assert quality["max_abs"] == 0.5
+    assert quality["relative"] == pytest.approx(0.5 / np.hypot(3, 4.5), rel=1e-2)
+    assert 0.99 < quality["cosine"] < 1.0
+    stats = report.statistics([0.001, 0.002, 0.003])
+    assert (stats["median_ms"], stats["runs"]) == (2.0, 3)
+
+
+def test_saved_lines_replace_older_ones(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "device.json"
+    report.save(path, [line("a", 1.0), line("b", 1.0)], ["variant", "contestant"])
+    report.save(path, [line("a", 2.0)], ["variant", "contestant"])
+    lines = json.loads(path.read_text())["lines"]
+    assert [(entry["contestant"], entry["median_ms"]) for entry in lines] == [("a", 2.0), ("b", 1.0)]
+
+
+def test_clicks() -> None:
+    points, labels = clicks(64)
+    assert points.shape == (64, 2, 2)
+    assert labels.tolist() == [[1, -1]] * 64
+    assert len(np.unique(points[:, 0], axis=0)) == 64
+    assert points[:, 0].min() > 0
+    assert points.max() < 1024
+
+
+def test_plot() -> None:
+    assert ticks(1.5, 40.0) == [1, 2, 5, 10, 20, 50]
+    panel = Panel(
+        "decoding", "prompts", [Series("one call", {1: 10.0, 4: 30.0}), Series("single calls", {1: 10.0, 4: 40.0})]
+    )
+    root = ET.fromstring(draw([panel, panel]))
+    words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert words.count("decoding") == 2
+    assert {"number of prompts", "one call", "single calls", "1", "4"} < set(words)
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}circle"))) == 4
+
+
+def test_every_table_lists_contestants(tmp_path: Path) -> None:
+    peers = Peers(tmp_path)
+    for contestants in (
+        encoder.contestants(peers, "l0"),
+        int8.contestants(peers),
+        decoder.contestants(peers, 1),
+        decoder.contestants(peers, 64),
+    ):
+        names = [contestant.name for contestant in contestants]
+        assert names[0].startswith("evsam")
+        assert len(set(names)) == len(names) >= 4
+        for contestant in contestants:
+            assert (contest.WORKER.parent / f"use_{contestant.kind}.py").is_file()
+    assert len(memory.contestants(peers)) >= 8
+
+
+def test_frames(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("skimage")
+    monkeypatch.setattr(frames, "WARM", 1)
+    assert frames.main(["--engine", "auto", "--threads", "1", "--frames", "2"]) == 0
+    assert "p99 / median" in capsys.readouterr().out
+
+
+def test_scaling_measures_each_count() -> None:
+    calls = []
+    seconds = scaling.measure({1: lambda: calls.append(1), 8: lambda: calls.append(8)}, rounds=2)
+    assert {count: len(values) for count, values in seconds.items()} == {1: 6, 8: 2}
+    assert calls[:2] == [1, 8]
