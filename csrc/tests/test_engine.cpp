@@ -1,0 +1,227 @@
+// The whole engine on nano's weights: same bits for any number of threads and callers, no growth, no write outside its
+// outputs, and its errors. What the numbers should be is checked from Python, against PyTorch.
+#include "engine/engine.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "engine/safetensors.h"
+
+namespace {
+
+using namespace evsam;
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr std::size_t kLogits = kLogitsSize * kLogitsSize;
+
+std::unique_ptr<Engine> load(int threads) {
+  SafetensorsFile file;
+  const Status opened = SafetensorsFile::open(EVSAM_NANO, &file);
+  CHECK_MSG(opened.ok(), opened.message());
+  EngineOptions options;
+  options.threads = threads;
+  std::unique_ptr<Engine> engine;
+  const Status status = Engine::create("nano", file.tensors(), options, &engine);
+  CHECK_MSG(status.ok(), status.message());
+  return engine;
+}
+
+std::vector<std::uint8_t> photo(std::int64_t height, std::int64_t width) {
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(height * width * 3));
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * i % 251);
+  return bytes;
+}
+
+// The maps of one photo. Guards behind each show writes beyond its end.
+struct Features {
+  std::vector<std::vector<float>> maps;
+  std::vector<float*> pointers;
+
+  explicit Features(const Engine& engine) {
+    for (const MapShape& shape : engine.feature_shapes()) {
+      maps.emplace_back(static_cast<std::size_t>(shape.channels * shape.height * shape.width) + 1, kNan);
+    }
+    for (std::vector<float>& map : maps) pointers.push_back(map.data());
+  }
+
+  bool complete() const {
+    for (const std::vector<float>& map : maps) {
+      for (std::size_t i = 0; i + 1 < map.size(); ++i) {
+        if (!std::isfinite(map[i])) return false;
+      }
+      if (!std::isnan(map.back())) return false;
+    }
+    return true;
+  }
+
+  bool same(const Features& other) const {
+    for (std::size_t i = 0; i < maps.size(); ++i) {
+      if (std::memcmp(maps[i].data(), other.maps[i].data(), maps[i].size() * sizeof(float)) != 0) return false;
+    }
+    return true;
+  }
+};
+
+struct Decoded {
+  std::vector<float> logits;
+  std::vector<float> iou;
+  std::vector<std::uint8_t> masks;
+};
+
+// Two prompts: a box, and a click with a padding point.
+const float kPoints[] = {100.0F, 120.0F, 800.0F, 600.0F, 512.0F, 300.0F, 0.0F, 0.0F};
+const std::int32_t kLabels[] = {2, 3, 1, -1};
+
+Prompts prompts() {
+  Prompts p;
+  p.count = 2;
+  p.points = 2;
+  p.xy = kPoints;
+  p.labels = kLabels;
+  return p;
+}
+
+Decoded decode(const Engine& engine, const Features& features, const Prompts& p) {
+  Decoded out;
+  const std::size_t count = static_cast<std::size_t>(p.count) * kMaskTokens;
+  out.logits.assign(count * kLogits, kNan);
+  out.iou.assign(count, kNan);
+  out.masks.assign(count * 60 * 90, 7);
+  CHECK(engine.decode(features.pointers.data(), p, out.logits.data(), out.iou.data()).ok());
+  CHECK(engine.masks(out.logits.data(), static_cast<std::int64_t>(count), 683, 1024, 60, 90, out.masks.data()).ok());
+  return out;
+}
+
+bool same(const Decoded& a, const Decoded& b) { return a.logits == b.logits && a.iou == b.iou && a.masks == b.masks; }
+
+void test_threads_and_callers(const Engine& reference, const Features& features, const Decoded& decoded,
+                              const ImageView& image) {
+  for (int threads = 2; threads <= 3; ++threads) {
+    const std::unique_ptr<Engine> engine = load(threads);
+    Features again(*engine);
+    CHECK(engine->encode(image, again.pointers.data()).ok());
+    CHECK_MSG(again.same(features), "encode: other bits with " + std::to_string(threads) + " threads");
+    CHECK_MSG(same(decode(*engine, again, prompts()), decoded),
+              "decode: other bits with " + std::to_string(threads) + " threads");
+  }
+  const std::unique_ptr<Engine> shared = load(2);
+  std::vector<Features> results;
+  for (int i = 0; i < 3; ++i) results.emplace_back(*shared);
+  std::vector<std::thread> callers;
+  for (Features& result : results) {
+    callers.emplace_back([&] {
+      CHECK(shared->encode(image, result.pointers.data()).ok());
+      CHECK(same(decode(*shared, result, prompts()), decoded));
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  for (const Features& result : results) CHECK(result.same(features));
+  const std::size_t arenas = shared->arena_bytes();
+  CHECK(shared->encode(image, results[0].pointers.data()).ok());
+  CHECK(shared->arena_bytes() == arenas);  // no growth after the first calls
+  CHECK(reference.arena_bytes() > 0);
+}
+
+void test_prompts_do_not_depend_on_their_neighbours(const Engine& engine, const Features& features,
+                                                    const Decoded& decoded) {
+  Prompts second = prompts();
+  second.count = 1;
+  second.xy += 4;
+  second.labels += 2;
+  const Decoded alone = decode(engine, features, second);
+  float worst = 0.0F;
+  for (std::size_t i = 0; i < alone.logits.size(); ++i) {
+    worst = std::max(worst, std::abs(alone.logits[i] - decoded.logits[kMaskTokens * kLogits + i]));
+  }
+  CHECK_MSG(worst < 1e-3F, std::to_string(worst));  // other algebra for one prompt than for several is allowed
+}
+
+void test_pixels_are_the_photo(const Engine& engine) {
+  // A photo of the encoder's own size needs no resize, so its pixels can be written down here.
+  const std::int64_t side = engine.config().image_size;
+  const std::vector<std::uint8_t> bytes = photo(side, side);
+  const float mean[3] = {123.675F, 116.28F, 103.53F};
+  const float deviation[3] = {58.395F, 57.12F, 57.375F};
+  std::vector<float> pixels(bytes.size());
+  const std::size_t plane = static_cast<std::size_t>(side * side);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    pixels[i % 3 * plane + i / 3] = (static_cast<float>(bytes[i]) - mean[i % 3]) / deviation[i % 3];
+  }
+  Features from_photo(engine);
+  Features from_pixels(engine);
+  CHECK(engine.encode({bytes.data(), side, side, side * 3}, from_photo.pointers.data()).ok());
+  CHECK(engine.encode_pixels(pixels.data(), from_pixels.pointers.data()).ok());
+  double worst = 0.0;
+  for (std::size_t i = 0; i + 1 < from_photo.maps[0].size(); ++i) {
+    worst = std::max(worst, static_cast<double>(std::abs(from_photo.maps[0][i] - from_pixels.maps[0][i])));
+  }
+  CHECK_MSG(worst < 1e-4, std::to_string(worst));
+}
+
+void test_profile(const Engine& engine, const ImageView& image) {
+  Features features(engine);
+  engine.begin_profile();
+  CHECK(engine.encode(image, features.pointers.data()).ok());
+  CHECK(engine.encode(image, features.pointers.data()).ok());
+  const std::vector<ProfileRow> rows = engine.end_profile();
+  double macs = 0.0;
+  for (const ProfileRow& row : rows) {
+    CHECK_MSG(row.calls == 2 && row.seconds >= 0.0, row.name);
+    macs += row.macs;
+  }
+  CHECK_MSG(macs == 1928945664.0, std::to_string(macs));  // evsam/zoo.py says so for nano
+  CHECK(engine.encode(image, features.pointers.data()).ok());
+  CHECK(engine.end_profile().empty());
+}
+
+void test_errors(const Engine& engine, const Features& features) {
+  SafetensorsFile file;
+  CHECK(SafetensorsFile::open(EVSAM_NANO, &file).ok());
+  std::unique_ptr<Engine> none;
+  CHECK(Engine::create("l9", file.tensors(), {}, &none).message() ==
+        "variant: expected one of nano, l0, l1, l2, xl0, xl1, got 'l9'");
+  CHECK(Engine::create("l0", file.tensors(), {}, &none).code() == StatusCode::kInvalidArgument);
+  CHECK(none == nullptr);
+
+  Features untouched(engine);
+  const std::uint8_t pixel[3] = {1, 2, 3};
+  CHECK(engine.encode({pixel, 0, 1, 3}, untouched.pointers.data()).code() == StatusCode::kInvalidArgument);
+  CHECK(std::isnan(untouched.maps[0][0]));
+
+  Prompts wrong = prompts();
+  const std::int32_t labels[] = {2, 3, 1, 4};
+  wrong.labels = labels;
+  float iou[2 * kMaskTokens];
+  CHECK(engine.decode(features.pointers.data(), wrong, nullptr, iou).message() ==
+        "labels: expected numbers from -1 to 3, got 4");
+  wrong.count = 0;
+  CHECK(engine.decode(features.pointers.data(), wrong, nullptr, iou).ok());
+}
+
+}  // namespace
+
+int main() {
+  const std::vector<std::uint8_t> bytes = photo(60, 90);
+  const ImageView image{bytes.data(), 60, 90, 270};
+  const std::unique_ptr<Engine> engine = load(1);
+  if (engine == nullptr) return evsam::test::test_result();
+  Features features(*engine);
+  CHECK(engine->encode(image, features.pointers.data()).ok());
+  CHECK(features.complete());
+  const Decoded decoded = decode(*engine, features, prompts());
+  for (float logit : decoded.logits) CHECK(std::isfinite(logit));
+  for (float iou : decoded.iou) CHECK(std::isfinite(iou));
+  for (std::uint8_t bit : decoded.masks) CHECK(bit <= 1);
+  test_threads_and_callers(*engine, features, decoded, image);
+  test_prompts_do_not_depend_on_their_neighbours(*engine, features, decoded);
+  test_pixels_are_the_photo(*engine);
+  test_profile(*engine, image);
+  test_errors(*engine, features);
+  return evsam::test::test_result();
+}
