@@ -61,6 +61,7 @@ class SamDecoder : public Decoder {
   // Where one call keeps what.
   struct Buffers {
     float* embedding;  // panels, with the embedding of "no mask" where there is no mask prompt
+    float* projected;  // what the prompts share in the transformer's first layer; nullptr: nothing
     float* images;     // (prompts of a group) panels
     float* tokens;     // (prompts of a group, tokens, dim)
     float* kernels;    // (prompts of a group, masks, features)
@@ -69,6 +70,10 @@ class SamDecoder : public Decoder {
 
   std::int64_t cells() const { return grid_ * grid_; }
   std::int64_t features() const { return dim_ / 8; }
+  // Whether what prompts share is worth computing beforehand. With a mask prompt each has an image of its own.
+  static bool shares(const Prompts& prompts) {
+    return prompts.masks == nullptr && prompts.count >= TwoWayTransformer::kMinPromptsToProject;
+  }
   std::int64_t image_floats() const { return static_cast<std::int64_t>(position_.size()); }
   std::int64_t head_floats() const { return 2 * kGroup * std::max(dim_, kHiddenOfIou); }
   std::int64_t token_count(const Prompts& prompts) const { return PromptTokens::kOutputTokens + prompts.points; }
@@ -154,6 +159,7 @@ SamDecoder::Buffers SamDecoder::carve(Pieces& pieces, const Prompts& prompts) co
   const std::int64_t group = std::min(prompts.count, kGroup);
   Buffers buffers = {};
   buffers.embedding = pieces.floats(image_floats());
+  if (shares(prompts)) buffers.projected = pieces.floats(transformer_.projected_floats(cells()));
   buffers.images = pieces.floats(group * image_floats());
   buffers.tokens = pieces.floats(group * token_count(prompts) * dim_);
   buffers.kernels = pieces.floats(group * kMaskTokens * features());
@@ -165,23 +171,30 @@ std::size_t SamDecoder::workspace_bytes(const Prompts& prompts, int threads) con
   Pieces pieces(nullptr);
   carve(pieces, prompts);
   const std::int64_t group = std::min(prompts.count, kGroup);
-  return pieces.used() + std::max({transformer_.group_workspace_bytes(group, token_count(prompts), cells(), threads),
-                                   mask_prompt::workspace_bytes(mask_prompt_, threads),
-                                   sam_head::workspace_bytes(upscaling_, group, threads)});
+  return pieces.used() +
+         std::max({transformer_.group_workspace_bytes(group, token_count(prompts), cells(), threads),
+                   transformer_.project_workspace_bytes(threads), mask_prompt::workspace_bytes(mask_prompt_, threads),
+                   sam_head::workspace_bytes(upscaling_, group, threads)});
 }
 
-// A channel's cells are contiguous in the embedding, and a panel's cells in each channel of the panels.
+// A channel's cells are contiguous in the embedding, and a panel's cells in each channel of the panels. Several panels
+// at a time, because each channel is on other pages of memory.
 void SamDecoder::fill_embedding(const RunContext& context, const float* embedding, bool mask, float* panels) const {
   ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
   const int threads = context.threads > 0 ? context.threads : default_threads();
   const std::int64_t panel = transformer_.kernel().panel;
-  pool.parallel_for((cells() + panel - 1) / panel, threads, [&](std::int64_t p, int) {
-    const std::int64_t count = std::min(panel, cells() - p * panel);
+  constexpr std::int64_t kTaskCells = 256;
+  pool.parallel_for((cells() + kTaskCells - 1) / kTaskCells, threads, [&](std::int64_t task, int) {
+    const std::int64_t first = task * kTaskCells;
+    const std::int64_t last = std::min(first + kTaskCells, cells());
     for (std::int64_t c = 0; c < dim_; ++c) {
-      const float* from = embedding + c * cells() + p * panel;
-      float* to = panels + (p * dim_ + c) * panel;
+      const float* from = embedding + c * cells();
       const float added = mask ? 0.0F : no_mask_[static_cast<std::size_t>(c)];
-      for (std::int64_t i = 0; i < count; ++i) to[i] = from[i] + added;
+      for (std::int64_t cell = first; cell < last; cell += panel) {
+        float* to = panels + cell * dim_ + c * panel;
+        const std::int64_t count = std::min(panel, last - cell);
+        for (std::int64_t i = 0; i < count; ++i) to[i] = from[cell + i] + added;
+      }
     }
   });
 }
@@ -214,6 +227,8 @@ void SamDecoder::decode(const RunContext& context, const float* const* features,
   const std::int64_t plane = 16 * cells();
   fill_embedding(context, features[0], mask, buffers.embedding);
 
+  if (shares(prompts)) transformer_.project(rest, buffers.embedding, position_.data(), cells(), buffers.projected);
+
   for (std::int64_t first = 0; first < prompts.count; first += kGroup) {
     const std::int64_t count = std::min(kGroup, prompts.count - first);
     const float* image_in[kGroup];
@@ -236,6 +251,7 @@ void SamDecoder::decode(const RunContext& context, const float* const* features,
     group.image_in = image_in;
     group.image_out = image_out;
     group.position = position_.data();
+    group.projected = buffers.projected;
     transformer_.run_group(rest, group);
 
     run_heads(context, buffers, count, tokens, iou + first * kMaskTokens);

@@ -21,6 +21,7 @@ namespace evsam {
 namespace {
 
 using two_way_attention::Kernel;
+using two_way_attention::Rows;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
@@ -138,6 +139,23 @@ struct UpdateAttention {
   }
 };
 
+// A projection of the cells as the attention reads it.
+struct CellProjection {
+  AlignedBuffer<float> matrix;  // (inner, dim), rows of stride floats
+  std::vector<float> bias;
+  std::int64_t stride = 0;
+
+  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t inner) {
+    std::vector<float> weight;
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".weight", {inner, dim}, &weight));
+    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".bias", {inner}, &bias));
+    stride = dim + kRowGap;
+    matrix = AlignedBuffer<float>(size(inner * stride));
+    for (std::int64_t i = 0; i < inner; ++i) std::copy_n(weight.data() + i * dim, dim, matrix.data() + i * stride);
+    return {};
+  }
+};
+
 struct Layer {
   SelfAttention self;
   QueryAttention query;
@@ -188,6 +206,7 @@ struct TwoWayTransformer::Impl {
   std::vector<Layer> layers;
   QueryAttention final_query;
   Norm final_norm;
+  CellProjection first_keys, first_queries;  // of the first layer, for cells that prompts share
 
   std::int64_t dim() const { return config.dim; }
   std::int64_t inner() const { return config.dim / 2; }
@@ -226,6 +245,10 @@ struct TwoWayTransformer::Impl {
     for (float** buffer : {&b.queries, &b.keys, &b.values, &b.means}) *buffer = pieces.floats(columns * row());
     b.key_bias = pieces.floats(columns);
     return b;
+  }
+
+  std::int64_t projected_floats(std::int64_t cells) const {
+    return two_way_attention::panel_floats(*kernel, cells, inner());
   }
 
   two_way_attention::Params attention_params(std::int64_t tokens, std::int64_t cells) const {
@@ -268,11 +291,13 @@ struct TwoWayTransformer::Impl {
     layer.norm1.run(call.context, tokens, call.rows());
   }
 
-  // The tokens' folded queries.
-  void ask(const Call& call, const QueryAttention& attention) const {
+  // The tokens' queries, folded unless the cells' keys are projected.
+  void ask(const Call& call, const QueryAttention& attention, bool projected) const {
     const Buffers& b = call.b;
     add_origin(call, b.x);
-    attention.q.run(call.context, b.x, dim(), call.rows(), b.q, inner());
+    float* const q = projected ? b.queries : b.q;
+    attention.q.run(call.context, b.x, dim(), call.rows(), q, inner());
+    if (projected) return;
     for_heads(call, [&](std::int64_t, std::int64_t head, std::int64_t first, std::int64_t column) {
       attention.fold[size(head)].run(call.alone, b.q + first * inner() + head * width(), inner(),
                                      call.group.token_count, b.queries + column * row(), row());
@@ -297,48 +322,60 @@ struct TwoWayTransformer::Impl {
     layer.norm3.run(call.context, tokens, call.rows());
   }
 
-  // The tokens' folded keys and values.
-  void answer(const Call& call, const UpdateAttention& attention) const {
+  // The tokens' keys, folded unless the cells' queries are projected, and their folded values.
+  void answer(const Call& call, const UpdateAttention& attention, bool projected) const {
     const Buffers& b = call.b;
     const std::int64_t tokens = call.group.token_count;
+    float* const keys = projected ? b.keys : b.k;
     add_origin(call, b.x);
-    attention.k.run(call.context, b.x, dim(), call.rows(), b.k, inner());
+    attention.k.run(call.context, b.x, dim(), call.rows(), keys, inner());
     attention.v.run(call.context, call.group.tokens, dim(), call.rows(), b.v, inner());
     for_heads(call, [&](std::int64_t, std::int64_t head, std::int64_t first, std::int64_t column) {
-      const float* k = b.k + first * inner() + head * width();
       const float* v = b.v + first * inner() + head * width();
-      attention.key_fold[size(head)].run(call.alone, k, inner(), tokens, b.keys + column * row(), row());
       attention.value_fold[size(head)].run(call.alone, v, inner(), tokens, b.values + column * row(), row());
+      if (projected) return;
+      const float* k = keys + first * inner() + head * width();
+      attention.key_fold[size(head)].run(call.alone, k, inner(), tokens, b.keys + column * row(), row());
       for (std::int64_t t = 0; t < tokens; ++t) {
         float sum = 0.0F;
-        for (std::int64_t d = 0; d < width(); ++d)
+        for (std::int64_t d = 0; d < width(); ++d) {
           sum += attention.q_bias[size(head * width() + d)] * k[t * inner() + d];
+        }
         b.key_bias[column + t] = sum;
       }
     });
   }
 
-  // Over the cells of all prompts: the update of one layer, the query of the next, or both.
-  void walk(const Call& call, const UpdateAttention* update, bool first, bool query) const {
+  // Over the cells of all prompts: the update of a layer, where there is one, and the query of the next. first: the
+  // cells are still those that came in.
+  void walk(const Call& call, const UpdateAttention* update, bool first) const {
     const Buffers& b = call.b;
     const Group& group = call.group;
+    const bool projected = first && group.projected != nullptr;
     two_way_attention::Update updates[kMaxPrompts];
     two_way_attention::Prompt prompts[kMaxPrompts];
     for (std::int64_t p = 0; p < group.prompts; ++p) {
-      const std::int64_t column = p * heads() * group.token_count;
+      const std::int64_t first_row = p * group.token_count * inner();
+      const std::int64_t first_column = p * heads() * group.token_count * row();
       two_way_attention::Prompt& prompt = prompts[p];
       prompt.image_in = first ? group.image_in[p] : group.image_out[p];
       if (update != nullptr) {
-        updates[p] = {{b.keys + column * row(), row()}, b.key_bias + column, {b.values + column * row(), row()},
-                      update->out_bias.data(),          update->gain.data(), update->shift.data()};
-        prompt.update = &updates[p];
+        two_way_attention::Update& to = updates[p];
+        to.keys = projected ? Rows{b.keys + first_row, inner()} : Rows{b.keys + first_column, row()};
+        if (projected) to.projected = {group.projected + projected_floats(group.cells), inner()};
+        to.key_bias = b.key_bias + p * heads() * group.token_count;
+        to.values = {b.values + first_column, row()};
+        to.bias = update->out_bias.data();
+        to.gain = update->gain.data();
+        to.shift = update->shift.data();
+        prompt.update = &to;
         prompt.image_out = group.image_out[p];
       }
-      if (query) {
-        prompt.queries = {b.queries + column * row(), row()};
-        prompt.means = b.means + column * row();
-        prompt.means_stride = row();
-      }
+      const bool projected_keys = projected && update == nullptr;
+      prompt.queries = projected_keys ? Rows{b.queries + first_row, inner()} : Rows{b.queries + first_column, row()};
+      if (projected_keys) prompt.projected = {group.projected, inner()};
+      prompt.means = b.means + first_column;
+      prompt.means_stride = row();
     }
     two_way_attention::run(*kernel, call.attention, attention_params(group.token_count, group.cells), group.position,
                            prompts, group.prompts);
@@ -359,6 +396,10 @@ Status TwoWayTransformer::load(const DecoderConfig& config, const TensorTable& t
   }
   EVSAM_RETURN_IF_ERROR(
       impl_->final_query.load(tensors, prefix + ".final_attn_token_to_image", config.dim, config.heads));
+  const std::string first = prefix + ".layers.0.cross_attn_";
+  const std::int64_t inner = impl_->inner();
+  EVSAM_RETURN_IF_ERROR(impl_->first_keys.load(tensors, first + "token_to_image.k_proj", config.dim, inner));
+  EVSAM_RETURN_IF_ERROR(impl_->first_queries.load(tensors, first + "image_to_token.q_proj", config.dim, inner));
   return impl_->final_norm.load(tensors, prefix + ".norm_final_attn", config.dim);
 }
 
@@ -385,19 +426,38 @@ void TwoWayTransformer::run_group(const RunContext& context, const Group& group)
 
   const std::size_t depth = model.layers.size();
   model.self_attention(call, model.layers[0], true);
-  model.ask(call, model.layers[0].query);
-  model.walk(call, nullptr, true, true);
+  const bool projected = group.projected != nullptr;
+  model.ask(call, model.layers[0].query, projected);
+  model.walk(call, nullptr, true);
   for (std::size_t i = 0; i < depth; ++i) {
     const Layer& layer = model.layers[i];
     const bool last = i + 1 == depth;
     model.hear(call, layer.query, layer.norm2);
     model.mlp(call, layer);
-    model.answer(call, layer.update);
+    model.answer(call, layer.update, projected && i == 0);
     if (!last) model.self_attention(call, model.layers[i + 1], false);
-    model.ask(call, last ? model.final_query : model.layers[i + 1].query);
-    model.walk(call, &layer.update, i == 0, true);
+    model.ask(call, last ? model.final_query : model.layers[i + 1].query, false);
+    model.walk(call, &layer.update, i == 0);
   }
   model.hear(call, model.final_query, model.final_norm);
+}
+
+std::size_t TwoWayTransformer::project_workspace_bytes(int threads) const {
+  return two_way_attention::project_workspace_bytes(*impl_->kernel, impl_->dim(), threads);
+}
+
+std::int64_t TwoWayTransformer::projected_floats(std::int64_t cells) const {
+  return 2 * impl_->projected_floats(cells);
+}
+
+void TwoWayTransformer::project(const RunContext& context, const float* image, const float* position,
+                                std::int64_t cells, float* out) const {
+  for (const CellProjection* projection : {&impl_->first_keys, &impl_->first_queries}) {
+    two_way_attention::project(*impl_->kernel, context, image, position, cells, impl_->dim(),
+                               {projection->matrix.data(), projection->stride}, projection->bias.data(), impl_->inner(),
+                               out);
+    out += impl_->projected_floats(cells);
+  }
 }
 
 std::size_t TwoWayTransformer::workspace_bytes(std::int64_t tokens, std::int64_t cells, int threads) const {

@@ -39,6 +39,7 @@ class TwoWayTransformer {
     const float* const* image_in = nullptr;  // [prompts] panels; prompts may share them
     float* const* image_out = nullptr;       // [prompts] panels: the processed cells; may be image_in
     const float* position = nullptr;         // panels: positional encoding of the cells
+    const float* projected = nullptr;        // by project(), where the prompts share image_in; nullptr: not made
   };
   static constexpr std::int64_t kMaxPrompts = 8;  // of a group
 
@@ -46,6 +47,14 @@ class TwoWayTransformer {
   std::size_t group_workspace_bytes(std::int64_t prompts, std::int64_t token_count, std::int64_t cells,
                                     int threads) const;
   void run_group(const RunContext& context, const Group& group) const;
+
+  // What the first layer needs of cells that many prompts share: worth it from kMinPromptsToProject prompts on.
+  // out: projected_floats(cells) floats.
+  static constexpr std::int64_t kMinPromptsToProject = 3;
+  std::size_t project_workspace_bytes(int threads) const;
+  std::int64_t projected_floats(std::int64_t cells) const;
+  void project(const RunContext& context, const float* image, const float* position, std::int64_t cells,
+               float* out) const;
 
  private:
   struct Impl;

@@ -35,9 +35,9 @@ std::size_t kernel_bytes(const Packed& packed) {
   return align_up(size(packed.params.features * kMasks) * sizeof(float));
 }
 
-AlignedBuffer<float> copy(const float* values, std::int64_t count) {
-  AlignedBuffer<float> result(size(count));
-  std::copy_n(values, count, result.data());
+AlignedBuffer<float> repeat(const float* values, std::int64_t count, std::int64_t times) {
+  AlignedBuffer<float> result(size(count * times));
+  for (std::int64_t i = 0; i < times; ++i) std::copy_n(values, count, result.data() + i * count);
   return result;
 }
 
@@ -91,11 +91,11 @@ Status pack(const Params& params, const BasicWeights<float>& weights, const Vari
   packed->params = params;
   packed->kernel = variant->kernel;
   packed->first = pack_rows(weights.first, params.channels, params.middle);
-  packed->first_bias = copy(weights.first_bias, params.middle);
-  packed->gain = copy(weights.gain, params.middle);
-  packed->shift = copy(weights.shift, params.middle);
+  packed->first_bias = repeat(weights.first_bias, params.middle, 4);
+  packed->gain = repeat(weights.gain, params.middle, 1);
+  packed->shift = repeat(weights.shift, params.middle, 1);
   packed->second = pack_rows(weights.second, params.middle, params.features);
-  packed->second_bias = copy(weights.second_bias, params.features);
+  packed->second_bias = repeat(weights.second_bias, params.features, 4);
   return {};
 }
 

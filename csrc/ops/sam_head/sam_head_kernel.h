@@ -15,12 +15,12 @@ struct Weights {
   std::int64_t features;  // K, behind the second
   const float* first;     // (4 M, C): row position * M + m; rows of first_stride floats
   std::int64_t first_stride;
-  const float* first_bias;  // (M)
+  const float* first_bias;  // (4 M)
   const float* gain;        // (M), of the layer norm
   const float* shift;
   const float* second;  // (4 K, M): row position * K + k
   std::int64_t second_stride;
-  const float* second_bias;  // (K)
+  const float* second_bias;  // (4 K)
 };
 
 // A few panels of cells.

@@ -16,7 +16,7 @@ struct SamHead {
   static constexpr int kVectors = Gemm::kVectors;
   static constexpr std::int64_t kMasks = sam_head::kMasks;
 
-  // y[row][cell] = bias[row % M] + sum over c of first[row][c] image[c][cell].
+  // y[row][cell] = bias[row] + sum over c of first[row][c] image[c][cell].
   struct First {
     const sam_head::Weights& weights;
     const float* image;
@@ -26,7 +26,7 @@ struct SamHead {
     inline __attribute__((always_inline)) void rows(std::int64_t first) const {
       Gemm::Reg acc[R][kVectors];
       for (int r = 0; r < R; ++r) {
-        const Gemm::Reg bias = F32::broadcast(weights.first_bias + (first + r) % weights.middle);
+        const Gemm::Reg bias = F32::broadcast(weights.first_bias + first + r);
         for (int v = 0; v < kVectors; ++v) acc[r][v] = bias;
       }
       Gemm::accumulate(weights.first + first * weights.first_stride, weights.first_stride, image, weights.channels,
@@ -37,7 +37,7 @@ struct SamHead {
     }
   };
 
-  // dots[row / K][mask][cell] += kernels[row % K][mask] gelu(bias[row % K] + sum over m of second[row][m] y[m][cell]).
+  // dots[row / K][mask][cell] += kernels[row % K][mask] gelu(bias[row] + sum over m of second[row][m] y[m][cell]).
   struct Second {
     const sam_head::Weights& weights;
     const float* y;
@@ -48,23 +48,38 @@ struct SamHead {
     inline __attribute__((always_inline)) void rows(std::int64_t first) const {
       Gemm::Reg acc[R][kVectors];
       for (int r = 0; r < R; ++r) {
-        const Gemm::Reg bias = F32::broadcast(weights.second_bias + (first + r) % weights.features);
+        const Gemm::Reg bias = F32::broadcast(weights.second_bias + first + r);
         for (int v = 0; v < kVectors; ++v) acc[r][v] = bias;
       }
       Gemm::accumulate(weights.second + first * weights.second_stride, weights.second_stride, y, weights.middle, acc);
+      float tile[R * kPanel];
       for (int r = 0; r < R; ++r) {
-        float* sums = dots + (first + r) / weights.features * kMasks * kPanel;
-        const float* kernel = kernels + (first + r) % weights.features * kMasks;
-        for (int v = 0; v < kVectors; ++v) {
-          const Reg feature = gelu_erf(acc[r][v]);
-          for (std::int64_t m = 0; m < kMasks; ++m) {
-            float* sum = sums + m * kPanel + v * L;
-            F32::store(sum, F32::fma(F32::broadcast(kernel + m), feature, F32::load(sum)));
-          }
-        }
+        for (int v = 0; v < kVectors; ++v) F32::store(tile + r * kPanel + v * L, acc[r][v]);
+      }
+      const std::int64_t position = first / weights.features;
+      const std::int64_t feature = first % weights.features;
+      const std::int64_t fit = weights.features - feature < R ? weights.features - feature : R;
+      float* sums = dots + position * kMasks * kPanel;
+      add_features(tile, fit, kernels + feature * kMasks, sums);
+      for (std::int64_t done = fit; done < R; done += weights.features) {  // of the next positions
+        const std::int64_t rest = R - done < weights.features ? R - done : weights.features;
+        add_features(tile + done * kPanel, rest, kernels, sums += kMasks * kPanel);
       }
     }
   };
+
+  // sums[mask][cell] += sum over rows of kernels[row][mask] gelu(tile[row][cell]).
+  EVSAM_SIMD_INLINE void add_features(const float* tile, std::int64_t rows, const float* kernels, float* sums) {
+    for (int v = 0; v < kVectors; ++v) {
+      Reg dots[kMasks];
+      for (int m = 0; m < kMasks; ++m) dots[m] = F32::load(sums + m * kPanel + v * L);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const Reg feature = gelu_erf(F32::load(tile + r * kPanel + v * L));
+        for (int m = 0; m < kMasks; ++m) dots[m] = F32::fma(F32::broadcast(kernels + r * kMasks + m), feature, dots[m]);
+      }
+      for (int m = 0; m < kMasks; ++m) F32::store(sums + m * kPanel + v * L, dots[m]);
+    }
+  }
 
   // Layer norm over M channels, then GELU, in place.
   static void norm_and_activate(float* y, const sam_head::Weights& weights) {

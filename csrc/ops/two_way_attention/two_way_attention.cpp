@@ -41,6 +41,10 @@ int thread_count(const RunContext& context) { return context.threads > 0 ? conte
 
 std::size_t bytes(std::int64_t floats) { return align_up(static_cast<std::size_t>(floats) * sizeof(float)); }
 
+Projected from_cell(const Projected& projected, std::int64_t cell) {
+  return {projected.data == nullptr ? nullptr : projected.data + cell * projected.inner, projected.inner};
+}
+
 std::size_t partial_bytes(const Kernel& kernel, const Params& params) {
   return bytes(padded_columns(kernel, params) * (params.channels + 2));
 }
@@ -156,7 +160,12 @@ void run(const Kernel& kernel, const RunContext& context, const Params& params, 
     const std::int64_t chunk = task % chunks.count;
     const std::int64_t first = chunk * chunks.cells;
     Query asked;
-    if (query) asked = {prompt.queries, partial(task / chunks.count, chunk)};
+    Update update;
+    if (prompt.update != nullptr) {
+      update = *prompt.update;
+      update.projected = from_cell(update.projected, first);
+    }
+    if (query) asked = {prompt.queries, from_cell(prompt.projected, first), partial(task / chunks.count, chunk)};
     Pass pass;
     pass.channels = params.channels;
     pass.heads = params.heads;
@@ -165,7 +174,7 @@ void run(const Kernel& kernel, const RunContext& context, const Params& params, 
     pass.image_in = prompt.image_in + first * params.channels;
     pass.image_out = prompt.image_out == nullptr ? nullptr : prompt.image_out + first * params.channels;
     pass.position = position + first * params.channels;
-    pass.update = prompt.update;
+    pass.update = prompt.update == nullptr ? nullptr : &update;
     pass.query = query ? &asked : nullptr;
     pass.scratch = reinterpret_cast<float*>(scratch + static_cast<std::size_t>(worker) * scratch_bytes(kernel, params));
     kernel.pass(pass);
@@ -184,6 +193,32 @@ void run(const Kernel& kernel, const RunContext& context, const Params& params, 
                          prompts[prompt].means,
                          prompts[prompt].means_stride};
     kernel.merge(merge, task % vectors * kernel.lanes);
+  });
+}
+
+std::size_t project_workspace_bytes(const Kernel& kernel, std::int64_t channels, int threads) {
+  return static_cast<std::size_t>(threads) * bytes(channels * kernel.panel);
+}
+
+void project(const Kernel& kernel, const RunContext& context, const float* image, const float* position,
+             std::int64_t cells, std::int64_t channels, const Rows& matrix, const float* bias, std::int64_t inner,
+             float* out) {
+  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
+  const Chunks chunks = cut(kernel, cells);
+  pool.parallel_for(chunks.count, thread_count(context), [&](std::int64_t chunk, int worker) {
+    const std::int64_t first = chunk * chunks.cells;
+    Projection projection;
+    projection.channels = channels;
+    projection.inner = inner;
+    projection.cells = std::min(chunks.cells, cells - first);
+    projection.image = image + first * channels;
+    projection.position = position + first * channels;
+    projection.matrix = matrix;
+    projection.bias = bias;
+    projection.out = out + first * inner;
+    projection.scratch = reinterpret_cast<float*>(static_cast<char*>(context.workspace) +
+                                                  static_cast<std::size_t>(worker) * bytes(channels * kernel.panel));
+    kernel.project(projection);
   });
 }
 

@@ -48,6 +48,7 @@ struct Prompt {
   float* image_out = nullptr;       // panels, written by an update; may be image_in
   const Update* update = nullptr;   // for every prompt of a call or for none
   Rows queries;                     // data nullptr: no query; for every prompt of a call or for none
+  Projected projected;              // the cells' keys, where they were projected before
   float* means = nullptr;           // [heads * tokens] rows of `means_stride` floats: softmax(queries image') image
   std::int64_t means_stride = 0;
 };
@@ -60,6 +61,13 @@ std::size_t workspace_bytes(const Kernel& kernel, const Params& params, std::int
 // For valid arguments. position: panels.
 void run(const Kernel& kernel, const RunContext& context, const Params& params, const float* position,
          const Prompt* prompts, std::int64_t count);
+
+// What cells that several prompts share look like to all of them: matrix (inner, channels) times image + position, with
+// a bias per row. out: panel_floats(kernel, cells, inner) floats.
+std::size_t project_workspace_bytes(const Kernel& kernel, std::int64_t channels, int threads);
+void project(const Kernel& kernel, const RunContext& context, const float* image, const float* position,
+             std::int64_t cells, std::int64_t channels, const Rows& matrix, const float* bias, std::int64_t inner,
+             float* out);
 
 // The oracle of the tests: one prompt in float64 on contiguous arrays; image and position (cells, channels), matrices
 // (heads * tokens, channels).

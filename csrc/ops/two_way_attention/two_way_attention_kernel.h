@@ -16,6 +16,13 @@ struct Partial {
   float* totals;  // [columns]
 };
 
+// Queries or keys of the cells where they were projected before, because several prompts share the cells: panels
+// [panel][inner][cell in panel]. Then a matrix of the token side has one row of `inner` floats per token, not folded.
+struct Projected {
+  const float* data = nullptr;  // nullptr: not projected
+  std::int64_t inner = 0;       // channels of all heads
+};
+
 // A matrix with one row per column of scores: [heads * tokens] rows of `stride` floats.
 struct Rows {
   const float* data = nullptr;
@@ -27,17 +34,19 @@ struct Rows {
 // head's token values folded with the output projection.
 struct Update {
   Rows keys;
-  const float* key_bias;  // [heads * tokens]
+  const float* key_bias;  // [heads * tokens]; not read where the cells' queries are projected
   Rows values;
   const float* bias;  // [channels]
   const float* gain;  // [channels]
   const float* shift;
+  Projected projected;  // the cells' queries
 };
 
 // The tokens' question to the cells: partial sums of softmax(queries image') image. `queries` holds each head's token
 // queries folded with the projection of the image's keys.
 struct Query {
   Rows queries;
+  Projected projected;  // the cells' keys
   Partial partial;
 };
 
@@ -55,6 +64,19 @@ struct Pass {
   float* scratch;         // scratch_floats of the kernel
 };
 
+// out[panel][row][cell] = bias[row] + sum over c of matrix[row][c] (image + position)[panel][c][cell].
+struct Projection {
+  std::int64_t channels;
+  std::int64_t inner;
+  std::int64_t cells;
+  const float* image;
+  const float* position;
+  Rows matrix;        // [inner] rows
+  const float* bias;  // [inner]
+  float* out;
+  float* scratch;  // channels floats per cell of a panel
+};
+
 struct Merge {
   std::int64_t channels;
   std::int64_t chunks;
@@ -66,6 +88,7 @@ struct Merge {
 
 struct Kernel {
   void (*pass)(const Pass& pass);
+  void (*project)(const Projection& projection);
   // The part of a merge that concerns `lanes` columns from `first` on.
   void (*merge)(const Merge& merge, std::int64_t first);
   std::int64_t panel;  // cells of a panel

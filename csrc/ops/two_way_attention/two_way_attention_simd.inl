@@ -70,6 +70,23 @@ struct TwoWayAttention {
     }
   };
 
+  // Scores of one panel, of its keys or by what was projected of it before.
+  EVSAM_SIMD_INLINE void score(const Pass& pass, const two_way_attention::Rows& matrix, const float* bias,
+                               const float* keys, float* scores) {
+    for_tiles<Gemm::kRows>(pass.heads * pass.tokens, Scores{matrix, bias, keys, pass.channels, scores});
+  }
+  EVSAM_SIMD_INLINE void score_projected(const Pass& pass, const two_way_attention::Rows& matrix,
+                                         const two_way_attention::Projected& projected, std::int64_t cell,
+                                         float* scores) {
+    const float* const panel = projected.data + cell * projected.inner;
+    const std::int64_t width = projected.inner / pass.heads;
+    for (std::int64_t h = 0; h < pass.heads; ++h) {
+      const two_way_attention::Rows rows = {matrix.data + h * width, matrix.stride};
+      for_tiles<Gemm::kRows>(
+          pass.tokens, Scores{rows, nullptr, panel + h * width * kPanel, width, scores + h * pass.tokens * kPanel});
+    }
+  }
+
   // out[c][cell] = image[c][cell] + bias[c] + sum over columns of values[column][c] weights[column][cell].
   struct Values {
     two_way_attention::Rows values;
@@ -247,16 +264,24 @@ struct TwoWayAttention {
         if (pass.update != nullptr) {
           const two_way_attention::Update& update = *pass.update;
           float* const out = pass.image_out + at;
-          add_position(image, pass.position + at, panel_floats, keys);
-          for_tiles<Gemm::kRows>(columns, Scores{update.keys, update.key_bias, keys, pass.channels, scores});
+          if (update.projected.data != nullptr) {
+            score_projected(pass, update.keys, update.projected, start + cell, scores);
+          } else {
+            add_position(image, pass.position + at, panel_floats, keys);
+            score(pass, update.keys, update.key_bias, keys, scores);
+          }
           softmax_over_tokens(scores, pass.heads, pass.tokens);
           for_tiles<Gemm::kRows>(pass.channels, Values{update.values, update.bias, scores, columns, image, out});
           norm(out, pass.channels, update.gain, update.shift);
           image = out;
         }
         if (pass.query != nullptr) {
-          add_position(image, pass.position + at, panel_floats, keys);
-          for_tiles<Gemm::kRows>(columns, Scores{pass.query->queries, nullptr, keys, pass.channels, scores});
+          if (pass.query->projected.data != nullptr) {
+            score_projected(pass, pass.query->queries, pass.query->projected, start + cell, scores);
+          } else {
+            add_position(image, pass.position + at, panel_floats, keys);
+            score(pass, pass.query->queries, nullptr, keys, scores);
+          }
           transpose(scores, stride, weights + cell * stride);
         }
       }
@@ -265,6 +290,15 @@ struct TwoWayAttention {
         softmax_over_cells(weights, stride, cells, first, pass.query->partial, factors);
         sum_all(pass, strip, weights, stride, cells, first ? nullptr : factors, pass.query->partial.sums);
       }
+    }
+  }
+
+  static void project(const two_way_attention::Projection& projection) {
+    for (std::int64_t cell = 0; cell < projection.cells; cell += kPanel) {
+      const std::int64_t at = cell * projection.channels;
+      add_position(projection.image + at, projection.position + at, projection.channels * kPanel, projection.scratch);
+      for_tiles<Gemm::kRows>(projection.inner, Scores{projection.matrix, projection.bias, projection.scratch,
+                                                      projection.channels, projection.out + cell * projection.inner});
     }
   }
 
@@ -307,7 +341,7 @@ struct TwoWayAttention {
     }
   }
 
-  static constexpr two_way_attention::Kernel kKernel = {&run, &merge, kPanel, L, kStrip};
+  static constexpr two_way_attention::Kernel kKernel = {&run, &project, &merge, kPanel, L, kStrip};
 };
 
 }  // namespace
