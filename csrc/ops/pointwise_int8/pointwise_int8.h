@@ -1,0 +1,73 @@
+// 1x1 convolution, or a linear layer over many tokens, with weights rounded to 8 bits per output channel and
+// activations to 16 bits per pixel: y = activation(x W^T + bias) or x W^T + bias + residual, float32 in and out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/activation.h"
+#include "core/aligned_buffer.h"
+#include "core/feature_map.h"
+#include "core/run_context.h"
+#include "core/variant.h"
+#include "evsam/status.h"
+#include "ops/pointwise_int8/pointwise_int8_kernel.h"
+
+namespace evsam::pointwise_int8 {
+
+struct Params {
+  std::int64_t in_channels = 0;
+  std::int64_t out_channels = 0;
+  Activation activation = Activation::none;
+};
+
+struct Variant {
+  VariantInfo info;
+  const Kernel* kernel;
+};
+
+const std::vector<Variant>& variants();
+void append_variants(std::vector<VariantInfo>& rows);
+
+// The row for the selected instruction set.
+Status choose(const Variant** variant);
+
+// Weights in the order one kernel reads them. Made once, then read by any number of threads.
+struct Packed {
+  Params params;
+  const Kernel* kernel = nullptr;
+  std::int64_t depth = 0;              // input channels, padded with zeros to the kernel's group
+  AlignedBuffer<std::int8_t> weights;  // [panel][depth / group][panel columns][group], padded with zeros
+  AlignedBuffer<float> scale;          // of each output channel's weights, padded with zeros
+  AlignedBuffer<float> bias;           // padded with zeros
+
+  std::size_t bytes() const { return weights.bytes() + scale.bytes() + bias.bytes(); }
+};
+
+// One output channel's weights in 8 bits: q[k] = round(weight[k] / scale), returns scale = max |weight| / 127.
+float quantize_weights(const float* weight, std::int64_t count, std::int8_t* q);
+
+// weight: (out_channels, in_channels), C order, finite; bias: (out_channels) or nullptr. `variant` nullptr: choose().
+Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed);
+
+// The one check of shapes. residual.data may be nullptr; with an activation it must be.
+Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);
+
+// For an input of so many pixels.
+std::size_t workspace_bytes(const Packed& packed, std::int64_t pixels, int threads);
+
+// For valid arguments. y may be residual (in place), but overlap neither x nor, in part, residual.
+void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
+         const FeatureMap& y);
+
+// The same behind an op that has quantised its output itself: q has packed.depth columns.
+void run_quantized(const Packed& packed, const RunContext& context, const std::int16_t* q, const float* q_scale,
+                   const ConstFeatureMap& residual, const FeatureMap& y);
+
+// The oracle of the tests: both roundings as above, the rest in float64, on contiguous arrays; bias and residual may be
+// nullptr.
+void run_float64(const Params& params, const float* x, const float* weight, const float* bias, const float* residual,
+                 std::int64_t pixels, double* y);
+
+}  // namespace evsam::pointwise_int8
