@@ -38,6 +38,20 @@ ThreadPool& pool_of(const RunContext& context) { return context.pool == nullptr 
 
 int threads_of(const RunContext& context) { return context.threads > 0 ? context.threads : default_threads(); }
 
+// Several sums side by side: one after the other, every addition would wait for the last.
+double sum_of_squares(const float* x, std::int64_t count) {
+  constexpr std::int64_t kLanes = 8;
+  float lanes[kLanes] = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (std::int64_t l = 0; l < kLanes; ++l) lanes[l] += x[i + l] * x[i + l];
+  }
+  double sum = 0.0;
+  for (const float lane : lanes) sum += static_cast<double>(lane);
+  for (; i < count; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return sum;
+}
+
 // Four drawn rows as maps one after the other, and as pixels.
 constexpr std::int64_t kDrawFloats = 2 * 4 * PromptDrawing::kRowFloats;
 
@@ -114,9 +128,8 @@ void LitePromptEncoder::prepare_image(const RunContext& context, const ConstFeat
     pointwise::run(compare_, alone(context), rows_of(fine, row, 1), {}, out);
     for (std::int64_t p = 0; p < out.width; ++p) {
       float* feature = out.data + p * out.stride;
-      double squares = 0.0;
-      for (std::int64_t c = 0; c < out.channels; ++c) squares += static_cast<double>(feature[c]) * feature[c];
-      const float scale = static_cast<float>(1.0 / std::max(std::sqrt(squares), kUnitEps));
+      const float scale =
+          static_cast<float>(1.0 / std::max(std::sqrt(sum_of_squares(feature, out.channels)), kUnitEps));
       for (std::int64_t c = 0; c < out.channels; ++c) feature[c] *= scale;
     }
   });
