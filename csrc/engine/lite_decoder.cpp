@@ -12,6 +12,7 @@
 #include "engine/token_heads.h"
 #include "engine/two_way_transformer.h"
 #include "ops/transpose/transpose.h"
+#include "ops/two_way_attention/two_way_attention.h"
 
 namespace evsam {
 namespace {
@@ -39,7 +40,7 @@ class LiteDecoder final : public Decoder {
   TokenHeads heads_;
   LiteMaskUpsampler upsampler_;
   const transpose::Kernel* transpose_ = nullptr;
-  AlignedBuffer<float> image_pe_;
+  AlignedBuffer<float> position_;  // of the cells, in the panels of ops/two_way_attention
 };
 
 // The workspace of decode().
@@ -50,6 +51,7 @@ struct LiteDecoder::Buffers {
   FeatureMap unit;
   // Of the prompt in progress.
   LitePromptEncoder::Maps maps;
+  float* panels = nullptr;  // the cells in the transformer
   float* tokens = nullptr;
   float* vectors = nullptr;
   void* inner = nullptr;  // of the part in progress
@@ -75,11 +77,12 @@ struct LiteDecoder::Buffers {
     maps.quarter = take_map(4 * grid, decoder.prompt_encoder_.quarter_channels());
     maps.eighth = take_map(2 * grid, decoder.prompt_encoder_.eighth_channels());
     maps.cells = take_map(grid, decoder.dim_);
+    panels = take(static_cast<std::int64_t>(decoder.position_.size()));
     tokens = take(tokens_per_prompt * decoder.dim_);
     vectors = take(kMaskTokens * decoder.lateral_[2]);
     inner = base == nullptr ? nullptr : base + bytes;
     inner_bytes = std::max({decoder.prompt_encoder_.workspace_bytes(prompts.points, threads),
-                            decoder.transformer_.workspace_bytes(tokens_per_prompt, grid * grid, threads),
+                            decoder.transformer_.group_workspace_bytes(1, tokens_per_prompt, grid * grid, threads),
                             decoder.heads_.workspace_bytes(1), decoder.upsampler_.workspace_bytes(grid, threads)});
     bytes += align_up(inner_bytes);
   }
@@ -107,9 +110,13 @@ Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors
   const transpose::Variant* variant = nullptr;
   EVSAM_RETURN_IF_ERROR(transpose::choose(&variant));
   transpose_ = variant->kernel;
-  image_pe_ = AlignedBuffer<float>(static_cast<std::size_t>(grid_ * grid_ * dim_));
+  std::vector<float> position(static_cast<std::size_t>(grid_ * grid_ * dim_));
   prompt_tokens_.cell_positions(grid_, grid_, static_cast<double>(kFrameSize) / static_cast<double>(grid_),
-                                image_pe_.data());
+                                position.data());
+  const two_way_attention::Kernel& kernel = transformer_.kernel();
+  position_ =
+      AlignedBuffer<float>(static_cast<std::size_t>(two_way_attention::panel_floats(kernel, grid_ * grid_, dim_)));
+  two_way_attention::to_panels(kernel, RunContext(), position.data(), grid_ * grid_, dim_, position_.data());
   return {};
 }
 
@@ -141,11 +148,22 @@ void LiteDecoder::decode(const RunContext& context, const float* const* features
   up.prompt[0] = as_const(buffers.maps.eighth);
   up.prompt[1] = as_const(buffers.maps.quarter);
   up.vectors = buffers.vectors;
+  const two_way_attention::Kernel& kernel = transformer_.kernel();
+  TwoWayTransformer::Group group;
+  group.prompts = 1;
+  group.token_count = token_count;
+  group.cells = grid_ * grid_;
+  group.tokens = buffers.tokens;
+  group.image_in = &buffers.panels;
+  group.image_out = &buffers.panels;
+  group.position = position_.data();
   constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
   for (std::int64_t n = 0; n < prompts.count; ++n) {
     prompt_tokens_.write(prompts, n, buffers.tokens);
     prompt_encoder_.encode(inner, prompts, n, as_const(buffers.unit), as_const(buffers.embedding), buffers.maps);
-    transformer_.run(inner, buffers.tokens, token_count, buffers.maps.cells.data, image_pe_.data(), grid_ * grid_);
+    two_way_attention::to_panels(kernel, inner, buffers.maps.cells.data, grid_ * grid_, dim_, buffers.panels);
+    transformer_.run_group(inner, group);
+    two_way_attention::from_panels(kernel, inner, buffers.panels, grid_ * grid_, dim_, buffers.maps.cells.data);
     heads_.run(inner, buffers.tokens, 1, token_count, buffers.vectors, iou + n * kMaskTokens);
     upsampler_.run(inner, up, {logits + n * kMaskTokens * kPlane, kLogitsSize, kLogitsSize, kMaskTokens, kPlane});
   }

@@ -1,0 +1,226 @@
+// The nano variant's decoder on random weights: the same bits for any number of threads, whatever lay in the workspace,
+// and whether prompts come together or one by one. That the numbers are right is for the tests of its parts, and for
+// the Python tests, which compare the engine with PyTorch.
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <limits>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "core/aligned_buffer.h"
+#include "engine/decoder.h"
+
+namespace {
+
+using namespace evsam;
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
+
+// Weights as a trained model might have them: outputs about as large as inputs.
+class RandomTensors {
+ public:
+  void add(const std::string& name, const std::vector<std::int64_t>& shape, float mean, float spread) {
+    std::int64_t count = 1;
+    for (const std::int64_t length : shape) count *= length;
+    std::normal_distribution<float> normal(mean, spread);
+    std::vector<float>& values = storage_.emplace_back(static_cast<std::size_t>(count));
+    for (float& value : values) value = normal(generator_);
+    table_.add(name, {DType::kFloat32, shape, values.data()});
+  }
+
+  // A layer with a bias; `in`: products that are added for one output.
+  void add_layer(const std::string& name, const std::vector<std::int64_t>& shape, std::int64_t in, std::int64_t out) {
+    add(name + ".weight", shape, 0.0F, 1.0F / std::sqrt(static_cast<float>(in)));
+    add(name + ".bias", {out}, 0.0F, 0.1F);
+  }
+
+  void add_norm(const std::string& name, std::int64_t width) {
+    add(name + ".weight", {width}, 1.0F, 0.1F);
+    add(name + ".bias", {width}, 0.0F, 0.1F);
+  }
+
+  void add_linear(const std::string& name, std::int64_t in, std::int64_t out) { add_layer(name, {out, in}, in, out); }
+
+  // A convolution with batch norm.
+  void add_conv_layer(const std::string& name, const std::vector<std::int64_t>& shape, std::int64_t in) {
+    add(name + ".conv.weight", shape, 0.0F, 1.0F / std::sqrt(static_cast<float>(in)));
+    add_norm(name + ".norm", shape[0]);
+    add(name + ".norm.running_mean", {shape[0]}, 0.0F, 0.1F);
+    add(name + ".norm.running_var", {shape[0]}, 1.0F, 0.05F);
+  }
+
+  const TensorTable& table() const { return table_; }
+
+ private:
+  std::mt19937 generator_{1};
+  std::deque<std::vector<float>> storage_;
+  TensorTable table_;
+};
+
+void add_attention(RandomTensors& tensors, const std::string& name, std::int64_t dim, std::int64_t inner) {
+  for (const char* projection : {".q_proj", ".k_proj", ".v_proj"}) tensors.add_linear(name + projection, dim, inner);
+  tensors.add_linear(name + ".out_proj", inner, dim);
+}
+
+void add_transformer(RandomTensors& tensors, const DecoderConfig& config) {
+  const std::string name = "mask_decoder.transformer.";
+  const std::int64_t dim = config.dim;
+  for (int i = 0; i < config.depth; ++i) {
+    const std::string layer = name + "layers." + std::to_string(i) + ".";
+    add_attention(tensors, layer + "self_attn", dim, dim);
+    add_attention(tensors, layer + "cross_attn_token_to_image", dim, dim / 2);
+    add_attention(tensors, layer + "cross_attn_image_to_token", dim, dim / 2);
+    tensors.add_linear(layer + "mlp.lin1", dim, config.mlp_dim);
+    tensors.add_linear(layer + "mlp.lin2", config.mlp_dim, dim);
+    for (const char* norm : {"norm1", "norm2", "norm3", "norm4"}) tensors.add_norm(layer + norm, dim);
+  }
+  add_attention(tensors, name + "final_attn_token_to_image", dim, dim / 2);
+  tensors.add_norm(name + "norm_final_attn", dim);
+}
+
+void add_prompt_encoder(RandomTensors& tensors, const DecoderConfig& config, std::int64_t features) {
+  const std::string name = "prompt_encoder.";
+  tensors.add(name + "pe_layer.positional_encoding_gaussian_matrix", {2, config.dim / 2}, 0.0F, 1.0F);
+  tensors.add(name + "not_a_point_embed.weight", {1, config.dim}, 0.0F, 0.5F);
+  for (int i = 0; i < 4; ++i) {
+    tensors.add(name + "point_embeddings." + std::to_string(i) + ".weight", {1, config.dim}, 0.0F, 0.5F);
+  }
+  std::int64_t in = 6;
+  for (int i = 0; i < 3; ++i) {
+    const std::int64_t out = config.mask_channels[static_cast<std::size_t>(i)];
+    const std::string stage = name + "mask_downscaling." + std::to_string(i);
+    tensors.add_layer(stage + ".0", {out, in, 2, 2}, 4 * in, out);
+    if (i > 0) tensors.add_norm(stage + ".1", out);
+    in = out;
+  }
+  tensors.add_layer(name + "dense", {config.dim, in, 1, 1}, in, config.dim);
+  tensors.add_layer(name + "compare", {features, features, 1, 1}, features, features);
+  tensors.add_layer(name + "resemblance_proj", {config.mask_channels[1], 2, 1, 1}, 2, config.mask_channels[1]);
+}
+
+void add_mask_decoder(RandomTensors& tensors, const VariantConfig& config) {
+  const std::string name = "mask_decoder.";
+  const DecoderConfig& decoder = config.decoder;
+  std::int64_t in = decoder.dim;
+  for (std::size_t i = 0; i < 3; ++i) {
+    const std::int64_t out = config.neck.lateral[i].second;
+    const std::string index = std::to_string(i);
+    tensors.add_layer(name + "up." + index, {in, out, 2, 2}, in, out);
+    in = out;
+    if (i == 2) break;
+    const std::int64_t drawn = decoder.mask_channels[1 - i];
+    tensors.add_layer(name + "prompt." + index, {out, drawn, 1, 1}, drawn, out);
+    tensors.add_conv_layer(name + "refine." + index + ".main.depth_conv", {out, 1, 3, 3}, 9);
+    tensors.add_conv_layer(name + "refine." + index + ".main.point_conv", {out, out, 1, 1}, out);
+  }
+  tensors.add_norm(name + "norm", config.neck.lateral[0].second);
+  tensors.add(name + "iou_token.weight", {1, decoder.dim}, 0.0F, 0.5F);
+  tensors.add(name + "mask_tokens.weight", {kMaskTokens, decoder.dim}, 0.0F, 0.5F);
+  for (int n = 0; n <= kMaskTokens; ++n) {
+    const std::string head =
+        name +
+        (n < kMaskTokens ? "output_hypernetworks_mlps." + std::to_string(n) : std::string("iou_prediction_head")) +
+        ".layers.";
+    tensors.add_linear(head + "0", decoder.dim, decoder.dim);
+    tensors.add_linear(head + "1", decoder.dim, decoder.dim);
+    tensors.add_linear(head + "2", decoder.dim, n < kMaskTokens ? in : kMaskTokens);
+  }
+}
+
+struct Outputs {
+  std::vector<float> logits;
+  std::vector<float> iou;
+};
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+Outputs decode(const Decoder& decoder, const float* const* features, const Prompts& prompts, int threads) {
+  const std::size_t bytes = decoder.workspace_bytes(prompts, threads);
+  AlignedBuffer<float> workspace(bytes / sizeof(float));
+  for (std::size_t i = 0; i < workspace.size(); ++i) workspace[i] = kNan;
+  RunContext context;
+  context.threads = threads;
+  context.workspace = workspace.data();
+  context.workspace_bytes = bytes;
+  Outputs outputs;
+  outputs.logits.assign(static_cast<std::size_t>(prompts.count * kMaskTokens * kPlane), kNan);
+  outputs.iou.assign(static_cast<std::size_t>(prompts.count * kMaskTokens), kNan);
+  decoder.decode(context, features, prompts, outputs.logits.data(), outputs.iou.data());
+  return outputs;
+}
+
+void test_prompts(const Decoder& decoder, const float* const* features, const std::string& name,
+                  const Prompts& prompts) {
+  const Outputs expected = decode(decoder, features, prompts, 1);
+  bool finite = true;
+  for (const float logit : expected.logits) finite = finite && std::isfinite(logit);
+  for (const float iou : expected.iou) finite = finite && std::isfinite(iou);
+  CHECK_MSG(finite, name + ": not all numbers");
+  for (int threads = 2; threads <= 4; ++threads) {
+    const Outputs outputs = decode(decoder, features, prompts, threads);
+    CHECK_MSG(same_bits(outputs.logits, expected.logits) && same_bits(outputs.iou, expected.iou),
+              name + ": other bits with " + std::to_string(threads) + " threads");
+  }
+  Prompts single = prompts;
+  single.count = 1;
+  CHECK(decoder.workspace_bytes(single, 1) == decoder.workspace_bytes(prompts, 1));
+  for (std::int64_t n = 0; n < prompts.count; ++n) {
+    single.xy = prompts.xy + 2 * n * prompts.points;
+    single.labels = prompts.labels + n * prompts.points;
+    single.masks = prompts.masks == nullptr ? nullptr : prompts.masks + n * kPlane;
+    const Outputs outputs = decode(decoder, features, single, 1);
+    CHECK_MSG(std::memcmp(outputs.logits.data(), expected.logits.data() + n * kMaskTokens * kPlane,
+                          outputs.logits.size() * sizeof(float)) == 0,
+              name + ": other bits alone");
+  }
+}
+
+}  // namespace
+
+int main() {
+  const VariantConfig& config = *find_variant_config("nano");
+  RandomTensors tensors;
+  std::unique_ptr<Decoder> decoder;
+  CHECK(!make_lite_decoder(config, tensors.table(), &decoder).ok());
+  CHECK(decoder == nullptr);
+  add_transformer(tensors, config.decoder);
+  add_prompt_encoder(tensors, config.decoder, config.neck.lateral[0].second);
+  add_mask_decoder(tensors, config);
+  const Status made = make_lite_decoder(config, tensors.table(), &decoder);
+  CHECK_MSG(made.ok(), made.message());
+  CHECK(make_lite_decoder(*find_variant_config("l0"), tensors.table(), &decoder).message() ==
+        "config: expected (grid, lateral maps, mask channels) (32, 3, 3) of a lite decoder, got (64, 0, 2)");
+
+  std::mt19937 generator(2);
+  std::normal_distribution<float> normal;
+  std::vector<float> maps[4];
+  const float* features[4];
+  for (std::size_t i = 0; i < 4; ++i) {
+    const std::int64_t side = config.neck.grid << i;
+    const std::int64_t channels = i == 0 ? config.decoder.dim : config.neck.lateral[i - 1].second;
+    maps[i].resize(static_cast<std::size_t>(side * side * channels));
+    for (float& value : maps[i]) value = normal(generator);
+    features[i] = maps[i].data();
+  }
+  const float xy[] = {100.0F, 80.0F, 900.0F, 700.0F, 512.5F, 333.0F, 0.0F, 0.0F};
+  const std::int32_t labels[] = {2, 3, 1, -1};
+  std::vector<float> masks(static_cast<std::size_t>(2 * kPlane));
+  for (float& value : masks) value = 8.0F * normal(generator);
+  Prompts prompts;
+  prompts.count = 2;
+  prompts.points = 2;
+  prompts.xy = xy;
+  prompts.labels = labels;
+  test_prompts(*decoder, features, "box and click", prompts);
+  prompts.points = 0;
+  prompts.masks = masks.data();
+  test_prompts(*decoder, features, "masks", prompts);
+  return evsam::test::test_result();
+}
