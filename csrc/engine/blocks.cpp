@@ -10,7 +10,7 @@
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/lite_mla/lite_mla.h"
 #include "ops/mbconv/mbconv.h"
-#include "ops/pointwise/pointwise.h"
+#include "ops/pointwise_int8/either.h"
 
 namespace evsam {
 namespace {
@@ -138,7 +138,7 @@ Value BlockBuilder::mbconv(const BlockConfig& config, Value x, const std::string
   const Value residual = shortcut(config, x) ? x : kNone;
   const Value y = graph_.add_value(out);
   const auto packed = std::make_shared<mbconv::Packed>();
-  const mbconv::Params params{in.channels, hidden, config.width, config.kernel, config.stride, activation_};
+  const mbconv::Params params{in.channels, hidden, config.width, config.kernel, config.stride, activation_, precision_};
   Graph::Step step;
   step.name = label;
   step.macs = pixels(in) * static_cast<double>(hidden * in.channels) +
@@ -207,6 +207,7 @@ Value BlockBuilder::lite_mla(const BlockConfig& config, Value x, const std::stri
   params.heads = in.channels / head_dim_;
   params.head_dim = head_dim_;
   params.kernel = config.attention_kernel;
+  params.precision = precision_;
   const std::int64_t total = params.heads * params.head_dim;
   Graph::Step step;
   step.name = label;
@@ -267,21 +268,24 @@ Value BlockBuilder::add_pointwise(std::int64_t channels, Value x, Value residual
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{in.height, in.width, channels};
   const Value y = residual == kNone ? graph_.add_value(out) : residual;
-  const auto packed = std::make_shared<pointwise::Packed>();
+  const auto packed = std::make_shared<pointwise_int8::Either>();
   const pointwise::Params params{in.channels, channels, Activation::none};
   Graph::Step step;
   step.name = label;
   step.macs = pixels(out) * static_cast<double>(in.channels * channels);
   step.inputs = with_residual(x, residual);
   step.outputs = {y};
-  step.load = [packed, params, load = std::move(load)]() -> Status {
+  step.workspace_bytes = [packed, in](int threads) {
+    return pointwise_int8::workspace_bytes(*packed, in.height * in.width, threads);
+  };
+  step.load = [packed, params, precision = precision_, load = std::move(load)]() -> Status {
     Floats weight;
     Floats bias;
     EVSAM_RETURN_IF_ERROR(load(&weight, &bias));
-    return pointwise::pack(params, weight.data(), bias.data(), nullptr, packed.get());
+    return pointwise_int8::pack(params, precision, weight.data(), bias.data(), nullptr, nullptr, packed.get());
   };
   step.run = [packed, x, y, residual](const RunContext& context, const Graph::Maps& maps) {
-    pointwise::run(*packed, context, as_const(maps[x]), residual_map(maps, residual), maps[y]);
+    pointwise_int8::run(*packed, context, as_const(maps[x]), residual_map(maps, residual), maps[y]);
   };
   graph_.add_step(std::move(step));
   return y;

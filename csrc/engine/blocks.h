@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/precision.h"
 #include "engine/graph.h"
 #include "engine/tensor_table.h"
 #include "engine/zoo.h"
@@ -17,8 +18,9 @@ namespace evsam {
 // read by Graph::load(), until when the table must live.
 class BlockBuilder {
  public:
-  BlockBuilder(Graph& graph, const TensorTable& tensors, Activation activation, std::int64_t head_dim)
-      : graph_(graph), tensors_(tensors), activation_(activation), head_dim_(head_dim) {}
+  BlockBuilder(Graph& graph, const TensorTable& tensors, Activation activation, std::int64_t head_dim,
+               Precision precision)
+      : graph_(graph), tensors_(tensors), activation_(activation), head_dim_(head_dim), precision_(precision) {}
 
   Graph::Value block(const BlockConfig& config, Graph::Value x, const std::string& prefix, const std::string& label);
 
@@ -56,6 +58,7 @@ class BlockBuilder {
   const TensorTable& tensors_;
   Activation activation_;
   std::int64_t head_dim_;
+  Precision precision_;
 };
 
 }  // namespace evsam

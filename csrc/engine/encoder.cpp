@@ -67,9 +67,10 @@ std::vector<Value> add_lateral(const NeckConfig& config, const Graph& graph, con
 
 }  // namespace
 
-Status make_encoder(const VariantConfig& config, const TensorTable& tensors, int threads, Encoder* encoder) {
+Status make_encoder(const VariantConfig& config, const TensorTable& tensors, Precision precision, int threads,
+                    Encoder* encoder) {
   Graph& graph = encoder->graph;
-  BlockBuilder builder(graph, tensors, config.activation, config.head_dim);
+  BlockBuilder builder(graph, tensors, config.activation, config.head_dim, precision);
   encoder->pixels = graph.add_value({config.image_size, config.image_size, 3});
   const std::vector<Value> stages = add_backbone(config, encoder->pixels, builder);
   const Value embedding = add_neck(config.neck, graph, stages, builder);

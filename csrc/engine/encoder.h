@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/precision.h"
 #include "engine/graph.h"
 #include "engine/tensor_table.h"
 #include "engine/zoo.h"
@@ -18,6 +19,7 @@ struct Encoder {
 };
 
 // Builds the graph, loads its weights with so many threads and plans its memory.
-Status make_encoder(const VariantConfig& config, const TensorTable& tensors, int threads, Encoder* encoder);
+Status make_encoder(const VariantConfig& config, const TensorTable& tensors, Precision precision, int threads,
+                    Encoder* encoder);
 
 }  // namespace evsam

@@ -90,9 +90,6 @@ Status Engine::create(const std::string& variant, const TensorTable& tensors, co
   if (config == nullptr) {
     return Status::invalid_argument(expected_got("variant", "one of " + known_variants(), "'" + variant + "'"));
   }
-  if (options.precision != Precision::fp32) {
-    return Status::unavailable(expected_got("precision", "fp32", "int8, which this version does not have"));
-  }
   std::unique_ptr<Engine> made(new Engine());
   Impl& impl = *made->impl_;
   impl.config = config;
@@ -100,7 +97,7 @@ Status Engine::create(const std::string& variant, const TensorTable& tensors, co
   EVSAM_RETURN_IF_ERROR(preprocess::choose(&impl.preprocess));
   EVSAM_RETURN_IF_ERROR(transpose::choose(&impl.transpose));
   EVSAM_RETURN_IF_ERROR(mask_upsample::choose(&impl.mask_upsample));
-  EVSAM_RETURN_IF_ERROR(make_encoder(*config, tensors, impl.thread_count(), &impl.encoder));
+  EVSAM_RETURN_IF_ERROR(make_encoder(*config, tensors, options.precision, impl.thread_count(), &impl.encoder));
   EVSAM_RETURN_IF_ERROR(config->decoder.lite ? make_lite_decoder(*config, tensors, &impl.decoder)
                                              : make_sam_decoder(*config, tensors, &impl.decoder));
   for (Graph::Value map : impl.encoder.maps) {

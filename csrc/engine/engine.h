@@ -10,14 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "core/precision.h"
 #include "engine/decoder.h"
 #include "engine/tensor_table.h"
 #include "engine/zoo.h"
 #include "evsam/status.h"
 
 namespace evsam {
-
-enum class Precision : std::uint8_t { fp32, int8 };
 
 struct EngineOptions {
   int threads = 0;  // upper limit for this engine; 0: default_threads()
@@ -78,7 +77,7 @@ class Engine {
   void begin_profile() const;
   std::vector<ProfileRow> end_profile() const;
 
-  std::size_t arena_bytes() const;   // all arenas there are
+  std::size_t arena_bytes() const;  // all arenas there are
 
  private:
   Engine();

@@ -1,5 +1,6 @@
 // Every row of variants.inc this machine can run against the float64 oracle; launch by threads; special values; each
 // branch of validate.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -148,6 +149,37 @@ void test_threads() {
   }
 }
 
+// With weights in 8 bits: against float64 on the weights that rounding leaves; a step of 2^-16 of a pixel's largest
+// value is more than any rounding of float32, and the attention's division makes it larger where a denominator is
+// small.
+void test_int8() {
+  Problem problem({64, 2, 32, 5, 1e-15F, Precision::int8}, 19, 17, true, 3);
+  const auto round = [](std::vector<float>& weights, std::int64_t in) {
+    std::vector<std::int8_t> q(static_cast<std::size_t>(in));
+    for (std::size_t row = 0; row < weights.size(); row += q.size()) {
+      const float scale = pointwise_int8::quantize_weights(weights.data() + row, in, q.data());
+      for (std::size_t k = 0; k < q.size(); ++k) weights[row + k] = scale * static_cast<float>(q[k]);
+    }
+  };
+  round(problem.qkv, 64);
+  round(problem.project, 128);
+  const std::vector<double> expected = problem.oracle();
+  double largest = 0.0;
+  for (const double value : expected) largest = std::max(largest, std::abs(value));
+  for (const op::Variant* variant : runnable()) {
+    const op::Packed packed = problem.pack(variant);
+    CHECK(packed.qkv.rounds() && packed.project.rounds());
+    std::vector<float> first;
+    for (int threads = 1; threads <= 4; ++threads) {
+      const std::vector<float> y = problem.run(variant, threads, 1);
+      check_close(y, expected, std::vector<double>(expected.size(), largest), 0x1p24 * 2e-4,
+                  std::string(variant->info.name) + " int8 " + problem.name());
+      if (first.empty()) first = y;
+      CHECK(std::memcmp(first.data(), y.data(), first.size() * sizeof(float)) == 0);
+    }
+  }
+}
+
 // y = x + op(x) in place.
 void test_in_place() {
   for (const op::Variant* variant : runnable()) {
@@ -215,6 +247,7 @@ void test_validate() {
 
 int main() {
   test_every_variant();
+  test_int8();
   test_threads();
   test_in_place();
   test_special_values();

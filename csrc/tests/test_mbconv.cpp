@@ -1,5 +1,6 @@
 // Every row of variants.inc this machine can run against the float64 oracle; launch by threads; each branch of
 // validate.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -132,6 +133,46 @@ void test_every_variant() {
   }
 }
 
+// With weights in 8 bits: against float64 on the weights that rounding leaves (multiplied by their scale, these are
+// floats again), so that only the 16 bits of the activations and float32's roundings are left. A step of 2^-16 of a
+// pixel's largest value is more than any rounding of float32, hence the bound relative to the largest output.
+void test_int8() {
+  for (const std::int64_t hidden : {96, 700, 704}) {  // strips, blocks of 48 and of 64
+    for (const std::int64_t stride : {1, 2}) {
+      Problem problem({40, hidden, 24, stride == 1 ? 5 : 3, stride, Activation::gelu_tanh, Precision::int8}, 19, 33,
+                      true, 2);
+      const auto round = [](std::vector<float>& weights, std::int64_t in) {
+        std::vector<std::int8_t> q(static_cast<std::size_t>(in));
+        for (std::size_t row = 0; row < weights.size(); row += q.size()) {
+          const float scale = pointwise_int8::quantize_weights(weights.data() + row, in, q.data());
+          for (std::size_t k = 0; k < q.size(); ++k) weights[row + k] = scale * static_cast<float>(q[k]);
+        }
+      };
+      round(problem.expand, 40);
+      round(problem.project, hidden);
+      const std::vector<double> expected = problem.oracle(false);
+      double largest = 0.0;
+      for (const double value : expected) largest = std::max(largest, std::abs(value));
+      for (const op::Variant* variant : runnable()) {
+        const op::Packed packed = problem.pack(variant);
+        CHECK(packed.expand.rounds() && packed.project.rounds());
+        std::vector<float> first;
+        for (int threads = 1; threads <= 4; ++threads) {
+          const std::vector<float> y = problem.run(variant, threads, 1);
+          check_close(y, expected, std::vector<double>(expected.size(), largest), 0x1p24 * 1e-4,
+                      std::string(variant->info.name) + " int8 " + problem.name());
+          if (first.empty()) first = y;
+          CHECK(std::memcmp(first.data(), y.data(), first.size() * sizeof(float)) == 0);
+        }
+      }
+    }
+  }
+  // Few input channels stay in float32, in this case the first 1x1 convolution's.
+  Problem problem({8, 96, 24, 3, 1, Activation::relu6, Precision::int8}, 4, 5, false, 0);
+  const op::Packed packed = problem.pack(nullptr);
+  CHECK(!packed.expand.rounds() && packed.project.rounds());
+}
+
 // Small hidden rows are cut into strips, large ones into blocks of channels.
 void test_threads() {
   for (const op::Variant* variant : runnable()) {
@@ -192,6 +233,7 @@ void test_validate() {
 
 int main() {
   test_every_variant();
+  test_int8();
   test_threads();
   test_nan();
   test_validate();

@@ -43,9 +43,9 @@ struct I32 {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                      _mm_packs_epi32(_mm256_castsi256_si128(n), _mm256_extracti128_si256(n, 1)));
   }
-  EVSAM_SIMD_INLINE void widen(const std::int8_t* from, std::int16_t* to) {  // kLanes numbers
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
-                     _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+  EVSAM_SIMD_INLINE void widen(const std::int8_t* from, std::int16_t* to) {  // 2 kLanes numbers
+    _mm256_storeu_si256(reinterpret_cast<Reg*>(to),
+                        _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
   }
 };
 

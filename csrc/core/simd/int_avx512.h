@@ -31,8 +31,7 @@ struct I32 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x)));
   }
   EVSAM_SIMD_INLINE void widen(const std::int8_t* from, std::int16_t* to) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
-                        _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+    _mm512_storeu_si512(to, _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
   }
 };
 

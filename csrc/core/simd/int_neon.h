@@ -24,9 +24,7 @@ struct I32 {
   }
   EVSAM_SIMD_INLINE std::int32_t max_lane(Reg x) { return vmaxvq_s32(x); }
   EVSAM_SIMD_INLINE void store_rounded(std::int16_t* p, F32::Reg x) { vst1_s16(p, vqmovn_s32(vcvtnq_s32_f32(x))); }
-  EVSAM_SIMD_INLINE void widen(const std::int8_t* from, std::int16_t* to) {
-    for (int i = 0; i < kLanes; ++i) to[i] = from[i];
-  }
+  EVSAM_SIMD_INLINE void widen(const std::int8_t* from, std::int16_t* to) { vst1q_s16(to, vmovl_s8(vld1_s8(from))); }
 };
 
 }  // namespace

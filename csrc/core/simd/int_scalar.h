@@ -34,7 +34,7 @@ struct I32 {
     for (int i = 0; i < kLanes; ++i) p[i] = static_cast<std::int16_t>(n[i]);
   }
   EVSAM_SIMD_INLINE void widen(const std::int8_t* from, std::int16_t* to) {
-    for (int i = 0; i < kLanes; ++i) to[i] = from[i];
+    for (int i = 0; i < 2 * kLanes; ++i) to[i] = from[i];
   }
 };
 

@@ -44,6 +44,7 @@ struct Plan {
   std::size_t keys = 0;  // and as much for the values
   std::size_t filtered = 0;
   std::size_t state = 0;
+  std::size_t rounded = 0;  // x, then the attended map, in 16 bits
 
   std::size_t per_thread() const { return queries + 2 * keys + filtered + state; }
 };
@@ -59,6 +60,8 @@ Plan make_plan(const Packed& packed, std::int64_t height, std::int64_t width) {
   plan.filtered_stride = spread(3 * dim);
   plan.qkv = floats_to_bytes(pixels * plan.qkv_stride);
   plan.attended = floats_to_bytes(pixels * plan.attended_stride);
+  plan.rounded = std::max(pointwise_int8::workspace_bytes(packed.qkv, pixels, 1),
+                          pointwise_int8::workspace_bytes(packed.project, pixels, 1));
   plan.queries = floats_to_bytes(pixels * dim);
   plan.keys = floats_to_bytes(std::max(plan.rows * width, kTokenBlock) * dim);
   plan.filtered = floats_to_bytes(plan.rows * width * plan.filtered_stride);
@@ -180,9 +183,12 @@ const std::vector<Variant>& variants() {
   static const std::vector<Variant> rows = [] {
     std::vector<Variant> list;
     const auto add = [&](const char* name, DType dtype, Isa isa, const Kernel* kernel) {
-      Variant row = {{name, "lite_mla", "cpu", dtype, isa}, kernel, nullptr, nullptr};
+      Variant row = {{name, "lite_mla", "cpu", dtype, isa}, kernel, nullptr, nullptr, nullptr};
       for (const pointwise::Variant& part : pointwise::variants()) {
         if (part.info.isa == isa) row.pointwise = &part;
+      }
+      for (const pointwise_int8::Variant& part : pointwise_int8::variants()) {
+        if (part.info.isa == isa) row.pointwise_int8 = &part;
       }
       for (const depthwise_conv::Variant& part : depthwise_conv::variants()) {
         if (part.info.isa == isa) row.depthwise = &part;
@@ -226,8 +232,9 @@ Status pack(const Params& params, const Weights& weights, const Variant* variant
   packed->params = params;
   packed->kernel = variant->kernel;
   const std::int64_t total = total_of(params);
-  EVSAM_RETURN_IF_ERROR(pointwise::pack({params.channels, 3 * total, Activation::none}, weights.qkv, weights.qkv_bias,
-                                        variant->pointwise, &packed->qkv));
+  EVSAM_RETURN_IF_ERROR(pointwise_int8::pack({params.channels, 3 * total, Activation::none}, params.precision,
+                                             weights.qkv, weights.qkv_bias, variant->pointwise, variant->pointwise_int8,
+                                             &packed->qkv));
   EVSAM_RETURN_IF_ERROR(depthwise_conv::pack({3 * total, params.kernel, 1, Activation::none}, weights.depthwise,
                                              nullptr, variant->depthwise, &packed->depthwise));
   packed->grouped.clear();
@@ -239,8 +246,8 @@ Status pack(const Params& params, const Weights& weights, const Variant* variant
                                           variant->pointwise, &part));
     packed->grouped.push_back(std::move(part));
   }
-  return pointwise::pack({2 * total, params.channels, Activation::none}, weights.project, weights.project_bias,
-                         variant->pointwise, &packed->project);
+  return pointwise_int8::pack({2 * total, params.channels, Activation::none}, params.precision, weights.project,
+                              weights.project_bias, variant->pointwise, variant->pointwise_int8, &packed->project);
 }
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
@@ -268,7 +275,7 @@ Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatu
 
 std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads) {
   const Plan plan = make_plan(packed, height, width);
-  return plan.qkv + plan.attended + static_cast<std::size_t>(std::max(threads, 1)) * plan.per_thread();
+  return plan.rounded + plan.qkv + plan.attended + static_cast<std::size_t>(std::max(threads, 1)) * plan.per_thread();
 }
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
@@ -278,12 +285,13 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   const int threads = context.threads > 0 ? context.threads : default_threads();
   const Plan plan = make_plan(packed, x.height, x.width);
   const std::int64_t total = total_of(params);
-  char* memory = static_cast<char*>(context.workspace);
+  RunContext rounding = context;  // its workspace begins with the rounded map
+  char* memory = static_cast<char*>(context.workspace) + plan.rounded;
   const FeatureMap qkv = {reinterpret_cast<float*>(memory), x.height, x.width, 3 * total, plan.qkv_stride};
   const FeatureMap attended = {reinterpret_cast<float*>(memory + plan.qkv), x.height, x.width, 2 * total,
                                plan.attended_stride};
 
-  pointwise::run(packed.qkv, context, x, {}, qkv);
+  pointwise_int8::run(packed.qkv, rounding, x, {}, qkv);
   const Launch launch = {packed, plan, x.height, x.width, qkv.data, attended.data, memory + plan.qkv + plan.attended};
   // The long tasks first: the short ones then even out the threads.
   pool.parallel_for(2 * params.heads, threads, [&](std::int64_t index, int worker) {
@@ -293,7 +301,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
       launch.own_head(index - params.heads, launch.scratch_of(worker));
     }
   });
-  pointwise::run(packed.project, context, as_const(attended), residual, y);
+  pointwise_int8::run(packed.project, rounding, as_const(attended), residual, y);
 }
 
 }  // namespace evsam::lite_mla

@@ -14,21 +14,24 @@
 #include "ops/depthwise_conv/depthwise_conv.h"
 #include "ops/lite_mla/lite_mla_kernel.h"
 #include "ops/pointwise/pointwise.h"
+#include "ops/pointwise_int8/either.h"
 
 namespace evsam::lite_mla {
 
 struct Params {
   std::int64_t channels = 0;
-  std::int64_t heads = 0;     // of one set
-  std::int64_t head_dim = 0;  // a multiple of 16
-  std::int64_t kernel = 5;    // of the depthwise convolution: 3 or 5
-  float eps = 1e-15F;         // added to the denominators
+  std::int64_t heads = 0;                 // of one set
+  std::int64_t head_dim = 0;              // a multiple of 16
+  std::int64_t kernel = 5;                // of the depthwise convolution: 3 or 5
+  float eps = 1e-15F;                     // added to the denominators
+  Precision precision = Precision::fp32;  // int8: of those of the first and the last 1x1 convolution that it suits
 };
 
 struct Variant {
   VariantInfo info;
   const Kernel* kernel;
   const pointwise::Variant* pointwise;
+  const pointwise_int8::Variant* pointwise_int8;
   const depthwise_conv::Variant* depthwise;
 };
 
@@ -52,10 +55,10 @@ struct Weights {
 struct Packed {
   Params params;
   const Kernel* kernel = nullptr;
-  pointwise::Packed qkv;
+  pointwise_int8::Either qkv;
   depthwise_conv::Packed depthwise;
   std::vector<pointwise::Packed> grouped;  // q, k, v of head 0, q, k, v of head 1, ...; ReLU behind q and k
-  pointwise::Packed project;
+  pointwise_int8::Either project;
 };
 
 // `variant` nullptr: choose().

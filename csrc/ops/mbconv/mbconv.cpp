@@ -52,6 +52,8 @@ struct Plan {
   std::int64_t ring_rows = 0;  // hidden rows that are needed at one time
   std::int64_t ring_stride = 0;
   std::int64_t filtered_stride = 0;
+  std::size_t input_bytes = 0;     // x in 16 bits, with a scale per pixel, for an expansion in int8
+  std::size_t rounded_bytes = 0;   // filtered rows in 16 bits, per thread if by strips, for a projection in int8
   std::size_t ring_bytes = 0;      // per thread
   std::size_t filtered_bytes = 0;  // per thread if by strips
   std::size_t bytes = 0;
@@ -83,8 +85,12 @@ Plan make_plan(const Packed& packed, std::int64_t height, std::int64_t width, in
   plan.ring_bytes = floats_to_bytes(plan.ring_rows * width * plan.ring_stride);
   plan.filtered_bytes =
       floats_to_bytes((plan.by_strips ? plan.chunk : plan.out_height) * plan.out_width * plan.filtered_stride);
-  plan.bytes = static_cast<std::size_t>(plan.threads) * plan.ring_bytes +
-               (plan.by_strips ? static_cast<std::size_t>(plan.threads) : 1) * plan.filtered_bytes;
+  plan.input_bytes = pointwise_int8::workspace_bytes(packed.expand, height * width, threads);
+  plan.rounded_bytes = pointwise_int8::workspace_bytes(
+      packed.project, (plan.by_strips ? plan.chunk : plan.out_height) * plan.out_width, threads);
+  plan.bytes =
+      plan.input_bytes + static_cast<std::size_t>(plan.threads) * plan.ring_bytes +
+      (plan.by_strips ? static_cast<std::size_t>(plan.threads) : 1) * (plan.filtered_bytes + plan.rounded_bytes);
   return plan;
 }
 
@@ -110,14 +116,40 @@ void product(const pointwise::Packed& packed, std::int64_t first, std::int64_t c
   }
 }
 
+// The same with weights in 8 bits, for pixels that have been rounded.
+void product(const pointwise_int8::Packed& packed, std::int64_t first, std::int64_t channels, std::int64_t pixels,
+             const pointwise_int8::Rounded& x, const float* residual, std::int64_t residual_stride, float* y,
+             std::int64_t y_stride) {
+  pointwise_int8::Block block = {};
+  block.x_stride = packed.depth;
+  block.residual_stride = residual_stride;
+  block.y_stride = y_stride;
+  block.weights = packed.weights.data() + first * packed.depth;
+  block.weight_scale = packed.scale.data() + first;
+  block.bias = packed.bias.data() + first;
+  block.in_channels = packed.depth;
+  block.out_channels = channels;
+  block.activation = packed.params.activation;
+  for (std::int64_t p = 0; p < pixels; p += kBlockPixels) {
+    block.x = x.q + p * packed.depth;
+    block.x_scale = x.scale + p;
+    block.residual = residual == nullptr ? nullptr : residual + p * residual_stride;
+    block.y = y + p * y_stride;
+    block.pixels = std::min(kBlockPixels, pixels - p);
+    packed.kernel->run(block);
+  }
+}
+
 struct Launch {
   const Packed& packed;
   const Plan& plan;
   const ConstFeatureMap& x;
   const ConstFeatureMap& residual;
   const FeatureMap& y;
+  pointwise_int8::Rounded input;  // x for an expansion in int8
   char* rings;
   char* filtered;
+  char* rounded;
 
   float* ring_of(int worker) const {
     return reinterpret_cast<float*>(rings + static_cast<std::size_t>(worker) * plan.ring_bytes);
@@ -132,8 +164,15 @@ struct Launch {
     while (begin < end) {
       const std::int64_t slot = begin % plan.ring_rows;
       const std::int64_t rows = std::min(end - begin, plan.ring_rows - slot);
-      product(packed.expand, channel, channels, rows * x.width, x.data + begin * x.width * x.stride, x.stride, nullptr,
-              0, ring + slot * x.width * plan.ring_stride, plan.ring_stride);
+      float* to = ring + slot * x.width * plan.ring_stride;
+      if (packed.expand.rounds()) {
+        product(packed.expand.int8, channel, channels, rows * x.width,
+                pointwise_int8::pixels_from(packed.expand.int8, input, begin * x.width), nullptr, 0, to,
+                plan.ring_stride);
+      } else {
+        product(packed.expand.fp32, channel, channels, rows * x.width, x.data + begin * x.width * x.stride, x.stride,
+                nullptr, 0, to, plan.ring_stride);
+      }
       begin += rows;
     }
   }
@@ -161,11 +200,24 @@ struct Launch {
   }
 
   // Output rows [begin, end) of the block from their filtered rows.
-  void project(std::int64_t begin, std::int64_t end, const float* from) const {
+  void project(std::int64_t begin, std::int64_t end, int worker) const {
     const std::int64_t first = begin * plan.out_width;
-    product(packed.project, 0, packed.params.out_channels, (end - begin) * plan.out_width, from, plan.filtered_stride,
-            residual.data == nullptr ? nullptr : residual.data + first * residual.stride, residual.stride,
-            y.data + first * y.stride, y.stride);
+    const std::int64_t pixels = (end - begin) * plan.out_width;
+    const float* from = filtered_of(worker);
+    const float* added = residual.data == nullptr ? nullptr : residual.data + first * residual.stride;
+    float* to = y.data + first * y.stride;
+    if (packed.project.rounds()) {
+      const pointwise_int8::Rounded pixels_int8 =
+          pointwise_int8::rounded(packed.project.int8, plan.chunk * plan.out_width,
+                                  rounded + static_cast<std::size_t>(worker) * plan.rounded_bytes);
+      packed.project.int8.kernel->quantize({from, plan.filtered_stride, pixels_int8.q, packed.project.int8.depth,
+                                            pixels_int8.scale, pixels, packed.params.hidden_channels});
+      product(packed.project.int8, 0, packed.params.out_channels, pixels, pixels_int8, added, residual.stride, to,
+              y.stride);
+      return;
+    }
+    product(packed.project.fp32, 0, packed.params.out_channels, pixels, from, plan.filtered_stride, added,
+            residual.stride, to, y.stride);
   }
 
   void task(std::int64_t index, int worker) const {
@@ -184,7 +236,7 @@ struct Launch {
       expanded = last;
       if (plan.by_strips) {
         filter(oy, stop, channel, channels, ring, filtered_of(worker));
-        project(oy, stop, filtered_of(worker));
+        project(oy, stop, worker);
       } else {
         filter(oy, stop, channel, channels, ring,
                filtered_of(worker) + oy * plan.out_width * plan.filtered_stride + channel);
@@ -199,9 +251,12 @@ const std::vector<Variant>& variants() {
   static const std::vector<Variant> rows = [] {
     std::vector<Variant> list;
     const auto add = [&](const char* name, DType dtype, Isa isa) {
-      Variant row = {{name, "mbconv", "cpu", dtype, isa}, nullptr, nullptr};
+      Variant row = {{name, "mbconv", "cpu", dtype, isa}, nullptr, nullptr, nullptr};
       for (const pointwise::Variant& part : pointwise::variants()) {
         if (part.info.isa == isa) row.pointwise = &part;
+      }
+      for (const pointwise_int8::Variant& part : pointwise_int8::variants()) {
+        if (part.info.isa == isa) row.pointwise_int8 = &part;
       }
       for (const depthwise_conv::Variant& part : depthwise_conv::variants()) {
         if (part.info.isa == isa) row.depthwise = &part;
@@ -234,13 +289,15 @@ Status choose(const Variant** variant) {
 Status pack(const Params& params, const Weights& weights, const Variant* variant, Packed* packed) {
   if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
   packed->params = params;
-  EVSAM_RETURN_IF_ERROR(pointwise::pack({params.in_channels, params.hidden_channels, params.activation}, weights.expand,
-                                        weights.expand_bias, variant->pointwise, &packed->expand));
+  EVSAM_RETURN_IF_ERROR(pointwise_int8::pack({params.in_channels, params.hidden_channels, params.activation},
+                                             params.precision, weights.expand, weights.expand_bias, variant->pointwise,
+                                             variant->pointwise_int8, &packed->expand));
   EVSAM_RETURN_IF_ERROR(depthwise_conv::pack({params.hidden_channels, params.kernel, params.stride, params.activation},
                                              weights.depthwise, weights.depthwise_bias, variant->depthwise,
                                              &packed->depthwise));
-  return pointwise::pack({params.hidden_channels, params.out_channels, Activation::none}, weights.project,
-                         weights.project_bias, variant->pointwise, &packed->project);
+  return pointwise_int8::pack({params.hidden_channels, params.out_channels, Activation::none}, params.precision,
+                              weights.project, weights.project_bias, variant->pointwise, variant->pointwise_int8,
+                              &packed->project);
 }
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
@@ -277,15 +334,21 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
   const int threads = context.threads > 0 ? context.threads : default_threads();
   const Plan plan = make_plan(packed, x.height, x.width, threads);
-  char* rings = static_cast<char*>(context.workspace);
+  char* rings = static_cast<char*>(context.workspace) + plan.input_bytes;
   char* filtered = rings + static_cast<std::size_t>(plan.threads) * plan.ring_bytes;
-  const Launch launch = {packed, plan, x, residual, y, rings, filtered};
+  char* rounded = filtered + (plan.by_strips ? static_cast<std::size_t>(plan.threads) : 1) * plan.filtered_bytes;
+  pointwise_int8::Rounded input;
+  if (packed.expand.rounds()) input = pointwise_int8::round_map(packed.expand.int8, context, x);
+  const Launch launch = {packed, plan, x, residual, y, input, rings, filtered, rounded};
   pool.parallel_for(plan.strips * plan.blocks, threads,
                     [&](std::int64_t index, int worker) { launch.task(index, worker); });
   if (plan.by_strips) return;
   const ConstFeatureMap map = {launch.filtered_of(0), plan.out_height, plan.out_width, packed.params.hidden_channels,
                                plan.filtered_stride};
-  pointwise::run(packed.project, context, map, residual, y);
+  RunContext rest = context;
+  rest.workspace = rounded;
+  rest.workspace_bytes = plan.rounded_bytes;
+  pointwise_int8::run(packed.project, rest, map, residual, y);
 }
 
 }  // namespace evsam::mbconv

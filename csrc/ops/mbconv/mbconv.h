@@ -11,7 +11,7 @@
 #include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/depthwise_conv/depthwise_conv.h"
-#include "ops/pointwise/pointwise.h"
+#include "ops/pointwise_int8/either.h"
 
 namespace evsam::mbconv {
 
@@ -22,11 +22,13 @@ struct Params {
   std::int64_t kernel = 3;                   // of the depthwise convolution: 3 or 5
   std::int64_t stride = 1;                   // 1 or 2
   Activation activation = Activation::none;  // behind the first and the depthwise convolution
+  Precision precision = Precision::fp32;     // int8: of those 1x1 convolutions that it suits
 };
 
 struct Variant {
   VariantInfo info;
   const pointwise::Variant* pointwise;
+  const pointwise_int8::Variant* pointwise_int8;
   const depthwise_conv::Variant* depthwise;
 };
 
@@ -49,9 +51,9 @@ struct Weights {
 // Made once, then read by any number of threads.
 struct Packed {
   Params params;
-  pointwise::Packed expand;
+  pointwise_int8::Either expand;
   depthwise_conv::Packed depthwise;
-  pointwise::Packed project;
+  pointwise_int8::Either project;
 };
 
 // `variant` nullptr: choose().

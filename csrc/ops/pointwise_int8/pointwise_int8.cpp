@@ -26,6 +26,9 @@ constexpr double kOperationsPerTask = 1e6;
 // A block's slice of input (pixels x 512 channels of 2 bytes) has to stay in half of a usual L2 cache.
 constexpr std::int64_t kBlockPixels = 192;
 
+// With fewer input channels, quantising and scaling take more time than the products save.
+constexpr std::int64_t kSmallestDepth = 32;
+
 // So many tasks per thread that the last ones to finish cost little.
 constexpr std::int64_t kTasksPerThread = 8;
 
@@ -80,13 +83,30 @@ Status choose(const Variant** variant) {
 float quantize_weights(const float* weight, std::int64_t count, std::int8_t* q) {
   float largest = 0.0F;
   for (std::int64_t k = 0; k < count; ++k) largest = std::max(largest, std::abs(weight[k]));
-  if (largest < kSmallest) {
+  if (!(largest >= kSmallest && std::isfinite(largest))) {
     std::fill(q, q + count, std::int8_t{0});
     return 0.0F;
   }
   const float factor = static_cast<float>(kWeightLimit) / largest;
   for (std::int64_t k = 0; k < count; ++k) q[k] = static_cast<std::int8_t>(std::lrintf(weight[k] * factor));
   return largest / static_cast<float>(kWeightLimit);
+}
+
+bool suits(const Params& params, const float* weight) {
+  const std::int64_t in = params.in_channels;
+  if (in < kSmallestDepth) return false;
+  std::vector<std::int8_t> q(static_cast<std::size_t>(in));
+  double squared = 0.0;
+  double squared_error = 0.0;
+  for (std::int64_t c = 0; c < params.out_channels; ++c, weight += in) {
+    const float scale = quantize_weights(weight, in, q.data());
+    for (std::int64_t k = 0; k < in; ++k) {
+      const float error = weight[k] - scale * static_cast<float>(q[static_cast<std::size_t>(k)]);
+      squared += static_cast<double>(weight[k] * weight[k]);
+      squared_error += static_cast<double>(error * error);
+    }
+  }
+  return std::isfinite(squared) && squared_error <= kLargestError * kLargestError * squared;
 }
 
 Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
@@ -151,26 +171,34 @@ std::size_t workspace_bytes(const Packed& packed, std::int64_t pixels, int) {
   return quantized_bytes(packed, pixels) + align_up(static_cast<std::size_t>(pixels) * sizeof(float));
 }
 
-void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
-         const FeatureMap& y) {
+Rounded rounded(const Packed& packed, std::int64_t pixels, void* workspace) {
+  char* memory = static_cast<char*>(workspace);
+  return {reinterpret_cast<std::int16_t*>(memory), reinterpret_cast<float*>(memory + quantized_bytes(packed, pixels))};
+}
+
+Rounded round_map(const Packed& packed, const RunContext& context, const ConstFeatureMap& x) {
   const std::int64_t pixels = x.pixels();
-  if (pixels == 0) return;
   ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
   const int threads = context.threads > 0 ? context.threads : default_threads();
-  auto* q = static_cast<std::int16_t*>(context.workspace);
-  auto* scale = reinterpret_cast<float*>(static_cast<char*>(context.workspace) + quantized_bytes(packed, pixels));
-
+  const Rounded result = rounded(packed, pixels, context.workspace);
   const Cut rows = cut(pixels, 1, pixels * packed.depth / kQuantizeFloats);
   pool.parallel_for(rows.count, threads, [&](std::int64_t task, int) {
     const std::int64_t first = task * rows.size;
-    packed.kernel->quantize({x.data + first * x.stride, x.stride, q + first * packed.depth, packed.depth, scale + first,
+    const Rounded to = pixels_from(packed, result, first);
+    packed.kernel->quantize({x.data + first * x.stride, x.stride, to.q, packed.depth, to.scale,
                              std::min(rows.size, pixels - first), x.channels});
   });
-  run_quantized(packed, context, q, scale, residual, y);
+  return result;
 }
 
-void run_quantized(const Packed& packed, const RunContext& context, const std::int16_t* q, const float* q_scale,
-                   const ConstFeatureMap& residual, const FeatureMap& y) {
+void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
+         const FeatureMap& y) {
+  if (x.pixels() == 0) return;
+  run_rounded(packed, context, round_map(packed, context, x), residual, y);
+}
+
+void run_rounded(const Packed& packed, const RunContext& context, const Rounded& x, const ConstFeatureMap& residual,
+                 const FeatureMap& y) {
   const Params& params = packed.params;
   const Kernel& kernel = *packed.kernel;
   const std::int64_t pixels = y.pixels();
@@ -191,9 +219,9 @@ void run_quantized(const Packed& packed, const RunContext& context, const std::i
     const std::int64_t first = task % rows.count * rows.size;
     const std::int64_t channel = task / rows.count * columns.size;
     Block block;
-    block.x = q + first * packed.depth;
+    block.x = x.q + first * packed.depth;
     block.x_stride = packed.depth;
-    block.x_scale = q_scale + first;
+    block.x_scale = x.scale + first;
     block.residual = residual.data == nullptr ? nullptr : residual.data + first * residual.stride + channel;
     block.residual_stride = residual.stride;
     block.y = y.data + first * y.stride + channel;

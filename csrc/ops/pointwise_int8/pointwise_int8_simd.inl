@@ -3,7 +3,7 @@
 //
 // The loops are those of pointwise_simd.inl: kDepth input channels at a time, then panels of output channels, then
 // tiles of pixels. Before its tiles pass, a panel's slice is widened to 16 bits into a buffer of 16 KiB that stays in
-// the L1 cache (one load and one store per 8 weights, for all pixels of the block), so weights take a byte each in
+// the L1 cache (a load and a store per 16 weights, for all pixels of the block), so weights take a byte each in
 // memory. A tile's sums over a slice are exact 32-bit integers; slices are added up in y in float32.
 #include "core/simd/activation.inl"
 #include "core/simd/gemm.inl"
@@ -16,6 +16,7 @@ struct PointwiseInt8 {
   static constexpr int L = F32::kLanes;
   static constexpr int G = I32::kGroup;
   static constexpr std::int64_t kColumns = Gemm::kColumns;
+  static_assert(kColumns % (2 * L) == 0);
 
   // One panel, one slice of input channels, all pixels of the block.
   template <int V>
@@ -111,7 +112,7 @@ struct PointwiseInt8 {
       const std::int64_t depth = block.in_channels - k < kSlice ? block.in_channels - k : kSlice;
       for (std::int64_t c = 0; c < block.out_channels; c += kColumns) {
         const std::int8_t* weights = block.weights + c * block.in_channels + k * kColumns;
-        for (std::int64_t i = 0; i < depth * kColumns; i += L) I32::widen(weights + i, widened + i);
+        for (std::int64_t i = 0; i < depth * kColumns; i += 2 * L) I32::widen(weights + i, widened + i);
         const std::int64_t left = block.out_channels - c;
         const std::int64_t columns = left < kColumns ? left : kColumns;
         if (columns > (Gemm::kVectors - 1) * L) {
