@@ -77,9 +77,8 @@ class Embedding:
             >>> Embedding.load(folder / "photo.safetensors").original_size
             (80, 120)
         """
-        from safetensors.numpy import save_file
-
         from evsam.weights.atomic import replaced
+        from evsam.weights.tensor_file import write_tensor_file
 
         tensors = {"features": self.features, **{f"lateral.{i}": array for i, array in enumerate(self.lateral)}}
         metadata = {
@@ -90,7 +89,7 @@ class Embedding:
             "fingerprint": self.fingerprint,
         }
         with replaced(Path(path)) as temporary:
-            save_file(tensors, temporary, metadata)
+            write_tensor_file(temporary, tensors, metadata)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Embedding:
@@ -99,17 +98,17 @@ class Embedding:
         Raises:
             ImageError: the file is missing, damaged or not an embedding; the message says which.
         """
-        from safetensors import SafetensorError, safe_open
+        from evsam.weights.tensor_file import read_tensor_file
 
         name = os.fspath(path)
         if not Path(name).is_file():
             raise ImageError(f"path: expected an embedding file, got {name!r}, which is no file")
         try:
-            with safe_open(name, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        except (SafetensorError, OSError, ValueError) as error:
+            file = read_tensor_file(Path(name))
+        except (OSError, ValueError) as error:
             raise ImageError(f"path: expected an embedding file, got {name!r}, which is damaged ({error})") from error
+        metadata = file.metadata
+        tensors = {key: np.array(tensor) for key, tensor in file.tensors.items()}  # copies: nothing stays mapped
         if metadata.get("format") != _FORMAT:
             raise ImageError(f"path: expected a file of format {_FORMAT}, got {name!r} of {metadata.get('format')}")
         try:

@@ -10,7 +10,7 @@ from evsam.engines import ENGINES
 from evsam.weights.locate import bundled, cached
 from evsam.zoo import VARIANTS, Variant
 
-PACKAGES = ("numpy", "Pillow", "safetensors", "torch", "onnxruntime", "tensorrt", "huggingface_hub", "pycocotools")
+PACKAGES = ("numpy", "Pillow", "torch", "onnxruntime", "tensorrt", "huggingface_hub", "pycocotools")
 """Distributions that evsam uses, if only for some of its parts."""
 
 

@@ -477,7 +477,6 @@ def test_wrong_dtype(tmp_path: Path, nano: Tensors, dtype: str, kind: str) -> No
 
 
 def test_strided_arrays_are_written_as_they_look(tmp_path: Path, nano: Tensors) -> None:
-    """safetensors would write the bytes that follow the first one."""
     strided = {**nano, FIRST: np.asfortranarray(nano[FIRST]), NORM: np.repeat(nano[NORM], 2)[::2]}
     assert not strided[FIRST].flags.c_contiguous
     save_weights(tmp_path / "a.safetensors", strided, "nano")
@@ -545,11 +544,11 @@ def test_write_is_atomic(tmp_path: Path, nano: Tensors, monkeypatch: pytest.Monk
     path = tmp_path / "a.safetensors"
     save_weights(path, nano, "nano")
 
-    def broken(tensors: Tensors, target: Path, metadata: dict[str, str]) -> None:
-        Path(target).write_bytes(b"half of")
+    def broken(target: Path, tensors: Tensors, metadata: dict[str, str]) -> None:
+        target.write_bytes(b"half of")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("evsam.weights.store.save_file", broken)
+    monkeypatch.setattr("evsam.weights.store.write_tensor_file", broken)
     with pytest.raises(WeightsError, match="cannot be written: No space left on device"):
         save_weights(path, {name: value + 1 for name, value in nano.items()}, "nano")
     assert _equal(load_weights(path), nano)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +21,7 @@ def replaced(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         temporary.touch()
-        usual = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
-        temporary.chmod(usual)  # safetensors makes files that only their owner can read
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from evsam.errors import BackendUnavailable, WeightsError
+from evsam.weights.tensor_file import read_tensor_file
 
 _COUNTER = "num_batches_tracked"
 """Batch counters of training; PyTorch saves them, nothing reads them."""
 
-_SAFETENSORS_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_SAFETENSORS_DTYPES = ("F32", "F16", "BF16")
 
 _ALLOWED = "expected float32, float16 or bfloat16"
 
@@ -62,32 +61,14 @@ def read_file(path: Path) -> RawFile:
 def _read_safetensors(path: Path) -> RawFile:
     """Map the file into memory: float32 tensors are views of it, and pages are read when touched."""
     try:
-        with safe_open(path, framework="numpy") as file:  # checks the header, the offsets and the length of the file
-            metadata = dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
+        file = read_tensor_file(path)
+    except (ValueError, OSError) as error:
         raise WeightsError(f"weights {path}: damaged or truncated safetensors file: {error}") from error
-
-    # Private pages instead of read-only ones: torch warns about arrays that cannot be written to.
-    content = np.asarray(np.memmap(path, np.uint8, mode="c"))
-    start = 8 + int(content[:8].view("<u8")[0])
-    tensors = {}
-    for name, entry in json.loads(content[8:start].tobytes()).items():
-        if name == "__metadata__" or name.endswith(_COUNTER):
-            continue
-        if entry["dtype"] not in _SAFETENSORS_DTYPES:
-            raise WeightsError(f"weights {path}: tensor {name}: {_ALLOWED}, got {entry['dtype']}")
-        begin, end = entry["data_offsets"]
-        tensor = content[start + begin : start + end]
-        if (start + begin) % 4:
-            tensor = tensor.copy()
-        tensor = tensor.view(_SAFETENSORS_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-        tensors[name] = _widen_bfloat16(tensor) if entry["dtype"] == "BF16" else tensor
-    return RawFile(tensors, metadata)
-
-
-def _widen_bfloat16(bits: np.ndarray) -> np.ndarray:
-    """Float32 of the same value: bfloat16 is its upper half."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    tensors = {name: tensor for name, tensor in file.tensors.items() if not name.endswith(_COUNTER)}
+    for name in tensors:
+        if file.dtypes[name] not in _SAFETENSORS_DTYPES:
+            raise WeightsError(f"weights {path}: tensor {name}: {_ALLOWED}, got {file.dtypes[name]}")
+    return RawFile(tensors, file.metadata)
 
 
 def _read_checkpoint(path: Path) -> RawFile:

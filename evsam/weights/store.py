@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from evsam.errors import WeightsError
 from evsam.weights.atomic import replaced
 from evsam.weights.locate import resolve
 from evsam.weights.matching import check_finite, check_shapes, choose_variant
 from evsam.weights.reading import RawFile, read_file
+from evsam.weights.tensor_file import write_tensor_file
 from evsam.zoo import VARIANTS, Variant, get_variant
 
 _VARIANT_KEY = "evsam.variant"
@@ -113,13 +113,12 @@ def save_weights(
     check_shapes(label, {name: tensor.shape for name, tensor in kept.items()}, get_variant(variant).name)
     check_finite(label, kept)
     with np.errstate(over="ignore"):  # what overflows is found by the next check
-        # Contiguous, because safetensors writes the bytes from the first one on, whatever the strides say.
-        ready = {name: np.ascontiguousarray(tensor, dtype=stored) for name, tensor in kept.items()}
+        ready = {name: np.asarray(tensor, dtype=stored) for name, tensor in kept.items()}
     check_finite(f"{label}, stored as {stored}", ready)
     texts = {**(metadata or {}), _VARIANT_KEY: variant, _FORMAT_KEY: _FORMAT}
     try:
         with replaced(path) as temporary:
-            save_file(ready, temporary, metadata=texts)
+            write_tensor_file(temporary, ready, texts)
     except OSError as error:
         raise WeightsError(f"weights {path}: cannot be written: {error.strerror or error}") from error
 
