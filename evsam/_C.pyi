@@ -1,5 +1,6 @@
-# Compiled kernels of evsam; use them through evsam.ops. Docstrings are in the module itself.
+# Compiled code of evsam; use it through evsam.ops and evsam.engines. Docstrings are in the module itself.
 
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -14,6 +15,40 @@ class Variant(TypedDict):
     isa: str
     supported: bool
 
+# A block of a model, since the profile was begun; macs are those of one call.
+class ProfileRow(TypedDict):
+    name: str
+    seconds: float
+    macs: float
+    calls: int
+
+class Engine:
+    def __init__(
+        self, variant: str, tensors: Mapping[str, NDArray[Any]], *, threads: int | None = None, precision: str = "fp32"
+    ) -> None: ...
+    @property
+    def feature_shapes(self) -> list[tuple[int, int, int]]: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def arena_bytes(self) -> int: ...
+    def encode(self, image: NDArray[np.uint8], features: Sequence[NDArray[np.float32]]) -> None: ...
+    def encode_pixels(self, pixels: NDArray[np.float32], features: Sequence[NDArray[np.float32]]) -> None: ...
+    def decode(
+        self,
+        features: Sequence[NDArray[np.float32]],
+        points: NDArray[np.float32],
+        labels: NDArray[np.int32],
+        masks: NDArray[np.float32] | None,
+        logits: NDArray[np.float32],
+        scores: NDArray[np.float32],
+    ) -> None: ...
+    def masks(
+        self, logits: NDArray[np.float32], resized_height: int, resized_width: int, out: NDArray[np.uint8]
+    ) -> None: ...
+    def begin_profile(self) -> None: ...
+    def end_profile(self) -> list[ProfileRow]: ...
+
 compiler: str
 
 def cpu_features() -> dict[str, bool]: ...
@@ -23,6 +58,9 @@ def get_num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def pin_threads(pinned: bool) -> bool: ...
 def variants() -> list[Variant]: ...
+def read_safetensors_header(
+    name: str, content: NDArray[np.uint8]
+) -> tuple[list[tuple[str, str, tuple[int, ...], int, int]], dict[str, str]]: ...
 def measure_fma_gflops(isa: str, threads: int | None, seconds: float = 0.2) -> float: ...
 def measure_bandwidth_gbs(isa: str, threads: int | None, bytes: int, seconds: float = 0.2) -> float: ...  # noqa: A002
 def relu_linear_attention(

@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--engine", default="auto", help="see evsam info (default: the best that is installed)")
     bench.add_argument("--device", help="where the engine computes, for example cuda")
     bench.add_argument("--threads", type=int, help="upper limit of CPU threads")
+    bench.add_argument("--precision", choices=("fp32", "int8"), default="fp32", help="of the engine (default: fp32)")
     bench.add_argument("--seconds", type=float, default=2.0, help="time for each measurement (default: 2)")
     bench.add_argument("--profile", action="store_true", help="also the time of every block of the model")
 
@@ -114,6 +115,7 @@ def _add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", default="auto", help="see evsam info (default: the best that is installed)")
     parser.add_argument("--device", help="where the engine computes, for example cuda")
     parser.add_argument("--threads", type=int, help="upper limit of CPU threads")
+    parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32", help="of the engine (default: fp32)")
     parser.add_argument("-o", "--output", type=Path, metavar="IMAGE", help="write the photo with the masks drawn on it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the masks as COCO RLE, best first")
 
@@ -139,7 +141,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         prompt["box"] = boxes[0]
     elif boxes:
         prompt["boxes"] = boxes
-    with load(arguments.model, arguments.variant, arguments.engine, arguments.threads, arguments.device) as sam:
+    with load(arguments.model, arguments.variant, **_engine_options(arguments)) as sam:
         result = sam.predict(image, multimask=arguments.multimask, **prompt)
         variant = sam.variant.name
 
@@ -156,6 +158,10 @@ def _predict(arguments: argparse.Namespace) -> None:
         document = _document(arguments.photo, variant, prompts, result)
         arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         print(f"wrote {arguments.json}")
+
+
+def _engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in ("engine", "threads", "device", "precision")}
 
 
 def _check_output(arguments: argparse.Namespace) -> None:
@@ -195,7 +201,7 @@ def _bench(arguments: argparse.Namespace) -> None:
     from evsam.sam import load
 
     source = random_weights(arguments.model) if arguments.random else arguments.model
-    with load(source, engine=arguments.engine, threads=arguments.threads, device=arguments.device) as sam:
+    with load(source, **_engine_options(arguments)) as sam:
         print(f"{sam.variant.name}, engine {sam.engine.name} on {sam.device}, photo of 1280 x 720, milliseconds")
         print(f"{'':<18} {'median':>9} {'p10':>9} {'p90':>9} {'calls':>6}")
         for name, timing in time_model(sam, arguments.seconds).items():

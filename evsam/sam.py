@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from evsam.weights import Weights
 
 Source: TypeAlias = "str | os.PathLike[str] | Weights"
+Precision: TypeAlias = Literal["fp32", "int8"]
 
 _SINGLE = slice(0, 1)
 _AMBIGUOUS = slice(1, 4)
@@ -35,6 +36,7 @@ def load(
     engine: str = "auto",
     threads: int | None = None,
     device: str | None = None,
+    precision: Precision = "fp32",
 ) -> Sam:
     """Load a model.
 
@@ -44,14 +46,16 @@ def load(
         variant: the variant that a file is expected to hold; None takes what it holds.
         engine: ``auto`` for the best that is installed, or the name of one (``evsam info`` lists them).
         threads: upper limit of CPU threads for this model; None leaves the choice to the engine.
-        device: where to compute, for example ``cuda``, if the engine can; None is its default (torch: ``cpu``).
+        device: where to compute, for example ``cuda``, if the engine can; None is its default, ``cpu``.
+        precision: ``fp32``, or ``int8`` for weights and activations of 8 bits where they cost little accuracy, if the
+            engine can.
 
     Returns:
         The model. It may be used from several threads at once.
 
     Raises:
         WeightsError: unknown variant, or a file that is missing, damaged or of another variant.
-        BackendUnavailable: unknown engine, or one whose packages or device are missing.
+        BackendUnavailable: unknown engine, or one whose packages, device or precision are missing.
         EvsamError: threads is no positive integer.
 
     Example:
@@ -60,11 +64,14 @@ def load(
         512
     """
     _check_threads(threads)
-    find_engine(engine)  # a wrong name should not cost the time to read, or even to download, the weights
+    find_engine(
+        engine, device, precision
+    )  # a wrong name should not cost the time to read, or even to download, the weights
     from evsam.weights import Weights, load_weights
 
     weights = source if isinstance(source, Weights) else load_weights(source, variant)
-    return Sam(weights.variant, create_engine(engine, weights, threads, device), encoder_fingerprint(weights))
+    made = create_engine(engine, weights, threads, device, precision)
+    return Sam(weights.variant, made, encoder_fingerprint(weights))
 
 
 def _check_threads(threads: object) -> None:

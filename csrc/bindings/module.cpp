@@ -1,5 +1,5 @@
-// The compiled module evsam._C: a thin layer over csrc/core and csrc/ops. Importing it starts no thread and reads no
-// environment variable.
+// The compiled module evsam._C: a thin layer over csrc/core, csrc/ops and csrc/engine. Importing it starts no thread
+// and reads no environment variable.
 #include "bindings/bindings.h"
 #include "core/cpu.h"
 #include "core/thread_pool.h"
@@ -13,6 +13,8 @@ namespace evsam::bindings {
 #define EVSAM_OP(op) void bind_##op(py::module_& m);
 #include "evsam_python_ops.inc"
 #undef EVSAM_OP
+void bind_engine(py::module_& m);
+void bind_safetensors(py::module_& m);
 
 namespace {
 
@@ -63,7 +65,7 @@ Isa isa_by_name(const std::string& name) {
 }  // namespace
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
-  m.doc() = "Compiled kernels of evsam. Use them through evsam.ops.";
+  m.doc() = "Compiled code of evsam. Use it through evsam.ops and evsam.engines.";
 #if defined(__clang__)
   m.attr("compiler") = "Clang " __clang_version__;
 #else
@@ -115,6 +117,8 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
       py::arg("isa"), py::arg("threads"), py::arg("bytes"), py::arg("seconds") = 0.2,
       "Measured memory rate in GB/s, three reads to one write over `bytes` bytes in all.");
 
+  bind_engine(m);
+  bind_safetensors(m);
 #define EVSAM_OP(op) bind_##op(m);
 #include "evsam_python_ops.inc"
 #undef EVSAM_OP

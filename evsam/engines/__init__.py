@@ -24,10 +24,12 @@ class EngineInfo:
 
     Attributes:
         name: how users call it.
-        module: what defines ``create(weights, threads, device) -> Engine``.
+        module: what defines ``create(weights, threads, device, precision) -> Engine``.
         requires: packages outside evsam's own dependencies that it imports.
-        extra: the extra of the evsam distribution that installs them.
+        extra: the extra of the evsam distribution that installs them, empty if there is nothing to install.
         summary: one line for people who choose.
+        devices: kinds of devices that it computes on, without their numbers; its default first.
+        precisions: precisions that it computes in.
     """
 
     name: str
@@ -35,6 +37,8 @@ class EngineInfo:
     requires: tuple[str, ...]
     extra: str
     summary: str
+    devices: tuple[str, ...] = ("cpu",)
+    precisions: tuple[str, ...] = ("fp32",)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -44,7 +48,7 @@ class EngineInfo:
     @property
     def install(self) -> str:
         """The command that installs what the engine requires."""
-        return f"pip install 'evsam[{self.extra}]'"
+        return f"pip install 'evsam[{self.extra}]'" if self.extra else "pip install evsam"
 
 
 ENGINES: Mapping[str, EngineInfo] = MappingProxyType(
@@ -52,15 +56,35 @@ ENGINES: Mapping[str, EngineInfo] = MappingProxyType(
         engine.name: engine
         for engine in (
             EngineInfo(
-                "torch", "evsam.engines.torch", ("torch",), "torch", "PyTorch on CPU, CUDA or Apple GPUs; the reference"
+                "native",
+                "evsam.engines.native",
+                (),
+                "",
+                "compiled, on the CPU; needs no other package",
+                ("cpu",),
+                ("fp32", "int8"),
+            ),
+            EngineInfo(
+                "torch",
+                "evsam.engines.torch",
+                ("torch",),
+                "torch",
+                "PyTorch on CPU, CUDA or Apple GPUs; the reference",
+                ("cpu", "cuda", "mps"),
             ),
         )
     }
 )
-"""Every engine of this version; ``auto`` takes the first whose packages are installed."""
+"""Every engine of this version; ``auto`` takes the first that is installed and has the device and the precision."""
 
 
-def create_engine(name: str, weights: Weights, threads: int | None = None, device: str | None = None) -> Engine:
+def create_engine(
+    name: str,
+    weights: Weights,
+    threads: int | None = None,
+    device: str | None = None,
+    precision: str = "fp32",
+) -> Engine:
     """Make an engine for a model.
 
     Args:
@@ -68,24 +92,30 @@ def create_engine(name: str, weights: Weights, threads: int | None = None, devic
         weights: the model.
         threads: upper limit of CPU threads, None for the engine's own choice.
         device: where to compute, None for the engine's own choice.
+        precision: ``fp32`` or ``int8``.
 
     Raises:
-        BackendUnavailable: no engine has that name, or packages that it needs are missing.
+        BackendUnavailable: no engine has that name, packages that it needs are missing, or it lacks the device or the
+            precision.
     """
-    return import_module(find_engine(name).module).create(weights, threads, device)  # type: ignore[no-any-return]
+    engine = find_engine(name, device, precision)
+    return import_module(engine.module).create(weights, threads, device, precision)  # type: ignore[no-any-return]
 
 
-def find_engine(name: str) -> EngineInfo:
-    """The engine called ``name``, or the first available one for ``auto``, if all that it needs is installed.
+def find_engine(name: str, device: str | None = None, precision: str = "fp32") -> EngineInfo:
+    """The engine called ``name``, or for ``auto`` the first that fits, if all that it needs is installed.
+
+    Whether a device is really there is for the engine to find out.
 
     Raises:
-        BackendUnavailable: no engine has that name, or packages that it needs are missing.
+        BackendUnavailable: no engine has that name, packages that it needs are missing, or it lacks the precision.
     """
     if name == "auto":
-        for engine in ENGINES.values():
+        able = [engine for engine in ENGINES.values() if _fits(engine, device, precision)] or list(ENGINES.values())
+        for engine in able:
             if not engine.missing:
-                return engine
-        commands = " or ".join(engine.install for engine in ENGINES.values())
+                return _with_precision(engine, precision)
+        commands = " or ".join(engine.install for engine in able)
         raise BackendUnavailable(f"engine: expected at least one engine to be installed, got none; use {commands}")
     if name not in ENGINES:
         raise BackendUnavailable(f"engine: expected one of auto, {', '.join(ENGINES)}, got {name!r}")
@@ -93,5 +123,18 @@ def find_engine(name: str) -> EngineInfo:
     if engine.missing:
         raise BackendUnavailable(
             f"engine: {name} needs {', '.join(engine.missing)}, not installed here; use {engine.install}"
+        )
+    return _with_precision(engine, precision)
+
+
+def _fits(engine: EngineInfo, device: str | None, precision: str) -> bool:
+    kind = None if device is None else device.partition(":")[0]
+    return (kind is None or kind in engine.devices) and precision in engine.precisions
+
+
+def _with_precision(engine: EngineInfo, precision: str) -> EngineInfo:
+    if precision not in engine.precisions:
+        raise BackendUnavailable(
+            f"precision: expected {' or '.join(engine.precisions)} for engine {engine.name}, got {precision!r}"
         )
     return engine

@@ -32,8 +32,10 @@ UPSCALED_VALUES = 1 << 24
 """Logits that are held at the size of the frame or of the image at a time (64 MiB), but at least those of one mask."""
 
 
-def create(weights: Weights, threads: int | None, device: str | None) -> TorchEngine:
+def create(weights: Weights, threads: int | None, device: str | None, precision: str = "fp32") -> TorchEngine:
     """See :func:`evsam.engines.create_engine`."""
+    if precision != "fp32":
+        raise BackendUnavailable(f"precision: expected fp32 for engine torch, got {precision!r}")
     return TorchEngine(weights, threads, device)
 
 

@@ -22,8 +22,7 @@ def seeded_weights(seeded_tensors) -> Callable[[str], Weights]:
 
 @pytest.fixture(scope="session")
 def sam(seeded_weights) -> Iterator[Sam]:
-    """nano with stand-in weights."""
-    pytest.importorskip("torch")
+    """nano with stand-in weights, on the default engine."""
     with evsam.load(seeded_weights("nano"), threads=1) as model:
         yield model
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import inspect
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -17,7 +20,7 @@ MISSING = EngineInfo("native", "evsam.engines.native", ("no_such_package", "nump
 
 
 def test_unknown_engine() -> None:
-    with pytest.raises(BackendUnavailable, match=r"engine: expected one of auto, torch.*, got 'warp'"):
+    with pytest.raises(BackendUnavailable, match=r"engine: expected one of auto, native, torch.*, got 'warp'"):
         create_engine("warp", cast(Any, None))
 
 
@@ -46,9 +49,43 @@ def test_errors_are_also_runtime_errors() -> None:
     assert issubclass(BackendUnavailable, EvsamError)
 
 
-@pytest.fixture
-def engine(sam) -> Engine:
-    return sam.engine
+def test_auto_looks_at_device_and_precision(monkeypatch) -> None:
+    first = EngineInfo("first", "json", (), "", "")
+    gpu = EngineInfo("gpu", "json", (), "gpu", "", ("cpu", "cuda"))
+    small = EngineInfo("small", "json", (), "", "", ("cpu",), ("fp32", "int8"))
+    monkeypatch.setattr(engines, "ENGINES", MappingProxyType({e.name: e for e in (first, gpu, small)}))
+    assert engines.find_engine("auto") is first
+    assert engines.find_engine("auto", "cpu") is first
+    assert engines.find_engine("auto", "cuda:1") is gpu
+    assert engines.find_engine("auto", precision="int8") is small
+    assert engines.find_engine("auto", "tpu") is first, "which then says what it expects"
+    for name in ("auto", "first"):
+        with pytest.raises(BackendUnavailable, match="precision: expected fp32 for engine first, got 'int3'"):
+            engines.find_engine(name, precision="int3")
+
+
+def test_native_comes_first_and_needs_nothing() -> None:
+    assert engines.find_engine("auto") is ENGINES["native"]
+    assert ENGINES["native"].requires == ()
+    assert ENGINES["native"].install == "pip install evsam"
+
+
+@pytest.fixture(scope="module", params=list(ENGINES))
+def engine(request, seeded_weights) -> Iterator[Engine]:
+    """Each engine, with nano and stand-in weights."""
+    for package in ENGINES[request.param].requires:
+        pytest.importorskip(package)
+    made = create_engine(request.param, seeded_weights("nano"), threads=1)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def torch_engine(seeded_weights) -> Iterator[Engine]:
+    pytest.importorskip("torch")
+    made = create_engine("torch", seeded_weights("nano"), threads=1)
+    yield made
+    made.close()
 
 
 def test_registry_and_protocol_agree(engine) -> None:
@@ -69,39 +106,39 @@ def test_masks_follow_the_specification(engine, size) -> None:
     assert (masks != masks_from_logits(logits, resized, size)).mean() < 1e-4
 
 
-def test_masks_in_parts(engine, monkeypatch) -> None:
-    from evsam.engines import torch as torch_engine
+def test_masks_in_parts(torch_engine, monkeypatch) -> None:
+    from evsam.engines import torch as module
 
     logits = np.random.default_rng(0).standard_normal((5, 1, 256, 256)).astype(np.float32)
-    whole = engine.masks(logits, (683, 1024), (200, 300))
-    monkeypatch.setattr(torch_engine, "UPSCALED_VALUES", 2 * 1024**2)
-    assert np.array_equal(engine.masks(logits, (683, 1024), (200, 300)), whole)
+    whole = torch_engine.masks(logits, (683, 1024), (200, 300))
+    monkeypatch.setattr(module, "UPSCALED_VALUES", 2 * 1024**2)
+    assert np.array_equal(torch_engine.masks(logits, (683, 1024), (200, 300)), whole)
 
 
-def test_decoding_in_parts(engine, image, monkeypatch) -> None:
-    from evsam.engines import torch as torch_engine
+def test_decoding_in_parts(torch_engine, image, monkeypatch) -> None:
+    from evsam.engines import torch as module
 
-    (features,) = engine.encode([image])
+    (features,) = torch_engine.encode([image])
     rng = np.random.default_rng(0)
     points = rng.uniform(0, 700, (5, 2, 2)).astype(np.float32)
     labels = np.tile(np.array([1, -1], np.int32), (5, 1))
     masks = rng.standard_normal((5, 1, 256, 256)).astype(np.float32)
-    whole = engine.decode(features, points, labels, masks)
-    monkeypatch.setattr(torch_engine, "CPU_PROMPTS", 2)
-    parts = engine.decode(features, points, labels, masks)
+    whole = torch_engine.decode(features, points, labels, masks)
+    monkeypatch.setattr(module, "CPU_PROMPTS", 2)
+    parts = torch_engine.decode(features, points, labels, masks)
     assert whole[0].shape == (5, 4, 256, 256)
     assert whole[1].shape == (5, 4)
     np.testing.assert_allclose(parts[0], whole[0], atol=1e-3)
     np.testing.assert_allclose(parts[1], whole[1], atol=1e-4)
 
 
-def test_encoding_in_parts(engine, image, monkeypatch) -> None:
-    from evsam.engines import torch as torch_engine
+def test_encoding_in_parts(torch_engine, image, monkeypatch) -> None:
+    from evsam.engines import torch as module
 
     images = [image, image[:50], image[:, :50]]
-    whole = engine.encode(images)
-    monkeypatch.setattr(torch_engine, "CPU_PIXELS", 1)
-    for one, other in zip(engine.encode(images), whole, strict=True):
+    whole = torch_engine.encode(images)
+    monkeypatch.setattr(module, "CPU_PIXELS", 1)
+    for one, other in zip(torch_engine.encode(images), whole, strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-3)
 
@@ -157,13 +194,88 @@ def test_mps_where_there_is_none(seeded_weights) -> None:
         create_engine("torch", seeded_weights("nano"), device="mps")
 
 
-def test_tensors_must_fit(seeded_weights) -> None:
-    pytest.importorskip("torch")
-    from dataclasses import replace
-
+@pytest.mark.parametrize("name", ENGINES)
+def test_tensors_must_fit(name, seeded_weights) -> None:
+    for package in ENGINES[name].requires:
+        pytest.importorskip(package)
     weights = seeded_weights("nano")
     fewer = {k: v for k, v in weights.tensors.items() if k != "image_encoder.norm.bias"}
     with pytest.raises(WeightsError, match=r"image_encoder\.norm\.bias"):
-        create_engine("torch", replace(weights, tensors=fewer))
-    with pytest.raises(WeightsError, match=r"unknown ones for .*extra"):
-        create_engine("torch", replace(weights, tensors={**weights.tensors, "extra": np.zeros(1, np.float32)}))
+        create_engine(name, replace(weights, tensors=fewer))
+    with pytest.raises(WeightsError, match=r"(unknown ones for|not known to it).*extra"):
+        create_engine(name, replace(weights, tensors={**weights.tensors, "extra": np.zeros(1, np.float32)}))
+
+
+def test_precision_that_an_engine_lacks(seeded_weights) -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(BackendUnavailable, match="precision: expected fp32 for engine torch, got 'int8'"):
+        create_engine("torch", seeded_weights("nano"), precision="int8")
+    with pytest.raises(BackendUnavailable, match="precision: expected fp32 or int8 for engine native, got 'fp8'"):
+        create_engine("native", seeded_weights("nano"), precision="fp8")
+
+
+def some_prompts() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 680, (3, 2, 2)).astype(np.float32)
+    labels = np.array([[1, -1], [1, 0], [2, 3]], np.int32)
+    return points, labels, rng.standard_normal((3, 1, 256, 256)).astype(np.float32)
+
+
+def test_engines_agree(engine, torch_engine, image) -> None:
+    (ours,), (theirs,) = engine.encode([image]), torch_engine.encode([image])
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * np.abs(b).max())
+    points, labels, masks = some_prompts()
+    for given in (None, masks):
+        logits, scores = engine.decode(theirs, points, labels, given)
+        expected = torch_engine.decode(theirs, points, labels, given)
+        np.testing.assert_allclose(logits, expected[0], rtol=0, atol=1e-4 * np.abs(expected[0]).max())
+        np.testing.assert_allclose(scores, expected[1], rtol=0, atol=1e-4)
+
+
+def test_prompts_without_points(engine, image) -> None:
+    (features,) = engine.encode([image])
+    masks = some_prompts()[2]
+    logits, scores = engine.decode(features, np.zeros((3, 0, 2), np.float32), np.zeros((3, 0), np.int32), masks)
+    assert logits.shape == (3, 4, 256, 256)
+    assert np.isfinite(scores).all()
+
+
+def run_all(engine: Engine, image: np.ndarray) -> list[np.ndarray]:
+    """Everything that an engine computes."""
+    points, labels, masks = some_prompts()
+    (features,) = engine.encode([image])
+    logits, scores = engine.decode(features, points, labels, masks)
+    return [*features, logits, scores, engine.masks(logits, (683, 1024), (80, 120))]
+
+
+def test_calls_from_many_threads(engine, image) -> None:
+    pictures = [image, np.ascontiguousarray(image[::-1]), np.ascontiguousarray(image[:50])]
+    expected = [run_all(engine, picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda picture: run_all(engine, picture), pictures * 4))
+    for i, answer in enumerate(answers):
+        for a, b in zip(answer, expected[i % len(pictures)], strict=True):
+            if engine.name == "native":
+                assert np.array_equal(a, b)
+            else:
+                np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_close(name, seeded_weights, image) -> None:
+    for package in ENGINES[name].requires:
+        pytest.importorskip(package)
+    made = create_engine(name, seeded_weights("nano"), threads=1)
+    (features,) = made.encode([image])
+    points, labels, _ = some_prompts()
+    made.close()
+    made.close()
+    for call in (
+        lambda: made.encode([image]),
+        lambda: made.decode(features, points, labels, None),
+        lambda: made.masks(np.zeros((1, 1, 256, 256), np.float32), (683, 1024), (80, 120)),
+    ):
+        with pytest.raises(EvsamError, match=r"engine: expected an open engine, got one after close\(\)"):
+            call()

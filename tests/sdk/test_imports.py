@@ -98,6 +98,13 @@ LAYERS = {
     "embedding.py": ("evsam.errors", "evsam.transforms", "evsam.zoo", "evsam.weights"),
     "engines/base.py": (),
     "engines/__init__.py": ("evsam.engines.base", "evsam.errors"),
+    "engines/native.py": (
+        "evsam._C",
+        "evsam.engines.base",
+        "evsam.errors",
+        "evsam.weights.matching",
+        "evsam.zoo",
+    ),
     "engines/torch.py": ("evsam.engines.base", "evsam.errors", "evsam.nn", "evsam.transforms", "evsam.zoo"),
 }
 """What the lower modules may import; `sam` stands on all of them, and `compat` and `cli` on `sam`."""

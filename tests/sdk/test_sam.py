@@ -277,7 +277,7 @@ class TestLoad:
             evsam.load("no such weights", engine="fast")
 
     def test_repr(self, sam) -> None:
-        assert repr(sam) == f"<Sam nano {sam.fingerprint}, engine torch on cpu>"
+        assert repr(sam) == f"<Sam nano {sam.fingerprint}, engine native on cpu>"
 
 
 class TestFingerprint:

@@ -1,0 +1,231 @@
+// The native engine. Arrays come from evsam/engines/native.py, which makes the outputs; still nothing is believed,
+// since a wrong size would be a write into foreign memory.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bindings/bindings.h"
+#include "engine/engine.h"
+
+namespace py = pybind11;
+
+namespace evsam::bindings {
+namespace {
+
+using Shape = std::vector<std::int64_t>;
+
+std::string describe(DType dtype, const Shape& shape) {
+  return std::string(dtype_name(dtype)) + " " + shape_string(shape.data(), static_cast<int>(shape.size()));
+}
+
+// Checks dtype, shape (-1: any extent) and C order.
+template <typename View>
+void check_array(const View& view, const std::string& name, DType dtype, const Shape& shape) {
+  const Shape got(view.shape, view.shape + view.ndim);
+  bool fits = view.dtype == dtype && got.size() == shape.size();
+  for (std::size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] == -1 || shape[i] == got[i];
+  if (!fits) throw py::value_error(expected_got(name, describe(dtype, shape), describe(view.dtype, got)));
+  if (std::count(got.begin(), got.end(), 0) > 0) return;  // without elements, strides mean nothing
+  std::int64_t stride = 1;
+  for (std::size_t i = got.size(); i-- > 0; stride *= got[i]) {
+    if (got[i] != 1 && view.strides[i] != stride) throw py::value_error(expected_got(name, "C order", "another one"));
+  }
+}
+
+template <typename T>
+const T* input(const py::array& array, const std::string& name, DType dtype, const Shape& shape) {
+  const ConstTensorView view = input_view(array, name);
+  check_array(view, name, dtype, shape);
+  return static_cast<const T*>(view.data);
+}
+
+template <typename T>
+T* output(py::array array, const std::string& name, DType dtype, const Shape& shape) {
+  const TensorView view = output_view(array, name);
+  check_array(view, name, dtype, shape);
+  return static_cast<T*>(view.data);
+}
+
+py::array array_item(const py::sequence& arrays, std::size_t index, const std::string& name) {
+  const py::object item = arrays[index];
+  if (!py::isinstance<py::array>(item)) throw py::type_error(expected_got(name, "arrays", "another type"));
+  return py::reinterpret_borrow<py::array>(item);
+}
+
+class BoundEngine {
+ public:
+  BoundEngine(const std::string& variant, const py::dict& tensors, const py::object& threads,
+              const std::string& precision) {
+    EngineOptions options;
+    options.threads = thread_count(threads);
+    if (precision == "int8") {
+      options.precision = Precision::int8;
+    } else if (precision != "fp32") {
+      throw py::value_error(expected_got("precision", "fp32 or int8", precision));
+    }
+    TensorTable table;
+    for (const auto& item : tensors) {
+      const std::string name = py::str(item.first);
+      if (!py::isinstance<py::array>(item.second)) throw py::type_error(expected_got(name, "an array", "another type"));
+      const ConstTensorView view = input_view(py::reinterpret_borrow<py::array>(item.second), name);
+      StoredTensor tensor;
+      tensor.dtype = view.dtype;
+      tensor.shape.assign(view.shape, view.shape + view.ndim);
+      tensor.data = view.data;
+      check_array(view, name, view.dtype, tensor.shape);
+      table.add(name, std::move(tensor));
+    }
+    Status status;
+    {
+      const py::gil_scoped_release unlocked;
+      status = Engine::create(variant, table, options, &engine_);
+    }
+    check(status);
+  }
+
+  py::list feature_shapes() const {
+    py::list shapes;
+    for (const MapShape& shape : engine_->feature_shapes()) {
+      shapes.append(py::make_tuple(shape.channels, shape.height, shape.width));
+    }
+    return shapes;
+  }
+
+  void encode(const py::array& image, const py::sequence& features) const {
+    ImageView view;
+    view.data = input<std::uint8_t>(image, "image", DType::kUInt8, {-1, -1, 3});
+    view.height = image.shape(0);
+    view.width = image.shape(1);
+    view.row_bytes = 3 * view.width;
+    const std::vector<float*> maps = output_features(features);
+    Status status;
+    {
+      const py::gil_scoped_release unlocked;
+      status = engine_->encode(view, maps.data());
+    }
+    check(status);
+  }
+
+  void encode_pixels(const py::array& pixels, const py::sequence& features) const {
+    const std::int64_t side = engine_->config().image_size;
+    const float* data = input<float>(pixels, "pixels", DType::kFloat32, {3, side, side});
+    const std::vector<float*> maps = output_features(features);
+    Status status;
+    {
+      const py::gil_scoped_release unlocked;
+      status = engine_->encode_pixels(data, maps.data());
+    }
+    check(status);
+  }
+
+  void decode(const py::sequence& features, const py::array& points, const py::array& labels, const py::object& masks,
+              const py::array& logits, const py::array& scores) const {
+    const std::vector<MapShape>& shapes = engine_->feature_shapes();
+    check_count(features);
+    std::vector<const float*> maps;
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      maps.push_back(input<float>(array_item(features, i, "features"), "features", DType::kFloat32,
+                                  {shapes[i].channels, shapes[i].height, shapes[i].width}));
+    }
+    Prompts prompts;
+    prompts.xy = input<float>(points, "points", DType::kFloat32, {-1, -1, 2});
+    prompts.count = points.shape(0);
+    prompts.points = points.shape(1);
+    prompts.labels = input<std::int32_t>(labels, "labels", DType::kInt32, {prompts.count, prompts.points});
+    if (!masks.is_none()) {
+      prompts.masks = input<float>(py::cast<py::array>(masks), "masks", DType::kFloat32,
+                                   {prompts.count, 1, kLogitsSize, kLogitsSize});
+    }
+    float* out =
+        output<float>(logits, "logits", DType::kFloat32, {prompts.count, kMaskTokens, kLogitsSize, kLogitsSize});
+    float* iou = output<float>(scores, "scores", DType::kFloat32, {prompts.count, kMaskTokens});
+    Status status;
+    {
+      const py::gil_scoped_release unlocked;
+      status = engine_->decode(maps.data(), prompts, out, iou);
+    }
+    check(status);
+  }
+
+  void masks(const py::array& logits, std::int64_t resized_height, std::int64_t resized_width,
+             const py::array& out) const {
+    const float* planes = input<float>(logits, "logits", DType::kFloat32, {-1, kLogitsSize, kLogitsSize});
+    const std::int64_t count = logits.shape(0);
+    std::uint8_t* bits = output<std::uint8_t>(out, "out", DType::kUInt8, {count, -1, -1});
+    Status status;
+    {
+      const py::gil_scoped_release unlocked;
+      status = engine_->masks(planes, count, resized_height, resized_width, out.shape(1), out.shape(2), bits);
+    }
+    check(status);
+  }
+
+  void begin_profile() const { engine_->begin_profile(); }
+
+  py::list end_profile() const {
+    py::list rows;
+    for (const ProfileRow& row : engine_->end_profile()) {
+      py::dict entry;
+      entry["name"] = row.name;
+      entry["seconds"] = row.seconds;
+      entry["macs"] = row.macs;
+      entry["calls"] = row.calls;
+      rows.append(entry);
+    }
+    return rows;
+  }
+
+  int threads() const { return engine_->threads(); }
+  std::size_t arena_bytes() const { return engine_->arena_bytes(); }
+
+ private:
+  void check_count(const py::sequence& features) const {
+    const std::size_t count = engine_->feature_shapes().size();
+    if (features.size() != count) {
+      throw py::value_error(
+          expected_got("features", std::to_string(count) + " arrays", std::to_string(features.size())));
+    }
+  }
+
+  std::vector<float*> output_features(const py::sequence& features) const {
+    const std::vector<MapShape>& shapes = engine_->feature_shapes();
+    check_count(features);
+    std::vector<float*> maps;
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      maps.push_back(output<float>(array_item(features, i, "features"), "features", DType::kFloat32,
+                                   {shapes[i].channels, shapes[i].height, shapes[i].width}));
+    }
+    return maps;
+  }
+
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace
+
+void bind_engine(py::module_& m) {
+  py::class_<BoundEngine>(m, "Engine", "One model on the CPU; use it through evsam.load(engine='native').")
+      .def(py::init<const std::string&, const py::dict&, const py::object&, const std::string&>(), py::arg("variant"),
+           py::arg("tensors"), py::kw_only(), py::arg("threads") = py::none(), py::arg("precision") = "fp32",
+           "Packs the weights, arrays in C order by name; they are not kept.")
+      .def_property_readonly("feature_shapes", &BoundEngine::feature_shapes,
+                             "Shapes (C, H, W) of the embedding, then of the lateral maps.")
+      .def_property_readonly("threads", &BoundEngine::threads, "Upper limit of threads.")
+      .def_property_readonly("arena_bytes", &BoundEngine::arena_bytes, "Memory kept for calls in progress.")
+      .def("encode", &BoundEngine::encode, py::arg("image").noconvert(), py::arg("features"),
+           "Encodes uint8 RGB (H, W, 3) into float32 arrays of feature_shapes.")
+      .def("encode_pixels", &BoundEngine::encode_pixels, py::arg("pixels").noconvert(), py::arg("features"),
+           "Encodes normalised float32 pixels (3, S, S).")
+      .def("decode", &BoundEngine::decode, py::arg("features"), py::arg("points").noconvert(),
+           py::arg("labels").noconvert(), py::arg("masks"), py::arg("logits").noconvert(),
+           py::arg("scores").noconvert(), "Decodes N prompts into logits (N, 4, 256, 256) and scores (N, 4).")
+      .def("masks", &BoundEngine::masks, py::arg("logits").noconvert(), py::arg("resized_height"),
+           py::arg("resized_width"), py::arg("out").noconvert(),
+           "Masks uint8 (N, H, W) of logits (N, 256, 256), cropped to the resized size in the 1024 frame.")
+      .def("begin_profile", &BoundEngine::begin_profile, "Clears the profile and begins to measure.")
+      .def("end_profile", &BoundEngine::end_profile,
+           "Rows (name, seconds, macs, calls) since begin_profile; measuring ends.");
+}
+
+}  // namespace evsam::bindings

@@ -1,0 +1,126 @@
+"""The native engine: the compiled runtime of this package, which needs neither torch nor ONNX. CPU only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from evsam import _C
+from evsam.engines.base import Features, FloatArray
+from evsam.errors import BackendUnavailable, EvsamError, WeightsError
+from evsam.weights.matching import check_shapes
+from evsam.zoo import LOGITS_SIZE
+
+if TYPE_CHECKING:
+    from evsam.weights import Weights
+
+MASKS = 4
+"""Masks that the decoder predicts for each prompt."""
+
+
+def create(weights: Weights, threads: int | None, device: str | None, precision: str = "fp32") -> NativeEngine:
+    """See :func:`evsam.engines.create_engine`."""
+    return NativeEngine(weights, threads, device, precision)
+
+
+def pin_threads(pinned: bool = True) -> bool:
+    """Tie the worker threads of the process, which all native engines share, to one processor each, or free them.
+
+    For machines that do nothing else, where a thread that moves loses its caches. The calling threads are left alone.
+
+    Returns:
+        Whether the system can do it.
+    """
+    return _C.pin_threads(pinned)
+
+
+class NativeEngine:
+    """Runs a model on the CPU with kernels for its instruction set.
+
+    Any number of threads may call it; each call in progress takes its memory from a list that the engine keeps. Worker
+    threads are shared by all engines of the process, so engines that run at the same time do not add threads.
+
+    Args:
+        weights: the model; not kept.
+        threads: upper limit of CPU threads; None for all that the process may use (``EVSAM_NUM_THREADS`` overrides it).
+        device: ``cpu`` or None.
+        precision: ``fp32`` or ``int8``.
+
+    Raises:
+        BackendUnavailable: another device, or a precision that this version does not have.
+        WeightsError: the weights lack a tensor or hold one too many.
+    """
+
+    name = "native"
+    device = "cpu"
+
+    def __init__(
+        self, weights: Weights, threads: int | None = None, device: str | None = None, precision: str = "fp32"
+    ) -> None:
+        if device not in (None, "cpu"):
+            raise BackendUnavailable(f"device: expected cpu for engine native, got {device!r}")
+        check_shapes("weights", {name: tensor.shape for name, tensor in weights.tensors.items()}, weights.variant.name)
+        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in weights.tensors.items()}
+        try:
+            engine = _C.Engine(weights.variant.name, tensors, threads=threads, precision=precision)
+        except (TypeError, ValueError) as error:
+            raise WeightsError(f"weights: {error}") from error
+        self._engine: _C.Engine | None = engine
+
+    @property
+    def threads(self) -> int:
+        """Upper limit of CPU threads."""
+        return self._open().threads
+
+    def encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:
+        """See :meth:`evsam.engines.base.Engine.encode`."""
+        engine = self._open()
+        out = []
+        for image in images:
+            features = tuple(np.empty(shape, np.float32) for shape in engine.feature_shapes)
+            engine.encode(np.ascontiguousarray(image), features)
+            out.append(features)
+        return out
+
+    def decode(
+        self, features: Features, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
+    ) -> tuple[FloatArray, FloatArray]:
+        """See :meth:`evsam.engines.base.Engine.decode`."""
+        engine = self._open()
+        logits = np.empty((len(points), MASKS, LOGITS_SIZE, LOGITS_SIZE), np.float32)
+        scores = np.empty((len(points), MASKS), np.float32)
+        maps = [np.ascontiguousarray(array) for array in features]
+        given = None if masks is None else np.ascontiguousarray(masks)
+        engine.decode(maps, np.ascontiguousarray(points), np.ascontiguousarray(labels), given, logits, scores)
+        return logits, scores
+
+    def masks(
+        self, logits: FloatArray, resized_size: tuple[int, int], original_size: tuple[int, int]
+    ) -> npt.NDArray[np.bool_]:
+        """See :meth:`evsam.engines.base.Engine.masks`."""
+        engine = self._open()
+        planes = np.ascontiguousarray(logits).reshape(-1, *logits.shape[2:])
+        out = np.empty((len(planes), *original_size), np.bool_)
+        engine.masks(planes, *resized_size, out.view(np.uint8))
+        return out.reshape(*logits.shape[:2], *original_size)
+
+    def begin_profile(self) -> None:
+        """Begin to measure the blocks of the model, anew."""
+        self._open().begin_profile()
+
+    def end_profile(self) -> list[_C.ProfileRow]:
+        """Stop measuring: seconds and calls of each block since the beginning, multiply-accumulates of one call."""
+        return self._open().end_profile()
+
+    def close(self) -> None:
+        """Drop the model, once the calls in progress have ended; see :meth:`evsam.engines.base.Engine.close`."""
+        self._engine = None
+
+    def _open(self) -> _C.Engine:
+        engine = self._engine
+        if engine is None:
+            raise EvsamError("engine: expected an open engine, got one after close()")
+        return engine

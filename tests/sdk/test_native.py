@@ -1,0 +1,204 @@
+"""What only the native engine has: threads, its arrays, weights of several dtypes, profile."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import evsam
+from evsam import _C, BackendUnavailable, WeightsError
+from evsam.engines import create_engine
+from evsam.engines.native import NativeEngine, pin_threads
+from evsam.weights import Weights
+
+
+@pytest.fixture(scope="module")
+def weights(seeded_weights) -> Weights:
+    return seeded_weights("nano")
+
+
+@pytest.fixture(scope="module")
+def engine(weights) -> Iterator[NativeEngine]:
+    made = NativeEngine(weights, threads=2)
+    yield made
+    made.close()
+
+
+def answers(engine: NativeEngine, image: np.ndarray) -> list[np.ndarray]:
+    (features,) = engine.encode([image])
+    points, labels = np.full((2, 2, 2), 300, np.float32), np.array([[1, -1], [1, 0]], np.int32)
+    logits, scores = engine.decode(features, points, labels, None)
+    return [*features, logits, scores, engine.masks(logits, (683, 1024), (80, 120))]
+
+
+def equal(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("threads", [1, 3, None])
+def test_threads_do_not_change_a_bit(weights, engine, image, threads) -> None:
+    assert engine.threads == 2
+    other = NativeEngine(weights, threads=threads)
+    assert other.threads == (threads or _C.get_num_threads())
+    assert equal(answers(other, image), answers(engine, image))
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_are_checked(weights, threads) -> None:
+    with pytest.raises(WeightsError, match="threads: expected a number >= 1 or None"):
+        NativeEngine(weights, threads=threads)
+    with pytest.raises(evsam.EvsamError, match="threads: expected a positive integer"):
+        evsam.load(weights, engine="native", threads=threads)
+
+
+@pytest.mark.parametrize("device", ["cuda", "gpu", "cpu:0"])
+def test_device(weights, device) -> None:
+    with pytest.raises(BackendUnavailable, match=f"device: expected cpu for engine native, got '{device}'"):
+        create_engine("native", weights, device=device)
+    assert create_engine("native", weights, device="cpu").device == "cpu"
+
+
+def test_weights_are_not_kept(weights, engine, image) -> None:
+    copies = {name: np.array(tensor) for name, tensor in weights.tensors.items()}
+    other = NativeEngine(replace(weights, tensors=copies), threads=1)
+    counts = {sys.getrefcount(tensor) for tensor in copies.values()}
+    assert counts == {sys.getrefcount(np.zeros(3)) + 2}, "somebody else holds the arrays"
+    for tensor in copies.values():
+        tensor[...] = np.nan
+    assert equal(answers(other, image), answers(engine, image))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_weights_of_other_dtypes(weights, image, dtype) -> None:
+    stored = {name: tensor.astype(dtype) for name, tensor in weights.tensors.items()}
+    widened = {name: tensor.astype(np.float32) for name, tensor in stored.items()}
+    one, other = (NativeEngine(replace(weights, tensors=tensors), threads=1) for tensors in (stored, widened))
+    assert equal(answers(one, image), answers(other, image))
+
+
+def test_weights_of_a_wrong_dtype(weights) -> None:
+    name = "image_encoder.norm.bias"
+    tensors = {**weights.tensors, name: weights.tensors[name].astype(np.int32)}
+    with pytest.raises(WeightsError, match=f"weights: {name}: expected dtype float32, float16 or float64, got int32"):
+        NativeEngine(replace(weights, tensors=tensors))
+
+
+def test_strided_weights(weights, engine, image) -> None:
+    strided = {name: np.asfortranarray(tensor) for name, tensor in weights.tensors.items()}
+    assert equal(answers(NativeEngine(replace(weights, tensors=strided), threads=1), image), answers(engine, image))
+
+
+def test_cannot_be_pickled(engine) -> None:
+    with pytest.raises(TypeError, match="Engine"):
+        pickle.dumps(engine)
+
+
+def test_profile(engine, image) -> None:
+    engine.begin_profile()
+    answers(engine, image)
+    answers(engine, image)
+    rows = engine.end_profile()
+    assert len({row["name"] for row in rows}) == len(rows) > 10
+    assert {row["calls"] for row in rows} == {2}
+    assert all(row["seconds"] > 0 for row in rows)
+    total = sum(row["macs"] for row in rows)
+    assert total > 1e9
+
+
+def test_pinning_can_be_undone(engine, image) -> None:
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    expected = answers(engine, image)
+    try:
+        if pin_threads():
+            assert equal(answers(engine, image), expected)
+    finally:
+        pin_threads(False)
+    assert before is None or os.sched_getaffinity(0) == before
+
+
+def arguments() -> dict[str, Any]:
+    return {
+        "features": tuple(
+            np.zeros(s, np.float32) for s in ((128, 32, 32), (64, 64, 64), (32, 128, 128), (8, 256, 256))
+        ),
+        "points": np.zeros((1, 2, 2), np.float32),
+        "labels": np.array([[1, -1]], np.int32),
+        "masks": None,
+        "logits": np.zeros((1, 4, 256, 256), np.float32),
+        "scores": np.zeros((1, 4), np.float32),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": ()}, "features: expected 4 arrays, got 0"),
+        ({"features": (np.zeros(3),) * 4}, r"features: expected float32 \(128, 32, 32\), got float64 \(3,\)"),
+        ({"points": np.zeros((1, 2, 3), np.float32)}, r"points: expected float32 \(-1, -1, 2\), got"),
+        ({"points": np.zeros((2, 2, 1), np.float32).T}, "points: expected C order"),
+        ({"labels": np.zeros((1, 2), np.int64)}, r"labels: expected int32 \(1, 2\), got int64"),
+        ({"labels": np.array([[4, 0]], np.int32)}, "labels: expected .* -1 to 3, got 4"),
+        ({"masks": np.zeros((1, 256, 256), np.float32)}, r"masks: expected float32 \(1, 1, 256, 256\), got"),
+        ({"logits": np.zeros((1, 3, 256, 256), np.float32)}, r"logits: expected float32 \(1, 4, 256, 256\), got"),
+        ({"scores": np.zeros((1, 4, 1), np.float32)}, r"scores: expected float32 \(1, 4\), got"),
+        ({"scores": np.broadcast_to(np.float32(0), (1, 4))}, "scores: expected a writable array"),
+    ],
+)
+def test_compiled_module_checks_arrays(weights, change, message) -> None:
+    engine = _C.Engine("nano", dict(weights.tensors), threads=1)
+    engine.decode(**arguments())
+    with pytest.raises(ValueError, match=message):
+        engine.decode(**{**arguments(), **change})
+
+
+def test_compiled_module_checks_images(weights) -> None:
+    engine = _C.Engine("nano", dict(weights.tensors), threads=1)
+    features = arguments()["features"]
+    engine.encode_pixels(np.zeros((3, 512, 512), np.float32), features)
+    assert np.isfinite(features[0]).all()
+    with pytest.raises(ValueError, match=r"pixels: expected float32 \(3, 512, 512\), got"):
+        engine.encode_pixels(np.zeros((3, 512, 511), np.float32), features)
+    with pytest.raises(ValueError, match=r"image: expected uint8 \(-1, -1, 3\), got"):
+        engine.encode(np.zeros((5, 5, 4), np.uint8), features)
+    with pytest.raises(ValueError, match=r"out: expected uint8 \(1, -1, -1\), got"):
+        engine.masks(np.zeros((1, 256, 256), np.float32), 1024, 683, np.zeros((2, 5, 5), np.uint8))
+    with pytest.raises(ValueError, match="variant: expected one of nano, l0"):
+        _C.Engine("l9", {})
+    with pytest.raises(TypeError, match="x: expected an array"):
+        _C.Engine("nano", {"x": 3})  # type: ignore[dict-item]
+
+
+def test_works_after_a_fork(weights, image, tmp_path) -> None:
+    """Worker threads do not exist in a child; it starts its own."""
+    np.save(tmp_path / "image.npy", image)
+    program = f"""
+import os, numpy as np, evsam
+image = np.load({str(tmp_path / "image.npy")!r})
+sam = evsam.load("nano", engine="native", threads=2)
+expected = sam.predict(image, box=(20, 10, 90, 70)).logits
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if np.array_equal(sam.predict(image, box=(20, 10, 90, 70)).logits, expected) else 3)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_default_engine_imports_no_torch() -> None:
+    program = """
+import sys, numpy as np, evsam
+sam = evsam.load("nano")
+assert sam.engine.name == "native"
+sam.predict(np.zeros((50, 60, 3), np.uint8), box=(1, 2, 30, 40))
+print(*[name for name in ("torch", "safetensors", "onnxruntime") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
