@@ -1,0 +1,30 @@
+# cmake -DNM=... -DLIBRARY=libevsam.so -DHEADER=evsam.h -P CheckExportedSymbols.cmake
+#
+# Fails unless the library exports the functions that the header declares, all of them and nothing else.
+file(READ "${HEADER}" text)
+string(REGEX MATCHALL "EVSAM_API [^;(]*evsam_[a-z_]+\\(" declarations "${text}")
+set(declared "")
+foreach(declaration IN LISTS declarations)
+  string(REGEX MATCH "evsam_[a-z_]+\\($" name "${declaration}")
+  string(REPLACE "(" "" name "${name}")
+  list(APPEND declared ${name})
+endforeach()
+
+execute_process(COMMAND "${NM}" --dynamic --defined-only "${LIBRARY}" OUTPUT_VARIABLE symbols RESULT_VARIABLE failed)
+if(failed)
+  message(FATAL_ERROR "${NM} failed on ${LIBRARY}")
+endif()
+string(REGEX MATCHALL " [A-Za-z] [^\n]+" rows "${symbols}")
+set(exported "")
+foreach(row IN LISTS rows)
+  string(SUBSTRING "${row}" 3 -1 name)
+  if(NOT name MATCHES "__odr_asan")
+    list(APPEND exported ${name})
+  endif()
+endforeach()
+
+list(SORT declared)
+list(SORT exported)
+if(NOT declared OR NOT declared STREQUAL exported)
+  message(FATAL_ERROR "exported symbols: expected ${declared}, got ${exported}")
+endif()

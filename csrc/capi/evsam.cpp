@@ -1,0 +1,329 @@
+// The C interface over engine/engine.h: handles, checks of what came in, errors as codes.
+#include "evsam/evsam.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "capi/prompt_reader.h"
+#include "core/aligned_buffer.h"
+#include "core/thread_pool.h"
+#include "engine/arena_pool.h"
+#include "engine/engine.h"
+#include "engine/safetensors.h"
+#include "ops/preprocess/preprocess.h"
+
+// The handles; in no namespace, because the header declares them so.
+struct evsam_model {
+  std::uint64_t id = 0;  // unique in the process
+  std::unique_ptr<evsam::Engine> engine;
+  mutable evsam::ArenaPool scratch;
+};
+
+struct evsam_embedding {
+  std::uint64_t model = 0;    // id of the model
+  evsam::ImageSize original;  // 0 x 0 where it holds no image
+  evsam::ImageSize resized;   // in the 1024 frame
+  std::vector<evsam::MapShape> shapes;
+  std::vector<evsam::AlignedBuffer<float>> maps;
+};
+
+namespace {
+
+using evsam::expected_got;
+using evsam::Status;
+
+constexpr char kVariantKey[] = "evsam.variant";
+constexpr char kFormatKey[] = "evsam.format";
+constexpr char kFormat[] = "1";
+
+constexpr std::int64_t kPlane = evsam::kLogitsSize * evsam::kLogitsSize;
+static_assert(evsam::kLogitsSize == EVSAM_LOGITS_SIDE, "evsam.h documents the size of the logits");
+
+// Prompts decoded at a time: 16 MiB of logits, of which the caller may want none.
+constexpr std::int64_t kPromptsAtOnce = 16;
+
+// A buffer of fixed size: telling that memory ran out must not need memory.
+thread_local char last_error[2048] = "";
+
+evsam_status fail(evsam_status code, const char* message) noexcept {
+  std::snprintf(last_error, sizeof(last_error), "%s", message);
+  return code;
+}
+
+evsam_status code_of(const Status& status) {
+  switch (status.code()) {
+    case evsam::StatusCode::kOk: return EVSAM_OK;
+    case evsam::StatusCode::kInvalidArgument:
+    case evsam::StatusCode::kInvalidType: return EVSAM_INVALID_ARGUMENT;
+    case evsam::StatusCode::kUnavailable: return EVSAM_UNAVAILABLE;
+  }
+  return EVSAM_INTERNAL_ERROR;
+}
+
+// A status with the code that C callers see.
+struct Outcome {
+  Outcome(const Status& s) : status(s), code(code_of(s)) {}  // NOLINT: every Status is an outcome
+  Outcome(const Status& s, evsam_status c) : status(s), code(s.ok() ? EVSAM_OK : c) {}
+
+  Status status;
+  evsam_status code;
+};
+
+// The border: nothing is thrown across it.
+template <typename Body>
+evsam_status guarded(const Body& body) noexcept {
+  try {
+    const Outcome outcome = body();
+    return outcome.code == EVSAM_OK ? EVSAM_OK : fail(outcome.code, outcome.status.message().c_str());
+  } catch (const std::bad_alloc&) {
+    return fail(EVSAM_OUT_OF_MEMORY, "memory: expected enough for this call, got none from the system");
+  } catch (const std::exception& error) {
+    return fail(EVSAM_INTERNAL_ERROR, error.what());
+  } catch (...) {
+    return fail(EVSAM_INTERNAL_ERROR, "call: expected to end in order, got an unknown exception");
+  }
+}
+
+Status invalid(const std::string& argument, const std::string& expected, const std::string& got) {
+  return Status::invalid_argument(expected_got(argument, expected, got));
+}
+
+Status require(const void* pointer, const char* argument) {
+  return pointer != nullptr ? Status() : invalid(argument, "a pointer", "NULL");
+}
+
+// Copies a structure of any version: members that an older caller does not know keep their defaults, members that this
+// library does not know must be zero.
+template <typename Struct>
+Status read_struct(const Struct* given, const char* argument, Struct* out) {
+  EVSAM_RETURN_IF_ERROR(require(given, argument));
+  const std::size_t size = given->struct_size;
+  if (size < sizeof(Struct)) {  // no version has had fewer members
+    return invalid(std::string(argument) + ".struct_size", "at least " + std::to_string(sizeof(Struct)),
+                   std::to_string(size));
+  }
+  const unsigned char* bytes = reinterpret_cast<const unsigned char*>(given);
+  if (std::any_of(bytes + sizeof(Struct), bytes + size, [](unsigned char byte) { return byte != 0; })) {
+    return Status::unavailable(expected_got(argument, "members that this version of the library knows", "newer ones"));
+  }
+  std::memcpy(out, given, sizeof(Struct));
+  return Status();
+}
+
+Status read_options(const evsam_options* given, evsam::EngineOptions* options) {
+  if (given == nullptr) return Status();
+  evsam_options read;
+  EVSAM_RETURN_IF_ERROR(read_struct(given, "options", &read));
+  if (read.threads < 0) return invalid("options.threads", "0 or more", std::to_string(read.threads));
+  if (read.precision != EVSAM_FP32 && read.precision != EVSAM_INT8) {
+    return invalid("options.precision", "an evsam_precision, 0 or 1", std::to_string(read.precision));
+  }
+  options->threads = read.threads;
+  options->precision = read.precision == EVSAM_INT8 ? evsam::Precision::int8 : evsam::Precision::fp32;
+  return Status();
+}
+
+// The variant that the file holds, as far as it tells and the caller knows.
+Status choose_variant(const std::string& path, const evsam::SafetensorsHeader& header, const char* wanted,
+                      std::string* variant) {
+  const std::string* format = header.find_metadata(kFormatKey);
+  if (format != nullptr && *format != kFormat) {
+    return invalid(path, std::string("format ") + kFormat, "'" + *format + "': a newer evsam is needed");
+  }
+  const std::string* declared = header.find_metadata(kVariantKey);
+  if (declared == nullptr && wanted == nullptr) {
+    return invalid("variant", "a name, for " + path + " does not tell", "NULL");
+  }
+  if (declared != nullptr && wanted != nullptr && *declared != wanted) {
+    return invalid(path, std::string("variant '") + wanted + "'", "'" + *declared + "' in its metadata");
+  }
+  *variant = declared != nullptr ? *declared : wanted;
+  return Status();
+}
+
+Outcome load(const char* path, const char* variant, const evsam_options* options, evsam_model** model) {
+  static std::atomic<std::uint64_t> models{0};
+  if (const Status status = require(model, "model"); !status.ok()) return status;
+  if (const Status status = require(path, "path"); !status.ok()) return status;
+  evsam::EngineOptions engine_options;
+  if (const Status status = read_options(options, &engine_options); !status.ok()) return status;
+  if (variant != nullptr && evsam::find_variant_config(variant) == nullptr) {
+    return invalid("variant", "the name of one, such as l0", std::string("'") + variant + "'");
+  }
+  evsam::SafetensorsFile file;
+  if (const Status status = evsam::SafetensorsFile::open(path, &file); !status.ok()) return {status, EVSAM_BAD_WEIGHTS};
+  std::string name;
+  if (const Status status = choose_variant(path, file.header(), variant, &name); !status.ok()) {
+    return {status, EVSAM_BAD_WEIGHTS};
+  }
+  auto made = std::make_unique<evsam_model>();
+  made->id = ++models;
+  const Status status = evsam::Engine::create(name, file.tensors(), engine_options, &made->engine);
+  if (status.code() == evsam::StatusCode::kUnavailable) return status;
+  if (!status.ok()) return {Status::invalid_argument(std::string(path) + ": " + status.message()), EVSAM_BAD_WEIGHTS};
+  *model = made.release();
+  return Status();
+}
+
+Status create_embedding(const evsam_model* model, evsam_embedding** embedding) {
+  EVSAM_RETURN_IF_ERROR(require(model, "model"));
+  EVSAM_RETURN_IF_ERROR(require(embedding, "embedding"));
+  auto made = std::make_unique<evsam_embedding>();
+  made->model = model->id;
+  made->shapes = model->engine->feature_shapes();
+  for (const evsam::MapShape& shape : made->shapes) {
+    made->maps.emplace_back(static_cast<std::size_t>(shape.channels * shape.height * shape.width));
+  }
+  *embedding = made.release();
+  return Status();
+}
+
+Status check_model(const evsam_model* model, const evsam_embedding* embedding) {
+  EVSAM_RETURN_IF_ERROR(require(model, "model"));
+  EVSAM_RETURN_IF_ERROR(require(embedding, "embedding"));
+  return model->id == embedding->model ? Status() : invalid("embedding", "one of this model", "one of another");
+}
+
+Status check_filled(const evsam_embedding& embedding) {
+  return embedding.original.height != 0 ? Status() : invalid("embedding", "an encoded image", "an empty one");
+}
+
+Status encode(const evsam_model* model, const evsam::ImageView& image, evsam_embedding* embedding) {
+  EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
+  embedding->original = {};
+  EVSAM_RETURN_IF_ERROR(require(image.data, "pixels"));
+  std::vector<float*> maps;
+  for (auto& map : embedding->maps) maps.push_back(map.data());
+  EVSAM_RETURN_IF_ERROR(model->engine->encode(image, maps.data()));
+  const evsam::preprocess::Size resized = evsam::preprocess::fitted_size(image.height, image.width, evsam::kFrameSize);
+  embedding->resized = {resized.height, resized.width};
+  embedding->original = {image.height, image.width};
+  return Status();
+}
+
+Status predict(const evsam_model* model, const evsam_embedding* embedding, const evsam_prompts* given,
+               std::uint8_t* masks, float* scores, float* logits) {
+  EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
+  EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
+  evsam_prompts read;
+  EVSAM_RETURN_IF_ERROR(read_struct(given, "prompts", &read));
+  const evsam::ImageSize original = embedding->original;
+  const evsam::ImageSize resized = embedding->resized;
+  evsam::FramePrompts frame;
+  EVSAM_RETURN_IF_ERROR(evsam::read_prompts(read, original, resized, &frame));
+
+  std::vector<const float*> maps;
+  for (const auto& map : embedding->maps) maps.push_back(map.data());
+  const std::int64_t each = frame.masks_each;
+  const std::int64_t first = each == 1 ? 0 : 1;  // the single mask comes first, then the ambiguous ones
+  const std::int64_t at_once = std::min(kPromptsAtOnce, frame.prompts.count);
+  const std::size_t planes = static_cast<std::size_t>(at_once * evsam::kMaskTokens);
+  evsam::ArenaPool::Lease arena =
+      model->scratch.borrow(planes * (static_cast<std::size_t>(kPlane) + 1) * sizeof(float));
+  float* const all_logits = reinterpret_cast<float*>(arena.data());
+  float* const all_scores = all_logits + planes * static_cast<std::size_t>(kPlane);
+  for (std::int64_t start = 0; start < frame.prompts.count; start += at_once) {
+    evsam::Prompts part = frame.prompts;
+    part.count = std::min(at_once, frame.prompts.count - start);
+    part.xy += 2 * part.points * start;
+    part.labels += part.points * start;
+    if (part.masks != nullptr) part.masks += kPlane * start;
+    EVSAM_RETURN_IF_ERROR(model->engine->decode(maps.data(), part, all_logits, all_scores));
+    for (std::int64_t i = 0; i < part.count; ++i) {
+      const float* chosen = all_logits + (i * evsam::kMaskTokens + first) * kPlane;
+      const std::int64_t out = (start + i) * each;
+      if (scores != nullptr) std::copy_n(all_scores + i * evsam::kMaskTokens + first, each, scores + out);
+      if (logits != nullptr) std::copy_n(chosen, each * kPlane, logits + out * kPlane);
+      if (masks == nullptr) continue;
+      EVSAM_RETURN_IF_ERROR(model->engine->masks(chosen, each, resized.height, resized.width, original.height,
+                                                 original.width, masks + out * original.height * original.width));
+    }
+  }
+  return Status();
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* evsam_version(void) { return EVSAM_VERSION; }
+
+const char* evsam_last_error(void) { return last_error; }
+
+evsam_status evsam_pin_threads(int pinned) {
+  return guarded([&]() -> Outcome {
+    if (evsam::default_pool().pin_workers(pinned != 0)) return Status();
+    return Status::unavailable(expected_got("pinned", "a system that can tie threads to processors", "another one"));
+  });
+}
+
+evsam_status evsam_load(const char* path, const char* variant, const evsam_options* options, evsam_model** model) {
+  return guarded([&] { return load(path, variant, options, model); });
+}
+
+void evsam_free(evsam_model* model) { delete model; }
+
+const char* evsam_variant(const evsam_model* model) {
+  return model != nullptr ? model->engine->config().name.c_str() : "";
+}
+
+evsam_status evsam_embedding_create(const evsam_model* model, evsam_embedding** embedding) {
+  return guarded([&]() -> Outcome { return create_embedding(model, embedding); });
+}
+
+void evsam_embedding_free(evsam_embedding* embedding) { delete embedding; }
+
+evsam_status evsam_encode(const evsam_model* model, const uint8_t* pixels, int64_t height, int64_t width,
+                          int64_t row_bytes, evsam_embedding* embedding) {
+  return guarded([&]() -> Outcome { return encode(model, {pixels, height, width, row_bytes}, embedding); });
+}
+
+evsam_status evsam_embedding_map(const evsam_embedding* embedding, int32_t index, const float** data,
+                                 int64_t shape[3]) {
+  return guarded([&]() -> Outcome {
+    EVSAM_RETURN_IF_ERROR(require(embedding, "embedding"));
+    EVSAM_RETURN_IF_ERROR(require(data, "data"));
+    EVSAM_RETURN_IF_ERROR(require(shape, "shape"));
+    EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
+    if (index < 0 || static_cast<std::size_t>(index) >= embedding->maps.size()) {
+      return invalid("index", "0 to " + std::to_string(embedding->maps.size() - 1), std::to_string(index));
+    }
+    const std::size_t i = static_cast<std::size_t>(index);
+    *data = embedding->maps[i].data();
+    shape[0] = embedding->shapes[i].channels;
+    shape[1] = embedding->shapes[i].height;
+    shape[2] = embedding->shapes[i].width;
+    return Status();
+  });
+}
+
+evsam_status evsam_prediction_shape(const evsam_embedding* embedding, const evsam_prompts* prompts, int64_t shape[4]) {
+  return guarded([&]() -> Outcome {
+    EVSAM_RETURN_IF_ERROR(require(embedding, "embedding"));
+    EVSAM_RETURN_IF_ERROR(require(shape, "shape"));
+    EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
+    evsam_prompts read;
+    EVSAM_RETURN_IF_ERROR(read_struct(prompts, "prompts", &read));
+    std::int64_t masks_each = 0;
+    EVSAM_RETURN_IF_ERROR(evsam::read_masks_each(read, &masks_each));
+    shape[0] = read.count;
+    shape[1] = masks_each;
+    shape[2] = embedding->original.height;
+    shape[3] = embedding->original.width;
+    return Status();
+  });
+}
+
+evsam_status evsam_predict(const evsam_model* model, const evsam_embedding* embedding, const evsam_prompts* prompts,
+                           uint8_t* masks, float* scores, float* logits) {
+  return guarded([&]() -> Outcome { return predict(model, embedding, prompts, masks, scores, logits); });
+}
+
+}  // extern "C"

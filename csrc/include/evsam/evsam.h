@@ -1,0 +1,145 @@
+/* EfficientViT-SAM on the CPU, for C and everything that can call C. Needs no Python.
+ *
+ *   evsam_model* model = NULL;
+ *   evsam_embedding* embedding = NULL;
+ *   evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+ *   const float box[4] = {30, 40, 420, 300};
+ *   prompts.count = 1;
+ *   prompts.boxes = box;
+ *   if (evsam_load("nano.safetensors", NULL, NULL, &model) != EVSAM_OK ||
+ *       evsam_embedding_create(model, &embedding) != EVSAM_OK ||
+ *       evsam_encode(model, rgb, height, width, 3 * width, embedding) != EVSAM_OK ||
+ *       evsam_predict(model, embedding, &prompts, mask, &score, NULL) != EVSAM_OK) {
+ *     fprintf(stderr, "%s\n", evsam_last_error());
+ *   }
+ *   evsam_embedding_free(embedding);
+ *   evsam_free(model);
+ *
+ * - Every function that can fail returns an evsam_status; evsam_last_error() says what was expected and what came.
+ *   Nothing is written to output arguments of a call that fails, unless its comment says so.
+ * - Coordinates are x, y in pixels of the image; (0, 0) is the upper left pixel. Arrays are in C order.
+ * - Thread safety: any number of threads may use one model, and read one embedding, at the same time. An embedding must
+ *   not be read while it is filled or freed, nor a model used while it is freed.
+ * - No function prints, exits or lets a C++ exception out. Memory that the caller passes in is not kept.
+ * - Structures may grow at their end in later versions. Their first member tells the library which version the caller
+ *   was compiled with; the EVSAM_..._INIT macros set it. Members that are left zero mean the default.
+ */
+#ifndef EVSAM_EVSAM_H_
+#define EVSAM_EVSAM_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define EVSAM_API __attribute__((visibility("default")))
+#else
+#define EVSAM_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum evsam_status {
+  EVSAM_OK = 0,
+  EVSAM_INVALID_ARGUMENT = 1, /* an argument, prompt or image that cannot be used */
+  EVSAM_BAD_WEIGHTS = 2,      /* a weights file that is missing, damaged or of another variant */
+  EVSAM_UNAVAILABLE = 3,      /* something that this build or this machine does not have */
+  EVSAM_OUT_OF_MEMORY = 4,
+  EVSAM_INTERNAL_ERROR = 5 /* a defect of the library */
+} evsam_status;
+
+typedef enum evsam_precision { EVSAM_FP32 = 0, EVSAM_INT8 = 1 } evsam_precision;
+
+typedef enum evsam_multimask {
+  EVSAM_MULTIMASK_AUTO = 0, /* three masks where each prompt is a single click and nothing else, otherwise one */
+  EVSAM_MULTIMASK_ON = 1,   /* three masks per prompt, for ambiguous prompts */
+  EVSAM_MULTIMASK_OFF = 2   /* one */
+} evsam_multimask;
+
+/* Side of the square logits of a mask. */
+#define EVSAM_LOGITS_SIDE 256
+
+typedef struct evsam_model evsam_model;
+typedef struct evsam_embedding evsam_embedding; /* an encoded image: all that predictions need */
+
+typedef struct evsam_options {
+  size_t struct_size; /* sizeof(evsam_options) */
+  int32_t threads;    /* upper limit of CPU threads; 0: as many as the process may use */
+  int32_t precision;  /* an evsam_precision */
+} evsam_options;
+
+#define EVSAM_OPTIONS_INIT {sizeof(evsam_options), 0, EVSAM_FP32}
+
+/* N prompts on one image. Each is made of T points, a box, a mask, or several of these. */
+typedef struct evsam_prompts {
+  size_t struct_size;    /* sizeof(evsam_prompts) */
+  int64_t count;         /* N */
+  int64_t points_each;   /* T; 0 where there are no points */
+  const float* points;   /* (N, T, 2): x, y with 0 <= x < width and 0 <= y < height; or NULL */
+  const int32_t* labels; /* (N, T): 1 on the object, 0 beside it; NULL: all are on it */
+  const float* boxes;    /* (N, 4): x0, y0, x1, y1 with x0 < x1 and y0 < y1; or NULL. A box may reach one pixel beyond
+                            the image and is clipped. */
+  const float* masks;    /* (N, 256, 256): logits of an earlier prediction; or NULL */
+  int32_t multimask;     /* an evsam_multimask */
+} evsam_prompts;
+
+#define EVSAM_PROMPTS_INIT {sizeof(evsam_prompts), 0, 0, NULL, NULL, NULL, NULL, EVSAM_MULTIMASK_AUTO}
+
+/* Version of the library, "0.1.0". */
+EVSAM_API const char* evsam_version(void);
+
+/* What the last call that failed in this thread had to say: "argument: expected X, got Y". Valid until the next call
+ * that fails in this thread; never NULL. */
+EVSAM_API const char* evsam_last_error(void);
+
+/* Ties the worker threads of the process, which all models share, to one processor each (pinned != 0), or sets them
+ * free again. For machines that do nothing else. EVSAM_UNAVAILABLE where the system has no such thing. */
+EVSAM_API evsam_status evsam_pin_threads(int pinned);
+
+/* Loads a model. path: a safetensors file. variant: "nano", "l0", "l1", "l2", "xl0" or "xl1"; NULL takes what the file
+ * says about itself (evsam's own files do). options: NULL for the defaults. */
+EVSAM_API evsam_status evsam_load(const char* path, const char* variant, const evsam_options* options,
+                                  evsam_model** model);
+
+/* Embeddings stay valid. NULL is allowed. */
+EVSAM_API void evsam_free(evsam_model* model);
+
+/* Name of the model's variant; valid as long as the model. "" for NULL. */
+EVSAM_API const char* evsam_variant(const evsam_model* model);
+
+/* Memory for the embedding of one image at a time; evsam_encode() may fill it as often as wanted, without allocating
+ * anything. */
+EVSAM_API evsam_status evsam_embedding_create(const evsam_model* model, evsam_embedding** embedding);
+
+/* NULL is allowed. */
+EVSAM_API void evsam_embedding_free(evsam_embedding* embedding);
+
+/* Encodes an image, the costly part, once for any number of predictions. pixels: uint8 R, G, B (height, width, 3), rows
+ * row_bytes apart (at least 3 * width). If this fails, the embedding may be empty. */
+EVSAM_API evsam_status evsam_encode(const evsam_model* model, const uint8_t* pixels, int64_t height, int64_t width,
+                                    int64_t row_bytes, evsam_embedding* embedding);
+
+/* Map number `index` of an embedding, float32 (channels, rows, columns): 0 is what Python calls `features`, the others
+ * are its `lateral` maps. EVSAM_INVALID_ARGUMENT from the first index on that there is none for. */
+EVSAM_API evsam_status evsam_embedding_map(const evsam_embedding* embedding, int32_t index, const float** data,
+                                           int64_t shape[3]);
+
+/* N, M, height and width of the masks that evsam_predict() will give: M is the number of masks per prompt, 1 or 3. */
+EVSAM_API evsam_status evsam_prediction_shape(const evsam_embedding* embedding, const evsam_prompts* prompts,
+                                              int64_t shape[4]);
+
+/* Predicts the masks that prompts ask for, on an embedding of the same model. Outputs may be NULL where they are not
+ * wanted, and hold anything if the call fails:
+ *   masks   uint8   (N, M, height, width)  1 on the object, 0 elsewhere
+ *   scores  float32 (N, M)                 expected overlap (IoU) with the object
+ *   logits  float32 (N, M, 256, 256)       for evsam_prompts.masks of a later prediction
+ */
+EVSAM_API evsam_status evsam_predict(const evsam_model* model, const evsam_embedding* embedding,
+                                     const evsam_prompts* prompts, uint8_t* masks, float* scores, float* logits);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* EVSAM_EVSAM_H_ */

@@ -1,0 +1,192 @@
+// evsam.h for C++17: objects that free themselves, and exceptions. Header only; link the library evsam.
+//
+//   evsam::Model model("nano.safetensors");
+//   evsam::Embedding embedding = model.encode(rgb, height, width);
+//   evsam::Prompts prompts;
+//   prompts.boxes = {30, 40, 420, 300};
+//   evsam::Prediction result = model.predict(embedding, prompts);
+//   const std::uint8_t* mask = result.mask(0, result.best(0));
+//
+// What evsam.h says about threads holds here too. Functions throw evsam::Error, and std::bad_alloc.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "evsam/evsam.h"
+
+namespace evsam {
+// A namespace of its own inside: the library has classes in namespace evsam too.
+inline namespace cpp_interface {
+
+class Error : public std::runtime_error {
+ public:
+  Error(evsam_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
+  evsam_status status() const { return status_; }
+
+ private:
+  evsam_status status_;
+};
+
+// Throws unless the status is EVSAM_OK.
+inline void check(evsam_status status) {
+  if (status == EVSAM_OK) return;
+  if (status == EVSAM_OUT_OF_MEMORY) throw std::bad_alloc();
+  throw Error(status, evsam_last_error());
+}
+
+struct Options {
+  int threads = 0;  // 0: as many as the process may use
+  evsam_precision precision = EVSAM_FP32;
+};
+
+// N prompts, each of T points, a box, a mask, or several of these; see evsam_prompts. N follows from the sizes.
+struct Prompts {
+  std::vector<float> points;         // (N, T, 2)
+  std::size_t points_each = 0;       // T; 0: all points are of one prompt
+  std::vector<std::int32_t> labels;  // (N, T); empty: all are on the object
+  std::vector<float> boxes;          // (N, 4)
+  std::vector<float> masks;          // (N, 256, 256)
+  evsam_multimask multimask = EVSAM_MULTIMASK_AUTO;
+};
+
+// Masks of N prompts with M masks each.
+struct Prediction {
+  std::size_t count = 0;       // N
+  std::size_t masks_each = 0;  // M
+  std::size_t height = 0;
+  std::size_t width = 0;
+  std::vector<std::uint8_t> masks;  // (N, M, height, width), 1 on the object
+  std::vector<float> scores;        // (N, M)
+  std::vector<float> logits;        // (N, M, 256, 256)
+
+  const std::uint8_t* mask(std::size_t prompt, std::size_t index) const {
+    return masks.data() + (prompt * masks_each + index) * height * width;
+  }
+  // Index of the mask with the highest score.
+  std::size_t best(std::size_t prompt) const {
+    const float* first = scores.data() + prompt * masks_each;
+    return static_cast<std::size_t>(std::max_element(first, first + masks_each) - first);
+  }
+};
+
+// An encoded image, from Model::encode or to be filled by it.
+class Embedding {
+ public:
+  evsam_embedding* get() const { return handle_.get(); }
+
+ private:
+  friend class Model;
+  struct Free {
+    void operator()(evsam_embedding* embedding) const { evsam_embedding_free(embedding); }
+  };
+  explicit Embedding(evsam_embedding* handle) : handle_(handle) {}
+
+  std::unique_ptr<evsam_embedding, Free> handle_;
+};
+
+class Model {
+ public:
+  // variant: "" takes what the file says about itself.
+  explicit Model(const std::string& path, const std::string& variant = "", const Options& options = {}) {
+    evsam_options raw = EVSAM_OPTIONS_INIT;
+    raw.threads = options.threads;
+    raw.precision = options.precision;
+    evsam_model* handle = nullptr;
+    check(evsam_load(path.c_str(), variant.empty() ? nullptr : variant.c_str(), &raw, &handle));
+    handle_.reset(handle);
+  }
+
+  std::string variant() const { return evsam_variant(handle_.get()); }
+  evsam_model* get() const { return handle_.get(); }
+
+  // An embedding that holds no image yet, for encode_into().
+  Embedding make_embedding() const {
+    evsam_embedding* handle = nullptr;
+    check(evsam_embedding_create(handle_.get(), &handle));
+    return Embedding(handle);
+  }
+
+  // pixels: R, G, B (height, width, 3), rows row_bytes apart (0: without a gap).
+  Embedding encode(const std::uint8_t* pixels, std::size_t height, std::size_t width, std::size_t row_bytes = 0) const {
+    Embedding embedding = make_embedding();
+    encode_into(pixels, height, width, row_bytes, embedding);
+    return embedding;
+  }
+
+  // The same into an embedding that exists: for video, without allocating anything.
+  void encode_into(const std::uint8_t* pixels, std::size_t height, std::size_t width, std::size_t row_bytes,
+                   Embedding& embedding) const {
+    check(evsam_encode(handle_.get(), pixels, signed_size(height), signed_size(width),
+                       signed_size(row_bytes == 0 ? 3 * width : row_bytes), embedding.get()));
+  }
+
+  Prediction predict(const Embedding& embedding, const Prompts& prompts) const {
+    const evsam_prompts raw = raw_prompts(prompts);
+    std::int64_t shape[4] = {};
+    check(evsam_prediction_shape(embedding.get(), &raw, shape));
+    Prediction result;
+    result.count = static_cast<std::size_t>(shape[0]);
+    result.masks_each = static_cast<std::size_t>(shape[1]);
+    result.height = static_cast<std::size_t>(shape[2]);
+    result.width = static_cast<std::size_t>(shape[3]);
+    const std::size_t planes = result.count * result.masks_each;
+    result.masks.resize(planes * result.height * result.width);
+    result.scores.resize(planes);
+    result.logits.resize(planes * EVSAM_LOGITS_SIDE * EVSAM_LOGITS_SIDE);
+    check(evsam_predict(handle_.get(), embedding.get(), &raw, result.masks.data(), result.scores.data(),
+                        result.logits.data()));
+    return result;
+  }
+
+ private:
+  struct Free {
+    void operator()(evsam_model* model) const { evsam_free(model); }
+  };
+
+  static std::int64_t signed_size(std::size_t size) { return static_cast<std::int64_t>(size); }
+
+  // Sizes that do not belong together are told here: the C interface sees pointers only.
+  static evsam_prompts raw_prompts(const Prompts& prompts) {
+    const std::size_t each = prompts.points_each != 0 ? prompts.points_each : prompts.points.size() / 2;
+    std::size_t count = 0;
+    require_multiple("points", prompts.points.size(), 2 * each, &count);
+    require_multiple("boxes", prompts.boxes.size(), 4, &count);
+    require_multiple("masks", prompts.masks.size(), std::size_t{EVSAM_LOGITS_SIDE} * EVSAM_LOGITS_SIDE, &count);
+    if (!prompts.labels.empty() && prompts.labels.size() != prompts.points.size() / 2) {
+      throw Error(EVSAM_INVALID_ARGUMENT, "labels: expected " + std::to_string(prompts.points.size() / 2) +
+                                              ", one for each point, got " + std::to_string(prompts.labels.size()));
+    }
+    evsam_prompts raw = EVSAM_PROMPTS_INIT;
+    raw.count = signed_size(count);
+    raw.points_each = prompts.points.empty() ? 0 : signed_size(each);
+    raw.points = prompts.points.empty() ? nullptr : prompts.points.data();
+    raw.labels = prompts.labels.empty() ? nullptr : prompts.labels.data();
+    raw.boxes = prompts.boxes.empty() ? nullptr : prompts.boxes.data();
+    raw.masks = prompts.masks.empty() ? nullptr : prompts.masks.data();
+    raw.multimask = prompts.multimask;
+    return raw;
+  }
+
+  static void require_multiple(const char* name, std::size_t size, std::size_t unit, std::size_t* count) {
+    if (size == 0) return;
+    if (size % unit != 0 || (*count != 0 && size / unit != *count)) {
+      const std::string expected =
+          *count == 0 ? "a multiple of " + std::to_string(unit) : std::to_string(*count * unit);
+      throw Error(EVSAM_INVALID_ARGUMENT,
+                  std::string(name) + ": expected " + expected + " numbers, got " + std::to_string(size));
+    }
+    *count = size / unit;
+  }
+
+  std::unique_ptr<evsam_model, Free> handle_;
+};
+
+}  // namespace cpp_interface
+}  // namespace evsam

@@ -1,0 +1,271 @@
+/* The C interface as C99: errors by code and message, sizes, and several threads at once. Argument: nano.safetensors.
+ */
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "evsam/evsam.h"
+
+static int failures = 0;
+
+static void report(int passed, int line, const char* what) {
+  if (passed) return;
+  ++failures;
+  fprintf(stderr, "test_c_api.c:%d: FAILED: %s (last error: %s)\n", line, what, evsam_last_error());
+}
+
+#define CHECK(condition) report((condition), __LINE__, #condition)
+/* A call that must fail, with a code and a part of the message. */
+#define CHECK_FAILS(call, code, part) \
+  report((call) == (code) && strstr(evsam_last_error(), (part)) != NULL, __LINE__, #call " fails with " #code ", " part)
+
+enum { kHeight = 90, kWidth = 120, kPixels = kHeight * kWidth, kPlane = EVSAM_LOGITS_SIDE * EVSAM_LOGITS_SIDE };
+
+static uint8_t image[kHeight * (3 * kWidth + 7)]; /* rows with a gap */
+static const int64_t kRow = 3 * kWidth + 7;
+
+static void draw_image(void) {
+  for (int64_t y = 0; y < kHeight; ++y) {
+    for (int64_t x = 0; x < kWidth; ++x) {
+      const int inside = x > 30 && x < 80 && y > 20 && y < 60;
+      uint8_t* pixel = image + y * kRow + 3 * x;
+      pixel[0] = (uint8_t)(inside ? 200 : 2 * x);
+      pixel[1] = (uint8_t)(inside ? 40 : 2 * y);
+      pixel[2] = (uint8_t)(inside ? 60 : 128);
+    }
+  }
+}
+
+static void test_load_errors(const char* weights) {
+  evsam_model* model = NULL;
+  evsam_options options = EVSAM_OPTIONS_INIT;
+  CHECK_FAILS(evsam_load(NULL, NULL, NULL, &model), EVSAM_INVALID_ARGUMENT, "path: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_load(weights, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT, "model: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_load("no/such/file", NULL, NULL, &model), EVSAM_BAD_WEIGHTS,
+              "no/such/file: expected a file that can be read, got No such file");
+  CHECK_FAILS(evsam_load("/", NULL, NULL, &model), EVSAM_BAD_WEIGHTS, "/: expected a regular file, got a directory");
+  CHECK_FAILS(evsam_load(__FILE__, NULL, NULL, &model), EVSAM_BAD_WEIGHTS, "expected a safetensors header");
+  CHECK_FAILS(evsam_load(weights, "l9", NULL, &model), EVSAM_INVALID_ARGUMENT, "got 'l9'");
+  CHECK_FAILS(evsam_load(weights, "l0", NULL, &model), EVSAM_BAD_WEIGHTS, "expected variant 'l0', got 'nano'");
+  options.threads = -1;
+  CHECK_FAILS(evsam_load(weights, NULL, &options, &model), EVSAM_INVALID_ARGUMENT,
+              "options.threads: expected 0 or more");
+  options.threads = 1;
+  options.precision = 7;
+  CHECK_FAILS(evsam_load(weights, NULL, &options, &model), EVSAM_INVALID_ARGUMENT, "options.precision: expected");
+  options.precision = EVSAM_FP32;
+  options.struct_size = 3;
+  CHECK_FAILS(evsam_load(weights, NULL, &options, &model), EVSAM_INVALID_ARGUMENT, "options.struct_size: expected");
+  CHECK(model == NULL);
+  CHECK(strcmp(evsam_variant(NULL), "") == 0);
+  evsam_free(NULL);
+  evsam_embedding_free(NULL);
+}
+
+/* A caller that was compiled with a later version, whose structure has more members. */
+static void test_later_options(const char* weights) {
+  struct {
+    evsam_options known;
+    int64_t later;
+  } options = {EVSAM_OPTIONS_INIT, 0};
+  evsam_model* model = NULL;
+  options.known.struct_size = sizeof(options);
+  options.known.threads = 1;
+  CHECK(evsam_load(weights, "nano", &options.known, &model) == EVSAM_OK);
+  evsam_free(model);
+  model = NULL;
+  options.later = 1;
+  CHECK_FAILS(evsam_load(weights, "nano", &options.known, &model), EVSAM_UNAVAILABLE, "options: expected members that");
+  CHECK(model == NULL);
+}
+
+static void test_embeddings(const evsam_model* model, const evsam_model* other) {
+  evsam_embedding* embedding = NULL;
+  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+  const float* data = NULL;
+  const float box[4] = {30, 20, 80, 60};
+  int64_t shape[4] = {0, 0, 0, 0};
+  float score = 0;
+  int32_t maps = 0;
+  prompts.count = 1;
+  prompts.boxes = box;
+  CHECK_FAILS(evsam_embedding_create(NULL, &embedding), EVSAM_INVALID_ARGUMENT, "model: expected a pointer");
+  CHECK_FAILS(evsam_embedding_create(model, NULL), EVSAM_INVALID_ARGUMENT, "embedding: expected a pointer");
+  CHECK(evsam_embedding_create(model, &embedding) == EVSAM_OK);
+  CHECK_FAILS(evsam_embedding_map(embedding, 0, &data, shape), EVSAM_INVALID_ARGUMENT, "got an empty one");
+  CHECK_FAILS(evsam_predict(model, embedding, &prompts, NULL, &score, NULL), EVSAM_INVALID_ARGUMENT,
+              "embedding: expected an encoded image, got an empty one");
+  CHECK_FAILS(evsam_encode(model, NULL, kHeight, kWidth, kRow, embedding), EVSAM_INVALID_ARGUMENT, "pixels: expected");
+  CHECK_FAILS(evsam_encode(model, image, 0, kWidth, kRow, embedding), EVSAM_INVALID_ARGUMENT, "expected");
+  CHECK_FAILS(evsam_encode(model, image, kHeight, -5, kRow, embedding), EVSAM_INVALID_ARGUMENT, "expected");
+  CHECK_FAILS(evsam_encode(model, image, kHeight, kWidth, 3 * kWidth - 1, embedding), EVSAM_INVALID_ARGUMENT,
+              "expected");
+  CHECK_FAILS(evsam_encode(model, image, kHeight, kWidth, kRow, NULL), EVSAM_INVALID_ARGUMENT, "embedding: expected");
+  CHECK(evsam_encode(model, image, kHeight, kWidth, kRow, embedding) == EVSAM_OK);
+  while (evsam_embedding_map(embedding, maps, &data, shape) == EVSAM_OK) {
+    if (maps == 0) CHECK(shape[0] == 128 && shape[1] == 32 && shape[2] == 32);
+    for (int64_t i = 0; i < shape[0] * shape[1] * shape[2]; ++i) {
+      if (!isfinite(data[i])) report(0, __LINE__, "finite features");
+    }
+    ++maps;
+  }
+  CHECK(maps == 4);
+  CHECK_FAILS(evsam_embedding_map(embedding, -1, &data, shape), EVSAM_INVALID_ARGUMENT, "index: expected 0 to 3");
+  CHECK_FAILS(evsam_predict(other, embedding, &prompts, NULL, &score, NULL), EVSAM_INVALID_ARGUMENT,
+              "embedding: expected one of this model, got one of another");
+  CHECK_FAILS(evsam_encode(other, image, kHeight, kWidth, kRow, embedding), EVSAM_INVALID_ARGUMENT, "of another");
+  CHECK(evsam_predict(model, embedding, &prompts, NULL, &score, NULL) == EVSAM_OK);
+  CHECK(score > 0 && score < 2);
+  evsam_embedding_free(embedding);
+}
+
+static void test_shapes(const evsam_model* model, const evsam_embedding* embedding) {
+  const float points[4] = {55, 40, 5, 5};
+  const int32_t labels[2] = {1, 0};
+  const float box[4] = {30, 20, 80, 60};
+  int64_t shape[4];
+  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+  CHECK_FAILS(evsam_prediction_shape(embedding, &prompts, shape), EVSAM_INVALID_ARGUMENT, "count: expected 1 to");
+  CHECK_FAILS(evsam_prediction_shape(embedding, NULL, shape), EVSAM_INVALID_ARGUMENT, "prompts: expected a pointer");
+  prompts.count = 2;
+  CHECK_FAILS(evsam_prediction_shape(embedding, &prompts, shape), EVSAM_INVALID_ARGUMENT, "at least one prompt");
+  prompts.points_each = 1;
+  prompts.points = points;
+  prompts.labels = labels;
+  CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK);
+  CHECK(shape[0] == 2 && shape[1] == 3 && shape[2] == kHeight && shape[3] == kWidth);
+  prompts.multimask = EVSAM_MULTIMASK_OFF;
+  CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK && shape[1] == 1);
+  prompts.multimask = 9;
+  CHECK_FAILS(evsam_predict(model, embedding, &prompts, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT,
+              "multimask: expected");
+  prompts.multimask = EVSAM_MULTIMASK_AUTO;
+  prompts.count = 1;
+  prompts.boxes = box;
+  CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK && shape[0] == 1 && shape[1] == 1);
+  prompts.multimask = EVSAM_MULTIMASK_ON;
+  CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK && shape[1] == 3);
+}
+
+/* Many prompts in one call give what each gives alone. */
+static void test_many(const evsam_model* model, const evsam_embedding* embedding) {
+  enum { kCount = 19, kMasks = 3 };
+  static float points[2 * kCount];
+  static uint8_t masks[kCount * kMasks * kPixels];
+  static uint8_t mask[kMasks * kPixels];
+  static float logits[kCount * kMasks * kPlane];
+  static float single[kMasks * kPlane];
+  static float prior[kCount * kPlane];
+  float scores[kCount * kMasks];
+  float score[kMasks];
+  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+  prompts.count = kCount;
+  prompts.points_each = 1;
+  prompts.points = points;
+  for (int i = 0; i < kCount; ++i) {
+    points[2 * i] = (float)(6 * i);
+    points[2 * i + 1] = (float)(4 * i + 1);
+  }
+  for (int with_masks = 0; with_masks < 2; ++with_masks) {
+    if (with_masks) {
+      for (int i = 0; i < kCount; ++i) memcpy(prior + i * kPlane, logits + (kMasks * i + 1) * kPlane, kPlane * 4);
+      prompts.masks = prior;
+      prompts.multimask = EVSAM_MULTIMASK_ON;
+    }
+    CHECK(evsam_predict(model, embedding, &prompts, masks, scores, logits) == EVSAM_OK);
+    for (int i = 0; i < kCount; i += 6) {
+      evsam_prompts one = prompts;
+      one.count = 1;
+      one.points = points + 2 * i;
+      if (with_masks) one.masks = prior + i * kPlane;
+      CHECK(evsam_predict(model, embedding, &one, mask, score, single) == EVSAM_OK);
+      CHECK(memcmp(mask, masks + i * kMasks * kPixels, sizeof(mask)) == 0);
+      CHECK(memcmp(score, scores + i * kMasks, sizeof(score)) == 0);
+      CHECK(memcmp(single, logits + i * kMasks * kPlane, sizeof(single)) == 0);
+      for (int j = 0; j < kMasks * kPixels; ++j) {
+        if (mask[j] > 1) report(0, __LINE__, "masks of 0 and 1");
+      }
+    }
+  }
+}
+
+typedef struct {
+  const evsam_model* model;
+  const uint8_t* expected;
+  int passed;
+} job;
+
+static int predict_box(const evsam_model* model, uint8_t* mask) {
+  const float box[4] = {30, 20, 80, 60};
+  evsam_embedding* embedding = NULL;
+  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+  int passed = 0;
+  prompts.count = 1;
+  prompts.boxes = box;
+  passed = evsam_embedding_create(model, &embedding) == EVSAM_OK &&
+           evsam_encode(model, image, kHeight, kWidth, kRow, embedding) == EVSAM_OK &&
+           evsam_predict(model, embedding, &prompts, mask, NULL, NULL) == EVSAM_OK;
+  evsam_embedding_free(embedding);
+  return passed;
+}
+
+static void* run_job(void* argument) {
+  job* self = (job*)argument;
+  static const char* const kMessage = "path: expected a pointer, got NULL";
+  uint8_t* mask = (uint8_t*)malloc(kPixels);
+  self->passed = mask != NULL && strcmp(evsam_last_error(), "") == 0; /* errors are of each thread */
+  for (int i = 0; i < 3 && self->passed; ++i) {
+    self->passed = predict_box(self->model, mask) && memcmp(mask, self->expected, kPixels) == 0;
+  }
+  evsam_load(NULL, NULL, NULL, (evsam_model**)&mask);
+  self->passed = self->passed && strcmp(evsam_last_error(), kMessage) == 0;
+  free(mask);
+  return NULL;
+}
+
+static void test_threads(const evsam_model* model) {
+  enum { kThreads = 4 };
+  static uint8_t expected[kPixels];
+  pthread_t threads[kThreads];
+  job jobs[kThreads];
+  CHECK(predict_box(model, expected));
+  for (int i = 0; i < kThreads; ++i) {
+    jobs[i].model = model;
+    jobs[i].expected = expected;
+    jobs[i].passed = 0;
+    CHECK(pthread_create(&threads[i], NULL, run_job, &jobs[i]) == 0);
+  }
+  for (int i = 0; i < kThreads; ++i) {
+    pthread_join(threads[i], NULL);
+    CHECK(jobs[i].passed);
+  }
+}
+
+int main(int argc, char** argv) {
+  evsam_model* model = NULL;
+  evsam_model* other = NULL;
+  evsam_embedding* embedding = NULL;
+  if (argc != 2) return 2;
+  draw_image();
+  CHECK(strlen(evsam_version()) >= 5);
+  CHECK(strcmp(evsam_last_error(), "") == 0);
+  test_load_errors(argv[1]);
+  test_later_options(argv[1]);
+  CHECK(evsam_load(argv[1], NULL, NULL, &model) == EVSAM_OK && strcmp(evsam_variant(model), "nano") == 0);
+  CHECK(evsam_load(argv[1], "nano", NULL, &other) == EVSAM_OK);
+  if (failures == 0) {
+    test_embeddings(model, other);
+    evsam_free(other);
+    CHECK(evsam_embedding_create(model, &embedding) == EVSAM_OK);
+    CHECK(evsam_encode(model, image, kHeight, kWidth, kRow, embedding) == EVSAM_OK);
+    test_shapes(model, embedding);
+    test_many(model, embedding);
+    test_threads(model);
+    evsam_embedding_free(embedding);
+    evsam_free(model);
+  }
+  if (failures > 0) fprintf(stderr, "%d checks failed\n", failures);
+  return failures > 0;
+}

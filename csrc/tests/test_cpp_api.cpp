@@ -1,0 +1,100 @@
+// The C++ wrapper, linked with the static library. Argument: nano.safetensors.
+#include <cstring>
+
+#include "check.h"
+#include "evsam/evsam.hpp"
+
+namespace {
+
+constexpr std::size_t kHeight = 60;
+constexpr std::size_t kWidth = 80;
+
+std::vector<std::uint8_t> photo() {
+  std::vector<std::uint8_t> pixels(kHeight * kWidth * 3);
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i * i / 97 % 251);
+  return pixels;
+}
+
+template <typename Call>
+void check_error(const Call& call, evsam_status status, const char* part) {
+  try {
+    call();
+    CHECK_MSG(false, std::string("an error with ") + part);
+  } catch (const evsam::Error& error) {
+    CHECK_MSG(error.status() == status && std::strstr(error.what(), part) != nullptr, error.what());
+  }
+}
+
+void test_predictions(const evsam::Model& model) {
+  const std::vector<std::uint8_t> pixels = photo();
+  const evsam::Embedding embedding = model.encode(pixels.data(), kHeight, kWidth);
+  evsam::Prompts prompts;
+  prompts.boxes = {10, 10, 50, 40, 5, 5, 70, 55};
+  const evsam::Prediction boxes = model.predict(embedding, prompts);
+  CHECK(boxes.count == 2 && boxes.masks_each == 1 && boxes.height == kHeight && boxes.width == kWidth);
+  CHECK(boxes.masks.size() == 2 * kHeight * kWidth && boxes.scores.size() == 2 && boxes.best(1) == 0);
+  CHECK(boxes.mask(1, 0) == boxes.masks.data() + kHeight * kWidth);
+
+  evsam::Prompts clicks;
+  clicks.points = {30, 30, 2, 2};
+  clicks.labels = {1, 0};
+  CHECK(model.predict(embedding, clicks).masks_each == 1);  // two points of one prompt
+  clicks.points_each = 1;
+  const evsam::Prediction two = model.predict(embedding, clicks);
+  CHECK(two.count == 2 && two.masks_each == 3);
+  CHECK(two.best(0) < 3 && two.scores[two.best(0)] >= two.scores[0]);
+  clicks.points_each = 0;
+  clicks.masks.assign(two.logits.begin(), two.logits.begin() + EVSAM_LOGITS_SIDE * EVSAM_LOGITS_SIDE);
+  clicks.multimask = EVSAM_MULTIMASK_ON;
+  CHECK(model.predict(embedding, clicks).masks_each == 3);
+
+  // an embedding is filled again, also with rows that have a gap
+  evsam::Embedding again = model.make_embedding();
+  for (int i = 0; i < 2; ++i) {
+    std::vector<std::uint8_t> wide(kHeight * (3 * kWidth + 5));
+    for (std::size_t y = 0; y < kHeight; ++y) {
+      std::memcpy(wide.data() + y * (3 * kWidth + 5), pixels.data() + y * 3 * kWidth, 3 * kWidth);
+    }
+    model.encode_into(wide.data(), kHeight, kWidth, 3 * kWidth + 5, again);
+    const evsam::Prediction same = model.predict(again, prompts);
+    CHECK(same.masks == boxes.masks && same.scores == boxes.scores && same.logits == boxes.logits);
+  }
+}
+
+void test_errors(const evsam::Model& model, const std::string& weights) {
+  check_error([] { evsam::Model("none"); }, EVSAM_BAD_WEIGHTS, "none: expected a file that can be read");
+  check_error([&] { evsam::Model(weights, "l0"); }, EVSAM_BAD_WEIGHTS, "expected variant 'l0'");
+  const std::vector<std::uint8_t> pixels = photo();
+  const evsam::Embedding embedding = model.encode(pixels.data(), kHeight, kWidth);
+  const auto check_prompts = [&](const evsam::Prompts& prompts, const char* part) {
+    check_error([&] { model.predict(embedding, prompts); }, EVSAM_INVALID_ARGUMENT, part);
+  };
+  evsam::Prompts prompts;
+  check_prompts(prompts, "count: expected 1 to");
+  prompts.boxes = {1, 2, 3};
+  check_prompts(prompts, "boxes: expected a multiple of 4 numbers, got 3");
+  prompts.boxes = {1, 2, 3, 4};
+  prompts.points = {1, 2, 3};
+  prompts.points_each = 1;
+  check_prompts(prompts, "points: expected a multiple of 2 numbers, got 3");
+  prompts.points = {1, 2, 3, 4};
+  check_prompts(prompts, "boxes: expected 8 numbers, got 4");
+  prompts.points_each = 2;
+  prompts.labels = {1};
+  check_prompts(prompts, "labels: expected 2, one for each point, got 1");
+  prompts.labels = {1, 3};
+  check_prompts(prompts, "labels: expected 1 (foreground) or 0 (background), got 3");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) return 2;
+  evsam::Options options;
+  options.threads = 2;
+  const evsam::Model model(argv[1], "", options);
+  CHECK(model.variant() == "nano");
+  test_predictions(model);
+  test_errors(model, argv[1]);
+  return evsam::test::test_result();
+}
