@@ -59,7 +59,7 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
 // The one check of shapes. residual.data may be nullptr; with an activation it must be.
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);
 
-// For an input of this size; 0 for the direct algorithm.
+// For an input of this size.
 std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads);
 
 // For valid arguments. y may be residual (in place), but overlap neither x nor, in part, residual; residual may be x.

@@ -22,7 +22,7 @@ struct Output {
   Activation activation;  // none where there is a residual
 };
 
-// Some rows of the output by the direct algorithm.
+// Some pixels of the output (row by row) by the direct algorithm.
 struct DirectBlock {
   const float* x;
   std::int64_t x_stride;
@@ -31,8 +31,10 @@ struct DirectBlock {
   std::int64_t channels;
   std::int64_t stride;   // of the convolution
   const float* weights;  // [panel][tap][channels][panel columns]
-  std::int64_t first_row;
-  std::int64_t rows;
+  std::int64_t first;
+  std::int64_t pixels;
+  std::int64_t chunk;  // pixels that are gathered at a time
+  float* gathered;     // [chunk][tap][channels]
 };
 
 struct Kernel {

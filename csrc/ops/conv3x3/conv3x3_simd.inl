@@ -1,13 +1,13 @@
 // 3x3 convolution in float32, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h, then this.
 #include "ops/conv3x3/conv3x3_kernel.h"
 #include "ops/conv3x3/winograd_simd.inl"
+#include "ops/pointwise/pointwise_simd.inl"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
 namespace {
 
 struct Conv3x3 {
   static constexpr int L = F32::kLanes;
-  static constexpr int V = Gemm::kVectors;
 
   template <typename S>
   static void winograd(const winograd::Block& block, const conv3x3::Output& output) {
@@ -47,75 +47,71 @@ struct Conv3x3 {
     }
   }
 
-  // Direct: a matrix product over taps and channels whose rows are neighbouring output pixels. Where pixels have no gap
-  // between them, the three taps of a kernel row are one run of 3 * channels floats, so no im2col is needed.
-  struct Direct {
-    const conv3x3::DirectBlock& block;
-    const conv3x3::Output& output;
-    const float* panel;
-    std::int64_t channel;  // first of the panel
+  static void copy(const float* from, std::int64_t count, float* to) {
+    std::int64_t i = 0;
+    for (; i + L <= count; i += L) F32::store(to + i, F32::load(from + i));
+    for (; i < count; ++i) to[i] = from[i];
+  }
 
-    // R neighbouring outputs that see the taps [tap, last) of each kernel row.
-    template <int R>
-    inline __attribute__((always_inline)) void pixels(std::int64_t row, std::int64_t column, std::int64_t tap,
-                                                      std::int64_t last) const {
-      F32::Reg acc[R][V];
-      for (int v = 0; v < V; ++v) {
-        const F32::Reg bias = F32::load(output.bias + channel + v * L);
-        for (int r = 0; r < R; ++r) acc[r][v] = bias;
+  static void clear(std::int64_t count, float* to) {
+    for (std::int64_t i = 0; i < count; ++i) to[i] = 0.0F;
+  }
+
+  // What output pixel (row, column) sees, tap by tap.
+  static void gather(const conv3x3::DirectBlock& block, std::int64_t row, std::int64_t column, float* to) {
+    const std::int64_t left = column * block.stride - 1;
+    for (std::int64_t ky = 0; ky < 3; ++ky) {
+      const std::int64_t y = row * block.stride + ky - 1;
+      float* taps = to + ky * 3 * block.channels;
+      if (y < 0 || y >= block.height) {
+        clear(3 * block.channels, taps);
+        continue;
       }
-      const std::int64_t taps_at_once = block.x_stride == block.channels ? last - tap : 1;
-      for (std::int64_t ky = 0; ky < 3; ++ky) {
-        const std::int64_t y = row * block.stride + ky - 1;
-        if (y < 0 || y >= block.height) continue;
-        for (std::int64_t kx = tap; kx < last; kx += taps_at_once) {
-          const float* x = block.x + (y * block.width + column * block.stride + kx - 1) * block.x_stride;
-          Gemm::accumulate(x, block.stride * block.x_stride, panel + (ky * 3 + kx) * block.channels * Gemm::kColumns,
-                           taps_at_once * block.channels, acc);
-        }
+      const float* x = block.x + (y * block.width + left) * block.x_stride;
+      if (left >= 0 && left + 3 <= block.width && block.x_stride == block.channels) {
+        copy(x, 3 * block.channels, taps);
+        continue;
       }
-      const std::int64_t pixel = row * output.width + column;
-      float* y = output.y + pixel * output.y_stride + channel;
-      const float* residual =
-          output.residual == nullptr ? nullptr : output.residual + pixel * output.residual_stride + channel;
-      const std::int64_t columns = output.channels - channel;
-      for (int r = 0; r < R; ++r) {
-        activate_all(output.activation, acc[r]);
-        for (int v = 0; v < V; ++v) {
-          float* to = y + r * output.y_stride + v * L;
-          const float* from = residual == nullptr ? nullptr : residual + r * output.residual_stride + v * L;
-          if ((v + 1) * L <= columns) {
-            F32::store(to, from == nullptr ? acc[r][v] : F32::add(acc[r][v], F32::load(from)));
-          } else {
-            float spill[L];
-            F32::store(spill, acc[r][v]);
-            for (std::int64_t l = 0; l < columns - v * L; ++l) to[l] = from == nullptr ? spill[l] : spill[l] + from[l];
-          }
+      for (std::int64_t kx = 0; kx < 3; ++kx) {
+        if (left + kx < 0 || left + kx >= block.width) {
+          clear(block.channels, taps + kx * block.channels);
+        } else {
+          copy(x + kx * block.x_stride, block.channels, taps + kx * block.channels);
         }
       }
     }
+  }
 
-    void all_columns(std::int64_t row) const {
-      // Outputs whose three taps of a row all lie inside the image: [1, inner).
-      const std::int64_t inner = (block.width - 2) / block.stride + 1;
-      edge(row, 0);
-      if (block.width < 2) return;
-      std::int64_t column = 1;
-      for (; column + Gemm::kRows <= inner; column += Gemm::kRows) pixels<Gemm::kRows>(row, column, 0, 3);
-      for (; column < inner; ++column) pixels<1>(row, column, 0, 3);
-      for (; column < output.width; ++column) edge(row, column);
-    }
-
-    void edge(std::int64_t row, std::int64_t column) const {
-      const std::int64_t x = column * block.stride - 1;
-      pixels<1>(row, column, x < 0 ? 1 : 0, x + 3 > block.width ? block.width - x : 3);
-    }
-  };
-
+  // Direct: gather a chunk of pixels that fits into the L1 or L2 cache, then the 1x1 convolution of 9 times as many
+  // channels.
   static void run_direct(const conv3x3::DirectBlock& block, const conv3x3::Output& output) {
-    for (std::int64_t c = 0; c < output.channels; c += Gemm::kColumns) {
-      const Direct direct{block, output, block.weights + c * 9 * block.channels, c};
-      for (std::int64_t r = 0; r < block.rows; ++r) direct.all_columns(block.first_row + r);
+    const std::int64_t depth = 9 * block.channels;
+    for (std::int64_t done = 0; done < block.pixels; done += block.chunk) {
+      const std::int64_t first = block.first + done;
+      const std::int64_t pixels = block.pixels - done < block.chunk ? block.pixels - done : block.chunk;
+      std::int64_t row = first / output.width;
+      std::int64_t column = first % output.width;
+      for (std::int64_t p = 0; p < pixels; ++p) {
+        gather(block, row, column, block.gathered + p * depth);
+        if (++column == output.width) {
+          column = 0;
+          ++row;
+        }
+      }
+      pointwise::Block product;
+      product.x = block.gathered;
+      product.x_stride = depth;
+      product.residual = output.residual == nullptr ? nullptr : output.residual + first * output.residual_stride;
+      product.residual_stride = output.residual_stride;
+      product.y = output.y + first * output.y_stride;
+      product.y_stride = output.y_stride;
+      product.weights = block.weights;
+      product.bias = output.bias;
+      product.pixels = pixels;
+      product.in_channels = depth;
+      product.out_channels = output.channels;
+      product.activation = output.activation;
+      Pointwise::run(product);
     }
   }
 

@@ -69,17 +69,12 @@ std::int64_t cache_line_floats(std::int64_t floats) {
 
 }  // namespace
 
-Blocking choose_blocking(Scheme scheme, std::int64_t in_channels, std::int64_t out_channels, std::int64_t panel) {
-  const Geometry& shape = geometry(scheme);
-  const std::int64_t products = shape.products * shape.products;
-  const std::int64_t depth = divide_up(in_channels, 8) * 8;
+Blocking choose_blocking(std::int64_t in_channels, std::int64_t out_channels, std::int64_t panel) {
+  // Every byte of the weights that is read serves a task's tiles, so tiles want to be many; V and M of a task grow with
+  // them and want to stay in L2 where there are few products per value of M, that is few input channels.
   Blocking blocking;
-  // V of a task: a quarter of a megabyte for few channels, where everything should stay in L2; more for many, where
-  // reading the weights once more costs more than reading V from L3.
-  blocking.tiles = std::clamp<std::int64_t>(262144 / (products * depth * 4), 24, 64);
-  if (depth >= 128) blocking.tiles = 64;
-  blocking.columns = depth >= 128 ? 64 : depth >= 64 ? 32 : 16;
-  blocking.columns = std::min(divide_up(blocking.columns, panel), divide_up(out_channels, panel)) * panel;
+  blocking.tiles = in_channels < 64 ? 24 : in_channels < 128 ? 48 : 64;
+  blocking.columns = std::min(divide_up(64, panel), divide_up(out_channels, panel)) * panel;
   return blocking;
 }
 

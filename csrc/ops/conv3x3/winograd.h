@@ -26,7 +26,7 @@ struct Weights {
 inline const Geometry& geometry(Scheme scheme) { return kGeometries[static_cast<int>(scheme)]; }
 
 // Columns and tiles for layers of this size; measured, see the README.
-Blocking choose_blocking(Scheme scheme, std::int64_t in_channels, std::int64_t out_channels, std::int64_t panel);
+Blocking choose_blocking(std::int64_t in_channels, std::int64_t out_channels, std::int64_t panel);
 
 // weight: OIHW. panel, lanes: of the kernel. Transformed in float64, rounded once.
 void pack(Scheme scheme, const Blocking& blocking, const float* weight, std::int64_t in_channels,

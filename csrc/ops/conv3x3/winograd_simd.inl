@@ -129,26 +129,6 @@ struct WinogradPolyphase {
   }
 };
 
-// o[i] = activation(o[i]). The branch is the same all through a layer.
-template <int N>
-EVSAM_SIMD_INLINE void activate_all(Activation activation, F32::Reg (&o)[N]) {
-  switch (activation) {
-    case Activation::none: break;
-    case Activation::relu:
-      for (int i = 0; i < N; ++i) o[i] = activate<Activation::relu>(o[i]);
-      break;
-    case Activation::relu6:
-      for (int i = 0; i < N; ++i) o[i] = activate<Activation::relu6>(o[i]);
-      break;
-    case Activation::gelu_tanh:
-      for (int i = 0; i < N; ++i) o[i] = activate<Activation::gelu_tanh>(o[i]);
-      break;
-    case Activation::gelu:
-      for (int i = 0; i < N; ++i) o[i] = activate<Activation::gelu>(o[i]);
-      break;
-  }
-}
-
 // Where a tile's outputs go, and what happens to them on the way.
 struct WinogradSink {
   float* y;  // the tile's first pixel, channel 0
@@ -172,6 +152,10 @@ struct Winograd {
   static constexpr std::int64_t kStep = S::kGeometry.step;
   // Input channels whose panel slice (16 KiB on AVX2) stays in the L1 cache while all tiles pass.
   static constexpr std::int64_t kDepth = 256;
+  // V is written to, and M read from, as many places at once as there are products, too many for the hardware to look
+  // ahead. So many floats ahead of the stores and loads the cache lines are asked for.
+  static constexpr std::int64_t kAheadV = 48;
+  static constexpr std::int64_t kAheadM = 32;
 
   // One tile, one vector of channels: pixels[i] + c are the samples.
   EVSAM_SIMD_INLINE void input_vector(const float* const (&pixels)[kSide * kSide], std::int64_t c, float* v,
@@ -189,7 +173,11 @@ struct Winograd {
       Reg t[kProducts];
       for (int j = 0; j < kSide; ++j) d[j] = F32::load(columns + (i * kSide + j) * L);
       S::input(d, t);
-      for (int j = 0; j < kProducts; ++j) F32::store(v + (i * kProducts + j) * v_stride + c, t[j]);
+      for (int j = 0; j < kProducts; ++j) {
+        float* to = v + (i * kProducts + j) * v_stride + c;
+        F32::store(to, t[j]);
+        __builtin_prefetch(to + kAheadV, 1);
+      }
     }
   }
 
@@ -235,14 +223,26 @@ struct Winograd {
     }
   }
 
+  // Brings what the next panel needs into the L2 cache, a part of it before each tile of rows.
+  struct Ahead {
+    const char* from;
+    std::int64_t lines;  // at a time
+
+    void fetch() {
+      for (std::int64_t i = 0; i < lines; ++i) __builtin_prefetch(from + i * 64, 0, 2);
+      from += lines * 64;
+    }
+  };
+
   // Tiles of rows as equal as can be, because a tile of few rows takes as long as a full one: 61 rows are 6 x 6 and
   // 5 x 5, not 10 x 6 and 1.
   template <int R>
   static void even_rows(std::int64_t size, std::int64_t count, const float* v, std::int64_t v_stride, const float* u,
-                        std::int64_t depth, float* m, std::int64_t m_stride, bool resume) {
+                        std::int64_t depth, float* m, std::int64_t m_stride, bool resume, Ahead& ahead) {
     if constexpr (R > 0) {
-      if (size != R) return even_rows<R - 1>(size, count, v, v_stride, u, depth, m, m_stride, resume);
+      if (size != R) return even_rows<R - 1>(size, count, v, v_stride, u, depth, m, m_stride, resume, ahead);
       for (std::int64_t i = 0; i < count; ++i) {
+        ahead.fetch();
         rows<R>(v + i * R * v_stride, v_stride, u, depth, m + i * R * m_stride, m_stride, resume);
       }
     }
@@ -258,15 +258,17 @@ struct Winograd {
         for (std::int64_t column = 0; column < columns; column += Gemm::kColumns) {
           for (std::int64_t k = 0; k < block.depth; k += kDepth) {
             const std::int64_t depth = block.depth - k < kDepth ? block.depth - k : kDepth;
+            const std::int64_t lines = (depth * Gemm::kColumns * 4 / 64 + row_tiles - 1) / row_tiles;
             for (int i = fi; i < (fi + 1 < kFilters ? fi + 1 : kProducts); ++i) {
               for (int j = fj; j < (fj + 1 < kFilters ? fj + 1 : kProducts); ++j) {
                 const float* v = block.v + (i * kProducts + j) * block.v_stride + k;
                 float* m = block.m + (i * kProducts + j) * block.m_stride + column;
                 const float* panel = u + k * Gemm::kColumns;
-                even_rows<Gemm::kRows>(size + 1, larger, v, block.depth, panel, depth, m, block.columns, k > 0);
+                Ahead ahead{reinterpret_cast<const char*>(panel + depth * Gemm::kColumns), lines};
+                even_rows<Gemm::kRows>(size + 1, larger, v, block.depth, panel, depth, m, block.columns, k > 0, ahead);
                 const std::int64_t done = larger * (size + 1);
                 even_rows<Gemm::kRows>(size, row_tiles - larger, v + done * block.depth, block.depth, panel, depth,
-                                       m + done * block.columns, block.columns, k > 0);
+                                       m + done * block.columns, block.columns, k > 0, ahead);
               }
             }
           }
@@ -279,13 +281,18 @@ struct Winograd {
   // One tile, output channels [0, columns) of the block of columns whose M was made last. bias: whole vectors.
   static void output(const winograd::Block& block, std::int64_t tile, std::int64_t columns, const float* bias,
                      Activation activation, const WinogradSink& sink) {
+    const Limits limits = Limits::of(activation);
     for (std::int64_t c = 0; c < columns; c += L) {
       const float* m = block.m + tile * block.columns + c;
       float half[kOutputs * kProducts * L];
       for (int j = 0; j < kProducts; ++j) {
         Reg d[kProducts];
         Reg t[kOutputs];
-        for (int i = 0; i < kProducts; ++i) d[i] = F32::load(m + (i * kProducts + j) * block.m_stride);
+        for (int i = 0; i < kProducts; ++i) {
+          const float* from = m + (i * kProducts + j) * block.m_stride;
+          d[i] = F32::load(from);
+          __builtin_prefetch(from + kAheadM);
+        }
         S::output(d, t);
         for (int i = 0; i < kOutputs; ++i) F32::store(half + (i * kProducts + j) * L, t[i]);
       }
@@ -297,8 +304,7 @@ struct Winograd {
         Reg o[kOutputs];
         for (int j = 0; j < kProducts; ++j) d[j] = F32::load(half + (i * kProducts + j) * L);
         S::output(d, o);
-        for (int j = 0; j < kOutputs; ++j) o[j] = F32::add(o[j], shift);
-        activate_all(activation, o);
+        for (int j = 0; j < kOutputs; ++j) o[j] = Limits::apply(limits, F32::add(o[j], shift));
         float* y = sink.y + i * sink.row_stride + c;
         const float* residual = sink.residual == nullptr ? nullptr : sink.residual + i * sink.residual_row_stride + c;
         for (int j = 0; j < kOutputs; ++j) {
@@ -314,6 +320,9 @@ struct Winograd {
           }
         }
       }
+    }
+    for (std::int64_t i = 0; i < sink.rows; ++i) {
+      activate_stored(activation, sink.y + i * sink.row_stride, sink.pixel_stride, sink.columns, columns);
     }
   }
 };

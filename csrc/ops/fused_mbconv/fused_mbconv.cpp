@@ -98,7 +98,7 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
   packed->kernel = variant->kernel;
 
   const winograd::Scheme scheme = conv3x3::scheme(packed->params.algorithm, params.stride);
-  const winograd::Blocking blocking = winograd::choose_blocking(scheme, params.in_channels, params.hidden, panel);
+  const winograd::Blocking blocking = winograd::choose_blocking(params.in_channels, params.hidden, panel);
   winograd::pack(scheme, blocking, weight, params.in_channels, params.hidden, panel, variant->kernel->lanes,
                  &packed->winograd);
   packed->hidden_bias = AlignedBuffer<float>(static_cast<std::size_t>(packed->winograd.out_channels));
