@@ -37,6 +37,13 @@ struct F32 {
   }
   // max(0, x) with this operand order returns x where x is NaN.
   EVSAM_SIMD_INLINE Reg relu(Reg x) { return _mm256_max_ps(zero(), x); }
+  // 1 where x is above zero, else 0 (also for NaN), as kLanes bytes.
+  EVSAM_SIMD_INLINE void store_positive(std::uint8_t* p, Reg x) {
+    const __m256i above = _mm256_castps_si256(_mm256_cmp_ps(x, zero(), _CMP_GT_OQ));
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(above), _mm256_extracti128_si256(above, 1));
+    const __m128i bytes = _mm_and_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), bytes);
+  }
 
   // r[i][j] <-> r[j][i], first inside the 2 x 2 blocks of 4 x 4, then between them.
   EVSAM_SIMD_INLINE void transpose(Reg (&r)[8]) {
@@ -56,6 +63,47 @@ struct F32 {
       r[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
       r[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
     }
+  }
+};
+
+// The same number of 32-bit integers, for sums of weighted bytes.
+struct I32 {
+  using Reg = __m256i;
+
+  EVSAM_SIMD_INLINE Reg set(std::int32_t x) { return _mm256_set1_epi32(x); }
+  EVSAM_SIMD_INLINE Reg load(const std::int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  EVSAM_SIMD_INLINE Reg add(Reg a, Reg b) { return _mm256_add_epi32(a, b); }
+  EVSAM_SIMD_INLINE Reg mul(Reg a, Reg b) { return _mm256_mullo_epi32(a, b); }
+  EVSAM_SIMD_INLINE F32::Reg to_float(Reg x) { return _mm256_cvtepi32_ps(x); }
+  template <int kShift>
+  EVSAM_SIMD_INLINE Reg shift_right(Reg x) {
+    return _mm256_srai_epi32(x, kShift);
+  }
+  EVSAM_SIMD_INLINE Reg load_bytes(const std::uint8_t* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  // Cut to 0 .. 255, as kLanes bytes.
+  EVSAM_SIMD_INLINE void store_bytes(std::uint8_t* p, Reg x) {
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+  }
+  // kLanes / 4 RGB pixels, one in each four lanes, of which the last is any number. Reads kLanes bytes.
+  EVSAM_SIMD_INLINE Reg load_pixels(const std::uint8_t* p) {
+    const __m128i order = _mm_setr_epi8(0, 1, 2, 2, 3, 4, 5, 5, -1, -1, -1, -1, -1, -1, -1, -1);
+    return _mm256_cvtepu8_epi32(_mm_shuffle_epi8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), order));
+  }
+  // kLanes / 4 weights, each in the four lanes of its pixel.
+  EVSAM_SIMD_INLINE Reg load_weights(const std::int32_t* p) {
+    const __m256i both = _mm256_broadcastq_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    const __m256i select = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
+    return _mm256_castps_si256(_mm256_permutevar_ps(_mm256_castsi256_ps(both), select));
+  }
+  // The sum of the pixels, each channel divided by 2^kShift and cut to 0 .. 255: a byte per lane, red first in memory.
+  template <int kShift>
+  EVSAM_SIMD_INLINE std::uint32_t sum_pixels(Reg x) {
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    sum = _mm_packus_epi32(_mm_srai_epi32(sum, kShift), _mm_setzero_si128());
+    return static_cast<std::uint32_t>(_mm_cvtsi128_si32(_mm_packus_epi16(sum, sum)));
   }
 };
 

@@ -20,9 +20,6 @@ struct MaskUpsample {
   using Reg = F32::Reg;
   using Tap = mask_upsample::Tap;
   static constexpr std::int64_t L = F32::kLanes;
-  typedef float Floats __attribute__((vector_size(4 * L)));
-  typedef std::int32_t Ints __attribute__((vector_size(4 * L)));
-  typedef std::uint8_t Bytes __attribute__((vector_size(L)));
 
   EVSAM_SIMD_INLINE Reg blend(const Tap& tap, const float* first, const float* second) {
     return F32::add(F32::mul(F32::load(first), F32::set(tap.first_weight)),
@@ -49,15 +46,10 @@ struct MaskUpsample {
 
   static void threshold_row(const Tap& tap, const float* first, const float* second, std::int64_t width,
                             std::uint8_t* mask) {
-    for (std::int64_t x = 0; x < width; x += L) {
-      Floats a;
-      Floats b;
-      __builtin_memcpy(&a, first + x, sizeof(a));
-      __builtin_memcpy(&b, second + x, sizeof(b));
-      const Ints above = (a * tap.first_weight + b * tap.second_weight) > Floats{};  // -1 or 0
-      const Bytes bytes = __builtin_convertvector(above & 1, Bytes);
-      const std::int64_t left = width - x;
-      __builtin_memcpy(mask + x, &bytes, static_cast<std::uint64_t>(left < L ? left : L));
+    std::int64_t x = 0;
+    for (; x + L <= width; x += L) F32::store_positive(mask + x, blend(tap, first + x, second + x));
+    for (; x < width; ++x) {
+      mask[x] = first[x] * tap.first_weight + second[x] * tap.second_weight > 0.0F ? 1 : 0;
     }
   }
 

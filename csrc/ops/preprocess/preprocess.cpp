@@ -32,7 +32,7 @@ double support(std::int64_t in, std::int64_t out) {
 }
 
 std::int64_t tap_limit(std::int64_t in, std::int64_t out) {
-  return static_cast<std::int64_t>(std::ceil(support(in, out))) * 2 + 1;
+  return divide_up(static_cast<std::int64_t>(std::ceil(support(in, out))) * 2 + 1, kTapTile) * kTapTile;
 }
 
 // Hands out pieces of a workspace; with a null base it only counts.
@@ -90,6 +90,7 @@ void fill(std::int64_t in, std::int64_t out, const MutableAxis& axis) {
       const double share = weight_of(x) / sum * static_cast<double>(1 << kFractionBits);
       axis.weights[i * axis.taps + x - first] = static_cast<std::int32_t>(share + 0.5);
     }
+    std::fill(axis.weights + i * axis.taps + (last - first), axis.weights + (i + 1) * axis.taps, 0);
   }
 }
 
@@ -101,6 +102,7 @@ struct Memory {
   MutableAxis rows;
   bool rows_first;
   std::int64_t row_bytes;  // of the output's width
+  std::int64_t ring_rows;
   std::int64_t worker_bytes;
   std::uint8_t* scratch;
   const std::uint8_t** list;
@@ -110,7 +112,8 @@ struct Memory {
         rows(layout, height, size.height),
         rows_first(preprocess::rows_first(height, width, size)),
         row_bytes(aligned(size.width * 3)),
-        worker_bytes(rows_first ? row_bytes + aligned(width * 3) : row_bytes * rows.taps),
+        ring_rows(rows.taps + kRowTile),
+        worker_bytes(rows_first ? row_bytes + aligned(width * 3) : row_bytes * ring_rows),
         scratch(layout->take<std::uint8_t>(threads * worker_bytes)),
         list(layout->take<const std::uint8_t*>(threads * rows.taps)) {}
 
@@ -144,24 +147,28 @@ void for_rows(const Kernel& kernel, const RunContext& context, const Photo& phot
     const std::uint8_t** list = memory.list + worker * rows.taps;
     const std::int64_t stop = std::min(size.height, (band + 1) * band_rows);
     std::int64_t ready = rows.first[band * band_rows];  // rows before this one are in the ring, or no longer needed
+    const std::int64_t end = rows.first[stop - 1] + rows.count[stop - 1];
     for (std::int64_t row = band * band_rows; row < stop; ++row) {
       const std::int64_t first = rows.first[row];
       const std::int32_t count = rows.count[row];
       const std::int32_t* weights = rows.weights + row * rows.taps;
-      for (std::int64_t k = 0; k < count; ++k) {
-        list[k] = photo.data + (first + k) * photo.row_bytes;
-        if (photo.width == size.width || memory.rows_first) continue;
-        std::uint8_t* resized = scratch + (first + k) % rows.taps * memory.row_bytes;
-        if (first + k >= ready) {
-          kernel.columns(list[k], photo.width, columns, size.width, resized);
-          ready = first + k + 1;
-        }
-        list[k] = resized;
+      while (!memory.rows_first && photo.width != size.width && ready < first + count) {
+        std::uint8_t* resized[kRowTile];
+        const std::int64_t tile = std::min(kRowTile, end - ready);
+        for (std::int64_t r = 0; r < tile; ++r)
+          resized[r] = scratch + (ready + r) % memory.ring_rows * memory.row_bytes;
+        kernel.columns(photo.data + ready * photo.row_bytes, photo.row_bytes, photo.width, tile, columns, size.width,
+                       resized);
+        ready += tile;
+      }
+      for (std::int64_t k = first; k < first + count; ++k) {
+        const bool direct = memory.rows_first || photo.width == size.width;
+        list[k - first] = direct ? photo.data + k * photo.row_bytes : scratch + k % memory.ring_rows * memory.row_bytes;
       }
       if (memory.rows_first) {
         std::uint8_t* combined = scratch + memory.row_bytes;
         kernel.rows_to_bytes(list, weights, count, photo.width * 3, combined);
-        kernel.columns(combined, photo.width, columns, size.width, scratch);
+        kernel.columns(combined, 0, photo.width, 1, columns, size.width, &scratch);
         list[0] = scratch;
         constexpr std::int32_t kOne = 1 << kFractionBits;
         emit(row, list, &kOne, 1);
