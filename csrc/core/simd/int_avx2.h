@@ -9,7 +9,7 @@
 namespace evsam::avx2 {
 namespace {
 
-struct I32 {
+struct Dot16 {
   using Reg = __m256i;
   using Group = __m256i;    // kGroup factors, the same for all lanes
   using Weights = __m256i;  // kGroup factors for each lane, lane by lane

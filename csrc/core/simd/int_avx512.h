@@ -6,7 +6,7 @@
 namespace evsam::avx512 {
 namespace {
 
-struct I32 {
+struct Dot16 {
   using Reg = __m512i;
   using Group = __m512i;
   using Weights = __m512i;

@@ -6,7 +6,7 @@
 namespace evsam::neon {
 namespace {
 
-struct I32 {
+struct Dot16 {
   using Reg = int32x4_t;
   using Group = int16x4_t;
   using Weights = int16x4_t;

@@ -6,7 +6,7 @@
 namespace evsam::scalar {
 namespace {
 
-struct I32 {
+struct Dot16 {
   using Reg = F32::Int;
   using Group = F32::Int;
   using Weights = F32::Int;

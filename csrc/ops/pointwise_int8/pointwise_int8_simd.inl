@@ -14,7 +14,7 @@ namespace {
 
 struct PointwiseInt8 {
   static constexpr int L = F32::kLanes;
-  static constexpr int G = I32::kGroup;
+  static constexpr int G = Dot16::kGroup;
   static constexpr std::int64_t kColumns = Gemm::kColumns;
   static_assert(kColumns % (2 * L) == 0);
 
@@ -53,7 +53,7 @@ struct PointwiseInt8 {
     template <int R>
     inline __attribute__((always_inline)) void tile(std::int64_t first, float* y, std::int64_t y_stride,
                                                     const float* residual, std::int64_t residual_stride) const {
-      I32::Reg acc[R][V];
+      Dot16::Reg acc[R][V];
       accumulate(block.x + first * block.x_stride + first_depth, acc);
       const bool last = first_depth + depth == block.in_channels;
       const Limits limits = Limits::of(last ? block.activation : Activation::none);
@@ -68,7 +68,7 @@ struct PointwiseInt8 {
           } else if (residual != nullptr) {
             sum = F32::add(bias, F32::load(residual + r * residual_stride + v * L));
           }
-          const F32::Reg scaled = F32::mul(I32::to_float(acc[r][v]), F32::broadcast(block.x_scale + first + r));
+          const F32::Reg scaled = F32::mul(Dot16::to_float(acc[r][v]), F32::broadcast(block.x_scale + first + r));
           F32::store(to, Limits::apply(limits, F32::fma(scaled, scale, sum)));
         }
       }
@@ -76,24 +76,24 @@ struct PointwiseInt8 {
 
     // A function of its own, with the sums handed over in memory: inlined, GCC 12 runs out of registers in its loop.
     template <int R>
-    __attribute__((noinline)) void accumulate(const std::int16_t* x, I32::Reg (&sums)[R][V]) const {
-      I32::Reg acc[R][V];
+    __attribute__((noinline)) void accumulate(const std::int16_t* x, Dot16::Reg (&sums)[R][V]) const {
+      Dot16::Reg acc[R][V];
 #pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) acc[r][v] = I32::zero();
+        for (int v = 0; v < V; ++v) acc[r][v] = Dot16::zero();
       }
       const std::int64_t stride = block.x_stride;
       const std::int16_t* w = weights;
       for (const std::int16_t* end = x + depth; x < end; x += G) {
-        I32::Weights column[V];
+        Dot16::Weights column[V];
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) column[v] = I32::load(w + v * L * G);
+        for (int v = 0; v < V; ++v) column[v] = Dot16::load(w + v * L * G);
 #pragma GCC unroll 12
         for (int r = 0; r < R; ++r) {
-          const I32::Group row = I32::broadcast(x + r * stride);
+          const Dot16::Group row = Dot16::broadcast(x + r * stride);
 #pragma GCC unroll 4
-          for (int v = 0; v < V; ++v) acc[r][v] = I32::dot(row, column[v], acc[r][v]);
+          for (int v = 0; v < V; ++v) acc[r][v] = Dot16::dot(row, column[v], acc[r][v]);
         }
         w += kColumns * G;
       }
@@ -112,7 +112,7 @@ struct PointwiseInt8 {
       const std::int64_t depth = block.in_channels - k < kSlice ? block.in_channels - k : kSlice;
       for (std::int64_t c = 0; c < block.out_channels; c += kColumns) {
         const std::int8_t* weights = block.weights + c * block.in_channels + k * kColumns;
-        for (std::int64_t i = 0; i < depth * kColumns; i += 2 * L) I32::widen(weights + i, widened + i);
+        for (std::int64_t i = 0; i < depth * kColumns; i += 2 * L) Dot16::widen(weights + i, widened + i);
         const std::int64_t left = block.out_channels - c;
         const std::int64_t columns = left < kColumns ? left : kColumns;
         if (columns > (Gemm::kVectors - 1) * L) {
@@ -145,9 +145,9 @@ struct PointwiseInt8 {
       float tail[L] = {};
       for (std::int64_t k = whole; k < pixels.channels; ++k) tail[k - whole] = x[k];
 
-      I32::Reg largest = I32::max_magnitude(I32::zero(), F32::load(tail));
-      for (std::int64_t k = 0; k < whole; k += L) largest = I32::max_magnitude(largest, F32::load(x + k));
-      const std::int32_t bits = I32::max_lane(largest);
+      Dot16::Reg largest = Dot16::max_magnitude(Dot16::zero(), F32::load(tail));
+      for (std::int64_t k = 0; k < whole; k += L) largest = Dot16::max_magnitude(largest, F32::load(x + k));
+      const std::int32_t bits = Dot16::max_lane(largest);
       float magnitude;
       __builtin_memcpy(&magnitude, &bits, sizeof(magnitude));
 
@@ -159,9 +159,9 @@ struct PointwiseInt8 {
       }
       pixels.scale[p] = magnitude / kLimit;
       const F32::Reg factor = F32::set(kLimit / magnitude);
-      for (std::int64_t k = 0; k < whole; k += L) I32::store_rounded(q + k, F32::mul(F32::load(x + k), factor));
+      for (std::int64_t k = 0; k < whole; k += L) Dot16::store_rounded(q + k, F32::mul(F32::load(x + k), factor));
       std::int16_t rounded[L];
-      I32::store_rounded(rounded, F32::mul(F32::load(tail), factor));
+      Dot16::store_rounded(rounded, F32::mul(F32::load(tail), factor));
       for (std::int64_t k = whole; k < pixels.q_stride; ++k) {
         q[k] = k - whole < L ? rounded[k - whole] : std::int16_t{0};
       }
