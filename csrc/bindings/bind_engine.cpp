@@ -1,12 +1,15 @@
 // The native engine. Arrays come from evsam/engines/native.py, which makes the outputs; still nothing is believed,
 // since a wrong size would be a write into foreign memory.
+#include <pybind11/stl.h>
 #include <algorithm>
+
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "bindings/bindings.h"
 #include "engine/engine.h"
+#include "engine/zoo.h"
 
 namespace py = pybind11;
 
@@ -202,9 +205,55 @@ class BoundEngine {
   std::unique_ptr<Engine> engine_;
 };
 
+const char* block_kind_name(BlockKind kind) {
+  switch (kind) {
+    case BlockKind::conv: return "conv";
+    case BlockKind::ds: return "ds";
+    case BlockKind::res: return "res";
+    case BlockKind::fmb: return "fmb";
+    case BlockKind::mb: return "mb";
+    case BlockKind::att: return "att";
+  }
+  return "unknown";
+}
+
+// The compiled description of a variant in the order of evsam/zoo.py's fields, for the test that compares the two.
+py::dict variant_dict(const VariantConfig& config) {
+  py::list stages;
+  for (const std::vector<BlockConfig>& stage : config.stages) {
+    py::list blocks;
+    for (const BlockConfig& block : stage) {
+      blocks.append(py::make_tuple(block_kind_name(block.kind), block.width, block.stride, block.expand, block.kernel,
+                                   block.attention_kernel));
+    }
+    stages.append(blocks);
+  }
+  const NeckConfig& neck = config.neck;
+  const DecoderConfig& decoder = config.decoder;
+  py::dict entry;
+  entry["name"] = config.name;
+  entry["image_size"] = config.image_size;
+  entry["activation"] = config.activation == Activation::gelu_tanh ? "gelu" : "relu6";
+  entry["head_dim"] = config.head_dim;
+  entry["stages"] = stages;
+  entry["neck"] = py::make_tuple(neck.stages, neck.width, neck.grid, block_kind_name(neck.kind), neck.depth,
+                                 neck.expand, neck.lateral);
+  entry["decoder"] = py::make_tuple(decoder.lite ? "lite" : "sam", decoder.dim, decoder.depth, decoder.heads,
+                                    decoder.mlp_dim, decoder.mask_channels);
+  return entry;
+}
+
 }  // namespace
 
 void bind_engine(py::module_& m) {
+  m.def(
+      "variant_configs",
+      [] {
+        py::list configs;
+        for (const VariantConfig& config : variant_configs()) configs.append(variant_dict(config));
+        return configs;
+      },
+      "The variants as the native engine has them.");
   py::class_<BoundEngine>(m, "Engine", "One model on the CPU; use it through evsam.load(engine='native').")
       .def(py::init<const std::string&, const py::dict&, const py::object&, const std::string&>(), py::arg("variant"),
            py::arg("tensors"), py::kw_only(), py::arg("threads") = py::none(), py::arg("precision") = "fp32",

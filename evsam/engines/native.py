@@ -85,6 +85,24 @@ class NativeEngine:
             out.append(features)
         return out
 
+    def encode_pixels(self, pixels: FloatArray) -> Features:
+        """The encoder alone, for those who prepare images themselves and for benchmarks.
+
+        Args:
+            pixels: float32 (3, S, S), normalised RGB with zeros where padded, as
+                :func:`evsam.transforms.image_to_pixels` makes it; S is the variant's image size.
+
+        Returns:
+            The features of the image.
+
+        Raises:
+            ValueError: another shape or dtype.
+        """
+        engine = self._open()
+        features = _empty_features(engine)
+        engine.encode_pixels(np.ascontiguousarray(pixels), features)
+        return features
+
     def decode(
         self, features: Features, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
     ) -> tuple[FloatArray, FloatArray]:
@@ -124,3 +142,7 @@ class NativeEngine:
         if engine is None:
             raise EvsamError("engine: expected an open engine, got one after close()")
         return engine
+
+
+def _empty_features(engine: _C.Engine) -> Features:
+    return tuple(np.empty(shape, np.float32) for shape in engine.feature_shapes)

@@ -17,6 +17,7 @@ import evsam
 from evsam import _C, BackendUnavailable, WeightsError
 from evsam.engines import create_engine
 from evsam.engines.native import NativeEngine, pin_threads
+from evsam.transforms import image_to_pixels
 from evsam.weights import Weights
 
 
@@ -99,6 +100,15 @@ def test_strided_weights(weights, engine, image) -> None:
 def test_cannot_be_pickled(engine) -> None:
     with pytest.raises(TypeError, match="Engine"):
         pickle.dumps(engine)
+
+
+def test_encoder_alone(engine, image) -> None:
+    (expected,) = engine.encode([image])
+    got = engine.encode_pixels(image_to_pixels(image, 512))
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
+    with pytest.raises(ValueError, match=r"pixels: expected float32 \(3, 512, 512\), got float32 \(3, 8, 8\)"):
+        engine.encode_pixels(np.zeros((3, 8, 8), np.float32))
 
 
 def test_profile(engine, image) -> None:
