@@ -20,12 +20,13 @@ using namespace evsam;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr std::size_t kLogits = kLogitsSize * kLogitsSize;
 
-std::unique_ptr<Engine> load(int threads) {
+std::unique_ptr<Engine> load(int threads, Precision precision = Precision::fp32) {
   SafetensorsFile file;
   const Status opened = SafetensorsFile::open(EVSAM_NANO, &file);
   CHECK_MSG(opened.ok(), opened.message());
   EngineOptions options;
   options.threads = threads;
+  options.precision = precision;
   std::unique_ptr<Engine> engine;
   const Status status = Engine::create("nano", file.tensors(), options, &engine);
   CHECK_MSG(status.ok(), status.message());
@@ -204,6 +205,31 @@ void test_errors(const Engine& engine, const Features& features) {
   CHECK(engine.decode(features.pointers.data(), wrong, nullptr, iou).ok());
 }
 
+// Eight bits per weight: the embedding turns by little, and is the same for any number of threads.
+void test_int8(const Features& features, const ImageView& image) {
+  std::vector<float> first;
+  for (int threads : {1, 2, 3}) {
+    const std::unique_ptr<Engine> engine = load(threads, Precision::int8);
+    Features rounded(*engine);
+    CHECK(engine->encode(image, rounded.pointers.data()).ok());
+    CHECK(rounded.complete());
+    for (std::size_t m = 0; m < rounded.maps.size(); ++m) {
+      double products = 0.0, squares = 0.0, rounded_squares = 0.0;
+      for (std::size_t i = 0; i + 1 < rounded.maps[m].size(); ++i) {
+        const double a = static_cast<double>(features.maps[m][i]);
+        const double b = static_cast<double>(rounded.maps[m][i]);
+        products += a * b;
+        squares += a * a;
+        rounded_squares += b * b;
+      }
+      const double cosine = products / std::sqrt(squares * rounded_squares);
+      CHECK_MSG(cosine > 0.999 && cosine < 0.9999999, "cosine " + std::to_string(cosine));
+    }
+    if (first.empty()) first = rounded.maps[0];
+    CHECK(std::memcmp(first.data(), rounded.maps[0].data(), first.size() * sizeof(float)) == 0);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -222,6 +248,7 @@ int main() {
   test_prompts_do_not_depend_on_their_neighbours(*engine, features, decoded);
   test_pixels_are_the_photo(*engine);
   test_profile(*engine, image);
+  test_int8(features, image);
   test_errors(*engine, features);
   return evsam::test::test_result();
 }

@@ -30,6 +30,7 @@ struct Dot16 {
     return m;
   }
   EVSAM_SIMD_INLINE void store_rounded(std::int16_t* p, F32::Reg x) {
+    asm("" : "+m"(x));  // a multiplication before this must not fuse with round()'s addition: ties would go elsewhere
     const Reg n = __builtin_convertvector(F32::round(x), Reg);
     for (int i = 0; i < kLanes; ++i) p[i] = static_cast<std::int16_t>(n[i]);
   }

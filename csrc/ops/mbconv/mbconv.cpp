@@ -77,7 +77,9 @@ Plan make_plan(const Packed& packed, std::int64_t height, std::int64_t width, in
     plan.strip = std::max(divide_up(plan.out_height, tasks), plan.chunk);
     plan.strips = divide_up(plan.out_height, plan.strip);
   } else {
-    plan.block = hidden % 64 == 0 ? 64 : 48;
+    const std::int64_t panel =
+        packed.expand.rounds() ? packed.expand.int8.kernel->panel : packed.expand.fp32.kernel->panel;
+    plan.block = hidden % 64 == 0 || panel > 16 ? 64 : 48;  // whole panels
     plan.blocks = divide_up(hidden, plan.block);
   }
   plan.ring_stride = spread(std::min(plan.block, hidden));
