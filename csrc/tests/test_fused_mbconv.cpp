@@ -127,8 +127,8 @@ std::vector<Case> cases(const Variant& variant) {
       }
       all.push_back({25, 33, {16, 64, 32, stride, Activation::gelu_tanh, algorithm}, Residual::none, 0});
       // Several blocks of hidden channels, the last one not full.
-      all.push_back({12, 20, {32, 301, 24, stride, Activation::gelu_tanh, algorithm}, Residual::other, 1});
-      all.push_back({16, 16, {128, 256, 40, stride, Activation::gelu, algorithm}, Residual::none, 0});
+      all.push_back({12, 11, {32, 301, 24, stride, Activation::gelu_tanh, algorithm}, Residual::other, 1});
+      all.push_back({9, 14, {40, 256, 40, stride, Activation::gelu, algorithm}, Residual::none, 0});
     }
   }
   all.push_back({26, 22, {24, 96, 24, 1, Activation::gelu_tanh, Algorithm::automatic}, Residual::input, 0});
