@@ -1,0 +1,290 @@
+// The transformer against its definition, written out directly in float64 on a small configuration.
+#include "engine/two_way_transformer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "check.h"
+#include "core/workspace.h"
+#include "ops/two_way_attention/two_way_attention.h"
+
+namespace {
+
+using namespace evsam;
+
+constexpr std::int64_t kDim = 32;
+constexpr int kDepth = 2;
+constexpr int kHeads = 4;
+constexpr std::int64_t kHidden = 48;
+constexpr std::int64_t kTokens = 7;
+constexpr std::int64_t kCells = 67;  // a few panels, the last not full
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+using Matrix = std::vector<double>;  // rows of kDim, or of what the function says
+
+std::vector<float> random_floats(std::int64_t count, unsigned seed, float scale, float mean = 0.0F) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(size(count));
+  for (float& x : values) x = mean + scale * normal(random);
+  return values;
+}
+
+struct Weights {
+  std::unordered_map<std::string, std::vector<float>> values;
+  TensorTable table;
+
+  void add(const std::string& name, const std::vector<std::int64_t>& shape, float scale, float mean = 0.0F) {
+    std::int64_t count = 1;
+    for (std::int64_t extent : shape) count *= extent;
+    std::vector<float>& of = values[name];
+    of = random_floats(count, static_cast<unsigned>(values.size()), scale, mean);
+    table.add(name, {DType::kFloat32, shape, of.data()});
+  }
+  void add_linear(const std::string& name, std::int64_t in, std::int64_t out) {
+    add(name + ".weight", {out, in}, 1.0F / std::sqrt(static_cast<float>(in)));
+    add(name + ".bias", {out}, 0.2F);
+  }
+  void add_attention(const std::string& name, std::int64_t inner) {
+    for (const char* part : {".q_proj", ".k_proj", ".v_proj"}) add_linear(name + part, kDim, inner);
+    add_linear(name + ".out_proj", inner, kDim);
+  }
+  void add_norm(const std::string& name) {
+    add(name + ".weight", {kDim}, 0.1F, 1.0F);
+    add(name + ".bias", {kDim}, 0.1F);
+  }
+
+  Weights() {
+    for (int i = 0; i < kDepth; ++i) {
+      const std::string layer = "t.layers." + std::to_string(i);
+      add_attention(layer + ".self_attn", kDim);
+      add_attention(layer + ".cross_attn_token_to_image", kDim / 2);
+      add_attention(layer + ".cross_attn_image_to_token", kDim / 2);
+      add_linear(layer + ".mlp.lin1", kDim, kHidden);
+      add_linear(layer + ".mlp.lin2", kHidden, kDim);
+      for (int n = 1; n <= 4; ++n) add_norm(layer + ".norm" + std::to_string(n));
+    }
+    add_attention("t.final_attn_token_to_image", kDim / 2);
+    add_norm("t.norm_final_attn");
+  }
+
+  double at(const std::string& name, std::int64_t i) const { return static_cast<double>(values.at(name)[size(i)]); }
+  std::int64_t count(const std::string& name) const { return static_cast<std::int64_t>(values.at(name).size()); }
+
+  Matrix linear(const std::string& name, const Matrix& x) const {
+    const std::int64_t out = count(name + ".bias");
+    const std::int64_t in = count(name + ".weight") / out;
+    const std::int64_t rows = static_cast<std::int64_t>(x.size()) / in;
+    Matrix y(size(rows * out));
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t o = 0; o < out; ++o) {
+        double sum = at(name + ".bias", o);
+        for (std::int64_t i = 0; i < in; ++i) sum += at(name + ".weight", o * in + i) * x[size(r * in + i)];
+        y[size(r * out + o)] = sum;
+      }
+    }
+    return y;
+  }
+
+  Matrix norm(const std::string& name, Matrix x) const {
+    for (std::size_t row = 0; row < x.size(); row += kDim) {
+      double mean = 0.0;
+      double variance = 0.0;
+      for (std::size_t c = 0; c < kDim; ++c) mean += x[row + c] / kDim;
+      for (std::size_t c = 0; c < kDim; ++c) variance += (x[row + c] - mean) * (x[row + c] - mean) / kDim;
+      for (std::size_t c = 0; c < kDim; ++c) {
+        const auto channel = static_cast<std::int64_t>(c);
+        x[row + c] = (x[row + c] - mean) / std::sqrt(variance + 1e-6) * at(name + ".weight", channel) +
+                     at(name + ".bias", channel);
+      }
+    }
+    return x;
+  }
+
+  Matrix attention(const std::string& name, const Matrix& queries, const Matrix& keys, const Matrix& values_of) const {
+    const Matrix q = linear(name + ".q_proj", queries);
+    const Matrix k = linear(name + ".k_proj", keys);
+    const Matrix v = linear(name + ".v_proj", values_of);
+    const auto inner = size(count(name + ".q_proj.bias"));
+    const std::size_t width = inner / kHeads;
+    Matrix out(q.size());
+    for (std::size_t row = 0; row < q.size(); row += inner) {
+      for (std::size_t head = 0; head < inner; head += width) {
+        std::vector<double> weights;
+        for (std::size_t other = 0; other < k.size(); other += inner) {
+          double sum = 0.0;
+          for (std::size_t d = head; d < head + width; ++d) sum += q[row + d] * k[other + d];
+          weights.push_back(std::exp(sum / std::sqrt(static_cast<double>(width))));
+        }
+        double total = 0.0;
+        for (double weight : weights) total += weight;
+        for (std::size_t i = 0; i < weights.size(); ++i) {
+          for (std::size_t d = head; d < head + width; ++d) out[row + d] += weights[i] / total * v[i * inner + d];
+        }
+      }
+    }
+    return linear(name + ".out_proj", out);
+  }
+};
+
+Matrix add(const Matrix& a, const Matrix& b) {
+  Matrix sum(a);
+  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += b[i];
+  return sum;
+}
+
+struct State {
+  Matrix tokens, image;
+};
+
+State oracle(const Weights& weights, const std::vector<float>& token_input, const std::vector<float>& image_input,
+             const std::vector<float>& position_input) {
+  const Matrix origin(token_input.begin(), token_input.end());
+  const Matrix position(position_input.begin(), position_input.end());
+  Matrix tokens = origin;
+  Matrix image(image_input.begin(), image_input.end());
+  for (int i = 0; i < kDepth; ++i) {
+    const std::string layer = "t.layers." + std::to_string(i);
+    if (i == 0) {
+      tokens = weights.attention(layer + ".self_attn", tokens, tokens, tokens);
+    } else {
+      const Matrix q = add(tokens, origin);
+      tokens = add(tokens, weights.attention(layer + ".self_attn", q, q, tokens));
+    }
+    tokens = weights.norm(layer + ".norm1", tokens);
+    const Matrix keys = add(image, position);
+    tokens = add(tokens, weights.attention(layer + ".cross_attn_token_to_image", add(tokens, origin), keys, image));
+    tokens = weights.norm(layer + ".norm2", tokens);
+    Matrix hidden = weights.linear(layer + ".mlp.lin1", tokens);
+    for (double& x : hidden) x = std::max(x, 0.0);
+    tokens = weights.norm(layer + ".norm3", add(tokens, weights.linear(layer + ".mlp.lin2", hidden)));
+    image = add(image, weights.attention(layer + ".cross_attn_image_to_token", keys, add(tokens, origin), tokens));
+    image = weights.norm(layer + ".norm4", image);
+  }
+  tokens =
+      add(tokens, weights.attention("t.final_attn_token_to_image", add(tokens, origin), add(image, position), image));
+  return {weights.norm("t.norm_final_attn", tokens), image};
+}
+
+// All numbers are of size one, and about ten layers follow each other, each with sums of up to a hundred products.
+constexpr double kTolerance = 256.0 * 1.2e-7;
+
+bool close(const float* got, const Matrix& expected) {
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (!(std::abs(static_cast<double>(got[i]) - expected[i]) < kTolerance)) return false;
+  }
+  return true;
+}
+
+RunContext poisoned(Workspace& memory, std::size_t bytes, int threads) {
+  RunContext context;
+  context.threads = threads;
+  context.workspace = memory.reserve(bytes);
+  context.workspace_bytes = bytes;
+  std::fill_n(static_cast<float*>(context.workspace), bytes / sizeof(float), kNaN);
+  return context;
+}
+
+void test_run(const TwoWayTransformer& transformer, const Weights& weights) {
+  const std::vector<float> position = random_floats(kCells * kDim, 1, 0.7F);
+  const std::vector<float> image = random_floats(kCells * kDim, 2, 1.0F);
+  for (const std::int64_t count : {std::int64_t{1}, kTokens, std::int64_t{20}}) {
+    const std::vector<float> tokens = random_floats(count * kDim, 3, 1.0F);
+    const State expected = oracle(weights, tokens, image, position);
+    std::vector<float> first_tokens;
+    std::vector<float> first_image;
+    for (int threads = 1; threads <= 4; ++threads) {
+      Workspace memory;
+      const RunContext context = poisoned(memory, transformer.workspace_bytes(count, kCells, threads), threads);
+      std::vector<float> t = tokens;
+      std::vector<float> x = image;
+      transformer.run(context, t.data(), count, x.data(), position.data(), kCells);
+      if (threads == 1) {
+        CHECK_MSG(close(t.data(), expected.tokens), std::to_string(count) + " tokens");
+        CHECK_MSG(close(x.data(), expected.image), std::to_string(count) + " tokens: image");
+        first_tokens = t;
+        first_image = x;
+      }
+      CHECK_MSG(t == first_tokens && x == first_image, "other bits with threads " + std::to_string(threads));
+    }
+  }
+}
+
+// Several prompts on one image, with and without what they share.
+void test_group(const TwoWayTransformer& transformer, const Weights& weights) {
+  constexpr std::int64_t kPrompts = 3;
+  const two_way_attention::Kernel& kernel = transformer.kernel();
+  const std::vector<float> position = random_floats(kCells * kDim, 1, 0.7F);
+  const std::vector<float> image = random_floats(kCells * kDim, 2, 1.0F);
+  const std::vector<float> tokens = random_floats(kPrompts * kTokens * kDim, 4, 1.0F);
+  const std::size_t floats = size(two_way_attention::panel_floats(kernel, kCells, kDim));
+  std::vector<float> image_panels(floats, kNaN);
+  std::vector<float> position_panels(floats, kNaN);
+  RunContext plain;
+  plain.threads = 1;
+  two_way_attention::to_panels(kernel, plain, image.data(), kCells, kDim, image_panels.data());
+  two_way_attention::to_panels(kernel, plain, position.data(), kCells, kDim, position_panels.data());
+
+  for (const bool shared : {false, true}) {
+    std::vector<float> out[kPrompts];
+    const float* image_in[kPrompts];
+    float* image_out[kPrompts];
+    for (std::int64_t p = 0; p < kPrompts; ++p) {
+      out[p].assign(floats, kNaN);
+      image_in[p] = image_panels.data();
+      image_out[p] = out[p].data();
+    }
+    std::vector<float> t = tokens;
+    std::vector<float> projected(size(transformer.projected_floats(kCells)), kNaN);
+    Workspace memory;
+    const std::size_t bytes = std::max(transformer.group_workspace_bytes(kPrompts, kTokens, kCells, 2),
+                                       transformer.project_workspace_bytes(2));
+    RunContext context = poisoned(memory, bytes, 2);
+    if (shared) transformer.project(context, image_panels.data(), position_panels.data(), kCells, projected.data());
+    context = poisoned(memory, bytes, 2);
+    TwoWayTransformer::Group group;
+    group.prompts = kPrompts;
+    group.token_count = kTokens;
+    group.cells = kCells;
+    group.tokens = t.data();
+    group.image_in = image_in;
+    group.image_out = image_out;
+    group.position = position_panels.data();
+    group.projected = shared ? projected.data() : nullptr;
+    transformer.run_group(context, group);
+    for (std::int64_t p = 0; p < kPrompts; ++p) {
+      const std::int64_t at = p * kTokens * kDim;
+      const State expected =
+          oracle(weights, {tokens.begin() + at, tokens.begin() + at + kTokens * kDim}, image, position);
+      std::vector<float> x(size(kCells * kDim));
+      two_way_attention::from_panels(kernel, plain, out[p].data(), kCells, kDim, x.data());
+      const std::string name = "prompt " + std::to_string(p) + (shared ? ", shared" : "");
+      CHECK_MSG(close(t.data() + at, expected.tokens), name);
+      CHECK_MSG(close(x.data(), expected.image), name + ": image");
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  const Weights weights;
+  const DecoderConfig config = {false, kDim, kDepth, kHeads, kHidden, {}};
+  TwoWayTransformer transformer;
+  const Status status = transformer.load(config, weights.table, "t");
+  CHECK_MSG(status.ok(), status.message());
+  test_run(transformer, weights);
+  test_group(transformer, weights);
+  TwoWayTransformer other;
+  CHECK(other.load(config, weights.table, "u").message() ==
+        "u.layers.0.self_attn.q_proj.weight: expected a tensor of shape (32, 32), got none");
+  return evsam::test::test_result();
+}
