@@ -16,8 +16,6 @@ from evsam.cli import main
 from evsam.weights import resolve
 from evsam.zoo import VARIANTS
 
-pytest.importorskip("torch")
-
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = ROOT / "examples" / "cat.jpg"
 BOX = (5, 0, 420, 300)

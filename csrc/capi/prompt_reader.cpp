@@ -140,7 +140,7 @@ Status read_prompts(const evsam_prompts& given, ImageSize original, ImageSize re
       add(given.points[2 * t], given.points[2 * t + 1], given.labels == nullptr ? kForeground : given.labels[t]);
     }
     if (given.boxes != nullptr) {
-      double corners[4];
+      double corners[4] = {};
       EVSAM_RETURN_IF_ERROR(read_box(given.boxes + 4 * n, original, corners));
       add(corners[0], corners[1], kTopLeft);
       add(corners[2], corners[3], kBottomRight);

@@ -19,8 +19,6 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture
 def run(monkeypatch, seeded_file, capsys):
-    pytest.importorskip("torch")
-
     def call(name: str, *arguments: object) -> str:
         command = [name, *arguments, "--model", seeded_file("nano")]
         monkeypatch.setattr(sys, "argv", [str(a) for a in command])

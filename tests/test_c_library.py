@@ -1,0 +1,161 @@
+"""The C interface as another project gets it: built, installed, found by CMake, and with the answers of Python.
+
+``EVSAM_BUILD_DIR`` names a build folder to use (and to keep) instead of a new one, which takes minutes to build.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import evsam
+from evsam.weights import resolve
+
+ROOT = Path(__file__).resolve().parents[1]
+BOX = (5, 0, 420, 300)
+
+
+def run(*command: object, **options: Any) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory) -> Path:
+    """Where the library is installed."""
+    if shutil.which("cmake") is None or shutil.which("c++") is None:
+        pytest.skip("needs cmake and a C++ compiler")
+    chosen = os.environ.get("EVSAM_BUILD_DIR")
+    build = Path(chosen) if chosen else tmp_path_factory.mktemp("build")
+    options = ["-DEVSAM_LIBRARY=ON"] if chosen else ["-DEVSAM_LIBRARY=ON", "-DCMAKE_BUILD_TYPE=Release"]
+    run("cmake", "-S", ROOT, "-B", build, *options)
+    run("cmake", "--build", build, "--parallel", len(os.sched_getaffinity(0)), "--target", "evsam", "evsam_static")
+    prefix = tmp_path_factory.mktemp("prefix")
+    run("cmake", "--install", build, "--component", "library", "--prefix", prefix)
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def sam() -> Iterator[evsam.Sam]:
+    with evsam.load("nano", engine="native") as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    with Image.open(ROOT / "examples" / "cat.jpg") as file:
+        return np.array(file.convert("RGB"))
+
+
+def test_only_the_interface_is_installed(prefix) -> None:
+    headers = {path.relative_to(prefix).as_posix() for path in (prefix / "include").rglob("*.*")}
+    assert headers == {"include/evsam/evsam.h", "include/evsam/evsam.hpp"}
+
+
+@pytest.mark.parametrize("static", ["OFF", "ON"])
+def test_example(prefix, sam, photo, tmp_path, static) -> None:
+    run("cmake", "-S", ROOT / "examples" / "cpp", "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}",
+        f"-DEVSAM_EXAMPLE_STATIC={static}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Wpedantic -Werror")  # fmt: skip
+    run("cmake", "--build", tmp_path / "build")
+    Image.fromarray(photo).save(tmp_path / "cat.ppm")
+    names = [tmp_path / name for name in ("cat.ppm", "mask.pgm", "overlay.ppm")]
+    output = run(tmp_path / "build" / "segment", resolve("nano"), names[0], *BOX, *names[1:])
+    expected = sam.predict(photo, box=BOX)
+    mask = expected.masks[0, 0]
+    assert f"{mask.sum()} pixels" in output
+    assert float(output.split("score ")[1].split(",")[0]) == pytest.approx(float(expected.scores[0, 0]), abs=1e-5)
+    with Image.open(names[1]) as file:
+        assert np.array_equal(np.asarray(file), np.where(mask, 255, 0))
+    with Image.open(names[2]) as file:
+        drawn = np.asarray(file)
+    assert np.array_equal((drawn != photo).any(-1) & ~mask, np.zeros_like(mask))
+
+    failed = subprocess.run([tmp_path / "build" / "segment", resolve("nano"), names[1], "1", "1", "9", "9", "out.pgm"],
+                            capture_output=True, text=True, check=False)  # fmt: skip
+    assert failed.returncode == 1
+    assert "mask.pgm: expected a binary PPM file" in failed.stderr
+
+
+class CPrompts(ctypes.Structure):
+    """``evsam_prompts``."""
+
+    _fields_: ClassVar = [
+        ("struct_size", ctypes.c_size_t),
+        ("count", ctypes.c_int64),
+        ("points_each", ctypes.c_int64),
+        ("points", ctypes.c_void_p),
+        ("labels", ctypes.c_void_p),
+        ("boxes", ctypes.c_void_p),
+        ("masks", ctypes.c_void_p),
+        ("multimask", ctypes.c_int32),
+    ]
+
+
+PROMPTS: dict[str, dict[str, Any]] = {
+    "click": {"points": [(200, 100)]},
+    "clicks": {"points": [(200.25, 100.5), (424, 148)], "labels": [1, 0]},
+    "box": {"boxes": [BOX]},
+    "clipped boxes": {"boxes": [(-0.75, -1, 451.5, 301), (385, 40, 450, 280)]},
+    "boxes and clicks": {"boxes": [BOX, (0, 0, 90, 90)], "points": [[(200, 100)], [(30, 30)]], "labels": [[1], [0]]},
+    "many clicks": {"points": [[(3 * i, 2 * i)] for i in range(20)]},
+    "mask": {"mask": np.linspace(-8, 8, 65536, dtype=np.float32).reshape(1, 256, 256)},
+    "mask and click": {"mask": np.full((1, 256, 256), 3, np.float32), "points": [(60, 40)], "multimask": True},
+}
+
+
+@pytest.fixture(scope="module")
+def library(prefix) -> ctypes.CDLL:
+    suffix = "dylib" if sys.platform == "darwin" else "so"
+    made = ctypes.CDLL(str(next(prefix.glob(f"lib*/libevsam.{suffix}"))))
+    made.evsam_last_error.restype = ctypes.c_char_p
+    return made
+
+
+@pytest.fixture(scope="module")
+def handles(library, photo) -> Iterator[tuple[ctypes.c_void_p, ctypes.c_void_p]]:
+    model, embedding = ctypes.c_void_p(), ctypes.c_void_p()
+    height, width = photo.shape[:2]
+    sizes = [ctypes.c_int64(n) for n in (height, width, 3 * width)]
+    assert library.evsam_load(os.fsencode(resolve("nano")), None, None, ctypes.byref(model)) == 0
+    assert library.evsam_embedding_create(model, ctypes.byref(embedding)) == 0
+    assert library.evsam_encode(model, photo.ctypes.data_as(ctypes.c_void_p), *sizes, embedding) == 0
+    yield model, embedding
+    library.evsam_embedding_free(embedding)
+    library.evsam_free(model)
+
+
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_same_answers_as_python(library, handles, sam, photo, kind) -> None:
+    given = PROMPTS[kind]
+    expected = sam.predict(photo, **given)
+    dtypes = {"points": np.float32, "labels": np.int32, "boxes": np.float32, "mask": np.float32}
+    arrays = {name: np.asarray(given[name], dtype) for name, dtype in dtypes.items() if name in given}
+    pointers = [arrays[name].ctypes.data if name in arrays else None for name in dtypes]
+    each = arrays["points"].shape[-2] if "points" in arrays else 0
+    count = expected.masks.shape[0]
+    prompts = CPrompts(ctypes.sizeof(CPrompts), count, each, *pointers, int(given.get("multimask", False)))
+    shape = (ctypes.c_int64 * 4)()
+    assert library.evsam_prediction_shape(handles[1], ctypes.byref(prompts), shape) == 0
+    assert tuple(shape) == expected.masks.shape
+    masks, scores, logits = (
+        np.empty(tuple(shape), np.uint8),
+        np.empty_like(expected.scores),
+        np.empty_like(expected.logits),
+    )
+    outputs = [array.ctypes.data_as(ctypes.c_void_p) for array in (masks, scores, logits)]
+    status = library.evsam_predict(*handles, ctypes.byref(prompts), *outputs)
+    assert status == 0, library.evsam_last_error()
+    assert np.array_equal(logits, expected.logits)
+    assert np.array_equal(scores, expected.scores)
+    assert np.array_equal(masks.astype(bool), expected.masks)
