@@ -1,5 +1,4 @@
-/* The C interface as C99: errors by code and message, sizes, and several threads at once. Argument: nano.safetensors.
- */
+/* The C interface as C99: errors by code and message, sizes, several threads at once. Argument: nano.safetensors. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -79,6 +78,34 @@ static void test_later_options(const char* weights) {
   options.later = 1;
   CHECK_FAILS(evsam_load(weights, "nano", &options.known, &model), EVSAM_UNAVAILABLE, "options: expected members that");
   CHECK(model == NULL);
+}
+
+static int predict_box(const evsam_model* model, uint8_t* mask) {
+  const float box[4] = {30, 20, 80, 60};
+  evsam_embedding* embedding = NULL;
+  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+  int passed = 0;
+  prompts.count = 1;
+  prompts.boxes = box;
+  passed = evsam_embedding_create(model, &embedding) == EVSAM_OK &&
+           evsam_encode(model, image, kHeight, kWidth, kRow, embedding) == EVSAM_OK &&
+           evsam_predict(model, embedding, &prompts, mask, NULL, NULL) == EVSAM_OK;
+  evsam_embedding_free(embedding);
+  return passed;
+}
+
+static void test_int8(const char* weights) {
+  static uint8_t mask[kPixels];
+  evsam_model* model = NULL;
+  evsam_options options = EVSAM_OPTIONS_INIT;
+  int area = 0;
+  options.precision = EVSAM_INT8;
+  options.threads = 2;
+  CHECK(evsam_load(weights, NULL, &options, &model) == EVSAM_OK);
+  CHECK(predict_box(model, mask));
+  for (int i = 0; i < kPixels; ++i) area += mask[i];
+  CHECK(area > 0 && area < kPixels);
+  evsam_free(model);
 }
 
 static void test_embeddings(const evsam_model* model, const evsam_model* other) {
@@ -197,20 +224,6 @@ typedef struct {
   int passed;
 } job;
 
-static int predict_box(const evsam_model* model, uint8_t* mask) {
-  const float box[4] = {30, 20, 80, 60};
-  evsam_embedding* embedding = NULL;
-  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
-  int passed = 0;
-  prompts.count = 1;
-  prompts.boxes = box;
-  passed = evsam_embedding_create(model, &embedding) == EVSAM_OK &&
-           evsam_encode(model, image, kHeight, kWidth, kRow, embedding) == EVSAM_OK &&
-           evsam_predict(model, embedding, &prompts, mask, NULL, NULL) == EVSAM_OK;
-  evsam_embedding_free(embedding);
-  return passed;
-}
-
 static void* run_job(void* argument) {
   job* self = (job*)argument;
   static const char* const kMessage = "path: expected a pointer, got NULL";
@@ -263,6 +276,7 @@ int main(int argc, char** argv) {
     test_shapes(model, embedding);
     test_many(model, embedding);
     test_threads(model);
+    test_int8(argv[1]);
     evsam_embedding_free(embedding);
     evsam_free(model);
   }

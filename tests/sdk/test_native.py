@@ -85,6 +85,17 @@ def test_weights_of_other_dtypes(weights, image, dtype) -> None:
     assert equal(answers(one, image), answers(other, image))
 
 
+def test_int8(image) -> None:
+    """With trained weights: what random ones make of rounding says nothing."""
+    exact, rounded = (evsam.load("nano", threads=1, precision=precision) for precision in ("fp32", "int8"))
+    a, b = exact.encode(image), rounded.encode(image)
+    assert not np.array_equal(a.features, b.features)
+    cosine = np.vdot(a.features, b.features) / np.linalg.norm(a.features) / np.linalg.norm(b.features)
+    assert cosine > 0.999
+    masks = [sam.predict(a, box=(30, 20, 80, 60)).masks for sam in (exact, rounded)]
+    assert (masks[0] != masks[1]).mean() < 0.01
+
+
 def test_weights_of_a_wrong_dtype(weights) -> None:
     name = "image_encoder.norm.bias"
     tensors = {**weights.tensors, name: weights.tensors[name].astype(np.int32)}
