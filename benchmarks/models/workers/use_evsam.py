@@ -1,12 +1,14 @@
-"""evsam, by any of its engines. The encoder is timed on pixels, as the others are, where the engine offers that."""
+"""evsam: the encoder on pixels and the decoder, as its peers get them, or the whole way from photo to masks."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 import evsam
+from evsam.weights import load_weights
 
 
 def version() -> str:
@@ -15,21 +17,29 @@ def version() -> str:
 
 class Runner:
     def __init__(self, request: dict[str, Any], inputs: dict[str, np.ndarray]) -> None:
-        extra = {} if request.get("precision", "fp32") == "fp32" else {"precision": request["precision"]}
-        self.sam = evsam.load(request["model"], engine=request["engine"], threads=request["threads"], **extra)
-        self.engine: Any = self.sam.engine
         self.result: tuple[np.ndarray, ...] = ()
+        threads, precision = request["threads"], request.get("precision", "fp32")
         if request["graph"] == "encoder":
             (pixels,) = inputs.values()
-            self.run = lambda: self._encode(np.ascontiguousarray(pixels[0]))
-        elif request["graph"] == "whole":
+            weights = load_weights(request["model"])
+            # of the compiled module, as the public interface takes photos only
+            engine: Any = import_module("evsam._C").Engine(
+                weights.variant.name, dict(weights.tensors), threads=threads, precision=precision
+            )
+            self.run = lambda: self._encode(engine, np.ascontiguousarray(pixels[0]))
+            return
+        extra = {} if precision == "fp32" else {"precision": precision}
+        self.sam = evsam.load(request["model"], engine=request["engine"], threads=threads, **extra)
+        if request["graph"] == "whole":
             self.run = lambda: self._predict(inputs["image"])
         else:
             features = (inputs["embedding"][0],)
             self.run = lambda: self._decode(features, inputs["points"], inputs["labels"])
 
-    def _encode(self, pixels: np.ndarray) -> None:
-        self.result = (self.engine.encode_pixels(pixels)[0][None],)
+    def _encode(self, engine: Any, pixels: np.ndarray) -> None:
+        features = tuple(np.empty(shape, np.float32) for shape in engine.feature_shapes)
+        engine.encode_pixels(pixels, features)
+        self.result = (features[0][None],)
 
     def _predict(self, image: np.ndarray) -> None:
         height, width = image.shape[:2]
@@ -37,7 +47,7 @@ class Runner:
         self.result = (prediction.masks, prediction.scores)
 
     def _decode(self, features: tuple[np.ndarray, ...], points: np.ndarray, labels: np.ndarray) -> None:
-        self.result = self.engine.decode(features, points, labels, None)
+        self.result = self.sam.engine.decode(features, points, labels, None)
 
     def outputs(self) -> list[np.ndarray]:
         return list(self.result)
