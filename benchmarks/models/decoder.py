@@ -40,7 +40,7 @@ def contestants(peers: Peers, count: int) -> list[Contestant]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add(parser)
-    parser.add_argument("--threads", nargs="+", type=int, default=[2, 1])
+    parser.add_argument("--threads", nargs="+", type=int, default=[2])
     parser.add_argument("--prompts", nargs="+", type=int, default=list(DECODER_PROMPTS), choices=DECODER_PROMPTS)
     parser.add_argument("--rounds", type=int, help="turns of each contestant; default: fewer for more prompts")
     chosen = parser.parse_args(arguments)
