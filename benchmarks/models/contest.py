@@ -121,7 +121,7 @@ class Entry:
         load_seconds: from nothing to ready, imports not included.
         version: of its package.
         outputs: of the first run.
-        first: seconds of a second run, which decides how many make a turn.
+        first: seconds of a second run, the first guess at how long one takes.
     """
 
     worker: Worker
@@ -197,14 +197,14 @@ class Contest:
     def measure(self, rounds: int) -> dict[str, list[float]]:
         """Seconds of every timed run, by contestant, after `rounds` rounds of turns."""
         samples: dict[str, list[float]] = {entry.name: [] for entry in self.entries}
-        if not self.entries:
-            return samples
-        fastest = min(entry.first for entry in self.entries)
+        best = {entry.name: entry.first for entry in self.entries}
         for number in range(rounds):
             for entry in self.entries:
-                if entry.first > SLOW_FACTOR * fastest and number % SLOW_EVERY:
+                seconds = best[entry.name]
+                if seconds > SLOW_FACTOR * min(best.values()) and number % SLOW_EVERY:
                     continue
-                repeat = max(1, min(TURN_RUNS, int(TURN_SECONDS / entry.first)))
-                answer = entry.worker.ask("run", warm=int(entry.first < SHORT), repeat=repeat)
+                repeat = max(1, min(TURN_RUNS, int(TURN_SECONDS / seconds)))
+                answer = entry.worker.ask("run", warm=int(seconds < SHORT), repeat=repeat)
                 samples[entry.name] += answer["seconds"]
+                best[entry.name] = min(seconds, *answer["seconds"])
         return samples
