@@ -24,7 +24,13 @@ class ProfileRow(TypedDict):
 
 class Engine:
     def __init__(
-        self, variant: str, tensors: Mapping[str, NDArray[Any]], *, threads: int | None = None, precision: str = "fp32"
+        self,
+        variant: str,
+        tensors: Mapping[str, NDArray[Any]],
+        *,
+        threads: int | None = None,
+        precision: str = "fp32",
+        mapped: set[str] = ...,
     ) -> None: ...
     @property
     def feature_shapes(self) -> list[tuple[int, int, int]]: ...

@@ -64,14 +64,13 @@ def load(
         512
     """
     _check_threads(threads)
-    find_engine(
-        engine, device, precision
-    )  # a wrong name should not cost the time to read, or even to download, the weights
+    # A wrong name should not cost the time to read, or even to download, the weights.
+    find_engine(engine, device, precision)
     from evsam.weights import Weights, load_weights
 
     weights = source if isinstance(source, Weights) else load_weights(source, variant)
-    made = create_engine(engine, weights, threads, device, precision)
-    return Sam(weights.variant, made, encoder_fingerprint(weights))
+    fingerprint = encoder_fingerprint(weights)  # before the engine, which drops the file's pages as it packs them
+    return Sam(weights.variant, create_engine(engine, weights, threads, device, precision), fingerprint)
 
 
 def _check_threads(threads: object) -> None:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from evsam import _C
-from evsam.weights.tensor_file import read_tensor_file, write_tensor_file
+from evsam.weights.tensor_file import is_mapped, read_tensor_file, write_tensor_file
 
 DTYPES = (
     "float64",
@@ -90,11 +90,19 @@ def test_other_dtypes_are_not_written(tmp_path: Path, dtype: str) -> None:
     assert not (tmp_path / "a").exists()
 
 
-def test_mapped_tensors_are_private(tmp_path: Path) -> None:
-    write_tensor_file(tmp_path / "a", some_tensors(), {})
-    tensor = read_tensor_file(tmp_path / "a").tensors["a.weight"]
-    tensor[:] = 7
-    assert equal(read_tensor_file(tmp_path / "a").tensors, some_tensors())
+def test_tensors_are_read_only_views_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensor_file(path, {"x": np.arange(6, dtype=np.float32)}, {})
+    tensor = read_tensor_file(path).tensors["x"]
+    assert is_mapped(tensor)
+    assert is_mapped(tensor[2:].reshape(2, 2))
+    with pytest.raises(ValueError, match="read-only"):
+        tensor[0] = 1
+    assert not is_mapped(tensor.copy())
+    assert not is_mapped(np.frombuffer(path.read_bytes(), np.uint8))
+    private = np.memmap(path, np.uint8, mode="c")  # what was written to such pages would be lost with them
+    private.flags.writeable = False
+    assert not is_mapped(np.asarray(private))
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ py::array array_item(const py::sequence& arrays, std::size_t index, const std::s
 class BoundEngine {
  public:
   BoundEngine(const std::string& variant, const py::dict& tensors, const py::object& threads,
-              const std::string& precision) {
+              const std::string& precision, const py::set& mapped) {
     EngineOptions options;
     options.threads = thread_count(threads);
     if (precision == "int8") {
@@ -76,6 +76,7 @@ class BoundEngine {
       tensor.dtype = view.dtype;
       tensor.shape.assign(view.shape, view.shape + view.ndim);
       tensor.data = view.data;
+      tensor.mapped = mapped.contains(item.first);
       check_array(view, name, view.dtype, tensor.shape);
       table.add(name, std::move(tensor));
     }
@@ -255,9 +256,11 @@ void bind_engine(py::module_& m) {
       },
       "The variants as the native engine has them.");
   py::class_<BoundEngine>(m, "Engine", "One model on the CPU; use it through evsam.load(engine='native').")
-      .def(py::init<const std::string&, const py::dict&, const py::object&, const std::string&>(), py::arg("variant"),
-           py::arg("tensors"), py::kw_only(), py::arg("threads") = py::none(), py::arg("precision") = "fp32",
-           "Packs the weights, arrays in C order by name; they are not kept.")
+      .def(py::init<const std::string&, const py::dict&, const py::object&, const std::string&, const py::set&>(),
+           py::arg("variant"), py::arg("tensors"), py::kw_only(), py::arg("threads") = py::none(),
+           py::arg("precision") = "fp32", py::arg("mapped") = py::set(),
+           "Packs the weights, arrays in C order by name; they are not kept. `mapped`: names of those that lie in a "
+           "read-only mapping of a file, whose pages are dropped when they have been read.")
       .def_property_readonly("feature_shapes", &BoundEngine::feature_shapes,
                              "Shapes (C, H, W) of the embedding, then of the lateral maps.")
       .def_property_readonly("threads", &BoundEngine::threads, "Upper limit of threads.")

@@ -36,4 +36,8 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+// Takes the pages that lie wholly inside [data, data + size) out of this process's memory. Only for read-only mappings
+// of files: their pages come back from the file when they are touched again. Advice, which the system may ignore.
+void drop_file_pages(const void* data, std::size_t size);
+
 }  // namespace evsam

@@ -35,34 +35,40 @@ std::vector<float> widen_bfloat16(const std::uint8_t* data, std::size_t bytes) {
 Status SafetensorsFile::open(const std::string& path, SafetensorsFile* file) {
   MappedFile mapped;
   EVSAM_RETURN_IF_ERROR(MappedFile::open(path, &mapped));
-  EVSAM_RETURN_IF_ERROR(from_memory(path, mapped.data(), mapped.size(), file));
+  EVSAM_RETURN_IF_ERROR(read(path, mapped.data(), mapped.size(), true, file));
   file->mapped_ = std::move(mapped);
   return Status();
 }
 
 Status SafetensorsFile::from_memory(const std::string& name, const std::uint8_t* data, std::size_t size,
                                     SafetensorsFile* file) {
-  SafetensorsFile read;
-  EVSAM_RETURN_IF_ERROR(read_safetensors_header(name, data, size, &read.header_));
-  for (const SafetensorsEntry& entry : read.header_.entries) {
+  return read(name, data, size, false, file);
+}
+
+Status SafetensorsFile::read(const std::string& name, const std::uint8_t* data, std::size_t size, bool mapped,
+                             SafetensorsFile* file) {
+  SafetensorsFile made;
+  EVSAM_RETURN_IF_ERROR(read_safetensors_header(name, data, size, &made.header_));
+  for (const SafetensorsEntry& entry : made.header_.entries) {
     if (is_counter(entry.name)) continue;
     StoredTensor tensor;
     tensor.shape = entry.shape;
     if (entry.dtype == "BF16") {
-      read.widened_.push_back(widen_bfloat16(data + entry.begin, entry.end - entry.begin));
+      made.widened_.push_back(widen_bfloat16(data + entry.begin, entry.end - entry.begin));
       tensor.dtype = DType::kFloat32;
-      tensor.data = read.widened_.back().data();
+      tensor.data = made.widened_.back().data();
     } else {
       tensor.dtype = stored_dtype(entry.dtype);
       tensor.data = data + entry.begin;
+      tensor.mapped = mapped;
     }
     if (tensor.dtype == DType::kOther) {
       return Status::invalid_type(
           expected_got(name, "tensor " + entry.name + " of dtype F32, F16, BF16 or F64", entry.dtype));
     }
-    read.tensors_.add(entry.name, std::move(tensor));
+    made.tensors_.add(entry.name, std::move(tensor));
   }
-  *file = std::move(read);
+  *file = std::move(made);
   return Status();
 }
 

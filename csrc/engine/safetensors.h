@@ -28,6 +28,9 @@ class SafetensorsFile {
   const SafetensorsHeader& header() const { return header_; }
 
  private:
+  static Status read(const std::string& name, const std::uint8_t* data, std::size_t size, bool mapped,
+                     SafetensorsFile* file);
+
   MappedFile mapped_;
   SafetensorsHeader header_;
   TensorTable tensors_;

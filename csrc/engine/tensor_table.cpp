@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/mapped_file.h"
+
 namespace evsam {
 namespace {
 
@@ -56,18 +58,20 @@ Status TensorTable::read(const std::string& name, const std::vector<std::int64_t
   values->resize(count);
   if (count == 0) return {};  // there may be no memory to copy from or to
   switch (tensor.dtype) {
-    case DType::kFloat32: std::memcpy(values->data(), tensor.data, count * sizeof(float)); return {};
+    case DType::kFloat32: std::memcpy(values->data(), tensor.data, count * sizeof(float)); break;
     case DType::kFloat16:
       for (std::size_t i = 0; i < count; ++i) {
         (*values)[i] = half_to_float(load_element<std::uint16_t>(tensor.data, i));
       }
-      return {};
+      break;
     case DType::kFloat64:
       for (std::size_t i = 0; i < count; ++i) (*values)[i] = static_cast<float>(load_element<double>(tensor.data, i));
-      return {};
+      break;
     default:
       return Status::invalid_type(expected_got(name, "dtype float32, float16 or float64", dtype_name(tensor.dtype)));
   }
+  if (tensor.mapped) drop_file_pages(tensor.data, count * dtype_size(tensor.dtype));
+  return {};
 }
 
 Status TensorTable::read_conv_layer(const std::string& name, const std::vector<std::int64_t>& shape,

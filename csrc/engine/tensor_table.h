@@ -15,6 +15,9 @@ struct StoredTensor {
   DType dtype = DType::kOther;  // float32, float16 or float64
   std::vector<std::int64_t> shape;
   const void* data = nullptr;  // C order, any alignment; owned by somebody who outlives the table
+  // The data are a read-only mapping of a file. Each page is dropped once it was read, so that loading a model does not
+  // hold the file's pages and the packed weights at the same time.
+  bool mapped = false;
 };
 
 class TensorTable {

@@ -12,6 +12,7 @@ from evsam import _C
 from evsam.engines.base import Features, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, WeightsError
 from evsam.weights.matching import check_shapes
+from evsam.weights.tensor_file import is_mapped
 from evsam.zoo import LOGITS_SIZE
 
 if TYPE_CHECKING:
@@ -65,7 +66,13 @@ class NativeEngine:
         check_shapes("weights", {name: tensor.shape for name, tensor in weights.tensors.items()}, weights.variant.name)
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in weights.tensors.items()}
         try:
-            engine = _C.Engine(weights.variant.name, tensors, threads=threads, precision=precision)
+            engine = _C.Engine(
+                weights.variant.name,
+                tensors,
+                threads=threads,
+                precision=precision,
+                mapped={name for name, tensor in tensors.items() if is_mapped(tensor)},
+            )
         except (TypeError, ValueError) as error:
             raise WeightsError(f"weights: {error}") from error
         self._engine: _C.Engine | None = engine

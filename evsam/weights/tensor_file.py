@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,8 @@ class TensorFile:
     """Content of a safetensors file.
 
     Attributes:
-        tensors: arrays by name, in the file's order: views of the mapped file, whose pages are read when touched and
-            become private to the process when written to. bfloat16 is widened to float32; 8-bit floats, which numpy
+        tensors: read-only arrays by name, in the file's order: views of the mapped file, whose pages are read when
+            touched. bfloat16 is widened to float32; 8-bit floats, which numpy
             lacks, are given as bytes.
         dtypes: how the file spells their dtypes, for example ``F32``.
         metadata: text that the file carries about itself.
@@ -61,8 +62,7 @@ def read_tensor_file(path: Path) -> TensorFile:
     """
     if path.stat().st_size == 0:  # which cannot be mapped
         raise ValueError("file: expected a safetensors file, got an empty one")
-    # Private pages instead of read-only ones: torch warns about arrays that cannot be written to.
-    content = np.asarray(np.memmap(path, np.uint8, mode="c"))
+    content = np.asarray(np.memmap(path, np.uint8, mode="r"))
     entries, metadata = _C.read_safetensors_header("file", content)
     tensors, dtypes = {}, {}
     for name, dtype, shape, begin, end in entries:
@@ -73,6 +73,17 @@ def read_tensor_file(path: Path) -> TensorFile:
         tensors[name] = _widen_bfloat16(tensor) if dtype == "BF16" else tensor
         dtypes[name] = dtype
     return TensorFile(tensors, dtypes, metadata)
+
+
+def is_mapped(tensor: np.ndarray) -> bool:
+    """Whether an array lies in a file that is mapped read-only, as :func:`read_tensor_file` gives them."""
+    base: object = tensor
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if not isinstance(base, mmap.mmap):
+        return False
+    with memoryview(base) as content:
+        return content.readonly
 
 
 def write_tensor_file(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
