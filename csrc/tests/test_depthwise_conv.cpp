@@ -26,8 +26,8 @@ struct Problem {
       : params(p),
         height(h),
         width(w),
-        weight(random_values(p.channels * p.kernel * p.kernel, 1)),
-        bias(random_values(p.channels, 2)),
+        weight(random_floats(p.channels * p.kernel * p.kernel, 1)),
+        bias(random_floats(p.channels, 2)),
         x(h, w, p.channels, gap, std::numeric_limits<float>::quiet_NaN()) {
     x.fill(3);
   }

@@ -31,12 +31,12 @@ struct Problem {
         width(w),
         total(p.heads * p.head_dim),
         add(with_residual),
-        qkv(random_values(3 * total * p.channels, 1, 1.0 / std::sqrt(static_cast<double>(p.channels)))),
-        qkv_bias(random_values(3 * total, 2, 0.1)),
-        depthwise(random_values(3 * total * p.kernel * p.kernel, 3, 1.0 / static_cast<double>(p.kernel))),
-        grouped(random_values(3 * total * p.head_dim, 4, 1.0 / std::sqrt(static_cast<double>(p.head_dim)))),
-        project(random_values(p.channels * 2 * total, 5, 1.0 / std::sqrt(static_cast<double>(2 * total)))),
-        project_bias(random_values(p.channels, 6)),
+        qkv(random_floats(3 * total * p.channels, 1, 1.0 / std::sqrt(static_cast<double>(p.channels)))),
+        qkv_bias(random_floats(3 * total, 2, 0.1)),
+        depthwise(random_floats(3 * total * p.kernel * p.kernel, 3, 1.0 / static_cast<double>(p.kernel))),
+        grouped(random_floats(3 * total * p.head_dim, 4, 1.0 / std::sqrt(static_cast<double>(p.head_dim)))),
+        project(random_floats(p.channels * 2 * total, 5, 1.0 / std::sqrt(static_cast<double>(2 * total)))),
+        project_bias(random_floats(p.channels, 6)),
         x(h, w, p.channels, gap, std::numeric_limits<float>::quiet_NaN()),
         residual(h, w, p.channels, gap) {
     x.fill(7);

@@ -12,20 +12,11 @@
 
 #include "check.h"
 #include "core/feature_map.h"
+#include "test_data.h"
 
 namespace evsam::test {
 
 inline constexpr float kGuard = 12345.0F;  // fills what an op must not write
-
-inline std::vector<float> random_values(std::int64_t count, unsigned seed, double scale = 1.0) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.0F, static_cast<float>(scale));
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& value : values) value = normal(random);
-  return values;
-}
-
-inline std::vector<double> widen(const std::vector<float>& values) { return {values.begin(), values.end()}; }
 
 inline std::vector<double> magnitudes(const std::vector<double>& values) {
   std::vector<double> result(values);
@@ -47,7 +38,7 @@ struct TestMap {
 
   // The same values for any gap.
   void fill(unsigned seed) {
-    const std::vector<float> values = random_values(map.pixels() * map.channels, seed);
+    const std::vector<float> values = random_floats(map.pixels() * map.channels, seed);
     for (std::int64_t i = 0; i < map.pixels() * map.channels; ++i) at(i) = values[static_cast<std::size_t>(i)];
   }
 

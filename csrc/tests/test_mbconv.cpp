@@ -33,12 +33,12 @@ struct Problem {
         out_width((w - 1) / p.stride + 1),
         add(with_residual),
         expand(
-            random_values(p.hidden_channels * p.in_channels, 1, 1.0 / std::sqrt(static_cast<double>(p.in_channels)))),
-        expand_bias(random_values(p.hidden_channels, 2)),
-        depthwise(random_values(p.hidden_channels * p.kernel * p.kernel, 3, 1.0 / static_cast<double>(p.kernel))),
-        depthwise_bias(random_values(p.hidden_channels, 4)),
-        project(random_values(p.out_channels * p.hidden_channels, 5)),
-        project_bias(random_values(p.out_channels, 6)),
+            random_floats(p.hidden_channels * p.in_channels, 1, 1.0 / std::sqrt(static_cast<double>(p.in_channels)))),
+        expand_bias(random_floats(p.hidden_channels, 2)),
+        depthwise(random_floats(p.hidden_channels * p.kernel * p.kernel, 3, 1.0 / static_cast<double>(p.kernel))),
+        depthwise_bias(random_floats(p.hidden_channels, 4)),
+        project(random_floats(p.out_channels * p.hidden_channels, 5)),
+        project_bias(random_floats(p.out_channels, 6)),
         x(h, w, p.in_channels, gap, std::numeric_limits<float>::quiet_NaN()),
         residual(out_height, out_width, p.out_channels, gap) {
     x.fill(7);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "check.h"
+#include "test_data.h"
 
 namespace {
 
@@ -17,8 +18,10 @@ using namespace evsam;
 using patch_conv::Packed;
 using patch_conv::Params;
 using patch_conv::Variant;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using test::kNan;
+using test::random_floats;
+using test::spread;
+using test::widen;
 
 struct Case {
   std::int64_t height;  // of y
@@ -26,27 +29,6 @@ struct Case {
   Params params;
   std::int64_t gap;  // floats between pixels that belong to nobody
 };
-
-std::vector<float> random_floats(std::int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& value : values) value = normal(generator);
-  return values;
-}
-
-std::vector<double> widen(const std::vector<float>& values) { return {values.begin(), values.end()}; }
-
-// (pixels, channels) with `gap` NaNs behind each pixel.
-std::vector<float> spread(const std::vector<float>& values, std::int64_t channels, std::int64_t gap) {
-  std::vector<float> out;
-  for (std::size_t i = 0; i < values.size(); i += static_cast<std::size_t>(channels)) {
-    out.insert(out.end(), values.begin() + static_cast<std::ptrdiff_t>(i),
-               values.begin() + static_cast<std::ptrdiff_t>(i) + channels);
-    out.insert(out.end(), static_cast<std::size_t>(gap), kNan);
-  }
-  return out;
-}
 
 std::string describe(const Variant& variant, const Case& c) {
   return std::string(variant.info.name) + " " + std::to_string(c.height) + " x " + std::to_string(c.width) + " x " +

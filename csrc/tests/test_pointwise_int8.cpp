@@ -58,8 +58,8 @@ void test_case(const Variant& variant, const Case& c) {
   x.fill(1);
   TestMap residual(1, c.pixels, out, c.gap);
   residual.fill(4);
-  const std::vector<float> weight = random_values(out * in, 2, 1.0 / std::sqrt(static_cast<double>(in)));
-  const std::vector<float> bias = random_values(out, 3);
+  const std::vector<float> weight = random_floats(out * in, 2, 1.0 / std::sqrt(static_cast<double>(in)));
+  const std::vector<float> bias = random_floats(out, 3);
   const std::vector<float> added = residual.values();
 
   std::vector<double> expected(static_cast<std::size_t>(c.pixels * out));
@@ -136,8 +136,8 @@ void test_distance_to_float32(const Variant& variant) {
   const std::int64_t pixels = 20;
   const std::int64_t in = 300;
   const std::int64_t out = 33;
-  const std::vector<float> x = random_values(pixels * in, 1);
-  const std::vector<float> weight = random_values(out * in, 2);
+  const std::vector<float> x = random_floats(pixels * in, 1);
+  const std::vector<float> weight = random_floats(out * in, 2);
   std::vector<double> exact(static_cast<std::size_t>(pixels * out));
   pointwise::run_float64({in, out, Activation::none}, widen(x).data(), widen(weight).data(), nullptr, nullptr, pixels,
                          exact.data());
@@ -182,14 +182,14 @@ void test_special_pixels(const Variant& variant) {
   for (const Activation activation :
        {Activation::none, Activation::relu, Activation::relu6, Activation::gelu_tanh, Activation::gelu}) {
     const Params params{9, 20, activation};
-    std::vector<float> x = random_values(11 * 9, 1);
+    std::vector<float> x = random_floats(11 * 9, 1);
     x[4 * 9 + 2] = kNan;   // in a whole vector
     x[6 * 9 + 8] = -kNan;  // in the last one
     x[7 * 9 + 3] = infinity;
     std::fill(x.begin() + 8 * 9, x.begin() + 9 * 9, 0.0F);
     std::fill(x.begin() + 9 * 9, x.begin() + 10 * 9, -1e-39F);
-    const std::vector<float> weight = random_values(20 * 9, 2);
-    const std::vector<float> bias = random_values(20, 3);
+    const std::vector<float> weight = random_floats(20 * 9, 2);
+    const std::vector<float> bias = random_floats(20, 3);
     Packed packed;
     CHECK(pointwise_int8::pack(params, weight.data(), bias.data(), &variant, &packed).ok());
     const DirtyWorkspace workspace(packed, 11, 1);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/math.h"
 #include "core/thread_pool.h"
 #include "core/workspace.h"
 
@@ -60,8 +61,6 @@ Filter make_filter(Scheme scheme) {
   }
   return filter;
 }
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 std::int64_t cache_line_floats(std::int64_t floats) {
   return static_cast<std::int64_t>(align_up(static_cast<std::size_t>(floats) * sizeof(float)) / sizeof(float));

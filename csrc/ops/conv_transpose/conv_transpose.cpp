@@ -8,6 +8,7 @@
   namespace evsam::isa {                                      \
   extern const conv_transpose::Kernel dtype##_conv_transpose; \
   }
+#include "core/math.h"
 #include "ops/conv_transpose/variants.inc"
 #undef EVSAM_VARIANT
 
@@ -20,8 +21,6 @@ constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 constexpr double kFlopsPerTask = 5e5;
 
 constexpr std::int64_t kTasksPerThread = 8;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // One row of x: for each of the four matrices, every second pixel of an output row.
 void run_row(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& lateral,
@@ -66,16 +65,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("conv_transpose: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "conv_transpose", variant); }
 
 Status pack(const Params& params, const float* weight, const float* bias, const float* side_weight,
             const Variant* variant, Packed* packed) {

@@ -8,6 +8,7 @@
   namespace evsam::isa {                                      \
   extern const depthwise_conv::Kernel dtype##_depthwise_conv; \
   }
+#include "core/math.h"
 #include "ops/depthwise_conv/variants.inc"
 #undef EVSAM_VARIANT
 
@@ -30,8 +31,6 @@ constexpr std::int64_t kWindowFloats = 32 * 1024;
 // Channels are cut at cache lines.
 constexpr std::int64_t kLineFloats = 16;
 
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 }  // namespace
 
 const std::vector<Variant>& variants() {
@@ -49,16 +48,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("depthwise_conv: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "depthwise_conv", variant); }
 
 Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
   if (params.channels < 1) {

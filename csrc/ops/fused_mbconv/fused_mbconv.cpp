@@ -8,6 +8,7 @@
   namespace evsam::isa {                                  \
   extern const fused_mbconv::Kernel dtype##_fused_mbconv; \
   }
+#include "core/math.h"
 #include "ops/fused_mbconv/variants.inc"
 #undef EVSAM_VARIANT
 
@@ -19,8 +20,6 @@ constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 // Hidden channels that wait for their 1x1 product: so many that loading and storing y once per block costs little
 // against the multiplications, so few that the buffer stays in the cache.
 constexpr std::int64_t kHiddenBlock = 128;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 Status check(const Params& params) {
   if (params.in_channels < 1 || params.hidden < 1) {
@@ -75,16 +74,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("fused_mbconv: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "fused_mbconv", variant); }
 
 Status pack(const Params& params, const float* weight, const float* bias, const float* point_weight,
             const float* point_bias, const Variant* variant, Packed* packed) {

@@ -8,6 +8,7 @@
   namespace evsam::isa {                              \
   extern const layer_norm::Kernel dtype##_layer_norm; \
   }
+#include "core/math.h"
 #include "ops/layer_norm/variants.inc"
 #undef EVSAM_VARIANT
 
@@ -23,8 +24,6 @@ constexpr std::int64_t kPixelTile = 16;
 constexpr std::int64_t kFloatsPerTask = 16384;
 
 constexpr std::int64_t kTasksPerThread = 4;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 template <typename Map>
 Status check_shape(const char* name, const Map& map, const std::int64_t (&expected)[3]) {
@@ -49,16 +48,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("layer_norm: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "layer_norm", variant); }
 
 Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
   if (params.channels < 1) {

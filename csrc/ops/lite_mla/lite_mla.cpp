@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "core/math.h"
 #include "core/workspace.h"
 
 #define EVSAM_VARIANT(dtype, isa)                 \
@@ -22,8 +23,6 @@ namespace {
 constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 constexpr std::int64_t kLineFloats = 16;  // of a cache line
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // An odd number of cache lines: pixels do not compete for the same few sets of the caches.
 std::int64_t spread(std::int64_t channels) { return (divide_up(channels, kLineFloats) | 1) * kLineFloats; }
@@ -207,16 +206,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("lite_mla: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "lite_mla", variant); }
 
 Status pack(const Params& params, const Weights& weights, const Variant* variant, Packed* packed) {
   if (params.heads < 1) {

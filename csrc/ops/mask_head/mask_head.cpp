@@ -8,6 +8,7 @@
   namespace evsam::isa {                            \
   extern const mask_head::Kernel dtype##_mask_head; \
   }
+#include "core/math.h"
 #include "ops/mask_head/variants.inc"
 #undef EVSAM_VARIANT
 
@@ -20,8 +21,6 @@ constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 constexpr double kFlopsPerTask = 5e5;
 
 constexpr std::int64_t kTasksPerThread = 8;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
@@ -39,16 +38,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("mask_head: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "mask_head", variant); }
 
 Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
   if (params.in_channels < 1 || params.channels < 1 || params.channels > kMaxChannels) {

@@ -61,16 +61,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("mask_prompt: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "mask_prompt", variant); }
 
 Status pack(const Params& params, Layer first, Layer second, Layer last, const Variant* variant, Packed* packed) {
   EVSAM_RETURN_IF_ERROR(check("first", first, params.narrow, 4, true));

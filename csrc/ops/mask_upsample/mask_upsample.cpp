@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/math.h"
 #include "core/workspace.h"
 
 #define EVSAM_VARIANT(dtype, isa)                           \
@@ -22,8 +23,6 @@ constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 constexpr std::int64_t kRowsPerTask = 32;
 
 constexpr std::int64_t kTasksPerThread = 4;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 std::int64_t padded(std::int64_t n) { return divide_up(n, kPadding) * kPadding; }
 
@@ -128,16 +127,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("mask_upsample: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "mask_upsample", variant); }
 
 Status validate(const Params& params) {
   if (params.count < 0) {

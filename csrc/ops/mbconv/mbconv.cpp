@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "core/math.h"
 #include "core/workspace.h"
 
 namespace evsam::mbconv {
@@ -24,8 +25,6 @@ constexpr std::int64_t kRingFloats = 100 * 1024;
 
 // So many tasks per thread that the last ones to finish cost little.
 constexpr std::int64_t kTasksPerThread = 6;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // An odd number of cache lines: pixels do not compete for the same few sets of the caches.
 std::int64_t spread(std::int64_t channels) { return (divide_up(channels, kLineFloats) | 1) * kLineFloats; }
@@ -277,16 +276,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("mbconv: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "mbconv", variant); }
 
 Status pack(const Params& params, const Weights& weights, const Variant* variant, Packed* packed) {
   if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));

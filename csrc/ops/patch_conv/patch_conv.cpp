@@ -8,6 +8,7 @@
   namespace evsam::isa {                              \
   extern const patch_conv::Kernel dtype##_patch_conv; \
   }
+#include "core/math.h"
 #include "ops/patch_conv/variants.inc"
 #undef EVSAM_VARIANT
 
@@ -20,8 +21,6 @@ constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 constexpr double kFlopsPerTask = 5e5;
 
 constexpr std::int64_t kTasksPerThread = 8;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 void run_row(const Packed& packed, const ConstFeatureMap& x, const FeatureMap& y, std::int64_t i) {
   const Params& params = packed.params;
@@ -67,16 +66,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("patch_conv: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "patch_conv", variant); }
 
 Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
   if (params.in_channels < 1 || params.out_channels < 1) {

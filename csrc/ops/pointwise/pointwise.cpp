@@ -8,6 +8,7 @@
   namespace evsam::isa {                            \
   extern const pointwise::Kernel dtype##_pointwise; \
   }
+#include "core/math.h"
 #include "ops/pointwise/variants.inc"
 #undef EVSAM_VARIANT
 
@@ -25,8 +26,6 @@ constexpr std::int64_t kBlockPixels = 192;
 
 // So many tasks per thread that the last ones to finish cost little.
 constexpr std::int64_t kTasksPerThread = 8;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // Blocks of equal size (in multiples of `tile`) that cover `total`.
 struct Cut {
@@ -55,16 +54,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("pointwise: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "pointwise", variant); }
 
 Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
   if (params.in_channels < 1 || params.out_channels < 1) {

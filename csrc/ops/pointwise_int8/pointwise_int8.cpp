@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/math.h"
 #include "core/workspace.h"
 
 #define EVSAM_VARIANT(dtype, isa)                             \
@@ -34,8 +35,6 @@ constexpr std::int64_t kTasksPerThread = 8;
 
 // Pixels that a task quantises: one task has about 100 KiB to read.
 constexpr std::int64_t kQuantizeFloats = 25600;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // Blocks of equal size (in multiples of `tile`) that cover `total`.
 struct Cut {
@@ -69,16 +68,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("pointwise_int8: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "pointwise_int8", variant); }
 
 float quantize_weights(const float* weight, std::int64_t count, std::int8_t* q) {
   float largest = 0.0F;

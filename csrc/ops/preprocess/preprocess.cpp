@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/math.h"
 #include "core/workspace.h"
 
 #define EVSAM_VARIANT(dtype, isa)                     \
@@ -23,8 +24,6 @@ constexpr DType u8 = DType::kUInt8;  // the variants table's spelling
 constexpr std::int64_t kTasksPerThread = 4;
 
 constexpr std::int64_t kRowsPerTask = 16;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // Half the width of the triangle in input pixels: it grows with the scale, so that no input pixel is left out.
 double support(std::int64_t in, std::int64_t out) {
@@ -196,16 +195,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("preprocess: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "preprocess", variant); }
 
 Size fitted_size(std::int64_t height, std::int64_t width, std::int64_t side) {
   const double scale = static_cast<double>(side) / static_cast<double>(std::max(height, width));

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "core/math.h"
 #include "core/workspace.h"
 
 #define EVSAM_VARIANT(dtype, tile, isa)                                            \
@@ -28,8 +29,6 @@ std::int64_t batch_of(const Params& p) { return p.qkv.shape[0]; }
 std::int64_t heads_of(const Params& p) { return p.qkv.shape[1]; }
 std::int64_t dim_of(const Params& p) { return p.qkv.shape[2] / 3; }
 std::int64_t tokens_of(const Params& p) { return p.qkv.shape[3]; }
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // First and last byte a view touches, as addresses; empty views touch none.
 template <typename View>

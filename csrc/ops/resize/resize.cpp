@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/math.h"
 #include "core/workspace.h"
 
 #define EVSAM_VARIANT(dtype, isa)             \
@@ -23,8 +24,6 @@ constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 constexpr std::int64_t kFloatsPerTask = 16384;
 
 constexpr std::int64_t kTasksPerThread = 4;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 int tap_count(Mode mode) { return mode == Mode::bilinear ? 2 : 4; }
 
@@ -69,16 +68,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("resize: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "resize", variant); }
 
 Status pack(const Params& params, const Variant* variant, Packed* packed) {
   const std::int64_t in[3] = {params.in_height, params.in_width, params.channels};

@@ -71,16 +71,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("sam_head: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "sam_head", variant); }
 
 Status pack(const Params& params, const BasicWeights<float>& weights, const Variant* variant, Packed* packed) {
   const std::int64_t shape[3] = {params.channels, params.middle, params.features};

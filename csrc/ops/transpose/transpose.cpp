@@ -8,6 +8,7 @@
   namespace evsam::isa {                            \
   extern const transpose::Kernel dtype##_transpose; \
   }
+#include "core/math.h"
 #include "ops/transpose/variants.inc"
 #undef EVSAM_VARIANT
 
@@ -23,8 +24,6 @@ constexpr std::int64_t kPixelTile = 16;
 constexpr std::int64_t kFloatsPerTask = 16384;
 
 constexpr std::int64_t kTasksPerThread = 4;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // Calls f(first, count) for ranges of pixels.
 template <typename F>
@@ -57,16 +56,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("transpose: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "transpose", variant); }
 
 Status validate(const ConstFeatureMap& map) {
   if (map.height < 0 || map.width < 0 || map.channels < 1) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/math.h"
 #include "core/workspace.h"
 
 #define EVSAM_VARIANT(dtype, isa)                                   \
@@ -17,8 +18,6 @@ namespace evsam::two_way_attention {
 namespace {
 
 constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // The cells of an image in at most kMaxChunks pieces of whole strips. They do not depend on the number of threads, so
 // neither do the bits.
@@ -71,16 +70,7 @@ void append_variants(std::vector<VariantInfo>& rows) {
   for (const Variant& variant : variants()) rows.push_back(variant.info);
 }
 
-Status choose(const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if (row.info.isa != isa && row.info.isa != Isa::scalar) continue;
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable("two_way_attention: no kernel in this build");
-}
+Status choose(const Variant** variant) { return choose_variant(variants(), "two_way_attention", variant); }
 
 std::int64_t panel_count(const Kernel& kernel, std::int64_t cells) { return divide_up(cells, kernel.panel); }
 
