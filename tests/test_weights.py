@@ -147,9 +147,10 @@ def test_large_float32_tensors_are_mapped_not_copied(tmp_path: Path, nano: Tenso
     assert isinstance(base, np.memmap)
 
 
-def test_arrays_of_one_load_do_not_write_to_the_file(tmp_path: Path, nano: Tensors) -> None:
+def test_arrays_of_the_file_cannot_be_written(tmp_path: Path, nano: Tensors) -> None:
     path = _plain(tmp_path / "a.safetensors", nano)
-    load_weights(path).tensors[NORM][:] = 7
+    with pytest.raises(ValueError, match="read-only"):
+        load_weights(path).tensors[NORM][:] = 7
     assert _equal(load_weights(path), nano)
 
 

@@ -80,7 +80,8 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            if node.module != "evsam":  # what is imported from there is named by the next line
+                found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return {name for name in found if name.partition(".")[0] in ("evsam", "training", "benchmarks", "tests")}
 
@@ -103,6 +104,7 @@ LAYERS = {
         "evsam.engines.base",
         "evsam.errors",
         "evsam.weights.matching",
+        "evsam.weights.tensor_file",
         "evsam.zoo",
     ),
     "engines/torch.py": ("evsam.engines.base", "evsam.errors", "evsam.nn", "evsam.transforms", "evsam.zoo"),
