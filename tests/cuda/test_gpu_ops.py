@@ -1,0 +1,115 @@
+"""The ops of the encoders: their work against the definition, their bytes by hand; the devices' numbers."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from evsam.gpu_model.devices import DEVICES, get_device
+from evsam.gpu_model.layers import encoder_ops
+from evsam.gpu_model.ops import Conv3x3, FusedMBConv, LayerNorm, LiteMLA, MBConv, Pointwise, Preprocess, UpsampleAdd
+from evsam.zoo import VARIANTS
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=lambda variant: variant.name)
+def test_macs_are_those_of_the_definition(variant):
+    assert sum(op.macs for op in encoder_ops(variant)) == variant.encoder_macs
+    assert sum(op.macs for op in encoder_ops(variant, batch=3)) == 3 * variant.encoder_macs
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=lambda variant: variant.name)
+def test_fusing_saves_bytes(variant):
+    ops = encoder_ops(variant)
+    assert all(0 < op.compulsory_bytes <= op.separate_bytes for op in ops)
+    assert len({op.layer for op in ops}) == len(ops), "layers have names of their own"
+
+
+def test_bytes_of_convolutions_by_hand():
+    # 5 x 7 pixels of 8 channels in, stride 2: 3 x 4 of 16 channels out; weights, then float32 biases
+    assert Conv3x3("", 2, 5, 7, 8, 16, 2).compulsory_bytes == 2 * (2 * 35 * 8 + 2 * 12 * 16 + 9 * 8 * 16) + 4 * 16
+    # the residual is a map of its own
+    assert Conv3x3("", 1, 5, 7, 8, 16, residual=True).compulsory_bytes == 2 * (35 * 8 + 2 * 35 * 16 + 9 * 128) + 64
+    assert Pointwise("", 1, 5, 7, 8, 16).compulsory_bytes == 2 * (35 * 8 + 35 * 16 + 8 * 16) + 64
+    assert Pointwise("", 1, 5, 7, 8, 16).macs == 35 * 8 * 16
+
+
+def test_bytes_of_fused_blocks_by_hand():
+    fused = FusedMBConv("", 1, 4, 4, 8, 8, residual=True, hidden=32)
+    assert fused.compulsory_bytes == 2 * (16 * 8 + 16 * 8 + 9 * 8 * 32 + 32 * 8) + 4 * (32 + 8)
+    # the hidden map is written and read, and the residual read once more
+    assert fused.separate_bytes - fused.compulsory_bytes == 2 * (2 * 16 * 32 + 16 * 8)
+
+    inverted = MBConv("", 1, 4, 4, 8, 8, residual=True, hidden=32, kernel=5)
+    assert inverted.compulsory_bytes == 2 * (2 * 16 * 8 + 8 * 32 + 25 * 32 + 32 * 8) + 4 * (32 + 32 + 8)
+    assert inverted.separate_bytes - inverted.compulsory_bytes == 2 * (2 * 16 * 32 + 2 * 16 * 32 + 16 * 8)
+    assert inverted.macs == 16 * (8 * 32 + 25 * 32 + 32 * 8)
+
+    depthwise_only = MBConv("", 1, 4, 4, 8, 16, hidden=8, expands=False)
+    assert [step.name for step in depthwise_only.steps] == ["depthwise", "1x1 project"]
+    assert depthwise_only.macs == 16 * (9 * 8 + 8 * 16)
+
+
+def test_bytes_of_attention_by_hand():
+    # 2 heads of 4: qkv 24 channels, both scales together 16
+    op = LiteMLA("", 1, 3, 3, channels=8, heads=2, head_dim=4, kernel=5)
+    assert op.macs == 9 * (8 * 24 + 25 * 24 + 4 * 24 + 2 * 2 * 2 * 4 * 5 + 16 * 8)
+    assert op.compulsory_bytes == 2 * (2 * 9 * 8 + 8 * 24 + 25 * 24 + 4 * 24 + 16 * 8) + 4 * (24 + 8)
+    assert [step.bytes for step in op.steps] == [
+        2 * (9 * 8 + 9 * 24 + 8 * 24) + 4 * 24,
+        2 * (2 * 9 * 24 + 25 * 24),
+        2 * (2 * 9 * 24 + 4 * 24),
+        2 * 9 * (48 + 16),
+        2 * (9 * 16 + 9 * 8 + 16 * 8 + 9 * 8) + 4 * 8,
+    ]
+
+
+def test_bytes_of_the_rest_by_hand():
+    assert Preprocess("", 2, 10, 20, side=16).compulsory_bytes == 2 * (3 * 200 + 2 * 3 * 256)
+    assert LayerNorm("", 1, 4, 4, 8).compulsory_bytes == 2 * 2 * 16 * 8 + 4 * 2 * 8
+    assert UpsampleAdd("", 1, 4, 4, 8, 8, 8, "bicubic").compulsory_bytes == 2 * 8 * (16 + 64 + 64)
+    assert UpsampleAdd("", 1, 4, 4, 8, 8, 8, "bicubic", residual=False).compulsory_bytes == 2 * 8 * (16 + 64)
+
+
+def test_batch():
+    with pytest.raises(ValueError, match="batch: expected a number >= 1, got 0"):
+        encoder_ops(VARIANTS["l0"], 0)
+
+
+NUMBERS = {
+    "compute_capability",
+    "multiprocessors",
+    "clock_mhz",
+    "tensor_tflops",
+    "fp32_tflops",
+    "dram_gbs",
+    "l2_bytes",
+}
+
+
+@pytest.mark.parametrize("device", DEVICES.values(), ids=lambda device: device.name)
+def test_every_number_has_a_source(device):
+    texts = {"name", "title", "sources", "note"}
+    assert {field.name for field in fields(device)} == NUMBERS | texts
+    assert set(device.sources) == NUMBERS
+    assert all(len(source) > 20 for source in device.sources.values())
+
+
+# FLOP per clock and multiprocessor on the tensor cores (dense fp16) and fp32 lanes per multiprocessor, as the
+# architectures define them; and the clock for which the fp32 rate is given.
+@pytest.mark.parametrize(
+    ("name", "tensor_flop", "lanes", "fp32_mhz"),
+    [("a100", 2048, 64, 1410), ("h100", 4096, 128, 1980), ("orin", 2048, 128, 1300), ("thor", 8192, 128, 1575)],
+)
+def test_rates_agree_with_the_architecture(name, tensor_flop, lanes, fp32_mhz):
+    device = get_device(name)
+    tensor = device.multiprocessors * tensor_flop * device.clock_mhz * 1e-6
+    assert device.tensor_tflops == pytest.approx(tensor, rel=0.01)
+    assert device.fp32_tflops == pytest.approx(device.multiprocessors * 2 * lanes * fp32_mhz * 1e-6, rel=0.01)
+
+
+def test_device_names():
+    assert get_device("orin").limits.shared_per_block == 163 * 1024
+    assert get_device("a100").tensor_balance == pytest.approx(312e12 / 2039e9)
+    with pytest.raises(ValueError, match="device: expected one of a100, h100, orin, thor, got 'v100'"):
+        get_device("v100")
