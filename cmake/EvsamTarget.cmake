@@ -1,4 +1,5 @@
-# Compile settings shared by all targets of the project, applied per target.
+# Compile settings shared by all targets of the project, applied per target. NO_SANITIZER: without EVSAM_SANITIZE's
+# instrumentation.
 
 function(evsam_target_defaults target)
   target_compile_features(${target} PUBLIC cxx_std_17)
@@ -14,7 +15,7 @@ function(evsam_target_defaults target)
   if(EVSAM_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
-  if(EVSAM_SANITIZE)
+  if(EVSAM_SANITIZE AND NOT "NO_SANITIZER" IN_LIST ARGN)
     target_compile_options(${target} PRIVATE
       -fsanitize=${EVSAM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(${target} PUBLIC -fsanitize=${EVSAM_SANITIZE})

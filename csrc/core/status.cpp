@@ -22,6 +22,7 @@ const char* dtype_name(DType dtype) {
   switch (dtype) {
     case DType::kFloat32: return "float32";
     case DType::kFloat16: return "float16";
+    case DType::kBFloat16: return "bfloat16";
     case DType::kFloat64: return "float64";
     case DType::kInt8: return "int8";
     case DType::kUInt8: return "uint8";
@@ -37,7 +38,8 @@ std::size_t dtype_size(DType dtype) {
   switch (dtype) {
     case DType::kFloat32:
     case DType::kInt32: return 4;
-    case DType::kFloat16: return 2;
+    case DType::kFloat16:
+    case DType::kBFloat16: return 2;
     case DType::kFloat64:
     case DType::kInt64: return 8;
     case DType::kInt8:

@@ -6,7 +6,18 @@
 
 namespace evsam {
 
-enum class DType : std::uint8_t { kFloat32, kFloat16, kFloat64, kInt8, kUInt8, kInt32, kInt64, kBool, kOther };
+enum class DType : std::uint8_t {
+  kFloat32,
+  kFloat16,
+  kBFloat16,
+  kFloat64,
+  kInt8,
+  kUInt8,
+  kInt32,
+  kInt64,
+  kBool,
+  kOther,
+};
 
 // "float32", as NumPy spells it.
 const char* dtype_name(DType dtype);

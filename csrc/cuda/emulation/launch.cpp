@@ -1,0 +1,77 @@
+#include "cuda/launch.h"
+
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "cuda/emulation/launch_log.h"
+#include "cuda/emulation/runtime.h"
+#include "cuda/types.h"
+
+namespace evsam::cuda {
+namespace {
+
+// As large as an A100, with the shared memory of the smaller chips of its generation, which every kernel must fit.
+Device device{0, 108, 80, 99 * 1024};
+
+bool logging = false;
+std::vector<emulation::LaunchRecord> launch_log;
+
+// EVSAM_CUDA_SEED: a number other than 0 runs the threads of each block in another order.
+unsigned seed_from_environment() {
+  const char* text = std::getenv("EVSAM_CUDA_SEED");
+  return text != nullptr ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : 0;
+}
+
+}  // namespace
+
+namespace emulation {
+
+void start_launch_log() {
+  launch_log.clear();
+  logging = true;
+}
+
+std::vector<LaunchRecord> take_launch_log() {
+  logging = false;
+  return std::exchange(launch_log, {});
+}
+
+void set_device(const Device& new_device) { device = new_device; }
+
+}  // namespace emulation
+
+Status current_device(Device* current) {
+  *current = device;
+  return {};
+}
+
+Status launch_any(const AnyKernel& kernel, Dim3 grid, std::size_t shared_bytes, Stream, const void* args,
+                  std::size_t args_bytes) {
+  if (shared_bytes > device.shared_bytes) {
+    return Status::unavailable(
+        expected_got(kernel.info.name, "at most " + std::to_string(device.shared_bytes) + " bytes of shared memory",
+                     std::to_string(shared_bytes)));
+  }
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
+    return Status::invalid_argument(
+        expected_got(kernel.info.name, "a grid within CUDA's limits",
+                     std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z)));
+  }
+  if (logging) {
+    const auto* bytes = static_cast<const std::uint8_t*>(args);
+    launch_log.push_back({kernel.info.name, grid, kernel.info.threads, shared_bytes, {bytes, bytes + args_bytes}});
+  }
+  emulation::Grid work;
+  work.blocks = grid;
+  work.threads = kernel.info.threads;
+  work.shared_bytes = shared_bytes;
+  work.call = kernel.call;
+  work.function = kernel.function;
+  work.args = args;
+  work.seed = seed_from_environment();
+  emulation::run_grid(work);
+  return {};
+}
+
+}  // namespace evsam::cuda

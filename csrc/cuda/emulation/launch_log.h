@@ -1,0 +1,28 @@
+// What was launched in emulation: tests run the same launches through other tools, and compare them with models.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cuda/launch.h"
+
+namespace evsam::cuda::emulation {
+
+struct LaunchRecord {
+  std::string name;
+  Dim3 grid;
+  unsigned threads = 0;
+  std::size_t shared_bytes = 0;
+  std::vector<std::uint8_t> args;  // bytes of the argument struct
+};
+
+// Records all launches from now on; take_launch_log() ends that and returns them.
+void start_launch_log();
+std::vector<LaunchRecord> take_launch_log();
+
+// What current_device() answers from now on.
+void set_device(const Device& device);
+
+}  // namespace evsam::cuda::emulation
