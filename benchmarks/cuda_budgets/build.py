@@ -1,0 +1,161 @@
+"""Compiles kernels for every architecture, and reads what the compiler says about them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.cuda_budgets.sass import instructions_of
+from tests.cuda.toolchain import CSRC
+
+__all__ = [
+    "ARCHITECTURES",
+    "SPILL_GATE",
+    "CompileError",
+    "CompiledKernel",
+    "compile_all",
+    "compile_file",
+    "kernel_files",
+]
+
+ARCHITECTURES = (80, 86, 87, 89, 90, 100, 110, 120)
+"""Compute capabilities that the kernels are compiled for, as in ``sm_87``; EVSAM_CUDA_ARCHITECTURES in CMake."""
+
+SPILL_GATE = "-Xptxas=-warn-spills,-warn-lmem-usage,-Werror"
+"""Makes nvcc fail on a kernel that keeps anything in local memory, which lies in DRAM; the CMake build has it too."""
+
+_ENTRY = re.compile(
+    r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<architecture>\d+)a?'.*?"
+    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
+    r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)",
+    re.DOTALL,
+)
+_STATIC_SHARED = re.compile(r"(\d+) bytes smem")
+_MAX_THREADS = re.compile(r"\.entry (\w+)\(.*?\.maxntid (\d+)(?:, (\d+), (\d+))?", re.DOTALL)
+
+
+class CompileError(RuntimeError):
+    """nvcc refuses a file; the message holds the command and what nvcc printed."""
+
+
+@dataclass(frozen=True)
+class CompiledKernel:
+    """One kernel as compiled for one architecture.
+
+    Attributes:
+        name: of the entry.
+        architecture: as in ``sm_87``: 87.
+        threads: per block at most, from its launch bounds; 0 where it has none.
+        registers: per thread.
+        static_shared_bytes: per block.
+        local_bytes: per thread, stack frame and spills.
+        instructions: how often each instruction occurs in the machine code, by the name in front of its first dot;
+            empty where there was no disassembler.
+    """
+
+    name: str
+    architecture: int
+    threads: int
+    registers: int
+    static_shared_bytes: int
+    local_bytes: int
+    instructions: dict[str, int]
+
+
+def kernel_files() -> list[Path]:
+    """Every file with CUDA kernels of the ops."""
+    return sorted((CSRC / "ops").glob("*/*.cu"))
+
+
+def compile_file(
+    source: Path,
+    nvcc: Path,
+    nvdisasm: Path | None,
+    architectures: Sequence[int] = ARCHITECTURES,
+    options: Iterable[str] = (SPILL_GATE,),
+) -> list[CompiledKernel]:
+    """Compiles one file for all architectures in one run of nvcc.
+
+    Args:
+        source: ``.cu`` file.
+        nvcc: the compiler.
+        nvdisasm: the disassembler; None leaves ``instructions`` empty.
+        architectures: as in ``sm_87``: 87.
+        options: more options of nvcc.
+
+    Raises:
+        CompileError: nvcc refuses the file, for example because a kernel spills.
+    """
+    with tempfile.TemporaryDirectory(prefix="evsam-cuda-") as folder:
+        command = [str(nvcc), "-fatbin", "-std=c++17", f"-I{CSRC}", "-Xptxas=-v", *options]
+        # A cubin of its own for each architecture stays in the folder, beside the PTX it comes from.
+        command += [f"--generate-code=arch=compute_{a},code=sm_{a}" for a in architectures]
+        command += ["--keep", f"--keep-dir={folder}", "-o", f"{folder}/out.fatbin", str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CompileError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+        kernels = []
+        stem = Path(folder) / source.stem
+        for architecture in architectures:
+            # With a single architecture nvcc leaves it out of the file's name or not, depending on its release.
+            ptx = _kept(stem, architecture, "ptx").read_text()
+            threads = {m[1]: int(m[2]) * int(m[3] or 1) * int(m[4] or 1) for m in _MAX_THREADS.finditer(ptx)}
+            instructions = instructions_of(_kept(stem, architecture, "cubin"), nvdisasm) if nvdisasm else {}
+            for match in _ENTRY.finditer(done.stdout + done.stderr):
+                if int(match["architecture"]) != architecture:
+                    continue
+                static = _STATIC_SHARED.search(match["rest"])
+                kernels.append(
+                    CompiledKernel(
+                        name=match["name"],
+                        architecture=architecture,
+                        threads=threads.get(match["name"], 0),
+                        registers=int(match["registers"]),
+                        static_shared_bytes=int(static[1]) if static else 0,
+                        local_bytes=sum(int(match[key]) for key in ("stack", "stores", "loads")),
+                        instructions=instructions.get(match["name"], {}),
+                    )
+                )
+    return kernels
+
+
+def _kept(stem: Path, architecture: int, kind: str) -> Path:
+    found = [p for p in stem.parent.glob(f"{stem.name}*.{kind}") if p.name.endswith(f"_{architecture}.{kind}")]
+    found = found or list(stem.parent.glob(f"{stem.name}.{kind}"))
+    if len(found) != 1:
+        raise CompileError(f"nvcc --keep: expected one .{kind} for {architecture}, got {sorted(stem.parent.iterdir())}")
+    return found[0]
+
+
+def compile_all(
+    nvcc: Path, nvdisasm: Path | None, sources: Sequence[Path] | None = None
+) -> dict[str, dict[int, CompiledKernel]]:
+    """Compiles the kernels of all ops, one file per processor at a time.
+
+    Args:
+        nvcc: the compiler.
+        nvdisasm: the disassembler, or None.
+        sources: files; those of all ops by default.
+
+    Returns:
+        Kernels by name and architecture.
+
+    Raises:
+        CompileError: nvcc refuses a file, or two kernels have one name.
+    """
+    files = kernel_files() if sources is None else list(sources)
+    kernels: dict[str, dict[int, CompiledKernel]] = {}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for file, compiled in zip(files, pool.map(lambda f: compile_file(f, nvcc, nvdisasm), files), strict=True):
+            for kernel in compiled:
+                by_architecture = kernels.setdefault(kernel.name, {})
+                if kernel.architecture in by_architecture:
+                    raise CompileError(f"{file}: expected a name of its own for each kernel, got {kernel.name} twice")
+                by_architecture[kernel.architecture] = kernel
+    return kernels
