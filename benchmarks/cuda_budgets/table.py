@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import evsam
 from benchmarks.cuda_budgets.build import ARCHITECTURES, CompiledKernel
 from benchmarks.cuda_budgets.sass import LOCAL_MEMORY, MATRIX
 from evsam.gpu_model.occupancy import occupancy
 
 __all__ = ["MAX_SHARED_BYTES", "PATH", "Budget", "budget_of", "compiler_of_table", "load", "problems", "save"]
 
-PATH = Path(evsam.__file__).parent / "data" / "cuda_budgets.json"
+PATH = Path(__file__).resolve().parents[2] / "evsam" / "data" / "cuda_budgets.json"
 COMMAND = "python -m benchmarks.cuda_budgets --update"
 FORMAT = 1
 
