@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
+from evsam.cli import main
+from evsam.gpu_model.budgets import parse_registers, read_registers
 from evsam.gpu_model.devices import get_device
 from evsam.gpu_model.estimate import estimate
 from evsam.gpu_model.launches import Launch
 from evsam.gpu_model.layers import encoder_ops
+from evsam.gpu_model.occupancy import LIMITS
 from evsam.gpu_model.report import LABEL, as_json, as_text, model_encoder
 from evsam.zoo import VARIANTS
 
 A100 = get_device("a100")
-ORIN = get_device("orin")
 
 
 def launch(**changes):
@@ -83,31 +87,77 @@ REGISTERS = {
 
 def test_report_adds_up():
     variant = VARIANTS["l0"]
-    rows = model_encoder(variant, A100, 2, REGISTERS, one_launch_per_op)
-    assert [row.op for row in rows] == encoder_ops(variant, 2)
-    data = json.loads(json.dumps(as_json(variant, 2, {A100: rows, ORIN: []})))
+    model = model_encoder(variant, A100, 2, REGISTERS, one_launch_per_op)
+    assert [row.op for row in model.rows] == encoder_ops(variant, 2)
+    data = json.loads(json.dumps(as_json([model])))
     assert data["kind"] == LABEL == "model, not a measurement"
-    assert (data["variant"], data["batch"]) == ("l0", 2)
-    device = data["devices"][0]
-    assert device["flops"] == 2 * 2 * variant.encoder_macs
-    assert device["seconds"] == pytest.approx(sum(kernel["seconds"] for kernel in device["kernels"]))
-    assert device["bytes"]["compulsory"] == device["bytes"]["launches"] < device["bytes"]["separate_ops"]
-    assert device["sources"]["dram_gbs"].startswith("NVIDIA A100")
-    assert {"flop_per_byte", "blocks", "occupancy", "waves", "roof", "seconds"} < set(device["kernels"][0])
+    one = data["models"][0]
+    assert (one["variant"], one["batch"], one["without_kernel"]) == ("l0", 2, [])
+    assert one["flops"] == 2 * 2 * variant.encoder_macs
+    assert one["seconds"] == pytest.approx(sum(kernel["seconds"] for kernel in one["kernels"]))
+    assert one["bytes"]["compulsory"] == one["bytes"]["launches"] < one["bytes"]["separate"]
+    assert one["device"]["sources"]["dram_gbs"].startswith("NVIDIA A100")
+    assert {"flop_per_byte", "blocks", "occupancy", "waves", "roof", "seconds"} < set(one["kernels"][0])
 
 
 def test_text_is_labelled_and_merges_what_is_alike():
-    variant = VARIANTS["l0"]
-    rows = model_encoder(variant, A100, 1, REGISTERS, one_launch_per_op)
-    text = as_text(variant, 1, A100, rows)
+    model = model_encoder(VARIANTS["l0"], A100, 1, REGISTERS, one_launch_per_op)
+    text = as_text(model)
     assert text.splitlines()[0] == "l0, batch 1, fp16 on NVIDIA A100 SXM 80GB: model, not a measurement"
     blocks = [line.split() for line in text.splitlines() if "256 -> 256 -> 256 64x64" in line]
     assert len(blocks) == 1
     assert blocks[0][:2] == ["f16_fused_mbconv", "4"], "the four blocks of the neck"
-    milliseconds = 1e3 * sum(row.estimate.seconds for row in rows)
-    assert f"sum: {milliseconds:.3f} ms" in text
+    assert f"sum: {1e3 * model.seconds:.3f} ms" in text
+    assert "because no CUDA kernel" not in text
+
+
+def test_ops_without_kernels_are_named():
+    model = model_encoder(VARIANTS["l0"], A100, 1, REGISTERS, lambda op, _: [launch()] if op.name == "k" else [])
+    assert len(model.missing) == len(encoder_ops(VARIANTS["l0"]))
+    assert "in no sum, because no CUDA kernel does it: preprocess, stage 0 block 0, " in as_text(model)
 
 
 def test_unknown_kernel():
     with pytest.raises(ValueError, match="registers: expected those of f16_preprocess, got none"):
         model_encoder(VARIANTS["l0"], A100, 1, {}, one_launch_per_op)
+
+
+def test_registers_of_the_table():
+    assert read_registers()["f16_layer_norm_nhwc__sm80"].keys() == LIMITS.keys()
+    with pytest.raises(ValueError, match=r"cuda_budgets.json: expected format 1, got 2"):
+        parse_registers({"format": 2, "kernels": {}})
+
+
+def test_command(tmp_path, capsys):
+    path = tmp_path / "model.json"
+    assert main(["bench", "l0", "--model-gpu", "orin", "--batch", "2", "--json", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("l0, batch 2, fp16 on NVIDIA Jetson AGX Orin 64GB: model, not a measurement\n")
+    assert [model["batch"] for model in json.loads(path.read_text())["models"]] == [2]
+    assert main(["bench", "--model-gpu", "--", "xl1"]) == 0
+    assert capsys.readouterr().out.count(LABEL) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model-gpu", "l0"], "device: expected one of a100, h100, orin, thor, got 'l0'"),
+        (["--model-gpu", "orin", "l0", "--batch", "0"], "batch: expected a number >= 1, got 0"),
+        (["l0", "--batch", "2"], "--batch and --json need --model-gpu"),
+        (["l0", "--json", "x"], "--batch and --json need --model-gpu"),
+    ],
+)
+def test_command_refuses(arguments, message, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["bench", *arguments])
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nothing_heavy_is_imported():
+    code = (
+        "import sys; sys.modules['evsam._C'] = None; from evsam.cli import main; main(['bench', 'l0', '--model-gpu']); "
+        "print([name for name in ('torch', 'evsam._cuda') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"

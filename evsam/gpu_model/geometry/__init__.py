@@ -1,0 +1,26 @@
+"""The launches of each op, with the grids and the shared memory that its launcher in csrc/ops/<op> chooses.
+
+A test runs the launchers (in emulation) and compares. Each module here is the twin of one <op>_cuda.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from evsam.gpu_model.devices import Device
+from evsam.gpu_model.geometry.layer_norm import layer_norm
+from evsam.gpu_model.launches import Launch
+from evsam.gpu_model.ops import LayerNorm, Op
+
+__all__ = ["launches"]
+
+# Each takes an op of the type and the number of multiprocessors.
+_LAUNCHERS: Mapping[type[Op], Callable[[Any, int], list[Launch]]] = MappingProxyType({LayerNorm: layer_norm})
+
+
+def launches(op: Op, device: Device) -> list[Launch]:
+    """The launches of an op on a device, in order; empty where no CUDA kernel does it."""
+    launcher = _LAUNCHERS.get(type(op))
+    return launcher(op, device.multiprocessors) if launcher else []

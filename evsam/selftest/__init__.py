@@ -1,0 +1,1 @@
+"""Checks of the CUDA kernels for whoever has the hardware: what ``evsam selftest --gpu`` runs."""
