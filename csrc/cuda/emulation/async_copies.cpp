@@ -9,8 +9,8 @@
 
 #if defined(EVSAM_SANITIZE_THREAD)
 // The compiler expands small memcpy and memset calls without telling ThreadSanitizer.
-extern "C" void __tsan_write_range(void* address, unsigned long bytes);
-extern "C" void __tsan_read_range(void* address, unsigned long bytes);
+extern "C" void __tsan_write_range(void* address, long bytes);
+extern "C" void __tsan_read_range(void* address, long bytes);
 #endif
 
 namespace evsam::cuda::emulation {

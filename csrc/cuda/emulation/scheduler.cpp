@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -36,7 +37,7 @@ struct Warp {
 struct Block {
   Grid grid;
   Dim3 index;
-  std::vector<Thread*> threads;  // kept from block to block, for their stacks
+  std::vector<std::unique_ptr<Thread>> threads;  // kept from block to block, for their stacks
   std::vector<unsigned> order;   // which thread runs at which turn
   std::vector<unsigned> turn;    // the inverse
   std::vector<Warp> warps;
@@ -86,7 +87,7 @@ void yield() {
   unsigned turn = block.turn[block.current->index];
   for (;;) {
     turn = turn + 1 == block.grid.threads ? 0 : turn + 1;
-    Thread* next = block.threads[block.order[turn]];
+    Thread* next = block.threads[block.order[turn]].get();
     if (next->done) continue;
     if (next != block.current) run_thread(next);
     return;
@@ -98,8 +99,8 @@ void thread_main() {
   for (;;) {
     acquire(&block.started);
     block.grid.call(block.grid.function, block.grid.args);
-    release(&block.ended);
     if (has_copies_under_way()) fail("a thread ended with asynchronous copies that it never waited for");
+    release(&block.ended);
     block.current->done = true;
     --block.alive;
     block.idle_turns = 0;
@@ -148,7 +149,7 @@ void run_block(unsigned* random) {
   prepare_block(random);
   allocate_shared_memory();
   release(&block.started);
-  run_thread(block.threads[block.order[0]]);
+  run_thread(block.threads[block.order[0]].get());
   acquire(&block.ended);
   std::free(block.shared);
   block.shared = nullptr;
@@ -165,7 +166,7 @@ void fail(const char* message) {
   std::fprintf(stderr, "CUDA emulation: %s; block (%u, %u, %u)\n", message, block.index.x, block.index.y,
                block.index.z);
   int shown = 0;
-  for (const Thread* thread : block.threads) {
+  for (const auto& thread : block.threads) {
     if (thread->done || thread->waits_in == nullptr || shown++ == 8) continue;
     std::fprintf(stderr, "  thread %u waits in %s\n", thread->index, thread->waits_in);
   }
@@ -247,7 +248,7 @@ void run_grid(const Grid& grid) {
   block.current = nullptr;
   adopt_calling_thread(&block.launcher);
   while (block.threads.size() < grid.threads) {
-    block.threads.push_back(new Thread);
+    block.threads.push_back(std::make_unique<Thread>());
     create_fiber(&block.threads.back()->fiber, thread_main);
   }
   unsigned random = grid.seed;
