@@ -83,8 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const="all",
         metavar="DEVICE",
-        help="measure nothing: what the CUDA kernels of the variant's encoder should take by the data sheet of a GPU (a100, "
-        "h100, orin, thor; default: all four)",
+        help="measure nothing: what the CUDA kernels of the variant's encoder should take by the data sheet of a GPU "
+        "(a100, h100, orin, thor; default: all four)",
     )
     bench.add_argument("--batch", type=int, metavar="N", help="with --model-gpu: images at once (default: 1)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="with --model-gpu: also write all its numbers")

@@ -20,6 +20,7 @@ class Device:
     Attributes:
         name: how the command line calls it.
         title: its full name.
+        driver_name: part of what the driver calls it. Modules of other sizes can have the same one.
         compute_capability: as in ``sm_87``: 87.
         multiprocessors: streaming multiprocessors.
         clock_mhz: boost clock at which the rates below hold.
@@ -33,6 +34,7 @@ class Device:
 
     name: str
     title: str
+    driver_name: str
     compute_capability: int
     multiprocessors: int
     clock_mhz: float
@@ -61,6 +63,7 @@ _A100_PAPER = "NVIDIA A100 Tensor Core GPU Architecture white paper, table of A1
 _A100 = Device(
     name="a100",
     title="NVIDIA A100 SXM 80GB",
+    driver_name="A100-SXM4-80GB",
     compute_capability=80,
     multiprocessors=108,
     clock_mhz=1410,
@@ -85,6 +88,7 @@ _H100_PAPER = "NVIDIA H100 Tensor Core GPU Architecture white paper, table of H1
 _H100 = Device(
     name="h100",
     title="NVIDIA H100 SXM",
+    driver_name="H100 80GB HBM3",
     compute_capability=90,
     multiprocessors=132,
     clock_mhz=1830,
@@ -109,6 +113,7 @@ _ORIN_BRIEF = "NVIDIA Jetson AGX Orin Series technical brief, Jetson AGX Orin 64
 _ORIN = Device(
     name="orin",
     title="NVIDIA Jetson AGX Orin 64GB",
+    driver_name="Orin",
     compute_capability=87,
     multiprocessors=16,
     clock_mhz=1300,
@@ -136,6 +141,7 @@ _THOR_QUERY = "CUDA driver queries of a Jetson AGX Thor, quoted in NVIDIA's deve
 _THOR = Device(
     name="thor",
     title="NVIDIA Jetson AGX Thor (T5000)",
+    driver_name="Thor",
     compute_capability=110,
     multiprocessors=20,
     clock_mhz=1575,

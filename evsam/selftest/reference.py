@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evsam.selftest.dtypes import Array, DType, round_to
 from evsam.zoo import Activation
 
 __all__ = [
-    "Array",
     "Store",
     "activate",
     "conv",
@@ -28,7 +27,6 @@ __all__ = [
     "upsample",
 ]
 
-Array = NDArray[np.float64]
 Store = Callable[[Array], Array]
 
 
@@ -37,14 +35,9 @@ def exact(x: Array) -> Array:
     return x
 
 
-def rounding(dtype: np.dtype[np.floating]) -> Store:
+def rounding(dtype: DType) -> Store:
     """The store of separate ops: rounded to ``dtype``; what does not fit becomes infinite, as it does there."""
-
-    def store(x: Array) -> Array:
-        with np.errstate(over="ignore"):
-            return x.astype(dtype).astype(np.float64)
-
-    return store
+    return lambda x: round_to(x, dtype)
 
 
 def activate(x: Array, kind: Activation | None, scale: float = 1.0) -> Array:

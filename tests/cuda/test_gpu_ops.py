@@ -89,7 +89,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize("device", DEVICES.values(), ids=lambda device: device.name)
 def test_every_number_has_a_source(device):
-    texts = {"name", "title", "sources", "note"}
+    texts = {"name", "title", "driver_name", "sources", "note"}
     assert {field.name for field in fields(device)} == NUMBERS | texts
     assert set(device.sources) == NUMBERS
     assert all(len(source) > 20 for source in device.sources.values())

@@ -84,4 +84,4 @@ def test_activations():
 def test_stores():
     x = np.array([1 / 3, 70000.0, 1e-9])
     assert reference.exact(x) is x
-    np.testing.assert_array_equal(reference.rounding(np.dtype(np.float16))(x), [np.float16(1 / 3), np.inf, 0])
+    np.testing.assert_array_equal(reference.rounding("float16")(x), [np.float16(1 / 3), np.inf, 0])
