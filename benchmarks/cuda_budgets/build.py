@@ -19,6 +19,7 @@ __all__ = [
     "SPILL_GATE",
     "CompileError",
     "CompiledKernel",
+    "by_name",
     "compile_all",
     "compile_file",
     "kernel_files",
@@ -133,15 +134,12 @@ def _kept(stem: Path, architecture: int, kind: str) -> Path:
     return found[0]
 
 
-def compile_all(
-    nvcc: Path, nvdisasm: Path | None, sources: Sequence[Path] | None = None
-) -> dict[str, dict[int, CompiledKernel]]:
+def compile_all(nvcc: Path, nvdisasm: Path | None) -> dict[str, dict[int, CompiledKernel]]:
     """Compiles the kernels of all ops, one file per processor at a time.
 
     Args:
         nvcc: the compiler.
         nvdisasm: the disassembler, or None.
-        sources: files; those of all ops by default.
 
     Returns:
         Kernels by name and architecture.
@@ -149,13 +147,21 @@ def compile_all(
     Raises:
         CompileError: nvcc refuses a file, or two kernels have one name.
     """
-    files = kernel_files() if sources is None else list(sources)
-    kernels: dict[str, dict[int, CompiledKernel]] = {}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for file, compiled in zip(files, pool.map(lambda f: compile_file(f, nvcc, nvdisasm), files), strict=True):
-            for kernel in compiled:
-                by_architecture = kernels.setdefault(kernel.name, {})
-                if kernel.architecture in by_architecture:
-                    raise CompileError(f"{file}: expected a name of its own for each kernel, got {kernel.name} twice")
-                by_architecture[kernel.architecture] = kernel
-    return kernels
+        files = pool.map(lambda file: compile_file(file, nvcc, nvdisasm), kernel_files())
+        return by_name(kernel for file in files for kernel in file)
+
+
+def by_name(kernels: Iterable[CompiledKernel]) -> dict[str, dict[int, CompiledKernel]]:
+    """Kernels by name and architecture.
+
+    Raises:
+        CompileError: two kernels have one name.
+    """
+    sorted_kernels: dict[str, dict[int, CompiledKernel]] = {}
+    for kernel in kernels:
+        by_architecture = sorted_kernels.setdefault(kernel.name, {})
+        if kernel.architecture in by_architecture:
+            raise CompileError(f"expected a name of its own for each kernel, got {kernel.name} twice")
+        by_architecture[kernel.architecture] = kernel
+    return sorted_kernels
