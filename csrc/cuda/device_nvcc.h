@@ -107,6 +107,8 @@ EVSAM_DEVICE float multiply_add(float a, float b, float c) { return __fmaf_rn(a,
 // Never contracted into a fused multiply-add, where bits have to be those of another implementation.
 EVSAM_DEVICE float add_rounded(float a, float b) { return __fadd_rn(a, b); }
 EVSAM_DEVICE float multiply_rounded(float a, float b) { return __fmul_rn(a, b); }
+EVSAM_DEVICE double add_rounded(double a, double b) { return __dadd_rn(a, b); }
+EVSAM_DEVICE double multiply_rounded(double a, double b) { return __dmul_rn(a, b); }
 
 // Within 2 ulp (PTX ISA: ex2.approx, rcp.approx, rsqrt.approx, div.full); no subnormals in exp2 and reciprocal.
 EVSAM_DEVICE float exp2_approximate(float x) {

@@ -86,6 +86,8 @@ EVSAM_DEVICE float multiply_add(float a, float b, float c) { return std::fma(a, 
 // The emulated build is compiled without contraction.
 EVSAM_DEVICE float add_rounded(float a, float b) { return a + b; }
 EVSAM_DEVICE float multiply_rounded(float a, float b) { return a * b; }
+EVSAM_DEVICE double add_rounded(double a, double b) { return a + b; }
+EVSAM_DEVICE double multiply_rounded(double a, double b) { return a * b; }
 
 EVSAM_DEVICE float exp2_approximate(float x) { return std::exp2(x); }
 EVSAM_DEVICE float reciprocal(float x) { return 1.0F / x; }
