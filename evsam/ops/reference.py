@@ -1,9 +1,9 @@
 """The specification of every op, in PyTorch.
 
 Readable first: these functions say what the compiled kernels must compute, in any floating-point dtype, on any device,
-with gradients. Tests compare the kernels with them in float64. In a 16-bit dtype every step of a function gives a tensor
-of that dtype, as if each had been an op of its own, with sums in float32: the yardstick for fused kernels, which round
-less often.
+with gradients. Tests compare the kernels with them in float64. In a 16-bit dtype every step of a function gives a
+tensor of that dtype, as if each had been an op of its own, with sums in float32: the yardstick for fused kernels, which
+round less often.
 """
 
 from __future__ import annotations

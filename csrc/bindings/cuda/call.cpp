@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bindings/cuda/device_array.h"
+#include "cuda/map_view.h"
 #include "cuda/memory.h"
 
 namespace py = pybind11;
@@ -56,16 +57,7 @@ DeviceTensor Call::take(const py::object& array, const char* name) {
 }
 
 ConstTensorView Call::input(const py::object& array, const char* name) {
-  const DeviceTensor tensor = take(array, name);
-  ConstTensorView view;
-  view.data = tensor.view.data;
-  view.dtype = tensor.view.dtype;
-  view.ndim = tensor.view.ndim;
-  for (int i = 0; i < view.ndim; ++i) {
-    view.shape[i] = tensor.view.shape[i];
-    view.strides[i] = tensor.view.strides[i];
-  }
-  return view;
+  return evsam::cuda::as_const(take(array, name).view);
 }
 
 ConstTensorView Call::optional_input(const py::object& array, const char* name) {

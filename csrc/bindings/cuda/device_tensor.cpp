@@ -82,7 +82,7 @@ TensorView view_of(const dlpack::Tensor& tensor, const std::string& name) {
   throw py::type_error(expected_got(name, kExpected, type_name(array) + ": " + why));
 }
 
-py::capsule export_capsule(const py::object& array, std::int32_t device_type, Stream stream) {
+py::object export_capsule(const py::object& array, std::int32_t device_type, Stream stream) {
   py::dict arguments;
   // DLPack writes 1 for the default stream; a producer on the CPU takes no stream.
   if (device_type != dlpack::kCpu) arguments["stream"] = stream == 0 ? Stream{1} : stream;
@@ -111,18 +111,20 @@ DeviceTensor from_dlpack(const py::object& array, const std::string& name, Strea
   } catch (py::error_already_set& error) {
     not_exported(error, array, name);
   }
-  const py::capsule capsule = py::reinterpret_borrow<py::capsule>(result.owner);
-  if (PyCapsule_IsValid(capsule.ptr(), dlpack::kVersionedCapsule) != 0) {
-    const auto* managed = capsule.get_pointer<dlpack::ManagedTensorVersioned>();
+  PyObject* capsule = result.owner.ptr();
+  if (PyCapsule_IsValid(capsule, dlpack::kVersionedCapsule) != 0) {
+    const auto* managed =
+        static_cast<dlpack::ManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, dlpack::kVersionedCapsule));
     if (managed->version.major > 1) {
       throw py::type_error(expected_got(name, "DLPack 1 or 0", std::to_string(managed->version.major)));
     }
     result.read_only = (managed->flags & dlpack::kReadOnly) != 0;
     result.view = view_of(managed->tensor, name);
-  } else if (PyCapsule_IsValid(capsule.ptr(), dlpack::kCapsule) != 0) {
-    result.view = view_of(capsule.get_pointer<dlpack::ManagedTensor>()->tensor, name);
+  } else if (PyCapsule_IsValid(capsule, dlpack::kCapsule) != 0) {
+    const auto* managed = static_cast<dlpack::ManagedTensor*>(PyCapsule_GetPointer(capsule, dlpack::kCapsule));
+    result.view = view_of(managed->tensor, name);
   } else {
-    throw py::type_error(expected_got(name, "a DLPack capsule", "another one of " + type_name(array)));
+    throw py::type_error(expected_got(name, "a DLPack capsule of " + type_name(array), type_name(result.owner)));
   }
   return result;
 }
