@@ -74,14 +74,17 @@ def _block(layer: str, block: Block, batch: int, size: int, channels: int, head_
 
 
 def _neck(neck: NeckConfig, batch: int, maps: list[tuple[int, int]]) -> Iterator[Op]:
-    # The one at the grid's size first: the resized ones are added to what is there.
-    stages = sorted(neck.stages, key=lambda stage: maps[stage][1] != neck.grid)
-    for number, stage in enumerate(stages):
+    resized = []
+    for stage in neck.stages:
         channels, size = maps[stage]
         yield Pointwise(f"neck stage {stage}", batch, size, size, channels, neck.width)
         if size != neck.grid:
-            to = (neck.width, neck.grid, neck.grid)
-            yield UpsampleAdd(f"neck resize {stage}", batch, size, size, *to, "bicubic", residual=number > 0)
+            resized.append(size)
+    # Two at a time: the first sum takes the stage that has the grid's size already.
+    for number in range(0, len(resized), 2):
+        first, *second = resized[number : number + 2]
+        to = (neck.width, neck.grid, neck.grid, "bicubic", (second[0], second[0]) if second else None)
+        yield UpsampleAdd("neck sum" if number == 0 else f"neck sum {number // 2}", batch, first, first, *to)
     block = Block(neck.kind, neck.width, expand=neck.expand)
     for index in range(neck.depth):
         yield from _block(f"neck block {index}", block, batch, neck.grid, neck.width, head_dim=0)

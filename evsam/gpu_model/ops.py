@@ -340,12 +340,22 @@ class LiteMLA(Op):
 
 @dataclass(frozen=True)
 class UpsampleAdd(Op):
-    """A map resized to ``out_height`` x ``out_width`` and added to another one; without ``residual``, only resized."""
+    """One or two maps resized to ``out_height`` x ``out_width`` and added to another one.
+
+    Attributes:
+        channels: of all maps.
+        out_height: rows of the result.
+        out_width: columns of the result.
+        mode: of resizing.
+        second: height and width of the second map, if there is one.
+        residual: whether there is a map that is not resized.
+    """
 
     channels: int
     out_height: int
     out_width: int
     mode: Literal["bilinear", "bicubic"]
+    second: tuple[int, int] | None = None
     residual: bool = True
 
     @property
@@ -354,18 +364,32 @@ class UpsampleAdd(Op):
 
     @property
     def shape(self) -> str:  # noqa: D102
-        return f"{self.channels} {self.height}x{self.width} -> {self.out_height}x{self.out_width} {self.mode}"
+        sources = " + ".join(f"{height}x{width}" for height, width in self.sources)
+        return f"{self.channels} {sources} -> {self.out_height}x{self.out_width} {self.mode}"
+
+    @property
+    def sources(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the maps that are resized."""
+        first = (self.height, self.width)
+        return (first, self.second) if self.second else (first,)
+
+    @property
+    def _resized(self) -> int:
+        return FP16 * self.channels * self.batch * self.out_height * self.out_width
+
+    @property
+    def _source_bytes(self) -> tuple[int, ...]:
+        return tuple(FP16 * self.channels * self.batch * height * width for height, width in self.sources)
 
     @property
     def compulsory_bytes(self) -> int:  # noqa: D102
-        out_pixels = self.batch * self.out_height * self.out_width
-        return FP16 * self.channels * (self.pixels + out_pixels * (1 + self.residual))
+        return sum(self._source_bytes) + self._resized * (1 + self.residual)
 
     @property
     def steps(self) -> tuple[Step, ...]:  # noqa: D102
-        resized = FP16 * self.channels * self.batch * self.out_height * self.out_width
-        resize = Step("resize", "fp32", 0, FP16 * self.channels * self.pixels + resized)
-        return (resize, Step("add", "fp32", 0, 3 * resized)) if self.residual else (resize,)
+        resizes = [Step("resize", "fp32", 0, source + self._resized) for source in self._source_bytes]
+        adds = len(resizes) - 1 + self.residual
+        return (*resizes, *(Step("add", "fp32", 0, 3 * self._resized),) * adds)
 
 
 @dataclass(frozen=True)

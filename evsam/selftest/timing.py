@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -41,28 +41,36 @@ class Timing:
     calls: int
 
 
-def measure(call: Callable[[], object], flush: Callable[[], object], clock: Clock, cache: Cache, calls: int) -> Timing:
-    """Times single calls by events.
+def measure(
+    candidates: Mapping[str, Callable[[], object]],
+    flush: Callable[[], object],
+    clock: Clock,
+    cache: Cache,
+    calls: int,
+) -> dict[str, Timing]:
+    """Times single calls by events, the candidates in turns, so that a change of clock rate hits all of them alike.
 
     Args:
-        call: starts the work on the default stream.
+        candidates: each starts its work on the default stream.
         flush: starts to write :data:`FLUSH_BYTES` on the default stream.
         clock: events of that stream.
         cache: "cold": a call follows upon the flush; "warm": another call, that is not timed, lies between.
-        calls: how many.
+        calls: how many of each.
     """
-    for _ in range(WARM_UP):
-        call()
-    samples = []
-    for _ in range(calls):
-        flush()
-        if cache == "warm":
+    for call in candidates.values():
+        for _ in range(WARM_UP):
             call()
-        begin = clock.record()
-        call()
-        end = clock.record()
-        samples.append(clock.seconds(begin, end))
-    return summary(samples)
+    samples: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(calls):
+        for name, call in candidates.items():
+            flush()
+            if cache == "warm":
+                call()
+            begin = clock.record()
+            call()
+            end = clock.record()
+            samples[name].append(clock.seconds(begin, end))
+    return {name: summary(values) for name, values in samples.items()}
 
 
 def summary(samples: list[float]) -> Timing:

@@ -69,6 +69,9 @@ def test_bytes_of_the_rest_by_hand():
     assert LayerNorm("", 1, 4, 4, 8).compulsory_bytes == 2 * 2 * 16 * 8 + 4 * 2 * 8
     assert UpsampleAdd("", 1, 4, 4, 8, 8, 8, "bicubic").compulsory_bytes == 2 * 8 * (16 + 64 + 64)
     assert UpsampleAdd("", 1, 4, 4, 8, 8, 8, "bicubic", residual=False).compulsory_bytes == 2 * 8 * (16 + 64)
+    two = UpsampleAdd("", 1, 4, 4, 8, 8, 8, "bicubic", second=(2, 2))
+    assert two.compulsory_bytes == 2 * 8 * (16 + 4 + 64 + 64)
+    assert two.separate_bytes == 2 * 8 * (16 + 64 + 4 + 64 + 2 * 3 * 64)
 
 
 def test_batch():

@@ -40,19 +40,22 @@ def test_measure(cache, round_):
     clock = Clock()
     times = iter([9.0] * WARM_UP + [1.0, 2.0, 3.0, 4.0, 10.0] * 2)
     per_round = round_.count("call")
-    timing = measure(
-        lambda: clock.spend("call", next(times)),
-        lambda: clock.spend("flush", 100.0),
-        clock,
-        cache,
-        calls=10 // per_round,
-    )
+    candidates = {"one": lambda: clock.spend("call", next(times))}
+    timing = measure(candidates, lambda: clock.spend("flush", 100.0), clock, cache, calls=10 // per_round)["one"]
     assert clock.order == ["call"] * WARM_UP + round_ * (10 // per_round)
     assert timing.calls == 10 // per_round
     if cache == "cold":
         assert (timing.median, timing.p10, timing.p90) == (3.0, 1.0, 10.0)
     else:  # the second of each pair: 2 4 1 3 10
         assert [timing.median, timing.p10] == pytest.approx([3.0, 1.4])
+
+
+def test_candidates_take_turns():
+    clock = Clock()
+    candidates = {name: lambda name=name: clock.spend(name, len(name)) for name in ("a", "bbb")}
+    timings = measure(candidates, lambda: None, clock, "cold", calls=3)
+    assert [name for name in clock.order if name != "event"] == ["a"] * WARM_UP + ["bbb"] * WARM_UP + ["a", "bbb"] * 3
+    assert [timings["a"].median, timings["bbb"].median] == [1.0, 3.0]
 
 
 def test_rates():

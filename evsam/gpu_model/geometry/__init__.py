@@ -11,13 +11,16 @@ from typing import Any
 
 from evsam.gpu_model.devices import Device
 from evsam.gpu_model.geometry.layer_norm import layer_norm
+from evsam.gpu_model.geometry.resize import resize
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import LayerNorm, Op
+from evsam.gpu_model.ops import LayerNorm, Op, UpsampleAdd
 
 __all__ = ["launches"]
 
 # Each takes an op of the type and the number of multiprocessors.
-_LAUNCHERS: Mapping[type[Op], Callable[[Any, int], list[Launch]]] = MappingProxyType({LayerNorm: layer_norm})
+_LAUNCHERS: Mapping[type[Op], Callable[[Any, int], list[Launch]]] = MappingProxyType(
+    {LayerNorm: layer_norm, UpsampleAdd: resize}
+)
 
 
 def launches(op: Op, device: Device) -> list[Launch]:
