@@ -31,7 +31,7 @@ function(evsam_finish_cuda_ops)
 endfunction()
 
 function(evsam_add_cuda_library kernels launchers)
-  add_library(evsam_cuda STATIC ${kernels} ${launchers} csrc/cuda/launch_cuda.cpp)
+  add_library(evsam_cuda STATIC ${kernels} ${launchers} csrc/cuda/launch_cuda.cpp csrc/cuda/memory_cuda.cpp)
   evsam_target_defaults(evsam_cuda)
   evsam_cuda_target_defaults(evsam_cuda)
 endfunction()
@@ -44,7 +44,8 @@ function(evsam_add_emulated_cuda_library kernels launchers)
   target_compile_options(evsam_cuda_scheduler PRIVATE -O2)
 
   add_library(evsam_cuda_emulated STATIC ${kernels} ${launchers}
-    csrc/cuda/emulation/async_copies.cpp csrc/cuda/emulation/launch.cpp $<TARGET_OBJECTS:evsam_cuda_scheduler>)
+    csrc/cuda/emulation/async_copies.cpp csrc/cuda/emulation/launch.cpp csrc/cuda/emulation/memory.cpp
+    $<TARGET_OBJECTS:evsam_cuda_scheduler>)
   set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
   evsam_target_defaults(evsam_cuda_emulated)
   foreach(target evsam_cuda_scheduler evsam_cuda_emulated)

@@ -1,12 +1,14 @@
 """The specification of every op, in PyTorch.
 
 Readable first: these functions say what the compiled kernels must compute, in any floating-point dtype, on any device,
-with gradients. Tests compare the kernels with them in float64.
+with gradients. Tests compare the kernels with them in float64. In a 16-bit dtype every step of a function gives a
+tensor of that dtype, as if each had been an op of its own, with sums in float32: the yardstick for fused kernels, which
+round less often.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from evsam.errors import BackendUnavailable
 
@@ -14,8 +16,24 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from torch import Tensor
+    from torch import dtype as torch_dtype
 
-__all__ = ["import_torch", "relu_linear_attention"]
+__all__ = [
+    "Activation",
+    "UpsampleMode",
+    "activate",
+    "conv3x3",
+    "fused_mbconv",
+    "import_torch",
+    "layer_norm_2d",
+    "mbconv",
+    "pointwise",
+    "relu_linear_attention",
+    "upsample_add",
+]
+
+Activation = Literal["none", "relu", "relu6", "gelu_tanh"]
+UpsampleMode = Literal["bilinear", "bicubic"]
 
 
 def import_torch() -> ModuleType:
@@ -37,15 +55,227 @@ def relu_linear_attention(qkv: Tensor, *, eps: float = 1e-15) -> Tensor:
         eps: Added to the denominator.
 
     Returns:
-        (B, H, D, N) of the same dtype.
+        (B, H, D, N) of the same dtype. The sums over all tokens, and what they are divided by, are float32 for the
+        16-bit dtypes, which they would not fit into.
 
     Source: EfficientViT, arXiv 2205.14756, section 3.
     """
     torch = import_torch()
-    q, k, v = qkv.chunk(3, dim=-2)
+    q, k, v = qkv.to(_wide(qkv)).chunk(3, dim=-2)
     q, k = torch.relu(q), torch.relu(k)
     ones = torch.ones_like(v[..., :1, :])
     state = torch.cat([v, ones], dim=-2) @ k.transpose(-1, -2)  # (B, H, D + 1, D)
     product = state @ q  # (B, H, D + 1, N)
     result: Tensor = product[..., :-1, :] / (product[..., -1:, :] + eps)
+    return result.to(qkv.dtype)
+
+
+def layer_norm_2d(x: Tensor, weight: Tensor, bias: Tensor, *, eps: float = 1e-6) -> Tensor:
+    """Layer norm over the channels of each pixel.
+
+    Args:
+        x: (B, C, H, W).
+        weight: (C,), gain of each channel.
+        bias: (C,).
+        eps: Added to the variance.
+
+    Returns:
+        (B, C, H, W) of the dtype of `x`; statistics are float32 for the 16-bit dtypes.
+    """
+    wide = x.to(_wide(x))
+    centred = wide - wide.mean(1, keepdim=True)
+    normalised = centred / (centred.square().mean(1, keepdim=True) + eps).sqrt()
+    shape = (1, -1, 1, 1)
+    result: Tensor = normalised * weight.to(wide.dtype).view(shape) + bias.to(wide.dtype).view(shape)
+    return result.to(x.dtype)
+
+
+def conv3x3(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    *,
+    stride: int = 1,
+    activation: Activation = "none",
+    activation_scale: float = 1.0,
+) -> Tensor:
+    """3x3 convolution with padding 1, bias, then an activation or a residual.
+
+    Args:
+        x: (B, C, H, W).
+        weight: (O, C, 3, 3).
+        bias: (O,), or None.
+        residual: (B, O, H', W'), added last, or None.
+        stride: 1 or 2; H' = ceil(H / stride).
+        activation: See :func:`activate`.
+        activation_scale: See :func:`activate`.
+
+    Returns:
+        (B, O, H', W').
+    """
+    y = activate(_convolve(x, weight, bias, stride), activation, activation_scale)
+    return y if residual is None else y + residual
+
+
+def pointwise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    *,
+    activation: Activation = "none",
+    activation_scale: float = 1.0,
+) -> Tensor:
+    """1x1 convolution, bias, then an activation or a residual.
+
+    Args:
+        x: (B, C, H, W).
+        weight: (O, C, 1, 1) or (O, C).
+        bias: (O,), or None.
+        residual: (B, O, H, W), added last, or None.
+        activation: See :func:`activate`.
+        activation_scale: See :func:`activate`.
+
+    Returns:
+        (B, O, H, W).
+    """
+    y = activate(_convolve(x, weight.view(*weight.shape[:2], 1, 1), bias), activation, activation_scale)
+    return y if residual is None else y + residual
+
+
+def fused_mbconv(
+    x: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor | None,
+    point_weight: Tensor,
+    point_bias: Tensor | None,
+    residual: Tensor | None = None,
+    *,
+    stride: int = 1,
+    activation: Activation = "gelu_tanh",
+    activation_scale: float = 1.0,
+) -> Tensor:
+    """Fused MBConv: dense 3x3 convolution to the hidden width, activation, 1x1 convolution.
+
+    Args:
+        x: (B, C, H, W).
+        spatial_weight: (E, C, 3, 3).
+        spatial_bias: (E,), or None.
+        point_weight: (O, E, 1, 1) or (O, E).
+        point_bias: (O,), or None.
+        residual: (B, O, H', W'), added last, or None.
+        stride: 1 or 2; H' = ceil(H / stride).
+        activation: Behind the 3x3 convolution; see :func:`activate`.
+        activation_scale: See :func:`activate`.
+
+    Returns:
+        (B, O, H', W').
+    """
+    hidden = conv3x3(
+        x, spatial_weight, spatial_bias, stride=stride, activation=activation, activation_scale=activation_scale
+    )
+    return pointwise(hidden, point_weight, point_bias, residual)
+
+
+def mbconv(
+    x: Tensor,
+    expand_weight: Tensor,
+    expand_bias: Tensor | None,
+    depth_weight: Tensor,
+    depth_bias: Tensor | None,
+    point_weight: Tensor,
+    point_bias: Tensor | None,
+    residual: Tensor | None = None,
+    *,
+    stride: int = 1,
+    activation: Activation = "gelu_tanh",
+    expand_scale: float = 1.0,
+    depth_scale: float = 1.0,
+) -> Tensor:
+    """MBConv: 1x1 convolution to the hidden width, depthwise convolution, 1x1 convolution.
+
+    Args:
+        x: (B, C, H, W).
+        expand_weight: (E, C, 1, 1) or (E, C).
+        expand_bias: (E,), or None.
+        depth_weight: (E, 1, K, K), K odd; the map is padded by K // 2.
+        depth_bias: (E,), or None.
+        point_weight: (O, E, 1, 1) or (O, E).
+        point_bias: (O,), or None.
+        residual: (B, O, H', W'), added last, or None.
+        stride: Of the depthwise convolution, 1 or 2; H' = ceil(H / stride).
+        activation: Behind the first and the depthwise convolution; see :func:`activate`.
+        expand_scale: Activation scale behind the first convolution; see :func:`activate`.
+        depth_scale: Activation scale behind the depthwise convolution.
+
+    Returns:
+        (B, O, H', W').
+    """
+    hidden = pointwise(x, expand_weight, expand_bias, activation=activation, activation_scale=expand_scale)
+    hidden = _convolve(hidden, depth_weight, depth_bias, stride, groups=depth_weight.shape[0])
+    return pointwise(activate(hidden, activation, depth_scale), point_weight, point_bias, residual)
+
+
+def upsample_add(
+    x: Tensor, residual: Tensor | None = None, *, size: tuple[int, int], mode: UpsampleMode = "bicubic"
+) -> Tensor:
+    """A map resized, plus another map.
+
+    Args:
+        x: (B, C, H, W).
+        residual: (B, C, *size), or None.
+        size: Height and width of the output.
+        mode: "bilinear", or "bicubic" with a = -0.75; pixel centres aligned, edges repeated.
+
+    Returns:
+        (B, C, *size).
+    """
+    torch = import_torch()
+    wide = torch.nn.functional.interpolate(x.to(_wide(x)), size=size, mode=mode, align_corners=False)
+    y: Tensor = wide.to(x.dtype)
+    return y if residual is None else y + residual
+
+
+def activate(x: Tensor, activation: Activation, scale: float = 1.0) -> Tensor:
+    """An activation of a map that may be stored as a fraction of its value.
+
+    Args:
+        x: Any shape; the value divided by `scale`.
+        activation: "none", "relu", "relu6", or "gelu_tanh" (the tanh approximation).
+        scale: Power of two t > 0 for maps whose values do not fit into float16: `x * Phi(t * x)`, which is the
+            activated value divided by t. For "gelu_tanh" alone; the other activations take 1.
+
+    Returns:
+        The shape and dtype of `x`; computed in float32 for the 16-bit dtypes.
+    """
+    functional = import_torch().nn.functional
+    wide = x.to(_wide(x))
+    if activation == "gelu_tanh":
+        wide = functional.gelu(wide * scale, approximate="tanh") / scale
+    elif activation == "relu6":
+        wide = functional.relu6(wide)
+    elif activation == "relu":
+        wide = functional.relu(wide)
+    result: Tensor = wide.to(x.dtype)
     return result
+
+
+def _wide(x: Tensor) -> torch_dtype:
+    """What sums over values of `x` are kept in."""
+    torch = import_torch()
+    return x.dtype if x.dtype == torch.float64 else torch.float32
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1, groups: int = 1) -> Tensor:
+    """A convolution with "same" padding and sums in float32 or better, rounded once to the dtype of `x`."""
+    wide = _wide(x)
+    y: Tensor = import_torch().nn.functional.conv2d(
+        x.to(wide),
+        weight.to(wide),
+        None if bias is None else bias.to(wide),
+        stride,
+        padding=weight.shape[-1] // 2,
+        groups=groups,
+    )
+    return y.to(x.dtype)

@@ -1,0 +1,68 @@
+// One call of an op from Python: its arrays as views, their device made current, a workspace, the launch.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstddef>
+#include <vector>
+
+#include "bindings/bindings.h"
+#include "bindings/cuda/device_tensor.h"
+#include "cuda/launch.h"
+
+namespace evsam::bindings::cuda {
+
+class Call {
+ public:
+  explicit Call(const pybind11::object& stream, const pybind11::object& workspace = pybind11::none());
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // All arrays of a call are on one device. None gives a view without data, where an op allows that.
+  ConstTensorView input(const pybind11::object& array, const char* name);
+  ConstTensorView optional_input(const pybind11::object& array, const char* name);
+  TensorView output(const pybind11::object& array, const char* name);
+
+  // An op that needs no workspace.
+  template <typename Params>
+  void run(const Params& params, Status (*launch)(const Params&, Stream)) {
+    Status status;
+    {
+      const pybind11::gil_scoped_release unlocked;
+      status = launch(params, stream_);
+    }
+    check(status);
+  }
+
+  template <typename Params>
+  void run(const Params& params, Status (*validate)(const Params&),
+           std::size_t (*workspace_bytes)(const Params&, const evsam::cuda::Device&),
+           Status (*launch)(const Params&, void*, std::size_t, Stream)) {
+    check(validate(params));
+    evsam::cuda::Device device;
+    check(evsam::cuda::current_device(&device));
+    const std::size_t bytes = workspace_bytes(params, device);
+    Status status;
+    {
+      const pybind11::gil_scoped_release unlocked;
+      status = reserve(bytes);
+      if (status.ok()) status = launch(params, workspace_, bytes, stream_);
+    }
+    check(status);
+  }
+
+ private:
+  DeviceTensor take(const pybind11::object& array, const char* name);
+  Status reserve(std::size_t bytes);
+
+  Stream stream_;
+  int device_ = -1;           // of the arrays, once there is one
+  int previous_device_ = -1;  // to go back to
+  std::vector<pybind11::object> owners_;
+  void* workspace_ = nullptr;
+  std::size_t given_bytes_ = 0;  // of a workspace of the caller
+  bool own_workspace_ = false;
+};
+
+}  // namespace evsam::bindings::cuda
