@@ -1,0 +1,65 @@
+// Matrix products on tensor cores from tiles in shared memory: D (M x N) += A (M x K) B (N x K)^T, 16-bit numbers with
+// K contiguous in both, D in float32 registers.
+//
+// A tile is rows of kTileDepth numbers, 64 bytes or four chunks of 16. Chunk c of row r lies at place c ^ (r / 2 % 4),
+// so that a chunk of eight neighbouring rows, which ldmatrix reads at once, covers all 32 banks.
+#pragma once
+
+#include "cuda/device.h"
+
+namespace evsam::cuda {
+
+inline constexpr unsigned kTileDepth = 32;
+inline constexpr unsigned kTileRowBytes = 64;
+inline constexpr unsigned kTileChunks = 4;    // per row
+inline constexpr unsigned kChunkNumbers = 8;  // per chunk
+
+EVSAM_DEVICE unsigned tile_offset(unsigned row, unsigned chunk) {
+  return row * kTileRowBytes + ((chunk ^ (row / 2 % kTileChunks)) * 16);
+}
+
+// The operand A of mma (16 x 16): this lane's row of ldmatrix and which of the two chunks of a k-step it lies in.
+EVSAM_DEVICE unsigned a_row_of_lane() { return lane_index() % 16; }
+EVSAM_DEVICE unsigned a_chunk_of_lane() { return lane_index() / 16; }
+
+// Two neighbouring operands B (16 x 8 each) of k-step `k` (of 16 numbers): columns row .. row + 15 of D.
+EVSAM_DEVICE void load_b_pair(uint32_t (&b)[2][2], const unsigned char* tile, unsigned row, unsigned k) {
+  const unsigned lane = lane_index();
+  uint32_t r[4];
+  load_matrices(r, tile + tile_offset(row + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
+  b[0][0] = r[0];
+  b[0][1] = r[1];
+  b[1][0] = r[2];
+  b[1][1] = r[3];
+}
+
+template <int kTilesM, int kTilesN>
+EVSAM_DEVICE void clear(float (&sums)[kTilesM][kTilesN][4]) {
+  EVSAM_UNROLL
+  for (int m = 0; m < kTilesM; ++m) {
+    EVSAM_UNROLL
+    for (int n = 0; n < kTilesN; ++n) {
+      EVSAM_UNROLL
+      for (int i = 0; i < 4; ++i) sums[m][n][i] = 0.0F;
+    }
+  }
+}
+
+// One k-step: 16 kTilesM rows of A in registers, columns row .. row + 8 kTilesN - 1 of D.
+template <typename T, int kTilesM, int kTilesN, int kAllTilesN>
+EVSAM_DEVICE void multiply_step(float (&sums)[kTilesM][kAllTilesN][4], const uint32_t (&a)[kTilesM][4],
+                                const unsigned char* b_tile, unsigned row, unsigned k, int first_tile = 0) {
+  static_assert(kTilesN % 2 == 0);
+  EVSAM_UNROLL
+  for (int pair = 0; pair < kTilesN / 2; ++pair) {
+    uint32_t b[2][2];
+    load_b_pair(b, b_tile, row + static_cast<unsigned>(16 * pair), k);
+    EVSAM_UNROLL
+    for (int m = 0; m < kTilesM; ++m) {
+      mma<T>(sums[m][first_tile + 2 * pair], a[m], b[0]);
+      mma<T>(sums[m][first_tile + 2 * pair + 1], a[m], b[1]);
+    }
+  }
+}
+
+}  // namespace evsam::cuda
