@@ -27,7 +27,8 @@ py::list end_trace() {
 }  // namespace
 
 void bind_emulation(py::module_& m) {
-  m.def("begin_trace", &evsam::cuda::emulation::start_launch_log, "Records every launch from now on.");
+  m.def("begin_trace", &evsam::cuda::emulation::start_launch_log, py::arg("execute") = true,
+        "Records every launch from now on; with execute=False nothing is computed.");
   m.def("end_trace", &end_trace,
         "The launches since begin_trace(): name, grid, block, shared_bytes and the bytes of the argument struct.");
   m.def(

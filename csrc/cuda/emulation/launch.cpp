@@ -15,6 +15,7 @@ namespace {
 Device device{0, 108, 80, 99 * 1024};
 
 bool logging = false;
+bool executing = true;
 std::vector<emulation::LaunchRecord> launch_log;
 
 // EVSAM_CUDA_SEED: a number other than 0 runs the threads of each block in another order.
@@ -27,13 +28,15 @@ unsigned seed_from_environment() {
 
 namespace emulation {
 
-void start_launch_log() {
+void start_launch_log(bool execute) {
   launch_log.clear();
   logging = true;
+  executing = execute;
 }
 
 std::vector<LaunchRecord> take_launch_log() {
   logging = false;
+  executing = true;
   return std::exchange(launch_log, {});
 }
 
@@ -62,6 +65,7 @@ Status launch_any(const AnyKernel& kernel, Dim3 grid, std::size_t shared_bytes, 
     const auto* bytes = static_cast<const std::uint8_t*>(args);
     launch_log.push_back({kernel.info.name, grid, kernel.info.threads, shared_bytes, {bytes, bytes + args_bytes}});
   }
+  if (!executing) return {};
   emulation::Grid work;
   work.blocks = grid;
   work.threads = kernel.info.threads;

@@ -18,8 +18,9 @@ struct LaunchRecord {
   std::vector<std::uint8_t> args;  // bytes of the argument struct
 };
 
-// Records all launches from now on; take_launch_log() ends that and returns them.
-void start_launch_log();
+// Records all launches from now on; take_launch_log() ends that and returns them. Without `execute` they are recorded
+// only, so that layers of any size can be looked at; the outputs keep what they held.
+void start_launch_log(bool execute = true);
 std::vector<LaunchRecord> take_launch_log();
 
 // What current_device() answers from now on.
