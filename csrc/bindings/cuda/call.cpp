@@ -83,4 +83,20 @@ Status Call::reserve(std::size_t bytes) {
   return {};
 }
 
+ConstTensorView as_matrix(ConstTensorView weight) {
+  if (weight.ndim == 4 && weight.shape[2] == 1 && weight.shape[3] == 1) weight.ndim = 2;
+  return weight;
+}
+
+Activation activation_of(const std::string& name) {
+  constexpr std::pair<const char*, Activation> kActivations[] = {{"none", Activation::none},
+                                                                 {"relu", Activation::relu},
+                                                                 {"relu6", Activation::relu6},
+                                                                 {"gelu_tanh", Activation::gelu_tanh}};
+  for (const auto& [known, activation] : kActivations) {
+    if (name == known) return activation;
+  }
+  throw py::value_error(expected_got("activation", "one of none, relu, relu6, gelu_tanh", name));
+}
+
 }  // namespace evsam::bindings::cuda

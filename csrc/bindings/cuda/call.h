@@ -4,10 +4,12 @@
 #include <pybind11/pybind11.h>
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "bindings/bindings.h"
 #include "bindings/cuda/device_tensor.h"
+#include "core/activation.h"
 #include "cuda/launch.h"
 
 namespace evsam::bindings::cuda {
@@ -64,5 +66,11 @@ class Call {
   std::size_t given_bytes_ = 0;  // of a workspace of the caller
   bool own_workspace_ = false;
 };
+
+// The (O, C) that the weight of a 1x1 convolution is, where it comes as (O, C, 1, 1).
+ConstTensorView as_matrix(ConstTensorView weight);
+
+// From its name, or a ValueError.
+Activation activation_of(const std::string& name);
 
 }  // namespace evsam::bindings::cuda

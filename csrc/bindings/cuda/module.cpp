@@ -16,7 +16,7 @@ namespace py = pybind11;
 namespace evsam::bindings::cuda {
 
 #define EVSAM_OP(op) void bind_##op(py::module_& m);
-#include "evsam_cuda_ops.inc"
+#include "evsam_cuda_python_ops.inc"
 #undef EVSAM_OP
 #ifdef EVSAM_CUDA_EMULATION
 void bind_emulation(py::module_& m);
@@ -82,7 +82,7 @@ PYBIND11_MODULE(_cuda, m) {
   bind_emulation(m);
 #endif
 #define EVSAM_OP(op) bind_##op(m);
-#include "evsam_cuda_ops.inc"
+#include "evsam_cuda_python_ops.inc"
 #undef EVSAM_OP
 }
 
