@@ -197,18 +197,6 @@ void append_variants(std::vector<VariantInfo>& rows) {
 
 Status choose(const Variant** variant) { return choose_variant(variants(), "preprocess", variant); }
 
-Size fitted_size(std::int64_t height, std::int64_t width, std::int64_t side) {
-  const double scale = static_cast<double>(side) / static_cast<double>(std::max(height, width));
-  const auto fitted = [scale](std::int64_t length) {
-    return std::max<std::int64_t>(static_cast<std::int64_t>(static_cast<double>(length) * scale + 0.5), 1);
-  };
-  return {fitted(height), fitted(width)};
-}
-
-bool rows_first(std::int64_t height, std::int64_t width, Size size) {
-  return size.height < height && height - size.height > 2 * (width - size.width);
-}
-
 Status validate(const Photo& photo, std::int64_t side) {
   if (photo.height < 1 || photo.width < 1) {
     const std::int64_t shape[3] = {photo.height, photo.width, 3};

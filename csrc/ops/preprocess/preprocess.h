@@ -11,6 +11,7 @@
 #include "core/run_context.h"
 #include "core/variant.h"
 #include "evsam/status.h"
+#include "ops/preprocess/fitted_size.h"
 #include "ops/preprocess/preprocess_kernel.h"
 
 namespace evsam::preprocess {
@@ -23,11 +24,6 @@ struct Photo {
   std::int64_t row_bytes = 0;
 };
 
-struct Size {
-  std::int64_t height;
-  std::int64_t width;
-};
-
 struct Variant {
   VariantInfo info;
   const Kernel* kernel;
@@ -38,13 +34,6 @@ void append_variants(std::vector<VariantInfo>& rows);
 
 // The row for the selected instruction set.
 Status choose(const Variant** variant);
-
-// Height and width after the longer side was scaled to `side`; halves are rounded up, and no side gets below 1.
-Size fitted_size(std::int64_t height, std::int64_t width, std::int64_t side);
-
-// Whether rows are combined before columns. Pillow 13 does so where the height shrinks by more than twice what the
-// width does; earlier versions never, and differ there by one step in some bytes.
-bool rows_first(std::int64_t height, std::int64_t width, Size size);
 
 // The one check of shapes. `side` is that of the encoder's image.
 Status validate(const Photo& photo, std::int64_t side);
