@@ -18,15 +18,18 @@ EVSAM_DEVICE unsigned tile_offset(unsigned row, unsigned chunk) {
   return row * kTileRowBytes + ((chunk ^ (row / 2 % kTileChunks)) * 16);
 }
 
-// The operand A of mma (16 x 16): this lane's row of ldmatrix and which of the two chunks of a k-step it lies in.
+// This lane's row and chunk, for ldmatrix, of an operand A of mma (16 x 16). k-step k of a row (16 of its numbers) is
+// chunks 2 k and 2 k + 1: its place is that of k-step 0 with k * kStepBytes flipped (^).
+inline constexpr unsigned kStepBytes = 32;
 EVSAM_DEVICE unsigned a_row_of_lane() { return lane_index() % 16; }
 EVSAM_DEVICE unsigned a_chunk_of_lane() { return lane_index() / 16; }
 
-// Two neighbouring operands B (16 x 8 each) of k-step `k` (of 16 numbers): columns row .. row + 15 of D.
-EVSAM_DEVICE void load_b_pair(uint32_t (&b)[2][2], const unsigned char* tile, unsigned row, unsigned k) {
+// Two neighbouring operands B (16 x 8 each), k-step `k`: the first 16 rows of `tile`, which begins at a row that is a
+// multiple of eight.
+EVSAM_DEVICE void load_b_pair(uint32_t (&b)[2][2], const unsigned char* tile, unsigned k) {
   const unsigned lane = lane_index();
   uint32_t r[4];
-  load_matrices(r, tile + tile_offset(row + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
+  load_matrices(r, tile + (tile_offset(lane / 16 * 8 + lane % 8, lane / 8 % 2) ^ k * kStepBytes));
   b[0][0] = r[0];
   b[0][1] = r[1];
   b[1][0] = r[2];
@@ -45,19 +48,20 @@ EVSAM_DEVICE void clear(float (&sums)[kTilesM][kTilesN][4]) {
   }
 }
 
-// One k-step: 16 kTilesM rows of A in registers, columns row .. row + 8 kTilesN - 1 of D.
-template <typename T, int kTilesM, int kTilesN, int kAllTilesN>
+// One k-step: 16 kTilesM rows of A in registers, 8 kTilesN rows of `b_tile`, which are the columns of sums from
+// n-tile `first` on.
+template <typename T, int kTilesN, int kTilesM, int kAllTilesN>
 EVSAM_DEVICE void multiply_step(float (&sums)[kTilesM][kAllTilesN][4], const uint32_t (&a)[kTilesM][4],
-                                const unsigned char* b_tile, unsigned row, unsigned k, int first_tile = 0) {
+                                const unsigned char* b_tile, unsigned k, int first = 0) {
   static_assert(kTilesN % 2 == 0);
   EVSAM_UNROLL
-  for (int pair = 0; pair < kTilesN / 2; ++pair) {
+  for (int n = 0; n < kTilesN; n += 2) {
     uint32_t b[2][2];
-    load_b_pair(b, b_tile, row + static_cast<unsigned>(16 * pair), k);
+    load_b_pair(b, b_tile + static_cast<unsigned>(8 * n) * kTileRowBytes, k);
     EVSAM_UNROLL
     for (int m = 0; m < kTilesM; ++m) {
-      mma<T>(sums[m][first_tile + 2 * pair], a[m], b[0]);
-      mma<T>(sums[m][first_tile + 2 * pair + 1], a[m], b[1]);
+      mma<T>(sums[m][first + n], a[m], b[0]);
+      mma<T>(sums[m][first + n + 1], a[m], b[1]);
     }
   }
 }

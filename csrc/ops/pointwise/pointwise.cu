@@ -57,16 +57,18 @@ EVSAM_DEVICE void product(const Args& args) {
     wait_copies<kStages - 2>();
     sync_block();  // everybody's copies of this step are there, and nobody reads the step before any more
     load_step(step + kStages - 1);
-    const unsigned char* stage = shared_memory() + step % kStages * 2 * kTileBytes;
+    const unsigned char* x_tile = shared_memory() + step % kStages * 2 * kTileBytes + warp_row * kTileRowBytes;
+    const unsigned char* weight_tile =
+        shared_memory() + (step % kStages * 2 + 1) * kTileBytes + warp_column * kTileRowBytes;
     EVSAM_UNROLL
     for (unsigned k = 0; k < kTileDepth / 16; ++k) {
       uint32_t a[kTilesM][4];
       EVSAM_UNROLL
       for (int m = 0; m < kTilesM; ++m) {
-        const unsigned row = warp_row + static_cast<unsigned>(16 * m) + a_row_of_lane();
-        load_matrices(a[m], stage + tile_offset(row, 2 * k + a_chunk_of_lane()));
+        const unsigned row = static_cast<unsigned>(16 * m) + a_row_of_lane();
+        load_matrices(a[m], x_tile + (tile_offset(row, a_chunk_of_lane()) ^ k * kStepBytes));
       }
-      multiply_step<T, kTilesM, kTilesN>(sums, a, stage + kTileBytes, warp_column, k);
+      multiply_step<T, kTilesN>(sums, a, weight_tile, k);
     }
   }
   sync_block();  // before the epilogue overwrites the ring

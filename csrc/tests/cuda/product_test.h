@@ -38,6 +38,20 @@ inline std::vector<double> finish(std::vector<double> sums, Activation activatio
   return sums;
 }
 
+// (O, I, 3, 3) to (O, 3, 3, I).
+inline std::vector<double> channels_last(const std::vector<double>& weight, std::int64_t outputs, std::int64_t inputs) {
+  std::vector<double> result(weight.size());
+  for (std::int64_t o = 0; o < outputs; ++o) {
+    for (std::int64_t i = 0; i < inputs; ++i) {
+      for (std::int64_t tap = 0; tap < 9; ++tap) {
+        result[static_cast<std::size_t>((o * 9 + tap) * inputs + i)] =
+            weight[static_cast<std::size_t>((o * inputs + i) * 9 + tap)];
+      }
+    }
+  }
+  return result;
+}
+
 // A device of so many multiprocessors until the end of the scope: launchers choose tiles by their number.
 class Multiprocessors {
  public:

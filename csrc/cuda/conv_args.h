@@ -1,0 +1,35 @@
+// A 3x3 convolution with padding 1 and stride 1 or 2 as blocks compute it: tiles of kConvTileHeight x kConvTileWidth
+// output pixels, each from a patch of the input that it keeps in shared memory for all nine taps.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace evsam::cuda {
+
+inline constexpr unsigned kConvTileHeight = 8;
+inline constexpr unsigned kConvTileWidth = 16;
+
+struct ConvArgs {
+  const void* x;             // (B, height, width, in_channels)
+  const void* weight;        // (channels, 3, 3, in_channels)
+  std::int64_t in_channels;  // a multiple of 8
+  std::int64_t channels;     // that the convolution makes, a multiple of 8
+  std::int64_t height;
+  std::int64_t width;
+  std::int64_t out_height;
+  std::int64_t out_width;
+  std::int64_t tile_rows;  // tiles that the output has, one above the other
+  std::int64_t tile_columns;
+  unsigned stride;
+  unsigned patch_height;  // pixels of the input that a tile reads
+  unsigned patch_width;
+  unsigned patch_buffers;  // patches of 32 channels in shared memory: all of them, or two that take turns
+};
+
+// Of one patch of 32 channels of 16 bits.
+constexpr std::size_t patch_bytes(const ConvArgs& args) {
+  return std::size_t{args.patch_height} * args.patch_width * 64;
+}
+
+}  // namespace evsam::cuda

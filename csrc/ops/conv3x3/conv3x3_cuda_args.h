@@ -1,0 +1,25 @@
+// What a conv3x3 kernel gets.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cuda/conv_args.h"
+#include "cuda/epilogue_args.h"
+
+namespace evsam::cuda::conv3x3 {
+
+inline constexpr unsigned kThreads = 128;  // four warps, each two rows of the tile and all of its output channels
+inline constexpr unsigned kStages = 3;     // steps' weights in shared memory: one in use, two under way
+
+// Weights of a step: kColumns output channels, three taps, 32 input channels of 16 bits.
+template <unsigned kColumns>
+inline constexpr unsigned kStageBytes = kColumns * 3 * 64;
+
+struct Args {
+  ConvArgs conv;
+  std::int64_t column_tiles;  // that the output channels take; blocks: tiles x these, these innermost
+  EpilogueArgs epilogue;
+};
+
+}  // namespace evsam::cuda::conv3x3
