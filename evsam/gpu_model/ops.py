@@ -121,22 +121,21 @@ class Preprocess(Op):
     """A photo of uint8 RGB, resized and normalised into a padded square of ``side`` fp16 pixels."""
 
     side: int
-    channels: int = 3
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return "preprocess"
 
     @property
-    def shape(self) -> str:  # noqa: D102
+    def shape(self) -> str:
         return f"{self.height}x{self.width} -> {self.side}x{self.side}"
 
     @property
-    def compulsory_bytes(self) -> int:  # noqa: D102
-        return 3 * self.pixels + FP16 * self.batch * self.side**2 * self.channels
+    def compulsory_bytes(self) -> int:
+        return 3 * self.pixels + FP16 * self.batch * self.side**2 * 3
 
     @property
-    def steps(self) -> tuple[Step, ...]:  # noqa: D102
+    def steps(self) -> tuple[Step, ...]:
         return (Step("resize and normalise", "fp32", 0, self.compulsory_bytes),)
 
 
@@ -179,11 +178,11 @@ class Conv3x3(_Conv):
     """A dense 3x3 convolution. Its residual, if any, is another map than its input."""
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return "conv3x3"
 
     @property
-    def steps(self) -> tuple[Step, ...]:  # noqa: D102
+    def steps(self) -> tuple[Step, ...]:
         residual = self.out_pixels * self.out_channels * self.residual
         channels = (self.in_channels, self.out_channels)
         return (_conv_step("conv 3x3", self.pixels, self.out_pixels, 9, channels, residual),)
@@ -193,11 +192,11 @@ class Pointwise(_Conv):
     """A 1x1 convolution. Its residual, if any, is another map than its input."""
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return "pointwise"
 
     @property
-    def steps(self) -> tuple[Step, ...]:  # noqa: D102
+    def steps(self) -> tuple[Step, ...]:
         residual = self.out_pixels * self.out_channels * self.residual
         return (_conv_step("1x1", self.pixels, self.out_pixels, 1, (self.in_channels, self.out_channels), residual),)
 
@@ -222,11 +221,11 @@ class FusedMBConv(_Inverted):
     """A dense 3x3 convolution to the hidden width, activation, a 1x1 convolution."""
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return "fused_mbconv"
 
     @property
-    def steps(self) -> tuple[Step, ...]:  # noqa: D102
+    def steps(self) -> tuple[Step, ...]:
         wide, narrow = (self.in_channels, self.hidden), (self.hidden, self.out_channels)
         return (
             _conv_step("conv 3x3", self.pixels, self.out_pixels, 9, wide),
@@ -234,7 +233,7 @@ class FusedMBConv(_Inverted):
         )
 
     @property
-    def compulsory_bytes(self) -> int:  # noqa: D102
+    def compulsory_bytes(self) -> int:
         maps = self.pixels * self.in_channels + self.out_pixels * self.out_channels
         weights = (9 * self.in_channels + self.out_channels) * self.hidden
         return FP16 * (maps + weights) + FP32 * (self.hidden + self.out_channels)
@@ -253,15 +252,15 @@ class MBConv(_Inverted):
     expands: bool = True
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return "mbconv"
 
     @property
-    def shape(self) -> str:  # noqa: D102
+    def shape(self) -> str:
         return f"{super().shape} k{self.kernel}"
 
     @property
-    def steps(self) -> tuple[Step, ...]:  # noqa: D102
+    def steps(self) -> tuple[Step, ...]:
         expand = _conv_step("1x1 expand", self.pixels, self.pixels, 1, (self.in_channels, self.hidden))
         depthwise = _depthwise_step(self.pixels, self.out_pixels, self.kernel**2, self.hidden, bias=True)
         narrow = (self.hidden, self.out_channels)
@@ -269,7 +268,7 @@ class MBConv(_Inverted):
         return (expand, depthwise, project) if self.expands else (depthwise, project)
 
     @property
-    def compulsory_bytes(self) -> int:  # noqa: D102
+    def compulsory_bytes(self) -> int:
         maps = self.pixels * self.in_channels + self.out_pixels * self.out_channels
         weights = (self.in_channels * self.expands + self.kernel**2 + self.out_channels) * self.hidden
         biases = self.hidden * (1 + self.expands) + self.out_channels
@@ -293,11 +292,11 @@ class LiteMLA(Op):
     kernel: int
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return "lite_mla"
 
     @property
-    def shape(self) -> str:  # noqa: D102
+    def shape(self) -> str:
         return f"{self.channels} {self.height}x{self.width} heads 2x{self.heads} d{self.head_dim} k{self.kernel}"
 
     @property
@@ -311,7 +310,7 @@ class LiteMLA(Op):
         return 3 * self.heads * self.head_dim
 
     @property
-    def steps(self) -> tuple[Step, ...]:  # noqa: D102
+    def steps(self) -> tuple[Step, ...]:
         wide, both = self.qkv_channels, 2 * self.heads * self.head_dim
         qkv = _conv_step("1x1 qkv", self.pixels, self.pixels, 1, (self.channels, wide))
         depthwise = _depthwise_step(self.pixels, self.pixels, self.kernel**2, wide, bias=False)
@@ -330,7 +329,7 @@ class LiteMLA(Op):
         return 2 * 2 * self.heads * self.pixels * self.head_dim * (self.head_dim + 1)
 
     @property
-    def compulsory_bytes(self) -> int:  # noqa: D102
+    def compulsory_bytes(self) -> int:
         per_qkv_channel = self.channels + self.kernel**2 + self.head_dim
         project_weights = 2 * self.heads * self.head_dim * self.channels
         weights = self.qkv_channels * per_qkv_channel + project_weights
@@ -359,11 +358,11 @@ class UpsampleAdd(Op):
     residual: bool = True
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return "resize"
 
     @property
-    def shape(self) -> str:  # noqa: D102
+    def shape(self) -> str:
         sources = " + ".join(f"{height}x{width}" for height, width in self.sources)
         return f"{self.channels} {sources} -> {self.out_height}x{self.out_width} {self.mode}"
 
@@ -382,11 +381,11 @@ class UpsampleAdd(Op):
         return tuple(FP16 * self.channels * self.batch * height * width for height, width in self.sources)
 
     @property
-    def compulsory_bytes(self) -> int:  # noqa: D102
+    def compulsory_bytes(self) -> int:
         return sum(self._source_bytes) + self._resized * (1 + self.residual)
 
     @property
-    def steps(self) -> tuple[Step, ...]:  # noqa: D102
+    def steps(self) -> tuple[Step, ...]:
         resizes = [Step("resize", "fp32", 0, source + self._resized) for source in self._source_bytes]
         adds = len(resizes) - 1 + self.residual
         return (*resizes, *(Step("add", "fp32", 0, 3 * self._resized),) * adds)
@@ -399,17 +398,17 @@ class LayerNorm(Op):
     channels: int
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return "layer_norm"
 
     @property
-    def shape(self) -> str:  # noqa: D102
+    def shape(self) -> str:
         return f"{self.channels} {self.height}x{self.width}"
 
     @property
-    def compulsory_bytes(self) -> int:  # noqa: D102
+    def compulsory_bytes(self) -> int:
         return FP16 * 2 * self.pixels * self.channels + FP32 * 2 * self.channels
 
     @property
-    def steps(self) -> tuple[Step, ...]:  # noqa: D102
+    def steps(self) -> tuple[Step, ...]:
         return (Step("layer norm", "fp32", 0, self.compulsory_bytes),)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from evsam.selftest.dtypes import EPSILON, Array, DType, from_bits, round_to, to_bits
+from evsam.selftest.dtypes import EPSILON, Array, DType, StoredType, from_bits, round_to, to_bits
 from evsam.selftest.reference import Store, exact, rounding
 from evsam.selftest.tolerance import Comparison, compare
 
@@ -27,7 +27,7 @@ class Values:
     """
 
     array: Array
-    dtype: DType
+    dtype: StoredType
 
 
 class Check(ABC):

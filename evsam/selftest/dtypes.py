@@ -7,17 +7,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EPSILON", "Array", "DType", "from_bits", "round_to", "to_bits"]
+__all__ = ["EPSILON", "Array", "DType", "StoredType", "from_bits", "round_to", "to_bits"]
 
 Array = NDArray[np.float64]
 DType = Literal["float16", "bfloat16", "float32"]
+StoredType = Literal["float16", "bfloat16", "float32", "uint8"]
 
 EPSILON: dict[DType, float] = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 """Unit in the last place of 1."""
 
 
-def to_bits(x: Array, dtype: DType) -> NDArray[Any]:
-    """Rounded to nearest even, as NumPy's float16 or float32, or as the bits of bfloat16 in uint16.
+def to_bits(x: Array, dtype: StoredType) -> NDArray[Any]:
+    """Rounded to nearest even, as NumPy's numbers, or as the bits of bfloat16 in uint16.
 
     The axes keep their order in memory.
     """

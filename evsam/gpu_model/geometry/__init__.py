@@ -10,16 +10,25 @@ from types import MappingProxyType
 from typing import Any
 
 from evsam.gpu_model.devices import Device
+from evsam.gpu_model.geometry.conv3x3 import conv3x3
 from evsam.gpu_model.geometry.layer_norm import layer_norm
+from evsam.gpu_model.geometry.pointwise import pointwise
+from evsam.gpu_model.geometry.preprocess import preprocess
 from evsam.gpu_model.geometry.resize import resize
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import LayerNorm, Op, UpsampleAdd
+from evsam.gpu_model.ops import Conv3x3, LayerNorm, Op, Pointwise, Preprocess, UpsampleAdd
 
 __all__ = ["launches"]
 
 # Each takes an op of the type and the number of multiprocessors.
 _LAUNCHERS: Mapping[type[Op], Callable[[Any, int], list[Launch]]] = MappingProxyType(
-    {LayerNorm: layer_norm, UpsampleAdd: resize}
+    {
+        Conv3x3: conv3x3,
+        LayerNorm: layer_norm,
+        Pointwise: pointwise,
+        Preprocess: preprocess,
+        UpsampleAdd: resize,
+    }
 )
 
 
