@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/math.h"
+#include "core/overlap.h"
 #include "core/workspace.h"
 
 #define EVSAM_VARIANT(dtype, tile, isa)                                            \
@@ -29,41 +30,6 @@ std::int64_t batch_of(const Params& p) { return p.qkv.shape[0]; }
 std::int64_t heads_of(const Params& p) { return p.qkv.shape[1]; }
 std::int64_t dim_of(const Params& p) { return p.qkv.shape[2] / 3; }
 std::int64_t tokens_of(const Params& p) { return p.qkv.shape[3]; }
-
-// First and last byte a view touches, as addresses; empty views touch none.
-template <typename View>
-void address_range(const View& view, std::uintptr_t* first, std::uintptr_t* last) {
-  std::int64_t low = 0;
-  std::int64_t high = 0;
-  for (int i = 0; i < view.ndim; ++i) {
-    const std::int64_t reach = (view.shape[i] - 1) * view.strides[i];
-    (reach < 0 ? low : high) += reach;
-  }
-  const auto base = reinterpret_cast<std::uintptr_t>(view.data);
-  const auto size = static_cast<std::int64_t>(dtype_size(view.dtype));
-  *first = base + static_cast<std::uintptr_t>(low * size);
-  *last = base + static_cast<std::uintptr_t>((high + 1) * size - 1);
-}
-
-// Two threads must never write one element: axes sorted by stride must each step over all that the smaller ones cover.
-bool rows_overlap(const TensorView& view) {
-  int axes[TensorView::kMaxDims] = {};
-  for (int i = 0; i < view.ndim; ++i) {  // insertion sort
-    int place = i;
-    for (; place > 0 && std::abs(view.strides[axes[place - 1]]) > std::abs(view.strides[i]); --place) {
-      axes[place] = axes[place - 1];
-    }
-    axes[place] = i;
-  }
-  std::int64_t covered = 1;
-  for (int i = 0; i < view.ndim; ++i) {
-    const std::int64_t extent = view.shape[axes[i]];
-    if (extent == 1) continue;
-    if (std::abs(view.strides[axes[i]]) < covered) return true;
-    covered = std::abs(view.strides[axes[i]]) * (extent - 1) + covered;
-  }
-  return false;
-}
 
 // How one call is cut into tasks and laid out in the workspace.
 struct Plan {
@@ -189,17 +155,11 @@ Status validate(const Params& params) {
   if (out.shape[3] > 1 && out.strides[3] != 1) {
     return Status::invalid_argument(expected_got("out", "a token stride of 1", std::to_string(out.strides[3])));
   }
-  if (rows_overlap(out)) {
+  if (overlaps_itself(out)) {
     return Status::invalid_argument(
         expected_got("out", "rows that do not overlap", "strides " + shape_string(out.strides, 4)));
   }
-  std::uintptr_t qkv_first = 0;
-  std::uintptr_t qkv_last = 0;
-  std::uintptr_t out_first = 0;
-  std::uintptr_t out_last = 0;
-  address_range(qkv, &qkv_first, &qkv_last);
-  address_range(out, &out_first, &out_last);
-  if (out_first <= qkv_last && qkv_first <= out_last) {
+  if (ranges_overlap(qkv, out)) {
     return Status::invalid_argument(expected_got("out", "memory apart from qkv", "an overlapping view"));
   }
   if (!std::isfinite(params.eps) || params.eps < 0.0F) {
