@@ -29,13 +29,14 @@ def max_error(got: ArrayLike, true: ArrayLike) -> float:
     return float(np.abs(got64[~special] - true64[~special]).max(initial=0.0))
 
 
-def assert_as_good_as_eager(got: ArrayLike, eager: ArrayLike, true: ArrayLike) -> None:
+def assert_as_good_as_eager(got: ArrayLike, eager: ArrayLike, true: ArrayLike, *, eps: float | None = None) -> None:
     """Fails unless `got` is about as close to `true` as `eager` is.
 
     Args:
         got: Result under test, in a floating-point dtype.
         eager: The same computed by PyTorch, step by step, in the dtype of `got`.
         true: The same computed in float64 from the same inputs.
+        eps: Machine precision, where the numbers are of a dtype that NumPy lacks (bfloat16); None: that of `got`.
     """
     got, eager, true = np.asarray(got), np.asarray(eager), np.asarray(true)
     if true.dtype != np.float64 or eager.dtype != got.dtype:
@@ -43,7 +44,7 @@ def assert_as_good_as_eager(got: ArrayLike, eager: ArrayLike, true: ArrayLike) -
             f"dtypes: expected eager as got and true float64, got {got.dtype} {eager.dtype} {true.dtype}"
         )
     largest = np.abs(true[np.isfinite(true)]).max(initial=0.0)
-    allowance = ULPS * float(np.finfo(got.dtype).eps) * float(largest)
+    allowance = ULPS * (float(np.finfo(got.dtype).eps) if eps is None else eps) * float(largest)
     error, allowed = max_error(got, true), FACTOR * max_error(eager, true) + allowance
     if not error <= allowed:
         raise AssertionError(f"error against float64: expected at most {allowed:.3g}, got {error:.3g}")

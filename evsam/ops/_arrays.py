@@ -7,15 +7,33 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Backend", "as_input", "as_output", "check_backend", "unit_last_stride"]
+from evsam.errors import BackendUnavailable
+from evsam.ops._device import is_device_array
 
-Backend = Literal["auto", "cpu", "reference"]
+__all__ = ["Backend", "as_input", "as_output", "choose_backend", "unit_last_stride"]
+
+Backend = Literal["auto", "cpu", "cuda", "reference"]
 
 
-def check_backend(backend: str) -> None:
-    """Raises ValueError unless `backend` is one of `Backend`."""
-    if backend not in get_args(Backend):
+def choose_backend(backend: str, array: object, *, cpu_kernels: bool) -> Literal["cpu", "cuda", "reference"]:
+    """What an op runs on.
+
+    Args:
+        backend: One of `Backend`.
+        array: The op's first array, which "auto" goes by.
+        cpu_kernels: Whether the op has CPU kernels in `evsam._C`.
+    """
+    if backend == "auto":
+        if is_device_array(array):
+            return "cuda"
+        return "cpu" if cpu_kernels else "reference"
+    if backend == "cpu" and not cpu_kernels:
+        raise BackendUnavailable(
+            "backend: expected cuda or reference for this op, whose CPU kernels belong to the native engine, got cpu"
+        )
+    if backend not in ("cpu", "cuda", "reference"):
         raise ValueError(f"backend: expected one of {', '.join(get_args(Backend))}, got {backend!r}")
+    return backend  # type: ignore[return-value]
 
 
 def as_input(value: object, name: str) -> NDArray[Any]:

@@ -11,7 +11,19 @@ from evsam.errors import BackendUnavailable
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["CHANNELS_LAST", "C_ORDER", "cuda_module", "describe", "is_device_array", "new_array", "stream_of"]
+__all__ = [
+    "CHANNELS_LAST",
+    "C_ORDER",
+    "cuda_module",
+    "describe",
+    "describe_map",
+    "is_device_array",
+    "is_tensor",
+    "new_array",
+    "new_convolved",
+    "new_map_like",
+    "stream_of",
+]
 
 C_ORDER: tuple[int, ...] = ()
 CHANNELS_LAST = (0, 2, 3, 1)
@@ -46,7 +58,7 @@ def stream_of(array: object, stream: int | None) -> int:
     """The stream to launch on: `stream`, or the current one of the array's library, or the default stream."""
     if stream is not None:
         return stream
-    if _is_torch(array) and array.is_cuda:  # type: ignore[attr-defined]
+    if is_tensor(array) and array.is_cuda:  # type: ignore[attr-defined]
         return int(sys.modules["torch"].cuda.current_stream(array.device).cuda_stream)  # type: ignore[attr-defined]
     if _is_cupy(array):
         return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
@@ -55,9 +67,17 @@ def stream_of(array: object, stream: int | None) -> int:
 
 def describe(array: Any, name: str, stream: int = 0) -> tuple[tuple[int, ...], str]:
     """Shape and dtype ("float16") of a device array; a TypeError if it is none."""
-    if _is_torch(array):
+    if is_tensor(array):
         return tuple(array.shape), str(array.dtype).removeprefix("torch.")
     shape, dtype, _ = cuda_module().describe(array, name, stream)
+    return shape, dtype
+
+
+def describe_map(array: Any, name: str, stream: int) -> tuple[tuple[int, int, int, int], str]:
+    """Shape and dtype of a feature map; a ValueError if it has another number of axes than four."""
+    shape, dtype = describe(array, name, stream)
+    if len(shape) != 4:
+        raise ValueError(f"{name}: expected shape (B, C, H, W), got {shape}")
     return shape, dtype
 
 
@@ -71,18 +91,34 @@ def new_array(like: Any, shape: tuple[int, ...], dtype: str, memory_order: tuple
         memory_order: `C_ORDER`, or the axes, that with the longest stride first.
         stream: That it will be written on.
     """
-    if _is_torch(like) or (_is_cupy(like) and dtype != "bfloat16"):
-        library = sys.modules["torch" if _is_torch(like) else "cupy"]
+    if is_tensor(like) or (_is_cupy(like) and dtype != "bfloat16"):
+        library = sys.modules["torch" if is_tensor(like) else "cupy"]
         order = memory_order or tuple(range(len(shape)))
         inverse = tuple(order.index(axis) for axis in range(len(shape)))
         stored = tuple(shape[axis] for axis in order)
-        if _is_torch(like):
+        if is_tensor(like):
             return library.empty(stored, dtype=getattr(library, dtype), device=like.device).permute(inverse)
         return library.empty(stored, dtype).transpose(inverse)
     return cuda_module().DeviceArray.empty(shape, dtype, memory_order=memory_order, stream=stream)
 
 
-def _is_torch(value: object) -> bool:
+def new_map_like(x: Any, name: str, stream: int) -> Any:
+    """A new feature map with the shape, dtype and layout of another."""
+    describe_map(x, name, stream)
+    shape, dtype, strides = cuda_module().describe(x, name, stream)
+    return new_array(x, shape, dtype, CHANNELS_LAST if strides[1] == 1 else C_ORDER, stream)
+
+
+def new_convolved(x: Any, weight: Any, stride: int, stream: int) -> Any:
+    """A new feature map for the convolution of x (B, C, H, W) with weight (O, ...), channels last in memory."""
+    (batch, _, height, width), dtype = describe_map(x, "x", stream)
+    channels = describe(weight, "weight", stream)[0][0]
+    size = (-(-height // stride), -(-width // stride))
+    return new_array(x, (batch, channels, *size), dtype, CHANNELS_LAST, stream)
+
+
+def is_tensor(value: object) -> bool:
+    """Whether `value` is a PyTorch tensor; imports nothing."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 

@@ -218,22 +218,28 @@ def mbconv(
 
 
 def upsample_add(
-    x: Tensor, residual: Tensor | None = None, *, size: tuple[int, int], mode: UpsampleMode = "bicubic"
+    x: Tensor,
+    x2: Tensor | None = None,
+    residual: Tensor | None = None,
+    *,
+    size: tuple[int, int],
+    mode: UpsampleMode = "bicubic",
 ) -> Tensor:
-    """A map resized, plus another map.
+    """One map or two resized, plus a map of that size.
 
     Args:
         x: (B, C, H, W).
-        residual: (B, C, *size), or None.
+        x2: (B, C, H2, W2), or None.
+        residual: (B, C, *size), added last, or None.
         size: Height and width of the output.
         mode: "bilinear", or "bicubic" with a = -0.75; pixel centres aligned, edges repeated.
 
     Returns:
         (B, C, *size).
     """
-    torch = import_torch()
-    wide = torch.nn.functional.interpolate(x.to(_wide(x)), size=size, mode=mode, align_corners=False)
-    y: Tensor = wide.to(x.dtype)
+    y = _resize(x, size, mode)
+    if x2 is not None:
+        y = y + _resize(x2, size, mode)
     return y if residual is None else y + residual
 
 
@@ -243,8 +249,8 @@ def activate(x: Tensor, activation: Activation, scale: float = 1.0) -> Tensor:
     Args:
         x: Any shape; the value divided by `scale`.
         activation: "none", "relu", "relu6", or "gelu_tanh" (the tanh approximation).
-        scale: Power of two t > 0 for maps whose values do not fit into float16: `x * Phi(t * x)`, which is the
-            activated value divided by t. For "gelu_tanh" alone; the other activations take 1.
+        scale: Power of two t > 0, for maps whose values do not fit into float16: x stands for t * x, and the result
+            for t times itself. GELU is then `x * Phi(t * x)`.
 
     Returns:
         The shape and dtype of `x`; computed in float32 for the 16-bit dtypes.
@@ -254,7 +260,7 @@ def activate(x: Tensor, activation: Activation, scale: float = 1.0) -> Tensor:
     if activation == "gelu_tanh":
         wide = functional.gelu(wide * scale, approximate="tanh") / scale
     elif activation == "relu6":
-        wide = functional.relu6(wide)
+        wide = wide.clamp(0, 6 / scale)
     elif activation == "relu":
         wide = functional.relu(wide)
     result: Tensor = wide.to(x.dtype)
@@ -278,4 +284,10 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1, g
         padding=weight.shape[-1] // 2,
         groups=groups,
     )
+    return y.to(x.dtype)
+
+
+def _resize(x: Tensor, size: tuple[int, int], mode: UpsampleMode) -> Tensor:
+    functional = import_torch().nn.functional
+    y: Tensor = functional.interpolate(x.to(_wide(x)), size=size, mode=mode, align_corners=False)
     return y.to(x.dtype)

@@ -8,22 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsam import _C
-from evsam.ops._arrays import Backend, as_input, as_output, check_backend, unit_last_stride
+from evsam.ops import reference
+from evsam.ops._arrays import Backend, as_input, as_output, choose_backend, unit_last_stride
+from evsam.ops._device import C_ORDER, cuda_module, is_device_array, new_array, stream_of
+from evsam.ops._reference import run_reference
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = ["relu_linear_attention"]
 
+TOKEN_MAJOR = (0, 3, 1, 2)
+"""Axes of (B, H, D, N) in the order of memory where it is a map with its channels last."""
+
 
 def relu_linear_attention(
-    qkv: NDArray[np.float32],
+    qkv: Any,
     *,
     eps: float = 1e-15,
-    out: NDArray[np.float32] | None = None,
+    out: Any = None,
     backend: Backend = "auto",
     threads: int | None = None,
-) -> NDArray[np.float32]:
+    stream: int | None = None,
+) -> Any:
     """Attention with ReLU in place of softmax, linear in the number of tokens.
 
     Per image and head, with `q`, `k`, `v` of shape (D, N)::
@@ -32,25 +39,30 @@ def relu_linear_attention(
         out   = (state[:D] relu(q)) / (state[D] relu(q) + eps)    # (D, N)
 
     Args:
-        qkv: float32 (B, H, 3 * D, N): B images, H heads, rows q, then k, then v of D channels, N tokens in any order
-            that the output should have (row-major pixels in the network, whose NCHW tensor reshapes to this without a
-            copy). A NumPy array, or a DLPack array on the CPU. Any strides; a token stride other than 1 costs a copy.
-            D = 16 and D = 32 have fast kernels, other sizes a slow one.
+        qkv: (B, H, 3 * D, N): B images, H heads, rows q, then k, then v of D channels, N tokens in any order that the
+            output should have (row-major pixels in the network, whose NCHW tensor reshapes to this without a copy).
+            On the CPU float32, a NumPy array or a DLPack array; any strides, a token stride other than 1 costs a copy;
+            D = 16 and D = 32 have fast kernels, other sizes a slow one. On a CUDA device float16, bfloat16 or float32
+            by DLPack or `__cuda_array_interface__`; D is 16 or 32, and tokens or rows are neighbours in memory.
         eps: Added to the denominator, finite and >= 0. A token whose `relu(q)` or all of whose keys are zero gives 0,
             and NaN with eps = 0.
-        out: float32 (B, H, D, N), writable and apart from `qkv` in memory; filled and returned. None: a new array.
-        backend: "cpu" for the compiled kernels, "reference" for the PyTorch specification (needs the extra `torch`),
-            "auto" for the best one available, which is "cpu".
-        threads: Number of threads; None means `evsam.ops.get_num_threads()`. The result does not depend on it.
+        out: (B, H, D, N) of the dtype of `qkv`, on the same device, writable and apart from `qkv` in memory; filled and
+            returned. None: a new array, with tokens next to each other, or rows where `qkv` has it so.
+        backend: "cpu" for the compiled kernels, "cuda" for those of the GPU, "reference" for the PyTorch specification
+            (needs the extra `torch`), "auto" for the best one available where `qkv` is: "cpu" or "cuda".
+        threads: Number of threads of "cpu"; None means `evsam.ops.get_num_threads()`. The result does not depend on it.
+        stream: Of "cuda", a CUDA stream as an integer, in whose order the result is ready; None means the current
+            stream of the library of `qkv` (PyTorch, CuPy), else the default stream.
 
     Returns:
-        `out`, float32 (B, H, D, N). NaN in `q` spoils its token, in `v` its channel, in `k` its head.
+        `out`. A new one is a NumPy array for arrays on the CPU, and on a CUDA device an array of the library of `qkv`
+        (PyTorch, CuPy; `DeviceArray` for others). NaN in `q` spoils its token, in `v` its channel, in `k` its head.
 
     Raises:
-        TypeError: An argument has the wrong type or dtype.
+        TypeError: An argument has the wrong type, device or dtype.
         ValueError: A shape or value does not fit.
-        BackendUnavailable: `EVSAM_ISA` names an instruction set this machine does not have, or the reference backend is
-            asked for without PyTorch.
+        BackendUnavailable: `EVSAM_ISA` names an instruction set this machine does not have, the reference backend is
+            asked for without PyTorch, or "cuda" in a build without CUDA or without a device.
 
     Example:
         >>> import numpy as np
@@ -61,10 +73,14 @@ def relu_linear_attention(
 
     Source: EfficientViT, arXiv 2205.14756, section 3; used by EfficientViT-SAM, arXiv 2402.05008.
     """
-    check_backend(backend)
+    chosen = choose_backend(backend, qkv, cpu_kernels=True)
+    if chosen == "cuda":
+        return _run_cuda(qkv, eps, out, stream)
+    if chosen == "reference" and is_device_array(qkv):
+        return run_reference(reference.relu_linear_attention, {"qkv": qkv}, out, eps=eps)
     qkv = as_input(qkv, "qkv")
     if out is None:
-        _check_shape(qkv)
+        _check_shape(qkv.shape)
         batch, heads, rows, tokens = qkv.shape
         out = np.empty((batch, heads, rows // 3, tokens), np.float32)
     result = as_output(out, "out")
@@ -74,7 +90,7 @@ def relu_linear_attention(
     target = result if unit_last_stride(result) else np.empty(result.shape, result.dtype)
     if target is not result and np.may_share_memory(qkv, result):
         raise ValueError("out: expected memory apart from qkv, got an overlapping view")
-    if backend == "reference":
+    if chosen == "reference":
         _run_reference(source, target, eps)
     else:
         _C.relu_linear_attention(source, target, eps=eps, threads=threads)
@@ -83,15 +99,26 @@ def relu_linear_attention(
     return result
 
 
-def _check_shape(qkv: NDArray[Any]) -> None:
+def _check_shape(shape: tuple[int, ...]) -> None:
     """Only what allocating the output needs; everything else is checked by the compiled module."""
-    if qkv.ndim != 4:
-        raise ValueError(f"qkv: expected shape (B, H, 3 * D, N), got {qkv.shape}")
+    if len(shape) != 4:
+        raise ValueError(f"qkv: expected shape (B, H, 3 * D, N), got {shape}")
+
+
+def _run_cuda(qkv: Any, eps: float, out: Any, stream: int | None) -> Any:
+    module = cuda_module()
+    stream = stream_of(qkv, stream)
+    if out is None:
+        shape, dtype, strides = module.describe(qkv, "qkv", stream)
+        _check_shape(shape)
+        batch, heads, rows, tokens = shape
+        order = TOKEN_MAJOR if strides[2] == 1 and strides[3] != 1 else C_ORDER
+        out = new_array(qkv, (batch, heads, rows // 3, tokens), dtype, order, stream)
+    module.relu_linear_attention(qkv, out, eps=eps, stream=stream)
+    return out
 
 
 def _run_reference(qkv: NDArray[Any], out: NDArray[Any], eps: float) -> None:
-    from evsam.ops import reference
-
     torch: ModuleType = reference.import_torch()
     # The compiled module's checks hold for this backend too; a copy, because PyTorch takes no read-only arrays.
     _C.check_relu_linear_attention(qkv, out, eps=eps)

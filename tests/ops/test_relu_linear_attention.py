@@ -234,7 +234,7 @@ class TestErrors:
             ),
             ({"eps": -1.0}, ValueError, "eps: expected a finite number >= 0, got -1.000000"),
             ({"eps": float("nan")}, ValueError, "eps: expected a finite number >= 0, got nan"),
-            ({"backend": "gpu"}, ValueError, "backend: expected one of auto, cpu, reference, got 'gpu'"),
+            ({"backend": "gpu"}, ValueError, "backend: expected one of auto, cpu, cuda, reference, got 'gpu'"),
         ],
     )
     def test_message(self, change: dict[str, Any], error: type[Exception], message: str, backend: str) -> None:

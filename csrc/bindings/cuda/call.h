@@ -44,7 +44,21 @@ class Call {
     check(validate(params));
     evsam::cuda::Device device;
     check(evsam::cuda::current_device(&device));
-    const std::size_t bytes = workspace_bytes(params, device);
+    run_in_workspace(params, workspace_bytes(params, device), launch);
+  }
+
+  // The same with a workspace that does not depend on the device.
+  template <typename Params>
+  void run(const Params& params, Status (*validate)(const Params&), std::size_t (*workspace_bytes)(const Params&),
+           Status (*launch)(const Params&, void*, std::size_t, Stream)) {
+    check(validate(params));
+    run_in_workspace(params, workspace_bytes(params), launch);
+  }
+
+ private:
+  template <typename Params>
+  void run_in_workspace(const Params& params, std::size_t bytes,
+                        Status (*launch)(const Params&, void*, std::size_t, Stream)) {
     Status status;
     {
       const pybind11::gil_scoped_release unlocked;
@@ -54,7 +68,6 @@ class Call {
     check(status);
   }
 
- private:
   DeviceTensor take(const pybind11::object& array, const char* name);
   Status reserve(std::size_t bytes);
 
