@@ -104,7 +104,7 @@ Status validate(const Params& params) {
   return map.channels == 8 ? check_aligned(out.data, "out", 16) : Status();
 }
 
-std::size_t workspace_bytes(const Params& params) {
+std::size_t workspace_bytes(const Params& params, const Device&) {
   const Size size = size_of(params);
   Axis axes[2] = {axis_of(params.photo.shape[1], size.width), axis_of(params.photo.shape[0], size.height)};
   return static_cast<std::size_t>(lay_out(axes, nullptr)) * sizeof(std::int32_t);
@@ -113,7 +113,7 @@ std::size_t workspace_bytes(const Params& params) {
 Status run(const Params& params, void* workspace, std::size_t workspace_bytes, Stream stream) {
   EVSAM_RETURN_IF_ERROR(validate(params));
   EVSAM_RETURN_IF_ERROR(check_aligned(workspace, "workspace", 16));
-  const std::size_t needed = preprocess::workspace_bytes(params);
+  const std::size_t needed = preprocess::workspace_bytes(params, {});
   if (workspace == nullptr || workspace_bytes < needed) {
     return Status::invalid_argument(expected_got("workspace", "at least " + std::to_string(needed) + " bytes",
                                                  std::to_string(workspace == nullptr ? 0 : workspace_bytes)));

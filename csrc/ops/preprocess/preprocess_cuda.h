@@ -22,8 +22,8 @@ struct Params {
 // The one check of dtypes, shapes and strides.
 Status validate(const Params& params);
 
-// For valid arguments.
-std::size_t workspace_bytes(const Params& params);
+// For valid arguments, the same on every device.
+std::size_t workspace_bytes(const Params& params, const Device& device);
 
 // Validates and launches two kernels on `stream`. The workspace is aligned to 16 bytes.
 Status run(const Params& params, void* workspace, std::size_t workspace_bytes, Stream stream);

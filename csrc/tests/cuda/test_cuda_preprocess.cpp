@@ -80,7 +80,7 @@ void test_case(DType dtype, std::int64_t channels, std::int64_t height, std::int
   op::Params params;
   params.photo = photo.view();
   params.out = out.map(1, channels, side, side);
-  const DeviceMemory workspace(DType::kFloat32, static_cast<std::int64_t>(op::workspace_bytes(params) / 4));
+  const DeviceMemory workspace(DType::kFloat32, static_cast<std::int64_t>(op::workspace_bytes(params, {}) / 4));
   const Status status = op::run(params, workspace.data(), workspace.bytes(), 0);
   CHECK_MSG(status.ok(), status.message());
   CHECK_MSG(out.values() == expected, std::string(dtype_name(dtype)) + " " + std::to_string(height) + " x " +
@@ -159,7 +159,7 @@ void test_messages() {
   p = good;
   p.out.data = static_cast<char*>(p.out.data) + 2;
   check_message(p, 4096, "out: expected an address that is a multiple of 16 bytes, got one that is 2 off");
-  const std::size_t needed = op::workspace_bytes(good);
+  const std::size_t needed = op::workspace_bytes(good, {});
   check_message(good, needed - 1,
                 "workspace: expected at least " + std::to_string(needed) + " bytes, got " + std::to_string(needed - 1));
   CHECK(op::run(good, nullptr, needed, 0).message() ==
