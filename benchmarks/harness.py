@@ -146,14 +146,20 @@ def environment() -> dict[str, Any]:
     }
 
 
-def save(path: Path, lines: list[dict[str, Any]]) -> None:
-    """Writes the lines into a results file; older lines for the same case and candidate are replaced."""
+def save(path: Path, lines: list[dict[str, Any]], here: dict[str, Any] | None = None) -> None:
+    """Writes the lines into a results file; older lines for the same case and candidate are replaced.
+
+    Args:
+        path: of the file.
+        lines: of :func:`record`, or with the same names for what was run.
+        here: where and with what they were measured; None asks :func:`environment`.
+    """
 
     def key(line: Mapping[str, Any]) -> str:
         return json.dumps([line[name] for name in ("op", "case", "threads", "cache", "candidate")])
 
     entries = {key(line): line for line in json.loads(path.read_text())["lines"]} if path.exists() else {}
-    here = environment()
+    here = environment() if here is None else here
     entries.update({key(line): {**line, "environment": here} for line in lines})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"lines": list(entries.values())}, indent=1) + "\n")

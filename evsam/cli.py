@@ -1,4 +1,4 @@
-"""The command line: ``evsam predict | bench | info | convert | download``.
+"""The command line: ``evsam predict | bench | selftest | info | convert | download``.
 
 Exit codes: 0 done, 1 it could not be done (one line on stderr says why), 2 wrong usage, 130 interrupted.
 """
@@ -88,6 +88,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--batch", type=int, metavar="N", help="with --model-gpu: images at once (default: 1)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="with --model-gpu: also write all its numbers")
+
+    selftest = commands.add_parser("selftest", help="check the kernels of this build on this machine")
+    selftest.set_defaults(run=_selftest)
+    selftest.add_argument("--gpu", action="store_true", required=True, help="the CUDA kernels, on the current device")
+    selftest.add_argument(
+        "--variant",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="only check the layers of these variants (default: all)",
+    )
+    selftest.add_argument("--quick", action="store_true", help="only small maps of odd sizes, none of the layers")
+    selftest.add_argument("--time", action="store_true", help="also time the layers that passed, by CUDA events")
+    selftest.add_argument("--json", type=Path, metavar="FILE", help="also write all that was found")
 
     info = commands.add_parser("info", help="variants, engines, CPU features and versions")
     info.set_defaults(run=_info)
@@ -247,6 +261,17 @@ def _model_gpu(arguments: argparse.Namespace) -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps(as_json(models), indent=1) + "\n", encoding="utf-8")
         print(f"\nwrote {arguments.json}")
+
+
+def _selftest(arguments: argparse.Namespace) -> None:
+    from evsam.selftest.command import selftest_gpu
+
+    found = selftest_gpu(arguments.variant, arguments.quick, arguments.time)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(f"wrote {arguments.json}")
+    if found["failed"]:
+        raise EvsamError(f"selftest: expected {len(found['checks'])} checks to pass, {found['failed']} failed")
 
 
 def _info(arguments: argparse.Namespace) -> None:

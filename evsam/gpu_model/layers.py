@@ -83,8 +83,10 @@ def _neck(neck: NeckConfig, batch: int, maps: list[tuple[int, int]]) -> Iterator
     # Two at a time: the first sum takes the stage that has the grid's size already.
     for number in range(0, len(resized), 2):
         first, *second = resized[number : number + 2]
-        to = (neck.width, neck.grid, neck.grid, "bicubic", (second[0], second[0]) if second else None)
-        yield UpsampleAdd("neck sum" if number == 0 else f"neck sum {number // 2}", batch, first, first, *to)
+        to = (neck.width, neck.grid, neck.grid)
+        other = (second[0], second[0]) if second else None
+        layer = "neck sum" if number == 0 else f"neck sum {number // 2}"
+        yield UpsampleAdd(layer, batch, first, first, *to, "bicubic", other)
     block = Block(neck.kind, neck.width, expand=neck.expand)
     for index in range(neck.depth):
         yield from _block(f"neck block {index}", block, batch, neck.grid, neck.width, head_dim=0)

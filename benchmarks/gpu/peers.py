@@ -1,0 +1,106 @@
+"""The ops of the encoders as PyTorch does them, layer by layer, in the dtype of their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import singledispatch
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from evsam.selftest.check import Check
+from evsam.selftest.checks.attention import EPS, LinearAttentionCheck
+from evsam.selftest.checks.images import PreprocessCheck
+from evsam.selftest.checks.maps import (
+    NORM_EPS,
+    Conv3x3Check,
+    LayerNormCheck,
+    OpCheck,
+    PointwiseCheck,
+    UpsampleAddCheck,
+)
+
+__all__ = ["Peer", "has_convolution", "has_peer", "peer"]
+
+Peer = Callable[[Mapping[str, Tensor]], Tensor]
+
+
+def has_convolution(check: Check) -> bool:
+    """Whether cuDNN takes part in the peer."""
+    return not isinstance(check, (LayerNormCheck, UpsampleAddCheck, LinearAttentionCheck))
+
+
+def has_peer(check: Check) -> bool:
+    """Whether PyTorch has the op; it does not read photos or make masks on the device as SAM does."""
+    return isinstance(check, (OpCheck, LinearAttentionCheck)) and not isinstance(check, PreprocessCheck)
+
+
+@singledispatch
+def peer(check: Check) -> Peer:
+    """The op of a check on tensors that all have one dtype, named as the check's inputs."""
+    raise TypeError(f"check: expected an op that PyTorch has a peer for, got {check.op}")
+
+
+def _activate(check: OpCheck[Any], x: Tensor) -> Tensor:
+    return F.relu6(x) if check.activation == "relu6" else F.gelu(x, approximate="tanh")
+
+
+def _attend(qkv: Tensor) -> Tensor:
+    """As the network does it: the sums over tokens in float32."""
+    q, k, v = qkv.float().chunk(3, 2)
+    q, k = q.relu(), k.relu()
+    state = torch.cat([v, torch.ones_like(v[:, :, :1])], 2) @ k.transpose(2, 3)
+    out = state @ q
+    return (out[:, :, :-1] / (out[:, :, -1:] + EPS)).to(qkv.dtype)
+
+
+@peer.register
+def _(check: Conv3x3Check) -> Peer:
+    def run(t: Mapping[str, Tensor]) -> Tensor:
+        y = F.conv2d(t["x"], t["weight"], t["bias"], check.layer.stride, 1)
+        y = _activate(check, y) if check.layer.activated else y
+        return y + t["residual"] if check.layer.residual else y
+
+    return run
+
+
+@peer.register
+def _(check: PointwiseCheck) -> Peer:
+    def run(t: Mapping[str, Tensor]) -> Tensor:
+        y = F.conv2d(t["x"], t["weight"], t["bias"])
+        y = _activate(check, y) if check.layer.activated else y
+        return y + t["residual"] if check.layer.residual else y
+
+    return run
+
+
+@peer.register
+def _(check: UpsampleAddCheck) -> Peer:
+    layer = check.layer
+    size = (layer.out_height, layer.out_width)
+
+    def run(t: Mapping[str, Tensor]) -> Tensor:
+        y = F.interpolate(t["x"], size=size, mode=layer.mode, align_corners=False)
+        if layer.second:
+            y = y + F.interpolate(t["x2"], size=size, mode=layer.mode, align_corners=False)
+        return y + t["residual"] if layer.residual else y
+
+    return run
+
+
+@peer.register
+def _(check: LayerNormCheck) -> Peer:
+    channels = (check.layer.channels,)
+
+    def run(t: Mapping[str, Tensor]) -> Tensor:
+        by_pixel = t["x"].permute(0, 2, 3, 1)
+        return F.layer_norm(by_pixel, channels, t["weight"], t["bias"], NORM_EPS).permute(0, 3, 1, 2)
+
+    return run
+
+
+@peer.register
+def _(check: LinearAttentionCheck) -> Peer:  # noqa: ARG001
+    return lambda t: _attend(t["qkv"])

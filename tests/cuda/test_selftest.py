@@ -1,0 +1,143 @@
+"""`evsam selftest --gpu` in emulation: right kernels pass, wrong ones are found, times are refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from evsam import ops
+from evsam.cli import main
+from evsam.gpu_model.devices import get_device
+from evsam.gpu_model.geometry import launches
+from evsam.gpu_model.layers import encoder_ops
+from evsam.gpu_model.ops import LayerNorm
+from evsam.selftest import command
+from evsam.selftest.checks.lists import check_of, layer_checks, quick_checks
+from evsam.selftest.checks.maps import LayerNormCheck
+from evsam.selftest.runner import run_checks
+from evsam.zoo import VARIANTS
+
+
+def test_quick_checks_pass(emulated, capsys, tmp_path):
+    path = tmp_path / "found.json"
+    status = main(["selftest", "--gpu", "--quick", "--json", str(path)])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    found = json.loads(path.read_text())
+    assert found["failed"] == 0
+    assert all(check["passed"] and check["error"] <= check["allowed"] for check in found["checks"])
+    assert len(found["checks"]) == len(quick_checks())
+    assert {check["dtype"] for check in found["checks"]} == {"float16", "bfloat16", "float32"}
+    assert f"{len(found['checks'])} of {len(found['checks'])} checks passed" in printed
+
+
+@pytest.fixture
+def only_layer_norm(monkeypatch):
+    check = LayerNormCheck(LayerNorm("", 1, 2, 3, 16))
+    monkeypatch.setattr(command, "quick_checks", lambda: [check])
+    return check
+
+
+def test_a_wrong_kernel_is_found(emulated, monkeypatch, capsys, tmp_path, only_layer_norm):
+    right = ops.layer_norm_2d
+    monkeypatch.setattr(ops, "layer_norm_2d", lambda **arrays: right(**{**arrays, "eps": 0.01}))
+    path = tmp_path / "found.json"
+    assert main(["selftest", "--gpu", "--quick", "--json", str(path)]) == 1
+    printed = capsys.readouterr()
+    assert "FAILED" in printed.out
+    assert "0 of 1 checks passed" in printed.out
+    assert "selftest: expected 1 checks to pass, 1 failed" in printed.err
+    assert json.loads(path.read_text())["failed"] == 1
+
+
+def test_a_kernel_that_raises_is_found(emulated, monkeypatch, capsys, only_layer_norm):
+    def refuse(**_):
+        raise ValueError("x: expected something else")
+
+    monkeypatch.setattr(ops, "layer_norm_2d", refuse)
+    assert main(["selftest", "--gpu", "--quick"]) == 1
+    assert "FAILED  1 x 16 2x3  (ValueError: x: expected something else)" in capsys.readouterr().out
+
+
+def test_nan_is_found(emulated, monkeypatch, only_layer_norm):
+    right = ops.layer_norm_2d
+
+    def spoiled(**arrays):
+        host = right(**arrays).to_host()
+        host[0, 3, 1, 1] = float("nan")
+        return emulated.DeviceArray.from_host(host)
+
+    monkeypatch.setattr(ops, "layer_norm_2d", spoiled)
+    outcome = next(run_checks([only_layer_norm], emulated))
+    assert outcome.comparison is not None
+    assert outcome.comparison.error == float("inf")
+    assert not outcome.passed
+
+
+def test_emulation_has_no_times(emulated, capsys):
+    assert main(["selftest", "--gpu", "--quick", "--time"]) == 1
+    assert "timing: expected a CUDA device, got its emulation on the CPU" in capsys.readouterr().err
+
+
+def test_without_a_build(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "evsam._cuda", None)
+    assert main(["selftest", "--gpu"]) == 1
+    assert "expected evsam built with its CUDA kernels" in capsys.readouterr().err
+
+
+def test_gpu_has_to_be_asked_for(capsys):
+    with pytest.raises(SystemExit):
+        main(["selftest"])
+    assert "--gpu" in capsys.readouterr().err
+
+
+class Events:
+    """Every call takes 2 ms."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.filled = []
+
+    def record(self):
+        self.now += 1e-3
+        return self.now
+
+    def seconds(self, begin, end):
+        return 2 * (end - begin)
+
+    def fill(self, address, size):
+        self.filled.append((address != 0, size))
+
+    def multiprocessors(self):
+        return 108
+
+
+def test_times(emulated, monkeypatch, only_layer_norm):
+    clock = Events()
+    monkeypatch.setattr(command, "Events", lambda: clock)
+    monkeypatch.setattr(command, "FLUSH_BYTES", 64)
+    monkeypatch.setattr(command, "CALLS", 3)
+    monkeypatch.setattr(command, "data_sheet", lambda *_: get_device("a100"))
+    lines: list[str] = []
+    entries = command._time([only_layer_norm], emulated, lines.append)
+    assert [entry["cache"] for entry in entries] == ["warm", "cold"]
+    assert clock.filled == [(True, 64)] * 6
+    for entry in entries:
+        assert entry["median"] == pytest.approx(2e-3)
+        assert entry["gbs"] == pytest.approx(1e-9 * only_layer_norm.bytes / 2e-3)
+        assert entry["percent"] == pytest.approx(100 * entry["gbs"] / 2039)
+    assert "2000.0" in lines[-1]
+    assert "% memory" in lines[-1]
+
+
+def test_layers_of_all_variants_are_checked():
+    checks = layer_checks(VARIANTS.values())
+    shapes = {(check.op, check.shape) for check in checks}
+    assert len({(check.op, check.shape, getattr(check, "activation", None)) for check in checks}) == len(checks)
+    for variant in VARIANTS.values():
+        for op in encoder_ops(variant):
+            if launches(op, get_device("a100")):
+                check = check_of(op, variant.encoder.activation)
+                assert (check.op, check.shape) in shapes
