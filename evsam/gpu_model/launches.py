@@ -16,8 +16,8 @@ class Launch:
         grid: blocks along x, y and z.
         threads: of a block.
         shared_bytes: dynamic shared memory of a block.
-        tensor_macs: multiply-accumulates on the tensor cores that the mathematics needs, without padding.
-        fp32_macs: those on the fp32 units.
+        tensor_macs: multiply-accumulates on the tensor cores, without those on padding.
+        fp32_macs: those on the fp32 units, as often as blocks repeat them.
         bytes: what is read and written, each byte once, however many blocks read it.
     """
 

@@ -94,7 +94,15 @@ class Op:
         return sum(step.bytes for step in self.steps)
 
 
-def _conv_step(name: str, inputs: int, outputs: int, taps: int, channels: tuple[int, int], extra: int = 0) -> Step:
+def _conv_step(
+    name: str,
+    inputs: int,
+    outputs: int,
+    taps: int,
+    channels: tuple[int, int],
+    residual: int = 0,
+    bias: bool = True,
+) -> Step:
     """A dense convolution.
 
     Args:
@@ -103,12 +111,13 @@ def _conv_step(name: str, inputs: int, outputs: int, taps: int, channels: tuple[
         outputs: pixels of the output.
         taps: of its kernel.
         channels: of input and output.
-        extra: elements of a residual.
+        residual: its elements, if there is one.
+        bias: whether there is one.
     """
     in_channels, out_channels = channels
     weights = taps * in_channels * out_channels
-    elements = inputs * in_channels + outputs * out_channels + weights + extra
-    return Step(name, "tensor", outputs * weights, FP16 * elements + FP32 * out_channels)
+    elements = inputs * in_channels + outputs * out_channels + weights + residual
+    return Step(name, "tensor", outputs * weights, FP16 * elements + FP32 * out_channels * bias)
 
 
 def _depthwise_step(inputs: int, outputs: int, taps: int, channels: int, bias: bool) -> Step:
@@ -166,8 +175,12 @@ class _Conv(Op):
 
     @property
     def shape(self) -> str:
+        return f"{self.in_channels} -> {self.out_channels} {self.height}x{self.width}{self._details}"
+
+    @property
+    def _details(self) -> str:
         stride = f" /{self.stride}" if self.stride > 1 else ""
-        return f"{self.in_channels} -> {self.out_channels} {self.height}x{self.width}{stride}"
+        return f"{stride}{' activated' * self.activated}{' + residual' * self.residual}"
 
     @property
     def compulsory_bytes(self) -> int:
@@ -209,8 +222,7 @@ class _Inverted(_Conv):
 
     @property
     def shape(self) -> str:
-        stride = f" /{self.stride}" if self.stride > 1 else ""
-        return f"{self.in_channels} -> {self.hidden} -> {self.out_channels} {self.height}x{self.width}{stride}"
+        return f"{self.in_channels} -> {self.hidden} -> {self.out_channels} {self.height}x{self.width}{self._details}"
 
     @property
     def _residual_elements(self) -> int:
@@ -257,7 +269,7 @@ class MBConv(_Inverted):
 
     @property
     def shape(self) -> str:
-        return f"{super().shape} k{self.kernel}"
+        return f"k{self.kernel} {super().shape}"
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -312,7 +324,7 @@ class LiteMLA(Op):
     @property
     def steps(self) -> tuple[Step, ...]:
         wide, both = self.qkv_channels, 2 * self.heads * self.head_dim
-        qkv = _conv_step("1x1 qkv", self.pixels, self.pixels, 1, (self.channels, wide))
+        qkv = _conv_step("1x1 qkv", self.pixels, self.pixels, 1, (self.channels, wide), bias=False)
         depthwise = _depthwise_step(self.pixels, self.pixels, self.kernel**2, wide, bias=False)
         grouped_weights = wide * self.head_dim
         grouped_bytes = FP16 * (2 * self.pixels * wide + grouped_weights)
@@ -333,8 +345,7 @@ class LiteMLA(Op):
         per_qkv_channel = self.channels + self.kernel**2 + self.head_dim
         project_weights = 2 * self.heads * self.head_dim * self.channels
         weights = self.qkv_channels * per_qkv_channel + project_weights
-        biases = self.qkv_channels + self.channels
-        return FP16 * (2 * self.pixels * self.channels + weights) + FP32 * biases
+        return FP16 * (2 * self.pixels * self.channels + weights) + FP32 * self.channels
 
 
 @dataclass(frozen=True)
