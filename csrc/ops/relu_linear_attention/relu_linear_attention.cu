@@ -18,6 +18,7 @@
 // rest. EfficientViT, arXiv 2205.14756, section 3.
 #include "cuda/device.h"
 #include "ops/relu_linear_attention/relu_linear_attention_cuda_args.h"
+#include "ops/relu_linear_attention/state_mma.h"
 
 namespace evsam::cuda::relu_linear_attention {
 namespace {
@@ -106,58 +107,31 @@ EVSAM_DEVICE void load_16x16(uint32_t (&r)[4], const T* tile, int row, int colum
 
 // The state on tensor cores; each warp has a sum over its 16 tokens of every tile.
 template <typename T, int kDim, bool kTokenMajor>
-class StateSums {
+class TileState {
  public:
   EVSAM_DEVICE void add(const T* k, const T* v) {
     const int token = 16 * static_cast<int>(warp_index());
+    uint32_t keys[kDim / 16][4];
     uint32_t values[kDim / 16][4];
     EVSAM_UNROLL
-    for (int d = 0; d < kDim / 16; ++d) {
-      load_16x16<T, kDim, kTokenMajor, false, false>(values[d], v, 16 * d, token);
-    }
-    const uint32_t ones[2] = {pack<T>(1.0F, 1.0F), pack<T>(1.0F, 1.0F)};
-    EVSAM_UNROLL
-    for (int e = 0; e < kDim / 16; ++e) {
-      uint32_t keys[4];
-      load_16x16<T, kDim, kTokenMajor, false, true>(keys, k, 16 * e, token);
+    for (int i = 0; i < kDim / 16; ++i) {
+      load_16x16<T, kDim, kTokenMajor, false, true>(keys[i], k, 16 * i, token);
+      load_16x16<T, kDim, kTokenMajor, false, false>(values[i], v, 16 * i, token);
       EVSAM_UNROLL
-      for (uint32_t& pair : keys) pair = relu_pair<T>(pair);
-      EVSAM_UNROLL
-      for (int d = 0; d < kDim / 8; ++d) {
-        const uint32_t b[2] = {values[d / 2][d % 2 * 2], values[d / 2][d % 2 * 2 + 1]};
-        mma<T>(sums_[e][d], keys, b);
-      }
-      mma<T>(sums_[e][kDim / 8], keys, ones);
+      for (uint32_t& pair : keys[i]) pair = relu_pair<T>(pair);
     }
+    sums_.add(keys, values);
   }
 
-  // Onto `state`, or into it.
-  EVSAM_DEVICE void add_to(float* state, bool first) const {
-    const int g = static_cast<int>(lane_index() / 4);
-    const int t = static_cast<int>(lane_index() % 4);
-    EVSAM_UNROLL
-    for (int e = 0; e < kDim / 16; ++e) {
-      EVSAM_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        float* row = state + (16 * e + g + i / 2 * 8) * kStateStride<kDim>;
-        EVSAM_UNROLL
-        for (int d = 0; d < kDim / 8; ++d) {
-          float* to = row + 8 * d + 2 * t + i % 2;
-          *to = first ? sums_[e][d][i] : *to + sums_[e][d][i];
-        }
-        // All columns of the product with ones are the same.
-        if (t == 0 && i % 2 == 0) row[kDim] = first ? sums_[e][kDim / 8][i] : row[kDim] + sums_[e][kDim / 8][i];
-      }
-    }
-  }
+  EVSAM_DEVICE void add_to(float* state, bool first) const { sums_.add_to(state, first); }
 
  private:
-  float sums_[kDim / 16][kDim / 8 + 1][4] = {};
+  StateSums<T, kDim> sums_;
 };
 
 // In plain arithmetic: a lane has channels e = lane / 4 + 8 i and d = lane % 4 + 4 j.
 template <int kDim, bool kTokenMajor>
-class StateSums<float, kDim, kTokenMajor> {
+class TileState<float, kDim, kTokenMajor> {
  public:
   EVSAM_DEVICE void add(const float* k, const float* v) {
     const int e = static_cast<int>(lane_index() / 4);
@@ -197,60 +171,23 @@ class StateSums<float, kDim, kTokenMajor> {
   float keys_[kDim / 8] = {};
 };
 
-// The state as the right-hand side of the second product, in registers for all tiles.
+// The outputs of a tile, on tensor cores.
 template <typename T, int kDim, bool kTokenMajor>
-class Quotient {
+class TileQuotient {
  public:
-  EVSAM_DEVICE Quotient(const float* state, float eps) : eps_(eps) {
-    const int g = static_cast<int>(lane_index() / 4);
-    const int t = static_cast<int>(lane_index() % 4);
-    EVSAM_UNROLL
-    for (int e = 0; e < kDim / 8; ++e) {
-      EVSAM_UNROLL
-      for (int i = 0; i < 2; ++i) {
-        const float* row = state + (8 * e + 2 * t + i) * kStateStride<kDim>;
-        key_sums_[e][i] = row[kDim];
-        EVSAM_UNROLL
-        for (int d = 0; d < kDim / 8; ++d) {
-          const float value = row[8 * d + g];
-          high_[e][d][i] = to_tf32(value);
-          low_[e][d][i] = to_tf32(value - float_from_bits(high_[e][d][i]));
-        }
-      }
-    }
-  }
+  EVSAM_DEVICE TileQuotient(const float* state, float eps) : quotient_(state, eps) {}
 
   // Puts the outputs of the warp's 16 tokens in the place of their queries.
   EVSAM_DEVICE void apply(T* tile) const {
     const int token = 16 * static_cast<int>(warp_index());
-    float sums[kDim / 8][4] = {};
-    float denominators[2] = {};  // of tokens g and g + 8
+    QuotientSums<kDim> sums;
     EVSAM_UNROLL
-    for (int e = 0; e < kDim / 8; e += 2) {
-      uint32_t queries[4];
-      load_16x16<T, kDim, kTokenMajor, true, true>(queries, tile, token, 8 * e);
-      EVSAM_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        const Float2 upper = unpack<T>(relu_pair<T>(queries[2 * half]));
-        const Float2 lower = unpack<T>(relu_pair<T>(queries[2 * half + 1]));
-        const uint32_t a[4] = {bits_from_float(upper.first), bits_from_float(lower.first),
-                               bits_from_float(upper.second), bits_from_float(lower.second)};
-        const float(&keys)[2] = key_sums_[e + half];
-        denominators[0] = multiply_add(upper.first, keys[0], multiply_add(upper.second, keys[1], denominators[0]));
-        denominators[1] = multiply_add(lower.first, keys[0], multiply_add(lower.second, keys[1], denominators[1]));
-        EVSAM_UNROLL
-        for (int d = 0; d < kDim / 8; ++d) {
-          mma_tf32(sums[d], a, low_[e + half][d]);
-          mma_tf32(sums[d], a, high_[e + half][d]);
-        }
-      }
+    for (int e = 0; e < kDim / 16; ++e) {
+      uint32_t pairs[4];
+      load_16x16<T, kDim, kTokenMajor, true, true>(pairs, tile, token, 16 * e);
+      quotient_.template add_pairs<T>(sums, e, pairs);
     }
-    EVSAM_UNROLL
-    for (float& denominator : denominators) {  // the other channels are in the lanes of the same four
-      denominator += shuffle_xor(denominator, 1);
-      denominator += shuffle_xor(denominator, 2);
-      denominator += eps_;
-    }
+    quotient_.divide(sums);
     sync_warp();  // the queries have been read
     const int g = static_cast<int>(lane_index() / 4);
     const int t = static_cast<int>(lane_index() % 4);
@@ -258,8 +195,8 @@ class Quotient {
     for (int d = 0; d < kDim / 8; ++d) {
       EVSAM_UNROLL
       for (int i = 0; i < 2; ++i) {
-        const float first = divide_approximate(sums[d][2 * i], denominators[i]);
-        const float second = divide_approximate(sums[d][2 * i + 1], denominators[i]);
+        const float first = sums.numerators[d][2 * i];
+        const float second = sums.numerators[d][2 * i + 1];
         const int row = 8 * d + 2 * t;
         const int column = token + g + 8 * i;
         if constexpr (kTokenMajor) {
@@ -273,17 +210,14 @@ class Quotient {
   }
 
  private:
-  float eps_;
-  float key_sums_[kDim / 8][2];
-  uint32_t high_[kDim / 8][kDim / 8][2];
-  uint32_t low_[kDim / 8][kDim / 8][2];
+  Quotient<kDim> quotient_;
 };
 
 // In plain arithmetic: two threads a token, each with half of the channels.
 template <int kDim, bool kTokenMajor>
-class Quotient<float, kDim, kTokenMajor> {
+class TileQuotient<float, kDim, kTokenMajor> {
  public:
-  EVSAM_DEVICE Quotient(const float* state, float eps) : state_(state), eps_(eps) {}
+  EVSAM_DEVICE TileQuotient(const float* state, float eps) : state_(state), eps_(eps) {}
 
   EVSAM_DEVICE void apply(float* tile) const {
     const int token = static_cast<int>(thread_index()) % kTile;
@@ -367,7 +301,7 @@ EVSAM_DEVICE void attend(const Args& args) {
   for (int i = 0; i < kStages - 1; ++i) load(i);
 
   if constexpr (kPhase != Phase::apply) {
-    StateSums<T, kDim, kTokenMajor> sums;
+    TileState<T, kDim, kTokenMajor> sums;
     for (int i = 0; i < kv_tiles; ++i) {
       advance(i);
       sums.add(stage(i), stage(i) + kElements);
@@ -393,7 +327,7 @@ EVSAM_DEVICE void attend(const Args& args) {
     sync_block();
   }
   if constexpr (kPhase != Phase::state) {
-    const Quotient<T, kDim, kTokenMajor> quotient(state, args.eps);
+    const TileQuotient<T, kDim, kTokenMajor> quotient(state, args.eps);
     for (int i = kv_tiles; i < all_tiles; ++i) {
       advance(i);
       quotient.apply(stage(i));
