@@ -7,6 +7,7 @@ No GPU and no driver are needed.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -64,13 +65,19 @@ def nvcc_version() -> tuple[int, int]:
 
 
 @cache
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="evsam-ptx-")
+def _headers() -> bytes:
+    """Digest of everything that a kernel may include from this repository."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in CSRC.rglob("*") if path.suffix in (".h", ".inc")):
+        digest.update(str(path.relative_to(CSRC)).encode() + path.read_bytes())
+    return digest.digest()
 
 
 @cache
 def compile_ptx(source: Path, architecture: str, options: tuple[str, ...] = ()) -> str:
-    """PTX of one ``.cu`` file, compiled once per test session; skips the test where there is no nvcc.
+    """PTX of one ``.cu`` file; skips the test where there is no nvcc.
+
+    It is kept in build/ptx for the next run, as long as neither the file nor any header nor nvcc changes.
 
     Args:
         source: The file.
@@ -80,11 +87,19 @@ def compile_ptx(source: Path, architecture: str, options: tuple[str, ...] = ()) 
     Raises:
         RuntimeError: nvcc does not compile it; the message holds what nvcc printed.
     """
-    nvcc = require_nvcc()
-    out = Path(tempfile.mkdtemp(dir=_scratch().name)) / f"{source.stem}.{architecture}.ptx"
-    command = [str(nvcc), "--ptx", f"-arch={architecture}", "-std=c++17", f"-I{CSRC}", *options, str(source)]
-    command += ["-o", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-    return out.read_text()
+    command = [str(require_nvcc()), "--ptx", f"-arch={architecture}", "-std=c++17", f"-I{CSRC}", *options, str(source)]
+    content = hashlib.sha256(repr((nvcc_version(), command)).encode() + _headers() + source.read_bytes()).hexdigest()
+    name = f"{source.stem}.{architecture}.{hashlib.sha256(repr(options).encode()).hexdigest()[:8]}"
+    kept = CSRC.parent / "build" / "ptx" / f"{name}.{content[:16]}.ptx"
+    if kept.exists():
+        return kept.read_text()
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        out = Path(folder) / "out.ptx"
+        done = subprocess.run([*command, "-o", str(out)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+        for stale in kept.parent.glob(f"{name}.*.ptx"):
+            stale.unlink(missing_ok=True)
+        out.replace(kept)
+    return kept.read_text()

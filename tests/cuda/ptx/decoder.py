@@ -105,7 +105,10 @@ class Decoder:
 
     def choose(self, *modifiers: str) -> str:
         """The one of these modifiers that is there, or an empty string."""
-        return next((modifier for modifier in modifiers if self.take(modifier)), "")
+        found = next((modifier for modifier in self.modifiers if modifier in modifiers), "")
+        if found:
+            self.modifiers.remove(found)
+        return found
 
     def type(self) -> Type:
         """The last modifier, which is a type."""

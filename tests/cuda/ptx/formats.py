@@ -7,6 +7,7 @@ instruction looks at them. Packed types (f16x2, bf16x2, f32x2) are arrays of sha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Type:
     bits: int
     count: int = 1
 
-    @property
+    @cached_property
     def total_bits(self) -> int:
         return self.bits * self.count
 
@@ -44,12 +45,12 @@ class Type:
     def is_float(self) -> bool:
         return self.kind in ("f", "bf")
 
-    @property
+    @cached_property
     def raw(self) -> np.dtype[Any]:
         """Dtype of a whole register of this type."""
         return np.dtype(np.bool_) if self.kind == "pred" else unsigned(self.total_bits)
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """Dtype of one element, as numpy computes with it (bfloat16: its bits)."""
         if self.kind == "pred":

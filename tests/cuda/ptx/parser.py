@@ -250,7 +250,6 @@ class _Body:
     def __init__(self, text: str, entry: Entry, module: Module, files: dict[str, str]) -> None:
         self.text, self.entry, self.module, self.files = text, entry, module, files
         self.scopes: list[dict[str, Register]] = [{}]
-        self.families: list[dict[str, tuple[int, int, Type]]] = [{}]
         self.source = ""
         self.callers: dict[str, str] = {}
 
@@ -263,10 +262,8 @@ class _Body:
             if text[position] in "{}":
                 if text[position] == "{":
                     self.scopes.append({})
-                    self.families.append({})
                 else:
                     self.scopes.pop()
-                    self.families.pop()
                 position += 1
             elif found := _LOCATION.match(text, position):
                 self._locate(found["at"], found["caller"])
@@ -318,23 +315,13 @@ class _Body:
         if kind is None:
             raise UnknownInstruction(f"type of a register in {self.entry.name}: {text}")
         for name in (part.strip() for part in names.split(",")):
-            if found := re.fullmatch(r"(%?[\w$]+)<(\d+)>", name):
-                self.families[-1][found[1]] = (len(self.entry.registers), int(found[2]), kind)
-                self.entry.registers.extend([kind] * int(found[2]))
-            else:
-                self.scopes[-1][name] = Register(len(self.entry.registers), kind)
+            found = re.fullmatch(r"(%?[\w$]+)<(\d+)>", name)
+            for one in [f"{found[1]}{number}" for number in range(int(found[2]))] if found else [name]:
+                self.scopes[-1][one] = Register(len(self.entry.registers), kind)
                 self.entry.registers.append(kind)
 
     def _find_register(self, name: str) -> Register | None:
-        for scope, families in zip(reversed(self.scopes), reversed(self.families), strict=True):
-            if name in scope:
-                return scope[name]
-            found = re.fullmatch(r"(.*?)(0|[1-9]\d*)", name)
-            if found and found[1] in families:
-                first, count, kind = families[found[1]]
-                if int(found[2]) < count:
-                    return Register(first + int(found[2]), kind)
-        return None
+        return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
 
     def _instruction(self, text: str, found: re.Match[str]) -> None:
         guard = None
@@ -348,6 +335,8 @@ class _Body:
         self.entry.instructions.append(Instruction(opcode, tuple(modifiers), operands, guard, text, self.source))
 
     def _operand(self, text: str, statement: str) -> Operand:
+        if (register := self._find_register(text)) is not None:
+            return register
         if text.startswith("{"):
             return Vector(tuple(self._operand(part, statement) for part in _split(text[1:-1])))
         if text.startswith("["):
@@ -361,8 +350,6 @@ class _Body:
         if text.startswith("!"):
             if (register := self._find_register(text[1:].strip())) is not None:
                 return Register(register.index, register.type, negated=True)
-        elif (register := self._find_register(text)) is not None:
-            return register
         elif re.fullmatch(r"-?\d.*", text):
             return Immediate(text)
         elif re.fullmatch(r"%[a-z]\w*(\.[xyzw])?", text) or text == "WARP_SZ":

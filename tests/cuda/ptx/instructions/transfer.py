@@ -71,9 +71,9 @@ def _access(decoder: Decoder) -> tuple[str, Type, int]:
     kind = decoder.type()
     space = decoder.choose(*_SPACES).removesuffix("::cta")
     count = int((decoder.choose("v2", "v4", "v8") or "v1")[1:])
-    for modifier in _CACHING:
-        decoder.take(modifier)
-    decoder.modifiers = [name for name in decoder.modifiers if not name.startswith(("L1::", "L2::"))]
+    decoder.modifiers = [
+        name for name in decoder.modifiers if name not in _CACHING and not name.startswith(("L1::", "L2::"))
+    ]
     decoder.finish(2)
     if kind.total_bits // 8 * count > _LARGEST or kind.kind == "pred":
         raise decoder.unknown("size")

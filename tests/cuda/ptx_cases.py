@@ -1,0 +1,154 @@
+"""Calls of every kernel on small maps, whose PTX the tests execute: sides that no tile divides, batches above one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["CASES", "Call", "Case"]
+
+
+@dataclass
+class Call:
+    """A call of a function of the module; `needs_workspace` where that takes one of a size that it says itself."""
+
+    function: str
+    inputs: dict[str, Tensor | None]
+    outputs: dict[str, Tensor]
+    options: dict[str, Any] = field(default_factory=dict)
+    needs_workspace: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to call kernels of `csrc/ops/<op>`, on a device of so many multiprocessors."""
+
+    name: str
+    op: str
+    make: Callable[[], Call]
+    multiprocessors: int = 108
+
+
+DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
+
+
+def _normal(*shape: int, dtype: torch.dtype = torch.float16, scale: float = 1.0) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return (torch.randn(shape, generator=generator) * scale).to(dtype)
+
+
+def _map(*shape: int, dtype: torch.dtype = torch.float16, last: bool = True) -> Tensor:
+    values = _normal(*shape, dtype=dtype)
+    return values.contiguous(memory_format=torch.channels_last) if last else values
+
+
+def _vector(length: int) -> Tensor:
+    return _normal(length, dtype=torch.float32)
+
+
+def _layer_norm(dtype: torch.dtype, last: bool) -> Call:
+    x = _map(2, 72 if last else 19, 3, 7, dtype=dtype, last=last)
+    x[0, :, 0, 0] = float("nan")
+    x[0, :, 0, 1] += 100
+    parameters = {"weight": _vector(x.shape[1]), "bias": _vector(x.shape[1]).flip(0)}
+    return Call("layer_norm", {"x": x, **parameters}, {"out": torch.empty_like(x)}, {"eps": 1e-6})
+
+
+def _pointwise(x: tuple[int, ...], outputs: int, activation: str, *, bias: bool, residual: bool) -> Call:
+    shape = (x[0], outputs, *x[2:])
+    inputs = {
+        "x": _map(*x),
+        "weight": _normal(outputs, x[1], scale=x[1] ** -0.5),
+        "bias": _vector(outputs) if bias else None,
+        "residual": _map(*shape) if residual else None,
+    }
+    return Call("pointwise", inputs, {"out": _map(*shape)}, {"activation": activation, "activation_scale": 0.5})
+
+
+def _conv3x3(
+    x: tuple[int, ...], outputs: int, stride: int, activation: str, *, bias: bool = True, residual: bool = False
+) -> Call:
+    batch, channels, height, width = x
+    shape = (batch, outputs, -(-height // stride), -(-width // stride))
+    weight = _normal(outputs, channels, 3, 3, scale=(9 * channels) ** -0.5)
+    inputs = {
+        "x": _map(*x),
+        "weight": weight.contiguous(memory_format=torch.channels_last),
+        "bias": _vector(outputs) if bias else None,
+        "residual": _map(*shape) if residual else None,
+    }
+    options = {"stride": stride, "activation": activation, "activation_scale": 0.5}
+    return Call("conv3x3", inputs, {"out": _map(*shape)}, options)
+
+
+def _upsample_add(dtype: torch.dtype, mode: str, *, second: bool) -> Call:
+    inputs = {
+        "x": _map(2, 16, 3, 5, dtype=dtype),
+        "x2": _map(2, 16, 2, 3, dtype=dtype) if second else None,
+        "residual": _map(2, 16, 7, 10, dtype=dtype) if second else None,
+    }
+    return Call("upsample_add", inputs, {"out": _map(2, 16, 7, 10, dtype=dtype)}, {"mode": mode})
+
+
+def _mask_upsample(dtype: torch.dtype, size: tuple[int, int], resized: tuple[int, int]) -> Call:
+    logits = _normal(2, 256, 256, dtype=dtype)
+    masks = torch.zeros(2, *size, dtype=torch.uint8)
+    return Call("mask_upsample", {"logits": logits}, {"out": masks}, {"resized_size": resized})
+
+
+def _preprocess(dtype: torch.dtype, photo: tuple[int, int], channels: int, side: int) -> Call:
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randint(256, (*photo, 3), generator=generator, dtype=torch.uint8)
+    out = _map(1, channels, side, side, dtype=dtype)
+    return Call("preprocess", {"image": image}, {"out": out}, needs_workspace=True)
+
+
+def _attention(
+    dtype: torch.dtype, dim: int, tokens: int, split: str, *, batch: int = 2, heads: int = 2, rows_last: bool = False
+) -> Call:
+    """Channel-major, or with `rows_last` token-major: then the channels of all heads lie beside each other."""
+    if rows_last:
+        qkv = _normal(batch, tokens, heads, 3 * dim, dtype=dtype).permute(0, 2, 3, 1)
+        out = _normal(batch, tokens, heads, dim, dtype=dtype).permute(0, 2, 3, 1)
+    else:
+        qkv, out = _normal(batch, heads, 3 * dim, tokens, dtype=dtype), _normal(batch, heads, dim, tokens, dtype=dtype)
+    qkv[0, 0, : 2 * dim] = -qkv[0, 0, : 2 * dim].abs()  # nothing is left of them: the denominator is eps
+    options = {"eps": 1e-15, "split": split}
+    return Call("relu_linear_attention", {"qkv": qkv}, {"out": out}, options, needs_workspace=split == "split")
+
+
+def _all() -> Iterator[Case]:
+    for name, dtype in DTYPES.items():
+        for layout in ("nhwc", "nchw"):
+            yield Case(f"{name}_layer_norm_{layout}", "layer_norm", partial(_layer_norm, dtype, layout == "nhwc"))
+        for mode in ("bicubic", "bilinear"):
+            for second in (False, True):
+                label = f"{name}_resize_{mode}_{'two' if second else 'one'}"
+                yield Case(label, "resize", partial(_upsample_add, dtype, mode, second=second))
+        for dim in (16, 32):
+            for rows_last in (False, True):
+                label = f"{name}_attention_d{dim}_{'token' if rows_last else 'channel'}_major"
+                attention = partial(_attention, dtype, dim, rows_last=rows_last)
+                yield Case(f"{label}_whole", "relu_linear_attention", partial(attention, 131, "whole"))
+                yield Case(f"{label}_split", "relu_linear_attention", partial(attention, 300, "split"))
+    pointwise = partial(_pointwise, (2, 40, 5, 9), 72)
+    yield Case("pointwise_gelu", "pointwise", partial(pointwise, "gelu_tanh", bias=True, residual=True))
+    yield Case("pointwise_plain", "pointwise", partial(pointwise, "none", bias=False, residual=False))
+    wide = partial(_pointwise, (2, 72, 9, 17), 136, "relu6", bias=True, residual=True)
+    yield Case("pointwise_wide", "pointwise", wide, multiprocessors=1)
+    yield Case("conv3x3_gelu", "conv3x3", partial(_conv3x3, (2, 40, 7, 9), 40, 1, "gelu_tanh", residual=True))
+    yield Case("conv3x3_stride_2", "conv3x3", partial(_conv3x3, (2, 8, 13, 11), 72, 2, "relu"))
+    yield Case("conv3x3_narrow", "conv3x3", partial(_conv3x3, (1, 8, 11, 12), 32, 2, "none", bias=False))
+    wide_masks = partial(_mask_upsample, size=(40, 61), resized=(672, 1024))
+    yield Case("f32_mask_upsample", "mask_upsample", partial(wide_masks, torch.float32))
+    yield Case("f16_mask_upsample", "mask_upsample", partial(_mask_upsample, torch.float16, (56, 36), (1024, 658)))
+    yield Case("f16_preprocess", "preprocess", partial(_preprocess, torch.float16, (37, 53), 8, 32))
+    yield Case("f32_preprocess_enlarged", "preprocess", partial(_preprocess, torch.float32, (21, 13), 3, 32))
+
+
+CASES = tuple(_all())

@@ -1,0 +1,123 @@
+"""The PTX that nvcc emits for every kernel, interpreted on the buffers of the emulated launches: the same results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="torch has the arrays of these tests")
+
+import torch
+
+from tests.cuda.ptx import Memory
+from tests.cuda.ptx.replay import Launch, distinct_modules, recorded, replay
+from tests.cuda.ptx_cases import CASES, Call, Case
+from tests.cuda.toolchain import CSRC, require_nvcc
+
+
+@pytest.fixture
+def module(emulated_module: ModuleType) -> Iterator[ModuleType]:
+    yield emulated_module
+    set_device(emulated_module, 108)
+
+
+def set_device(module: ModuleType, multiprocessors: int) -> None:
+    module.set_device(multiprocessors=multiprocessors, compute_capability=80, shared_bytes=99 * 1024)
+
+
+def trace(module: ModuleType, call: Call, workspace: torch.Tensor | None, *, execute: bool) -> list[Launch]:
+    """The launches of a call."""
+    options = call.options if workspace is None else {**call.options, "workspace": workspace}
+    module.begin_trace(execute)
+    try:
+        getattr(module, call.function)(**call.inputs, **call.outputs, **options)
+    finally:
+        launches = recorded(module.end_trace())
+    return launches
+
+
+def workspace_of(module: ModuleType, call: Call) -> torch.Tensor | None:
+    """Exactly as many bytes as the call says that it needs, so that none beyond can be touched."""
+    if not call.needs_workspace:
+        return None
+    with pytest.raises(ValueError, match="workspace: expected at least") as refused:
+        trace(module, call, torch.empty(1, dtype=torch.uint8), execute=False)
+    size = re.search(r"at least (\d+) bytes", str(refused.value))
+    assert size is not None
+    return torch.empty(int(size[1]), dtype=torch.uint8)
+
+
+def octets(tensor: torch.Tensor) -> np.ndarray:
+    """The bytes of a dense tensor, in the order of memory."""
+    return torch.as_strided(tensor, (tensor.numel(),), (1,)).view(torch.uint8).numpy()
+
+
+def clear(*written: torch.Tensor | None) -> None:
+    """Sets all bits: NaN, where it is floating-point."""
+    for tensor in written:
+        if tensor is not None:
+            octets(tensor)[:] = 0xFF
+
+
+def in_memory(call: Call, workspace: torch.Tensor | None) -> Memory:
+    memory = Memory()
+    for name, tensor in call.inputs.items():
+        if tensor is not None:
+            memory.register(octets(tensor), writable=False, name=name)
+    for name, tensor in [*call.outputs.items(), ("workspace", workspace)]:
+        if tensor is not None:
+            memory.register(octets(tensor), name=name)
+    return memory
+
+
+def assert_same(got: torch.Tensor, expected: torch.Tensor) -> None:
+    """Equal up to one rounding of the result, and to float32 roundings of what it is the sum of.
+
+    The compiler fuses multiplications and additions where C++ rounds twice, and the interpreter's exponentials and
+    reciprocals are rounded correctly where the emulation's are those of the C library. So intermediate float32 values
+    differ in their last bits, which moves a result by a few of float32's eps times the largest value, and a 16-bit
+    result now and then to its neighbour: seldom, hence the limit to their number.
+    """
+    if not got.is_floating_point():
+        assert torch.equal(got, expected)
+        return
+    assert torch.equal(got.isnan(), expected.isnan())
+    a, b = got.double().nan_to_num(0), expected.double().nan_to_num(0)
+    eps = torch.finfo(got.dtype).eps
+    ulp = torch.exp2(torch.maximum(a.abs(), b.abs()).clamp_min(torch.finfo(got.dtype).tiny).log2().floor()) * eps
+    slack = 4 * torch.finfo(torch.float32).eps * b.abs().max()
+    apart = (a - b).abs()
+    assert (apart <= torch.maximum(ulp, slack)).all(), (
+        f"{(apart / ulp).max():.3g} ulp, {apart.max() / b.abs().max():.3g}"
+    )
+    if got.element_size() == 2:
+        assert (apart > 0).double().mean() < 0.02
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_ptx_computes_what_the_emulation_does(module: ModuleType, case: Case) -> None:
+    require_nvcc()
+    set_device(module, case.multiprocessors)
+    call = case.make()
+    workspace = workspace_of(module, call)
+    clear(*call.outputs.values(), workspace)
+    launches = trace(module, call, workspace, execute=True)
+    expected = {name: tensor.clone() for name, tensor in call.outputs.items()}
+    for _architectures, ptx in distinct_modules(CSRC / "ops" / case.op / f"{case.op}.cu"):
+        clear(*call.outputs.values(), workspace)
+        replay(launches, ptx, in_memory(call, workspace))
+        for name, tensor in call.outputs.items():
+            assert_same(tensor, expected[name])
+
+
+def test_every_kernel_has_a_case(module: ModuleType) -> None:
+    names = set()
+    for case in CASES:
+        set_device(module, case.multiprocessors)
+        call = case.make()
+        names |= {launch.name for launch in trace(module, call, workspace_of(module, call), execute=False)}
+    assert names == {kernel["name"] for kernel in module.kernels()}
