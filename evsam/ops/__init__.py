@@ -8,8 +8,11 @@ operators.
 
 from evsam._C import cpu_features, get_num_threads, selected_isa, set_num_threads
 from evsam.ops.conv3x3 import conv3x3
+from evsam.ops.fused_mbconv import fused_mbconv
 from evsam.ops.layer_norm import layer_norm_2d
+from evsam.ops.lite_mla import lite_mla
 from evsam.ops.mask_upsample import mask_upsample
+from evsam.ops.mbconv import mbconv
 from evsam.ops.pointwise import pointwise
 from evsam.ops.preprocess import preprocess
 from evsam.ops.relu_linear_attention import relu_linear_attention
@@ -18,9 +21,12 @@ from evsam.ops.upsample_add import upsample_add
 __all__ = [
     "conv3x3",
     "cpu_features",
+    "fused_mbconv",
     "get_num_threads",
     "layer_norm_2d",
+    "lite_mla",
     "mask_upsample",
+    "mbconv",
     "pointwise",
     "preprocess",
     "relu_linear_attention",

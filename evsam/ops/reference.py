@@ -26,6 +26,7 @@ __all__ = [
     "fused_mbconv",
     "import_torch",
     "layer_norm_2d",
+    "lite_mla",
     "mbconv",
     "pointwise",
     "relu_linear_attention",
@@ -146,8 +147,8 @@ def pointwise(
 
 def fused_mbconv(
     x: Tensor,
-    spatial_weight: Tensor,
-    spatial_bias: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
     point_weight: Tensor,
     point_bias: Tensor | None,
     residual: Tensor | None = None,
@@ -160,8 +161,8 @@ def fused_mbconv(
 
     Args:
         x: (B, C, H, W).
-        spatial_weight: (E, C, 3, 3).
-        spatial_bias: (E,), or None.
+        weight: (E, C, 3, 3).
+        bias: (E,), or None.
         point_weight: (O, E, 1, 1) or (O, E).
         point_bias: (O,), or None.
         residual: (B, O, H', W'), added last, or None.
@@ -172,9 +173,7 @@ def fused_mbconv(
     Returns:
         (B, O, H', W').
     """
-    hidden = conv3x3(
-        x, spatial_weight, spatial_bias, stride=stride, activation=activation, activation_scale=activation_scale
-    )
+    hidden = conv3x3(x, weight, bias, stride=stride, activation=activation, activation_scale=activation_scale)
     return pointwise(hidden, point_weight, point_bias, residual)
 
 
@@ -182,16 +181,15 @@ def mbconv(
     x: Tensor,
     expand_weight: Tensor,
     expand_bias: Tensor | None,
-    depth_weight: Tensor,
-    depth_bias: Tensor | None,
-    point_weight: Tensor,
-    point_bias: Tensor | None,
+    depthwise_weight: Tensor,
+    depthwise_bias: Tensor | None,
+    project_weight: Tensor,
+    project_bias: Tensor | None,
     residual: Tensor | None = None,
     *,
     stride: int = 1,
     activation: Activation = "gelu_tanh",
-    expand_scale: float = 1.0,
-    depth_scale: float = 1.0,
+    activation_scale: float = 1.0,
 ) -> Tensor:
     """MBConv: 1x1 convolution to the hidden width, depthwise convolution, 1x1 convolution.
 
@@ -199,22 +197,61 @@ def mbconv(
         x: (B, C, H, W).
         expand_weight: (E, C, 1, 1) or (E, C).
         expand_bias: (E,), or None.
-        depth_weight: (E, 1, K, K), K odd; the map is padded by K // 2.
-        depth_bias: (E,), or None.
-        point_weight: (O, E, 1, 1) or (O, E).
-        point_bias: (O,), or None.
+        depthwise_weight: (E, 1, K, K), K odd; the map is padded by K // 2.
+        depthwise_bias: (E,), or None.
+        project_weight: (O, E, 1, 1) or (O, E).
+        project_bias: (O,), or None.
         residual: (B, O, H', W'), added last, or None.
         stride: Of the depthwise convolution, 1 or 2; H' = ceil(H / stride).
         activation: Behind the first and the depthwise convolution; see :func:`activate`.
-        expand_scale: Activation scale behind the first convolution; see :func:`activate`.
-        depth_scale: Activation scale behind the depthwise convolution.
+        activation_scale: Of both; see :func:`activate`.
 
     Returns:
         (B, O, H', W').
     """
-    hidden = pointwise(x, expand_weight, expand_bias, activation=activation, activation_scale=expand_scale)
-    hidden = _convolve(hidden, depth_weight, depth_bias, stride, groups=depth_weight.shape[0])
-    return pointwise(activate(hidden, activation, depth_scale), point_weight, point_bias, residual)
+    hidden = pointwise(x, expand_weight, expand_bias, activation=activation, activation_scale=activation_scale)
+    hidden = _convolve(hidden, depthwise_weight, depthwise_bias, stride, groups=depthwise_weight.shape[0])
+    return pointwise(activate(hidden, activation, activation_scale), project_weight, project_bias, residual)
+
+
+def lite_mla(
+    x: Tensor,
+    qkv_weight: Tensor,
+    qkv_bias: Tensor | None,
+    depthwise: Tensor,
+    grouped: Tensor,
+    project_weight: Tensor,
+    project_bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    *,
+    eps: float = 1e-15,
+) -> Tensor:
+    """Multi-scale ReLU linear attention, from feature map to feature map.
+
+    Args:
+        x: (B, C, H, W).
+        qkv_weight: (3 * T, C) or (3 * T, C, 1, 1), T = heads * D: for each head its q, k and v.
+        qkv_bias: (3 * T,), or None.
+        depthwise: (3 * T, 1, K, K), K odd; the map is padded by K // 2.
+        grouped: (3 * T, D) or (3 * T, D, 1, 1): 3 * heads groups.
+        project_weight: (C, 2 * T) or (C, 2 * T, 1, 1).
+        project_bias: (C,), or None.
+        residual: (B, C, H, W), added last, or None.
+        eps: Added to the denominators.
+
+    Returns:
+        (B, C, H, W).
+
+    Source: EfficientViT, arXiv 2205.14756, section 3.1.
+    """
+    torch = import_torch()
+    total, dim = grouped.shape[:2]
+    qkv = pointwise(x, qkv_weight, qkv_bias)
+    near = _convolve(qkv, depthwise, None, groups=total)
+    near = _convolve(near, grouped.view(total, dim, 1, 1), None, groups=total // dim)
+    heads = torch.cat([qkv, near], 1).unflatten(1, (-1, 3 * dim)).flatten(3)
+    attended = relu_linear_attention(heads, eps=eps).flatten(1, 2).unflatten(2, x.shape[-2:])
+    return pointwise(attended, project_weight, project_bias, residual)
 
 
 def upsample_add(

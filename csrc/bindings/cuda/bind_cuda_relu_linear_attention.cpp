@@ -8,13 +8,6 @@ namespace {
 
 namespace op = evsam::cuda::relu_linear_attention;
 
-op::Split split_of(const std::string& name) {
-  if (name == "automatic") return op::Split::automatic;
-  if (name == "whole") return op::Split::whole;
-  if (name == "split") return op::Split::split;
-  throw py::value_error(expected_got("split", "one of automatic, whole, split", name));
-}
-
 void run(const py::object& qkv, const py::object& out, float eps, const std::string& split, const py::object& stream,
          const py::object& workspace) {
   Call call(stream, workspace);
@@ -22,7 +15,7 @@ void run(const py::object& qkv, const py::object& out, float eps, const std::str
   params.qkv = call.input(qkv, "qkv");
   params.out = call.output(out, "out");
   params.eps = eps;
-  params.split = split_of(split);
+  params.split = split_of<op::Split>(split);
   call.run(params, op::validate, op::workspace_bytes, op::run);
 }
 

@@ -44,21 +44,7 @@ class Call {
     check(validate(params));
     evsam::cuda::Device device;
     check(evsam::cuda::current_device(&device));
-    run_in_workspace(params, workspace_bytes(params, device), launch);
-  }
-
-  // The same with a workspace that does not depend on the device.
-  template <typename Params>
-  void run(const Params& params, Status (*validate)(const Params&), std::size_t (*workspace_bytes)(const Params&),
-           Status (*launch)(const Params&, void*, std::size_t, Stream)) {
-    check(validate(params));
-    run_in_workspace(params, workspace_bytes(params), launch);
-  }
-
- private:
-  template <typename Params>
-  void run_in_workspace(const Params& params, std::size_t bytes,
-                        Status (*launch)(const Params&, void*, std::size_t, Stream)) {
+    const std::size_t bytes = workspace_bytes(params, device);
     Status status;
     {
       const pybind11::gil_scoped_release unlocked;
@@ -68,6 +54,7 @@ class Call {
     check(status);
   }
 
+ private:
   DeviceTensor take(const pybind11::object& array, const char* name);
   Status reserve(std::size_t bytes);
 
@@ -82,6 +69,15 @@ class Call {
 
 // The (O, C) that the weight of a 1x1 convolution is, where it comes as (O, C, 1, 1).
 ConstTensorView as_matrix(ConstTensorView weight);
+
+// How an op gives its work to blocks, from the name of the way, or a ValueError.
+template <typename Split>
+Split split_of(const std::string& name) {
+  if (name == "automatic") return Split::automatic;
+  if (name == "whole") return Split::whole;
+  if (name == "split") return Split::split;
+  throw pybind11::value_error(expected_got("split", "one of automatic, whole, split", name));
+}
 
 // From its name, or a ValueError.
 Activation activation_of(const std::string& name);

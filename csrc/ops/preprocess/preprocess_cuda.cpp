@@ -63,21 +63,21 @@ Size size_of(const Params& params) {
 
 Status check_photo(const ConstTensorView& photo) {
   if (photo.dtype != DType::kUInt8) {
-    return Status::invalid_type(expected_got("photo", "dtype uint8", dtype_name(photo.dtype)));
+    return Status::invalid_type(expected_got("image", "dtype uint8", dtype_name(photo.dtype)));
   }
   const std::string shape = shape_string(photo.shape, photo.ndim);
   if (photo.ndim != 3 || photo.shape[2] != 3) {
-    return Status::invalid_argument(expected_got("photo", "shape (H, W, 3)", shape));
+    return Status::invalid_argument(expected_got("image", "shape (H, W, 3)", shape));
   }
   for (int i = 0; i < 2; ++i) {
     if (photo.shape[i] < 1 || photo.shape[i] > kMaxSide) {
       return Status::invalid_argument(
-          expected_got("photo", "1 to " + std::to_string(kMaxSide) + " pixels a side", shape));
+          expected_got("image", "1 to " + std::to_string(kMaxSide) + " pixels a side", shape));
     }
   }
   const bool pixels_follow = photo.strides[2] == 1 && (photo.shape[1] == 1 || photo.strides[1] == 3);
   if (!pixels_follow || (photo.shape[0] > 1 && photo.strides[0] < 3 * photo.shape[1])) {
-    return Status::invalid_argument(expected_got("photo", "rows of neighbouring pixels that do not overlap",
+    return Status::invalid_argument(expected_got("image", "rows of neighbouring pixels that do not overlap",
                                                  "strides " + shape_string(photo.strides, photo.ndim)));
   }
   return {};

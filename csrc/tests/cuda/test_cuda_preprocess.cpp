@@ -126,19 +126,19 @@ void test_messages() {
 
   op::Params p = good;
   p.photo.dtype = DType::kInt8;
-  check_message(p, 4096, "photo: expected dtype uint8, got int8");
+  check_message(p, 4096, "image: expected dtype uint8, got int8");
   p = good;
   p.photo.shape[2] = 4;
-  check_message(p, 4096, "photo: expected shape (H, W, 3), got (8, 12, 4)");
+  check_message(p, 4096, "image: expected shape (H, W, 3), got (8, 12, 4)");
   p = good;
   p.photo.shape[0] = 0;
-  check_message(p, 4096, "photo: expected 1 to 16777216 pixels a side, got (0, 12, 3)");
+  check_message(p, 4096, "image: expected 1 to 16777216 pixels a side, got (0, 12, 3)");
   p = good;
   p.photo.strides[1] = 4;
-  check_message(p, 4096, "photo: expected rows of neighbouring pixels that do not overlap, got strides (36, 4, 1)");
+  check_message(p, 4096, "image: expected rows of neighbouring pixels that do not overlap, got strides (36, 4, 1)");
   p = good;
   p.photo.strides[0] = 35;
-  check_message(p, 4096, "photo: expected rows of neighbouring pixels that do not overlap, got strides (35, 3, 1)");
+  check_message(p, 4096, "image: expected rows of neighbouring pixels that do not overlap, got strides (35, 3, 1)");
   p = good;
   p.out.dtype = DType::kBFloat16;
   check_message(p, 4096, "out: expected dtype float16 or float32, got bfloat16");
