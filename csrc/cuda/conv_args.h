@@ -11,16 +11,16 @@ inline constexpr unsigned kConvTileHeight = 8;
 inline constexpr unsigned kConvTileWidth = 16;
 
 struct ConvArgs {
-  const void* x;             // (B, height, width, in_channels)
-  const void* weight;        // (channels, 3, 3, in_channels)
-  std::int64_t in_channels;  // a multiple of 8
-  std::int64_t channels;     // that the convolution makes, a multiple of 8
-  std::int64_t height;
-  std::int64_t width;
-  std::int64_t out_height;
-  std::int64_t out_width;
-  std::int64_t tile_rows;  // tiles that the output has, one above the other
-  std::int64_t tile_columns;
+  const void* x;       // (B, height, width, in_channels)
+  const void* weight;  // (channels, 3, 3, in_channels)
+  int in_channels;     // a multiple of 8
+  int channels;        // that the convolution makes, a multiple of 8
+  int height;
+  int width;
+  int out_height;
+  int out_width;
+  unsigned tile_rows;  // tiles that the output has, one above the other
+  unsigned tile_columns;
   unsigned stride;
   unsigned patch_height;  // pixels of the input that a tile reads
   unsigned patch_width;

@@ -13,6 +13,13 @@ Status read_f16_map(const ConstTensorView& view, const char* name, MapView* map)
   if (map->channels % 8 != 0) {
     return Status::invalid_argument(expected_got(name, "a multiple of 8 channels", std::to_string(map->channels)));
   }
+  for (int i = 1; i < 4; ++i) {
+    if (view.shape[i] > kLongestAxis) {
+      return Status::invalid_argument(
+          expected_got(name, "channels, rows and columns of at most " + std::to_string(kLongestAxis),
+                       "shape " + shape_string(view.shape, 4)));
+    }
+  }
   return check_aligned(view.data, name, 16);
 }
 

@@ -11,6 +11,9 @@
 
 namespace evsam::cuda {
 
+// The longest axis of a map, so that kernels may count along it in 32 bits.
+inline constexpr std::int64_t kLongestAxis = std::int64_t{1} << 30;
+
 // x: a float16 map of a multiple of 8 channels, channels last, aligned to 16 bytes.
 Status read_f16_map(const ConstTensorView& view, const char* name, MapView* map);
 

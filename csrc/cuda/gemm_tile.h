@@ -18,6 +18,21 @@ EVSAM_DEVICE unsigned tile_offset(unsigned row, unsigned chunk) {
   return row * kTileRowBytes + ((chunk ^ (row / 2 % kTileChunks)) * 16);
 }
 
+// Copies kRows rows, from `first_row` on, of a matrix (rows, depth): numbers k .. k + 31, zeros
+// where there are none. By all kThreads threads of the block.
+template <typename T, unsigned kRows, unsigned kThreads>
+EVSAM_DEVICE void copy_tile(unsigned char* tile, const T* matrix, std::int64_t first_row, std::int64_t rows,
+                            std::int64_t k, std::int64_t depth) {
+  const unsigned chunk = thread_index() % kTileChunks;
+  const std::int64_t at = k + chunk * kChunkNumbers;
+  EVSAM_UNROLL
+  for (unsigned i = 0; i < kRows; i += kThreads / kTileChunks) {
+    const unsigned row = i + thread_index() / kTileChunks;
+    const bool inside = first_row + row < rows && at < depth;
+    copy_async<16>(tile + tile_offset(row, chunk), inside ? matrix + (first_row + row) * depth + at : matrix, inside);
+  }
+}
+
 // This lane's row and chunk, for ldmatrix, of an operand A of mma (16 x 16). k-step k of a row (16 of its numbers) is
 // chunks 2 k and 2 k + 1: its place is that of k-step 0 with k * kStepBytes flipped (^).
 inline constexpr unsigned kStepBytes = 32;

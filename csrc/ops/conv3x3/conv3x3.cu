@@ -18,18 +18,18 @@ EVSAM_DEVICE void convolution(const Args& args) {
   constexpr int kTilesN = kColumns / 8;
   static_assert(4 * kEpilogueBytes<kTilesM, kTilesN> <= kStages * kStageBytes<kColumns>);
   const ConvArgs& conv = args.conv;
-  const std::int64_t block = block_index_x();
+  const unsigned block = block_index_x();
   const ConvTile tile = conv_tile(conv, block / args.column_tiles);
-  const std::int64_t first_channel = block % args.column_tiles * kColumns;
+  const auto first_channel = static_cast<int>(block % args.column_tiles * kColumns);
   const unsigned patch_size = conv.patch_height * conv.patch_width * kTileRowBytes;
-  const auto steps = static_cast<unsigned>((conv.in_channels + kTileDepth - 1) / kTileDepth) * kTapsPerStep;
+  const auto steps = (static_cast<unsigned>(conv.in_channels) + kTileDepth - 1) / kTileDepth * kTapsPerStep;
 
   unsigned char* stages = shared_memory();
   unsigned char* patches = stages + kStages * kStageBytes<kColumns>;
   const auto load_step = [&](unsigned step) {
     if (step < steps) {
       const unsigned chunk = step / kTapsPerStep;
-      const std::int64_t c = static_cast<std::int64_t>(chunk) * kTileDepth;
+      const auto c = static_cast<int>(chunk * kTileDepth);
       if (step % kTapsPerStep == 0) {
         load_patch<T, kThreads>(patches + chunk % conv.patch_buffers * patch_size, conv, tile, c);
       }
@@ -48,8 +48,8 @@ EVSAM_DEVICE void convolution(const Args& args) {
     load_step(step + kStages - 1);
     const unsigned chunk = step / kTapsPerStep;
     multiply_taps<T>(sums, patches + chunk % conv.patch_buffers * patch_size,
-                     stages + step % kStages * kStageBytes<kColumns>, conv,
-                     static_cast<std::int64_t>(chunk) * kTileDepth, step % kTapsPerStep);
+                     stages + step % kStages * kStageBytes<kColumns>, conv, static_cast<int>(chunk * kTileDepth),
+                     step % kTapsPerStep);
   }
   sync_block();  // before the epilogue overwrites the ring
 

@@ -18,7 +18,7 @@ namespace {
 
 template <unsigned kColumns>
 Status launch_tiles(const Kernel<Args>& kernel, const MapView& x, Args args, Stream stream) {
-  args.column_tiles = divide_up(args.conv.channels, kColumns);
+  args.column_tiles = static_cast<unsigned>(divide_up(args.conv.channels, kColumns));
   const Dim3 grid{static_cast<unsigned>(conv_tiles(x, args.conv) * args.column_tiles), 1, 1};
   const std::size_t shared_bytes =
       kStages * std::size_t{kStageBytes<kColumns>} + args.conv.patch_buffers * patch_bytes(args.conv);

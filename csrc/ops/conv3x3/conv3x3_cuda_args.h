@@ -18,7 +18,7 @@ inline constexpr unsigned kStageBytes = kColumns * 3 * 64;
 
 struct Args {
   ConvArgs conv;
-  std::int64_t column_tiles;  // that the output channels take; blocks: tiles x these, these innermost
+  unsigned column_tiles;  // that the output channels take; blocks: tiles x these, these innermost
   EpilogueArgs epilogue;
 };
 

@@ -12,20 +12,6 @@
 namespace evsam::cuda::pointwise {
 namespace {
 
-// Copies kRows rows, from `first_row` on, of a matrix (rows, depth): numbers k .. k + 31.
-template <typename T, unsigned kRows>
-EVSAM_DEVICE void load_tile(unsigned char* tile, const T* matrix, std::int64_t first_row, std::int64_t rows,
-                            std::int64_t k, std::int64_t depth) {
-  const unsigned chunk = thread_index() % kTileChunks;
-  const std::int64_t at = k + chunk * kChunkNumbers;
-  EVSAM_UNROLL
-  for (unsigned i = 0; i < kRows; i += kThreads / kTileChunks) {
-    const unsigned row = i + thread_index() / kTileChunks;
-    const bool inside = first_row + row < rows && at < depth;
-    copy_async<16>(tile + tile_offset(row, chunk), inside ? matrix + (first_row + row) * depth + at : matrix, inside);
-  }
-}
-
 template <typename T, unsigned kSide>
 EVSAM_DEVICE void product(const Args& args) {
   constexpr int kTilesM = kSide / 2 / 16;
@@ -43,9 +29,10 @@ EVSAM_DEVICE void product(const Args& args) {
     if (step < steps) {
       unsigned char* stage = shared_memory() + step % kStages * 2 * kTileBytes;
       const std::int64_t k = static_cast<std::int64_t>(step) * kTileDepth;
-      load_tile<T, kSide>(stage, static_cast<const T*>(args.x), first_pixel, args.pixels, k, args.in_channels);
-      load_tile<T, kSide>(stage + kTileBytes, static_cast<const T*>(args.weight), first_channel, args.epilogue.channels,
-                          k, args.in_channels);
+      copy_tile<T, kSide, kThreads>(stage, static_cast<const T*>(args.x), first_pixel, args.pixels, k,
+                                    args.in_channels);
+      copy_tile<T, kSide, kThreads>(stage + kTileBytes, static_cast<const T*>(args.weight), first_channel,
+                                    args.epilogue.channels, k, args.in_channels);
     }
     commit_copies();  // also without copies, so that the groups count the steps
   };

@@ -141,6 +141,9 @@ void test_messages() {
   p.x = cuda::as_const(memory.map(1, 12, 2, 3));
   check_message(p, "x: expected a multiple of 8 channels, got 12");
   p = good;
+  p.x = cuda::as_const(memory.map(1, 8, 1, std::int64_t{1} << 31));
+  check_message(p, "x: expected channels, rows and columns of at most 1073741824, got shape (1, 8, 1, 2147483648)");
+  p = good;
   p.x.data = static_cast<const char*>(p.x.data) + 2;
   check_message(p, "x: expected an address that is a multiple of 16 bytes, got one that is 2 off");
   p = good;
