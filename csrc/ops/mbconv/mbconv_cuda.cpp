@@ -48,6 +48,12 @@ Choice choose(std::int64_t kernel, std::int64_t stride, std::int64_t out_channel
                      : Choice{&k_f16_mbconv_k3s2_64x256__sm80, kSharedBytes<3, 2, 256>, 256};
 }
 
+bool expands(const Params& params) { return params.expand_weight.data != nullptr; }
+
+std::int64_t hidden_channels(const Params& params) {
+  return expands(params) ? params.expand_weight.shape[0] : params.x.shape[1];
+}
+
 // Sizes, kernel, grid and workspace of a call with valid arguments.
 struct Plan {
   std::int64_t hidden_channels;
@@ -71,7 +77,7 @@ std::size_t aligned_bytes(std::int64_t count, std::size_t size) {
 Plan make_plan(const Params& params, const Device& device) {
   const std::int64_t* out = params.out.shape;
   Plan plan{};
-  plan.hidden_channels = params.expand_weight.shape[0];
+  plan.hidden_channels = hidden_channels(params);
   plan.out_channels = out[1];
   plan.out_pixels = out[0] * out[2] * out[3];
   plan.choice = choose(params.depthwise_weight.shape[3], params.stride, plan.out_channels);
@@ -84,7 +90,7 @@ Plan make_plan(const Params& params, const Device& device) {
   plan.steps_per_split = divide_up(steps, std::clamp<std::int64_t>(wanted, 1, kMaxSplits));
   plan.splits = divide_up(steps, plan.steps_per_split);
   const std::int64_t pixels = params.x.shape[0] * params.x.shape[2] * params.x.shape[3];
-  plan.hidden_bytes = aligned_bytes(pixels * plan.hidden_channels, 2);
+  if (expands(params)) plan.hidden_bytes = aligned_bytes(pixels * plan.hidden_channels, 2);
   if (plan.splits > 1) {
     plan.partial_bytes = aligned_bytes(plan.splits * plan.out_pixels * plan.out_channels, sizeof(float));
   }
@@ -156,6 +162,23 @@ Status check_channels(std::int64_t channels, const char* name, const char* of) {
                    std::to_string(channels)));
 }
 
+Status check_expand(const Params& params, const MapView& x) {
+  if (expands(params)) {
+    const std::int64_t hidden = hidden_channels(params);
+    EVSAM_RETURN_IF_ERROR(check_channels(hidden, "expand_weight", "hidden"));
+    EVSAM_RETURN_IF_ERROR(check_f16_weight(params.expand_weight, "expand_weight", {hidden, x.channels}, {0, 1}));
+    return check_bias(params.expand_bias, "expand_bias", hidden);
+  }
+  EVSAM_RETURN_IF_ERROR(check_channels(x.channels, "x", "hidden"));
+  if (params.expand_bias.data != nullptr) {
+    return Status::invalid_argument(expected_got("expand_bias", "none without expand_weight", "one"));
+  }
+  if (params.out.data == params.x.data) {
+    return Status::invalid_argument(expected_got("out", "another map than x without expand_weight", "x"));
+  }
+  return {};
+}
+
 }  // namespace
 
 Status validate(const Params& params) {
@@ -165,10 +188,8 @@ Status validate(const Params& params) {
     return Status::invalid_argument(
         expected_got("x", "at most " + std::to_string(kMaxSide) + " pixels a side", shape_string(params.x.shape, 4)));
   }
-  const std::int64_t hidden = params.expand_weight.shape[0];
-  EVSAM_RETURN_IF_ERROR(check_channels(hidden, "expand_weight", "hidden"));
-  EVSAM_RETURN_IF_ERROR(check_f16_weight(params.expand_weight, "expand_weight", {hidden, x.channels}, {0, 1}));
-  EVSAM_RETURN_IF_ERROR(check_bias(params.expand_bias, "expand_bias", hidden));
+  EVSAM_RETURN_IF_ERROR(check_expand(params, x));
+  const std::int64_t hidden = hidden_channels(params);
 
   const ConstTensorView& depthwise = params.depthwise_weight;
   const std::int64_t kernel = depthwise.ndim == 4 ? depthwise.shape[3] : 0;
@@ -207,17 +228,21 @@ Status run(const Params& params, void* workspace, std::size_t workspace_bytes, S
   EVSAM_RETURN_IF_ERROR(current_device(&device));
   const Plan plan = make_plan(params, device);
   const std::size_t needed = plan.hidden_bytes + plan.partial_bytes;
-  if (workspace == nullptr || workspace_bytes < needed) {
+  if (needed > 0 && (workspace == nullptr || workspace_bytes < needed)) {
     return Status::invalid_argument(expected_got("workspace", "at least " + std::to_string(needed) + " bytes",
                                                  std::to_string(workspace == nullptr ? 0 : workspace_bytes)));
   }
   EVSAM_RETURN_IF_ERROR(check_aligned(workspace, "workspace", 16));
 
-  EVSAM_RETURN_IF_ERROR(run_expand(params, hidden_map(params, workspace), stream));
+  const void* hidden = params.x.data;
+  if (expands(params)) {
+    hidden = workspace;
+    EVSAM_RETURN_IF_ERROR(run_expand(params, hidden_map(params, workspace), stream));
+  }
   float* partial = nullptr;
   if (plan.splits > 1) partial = reinterpret_cast<float*>(static_cast<char*>(workspace) + plan.hidden_bytes);
   const EpilogueArgs epilogue = epilogue_args(params.project_bias, params.residual, params.out, Activation::none, 1.0F);
-  EVSAM_RETURN_IF_ERROR(run_project(params, plan, workspace, partial, epilogue, stream));
+  EVSAM_RETURN_IF_ERROR(run_project(params, plan, hidden, partial, epilogue, stream));
   return plan.splits > 1 ? run_sum(plan, partial, epilogue, stream) : Status();
 }
 

@@ -25,7 +25,7 @@ struct Params {
   ConstTensorView project_weight;            // (C, K)
   ConstTensorView project_bias;              // (C)
   ConstTensorView residual;                  // (B, C, ceil(H / stride), ceil(W / stride)); data may be nullptr: none
-  TensorView out;                            // as residual; may be residual or x
+  TensorView out;                            // as residual; may be residual, and x where there is expand_weight
   std::int64_t stride = 1;                   // 1 or 2
   Activation activation = Activation::none;  // any but gelu
   float activation_scale = 1.0F;             // t > 0: both activations get x / t and give the activation of x, over t
@@ -34,10 +34,11 @@ struct Params {
 // The one check of dtypes, shapes and strides.
 Status validate(const Params& params);
 
-// For valid arguments: of h, and of sums that several blocks share on a device with many multiprocessors.
+// For valid arguments: of h where there is expand_weight, and of sums that several blocks share on a device with many
+// multiprocessors.
 std::size_t workspace_bytes(const Params& params, const Device& device);
 
-// Validates and launches two or three kernels on `stream`. The workspace is aligned to 16 bytes.
+// Validates and launches one to three kernels on `stream`. The workspace is aligned to 16 bytes.
 Status run(const Params& params, void* workspace, std::size_t workspace_bytes, Stream stream);
 
 void append_kernels(std::vector<KernelInfo>& rows);

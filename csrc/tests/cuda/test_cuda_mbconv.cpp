@@ -35,6 +35,7 @@ struct Case {
   bool biases = true;
   bool residual = false;
   bool in_place = false;  // out is the residual
+  bool expands = true;    // or the input is the hidden map
 
   std::int64_t out_height() const { return (height - 1) / stride + 1; }
   std::int64_t out_width() const { return (width - 1) / stride + 1; }
@@ -68,10 +69,13 @@ std::vector<double> reference(const Case& c, const Data& data, bool round) {
   const std::size_t pixels = static_cast<std::size_t>(c.batch * c.height * c.width);
   const std::size_t out_pixels = static_cast<std::size_t>(c.batch * c.out_height() * c.out_width());
   const auto bias = [&](const std::vector<double>& values) { return c.biases ? values.data() : nullptr; };
-  std::vector<double> hidden(pixels * static_cast<std::size_t>(c.hidden));
-  pointwise::run_float64({c.in, c.hidden, Activation::none}, data.x.data(), data.expand.data(), bias(data.expand_bias),
-                         nullptr, static_cast<std::int64_t>(pixels), hidden.data());
-  hidden = finish(hidden, c.activation, c.scale, {}, round);
+  std::vector<double> hidden = data.x;
+  if (c.expands) {
+    hidden.resize(pixels * static_cast<std::size_t>(c.hidden));
+    pointwise::run_float64({c.in, c.hidden, Activation::none}, data.x.data(), data.expand.data(),
+                           bias(data.expand_bias), nullptr, static_cast<std::int64_t>(pixels), hidden.data());
+    hidden = finish(hidden, c.activation, c.scale, {}, round);
+  }
   std::vector<double> filtered(out_pixels * static_cast<std::size_t>(c.hidden));
   for (std::int64_t b = 0; b < c.batch; ++b) {
     depthwise_conv::run_float64({c.hidden, c.kernel, c.stride, Activation::none},
@@ -113,12 +117,12 @@ struct Call {
         out(c.in_place ? residual : separate) {
     const std::int64_t taps = c.kernel * c.kernel;
     params.x = cuda::as_const(x.map(c.batch, c.in, c.height, c.width));
-    params.expand_weight = cuda::as_const(expand.view({c.hidden, c.in}, {c.in, 1}));
+    if (c.expands) params.expand_weight = cuda::as_const(expand.view({c.hidden, c.in}, {c.in, 1}));
     params.depthwise_weight =
         cuda::as_const(depthwise.view({c.hidden, 1, c.kernel, c.kernel}, {taps, taps, c.kernel, 1}));
     params.project_weight = cuda::as_const(project.view({c.out, c.hidden}, {c.hidden, 1}));
     if (c.biases) {
-      params.expand_bias = cuda::as_const(expand_bias.vector());
+      if (c.expands) params.expand_bias = cuda::as_const(expand_bias.vector());
       params.depthwise_bias = cuda::as_const(depthwise_bias.vector());
       params.project_bias = cuda::as_const(project_bias.vector());
     }
@@ -149,13 +153,14 @@ void test_case(const Case& c, int multiprocessors, const std::string& kernel, un
   const std::string name = kernel + " " + std::to_string(c.batch) + " x " + std::to_string(c.height) + " x " +
                            std::to_string(c.width) + ", " + std::to_string(c.in) + " to " + std::to_string(c.hidden) +
                            " to " + std::to_string(c.out);
-  CHECK_MSG(launches.size() == (splits > 1 ? 3 : 2), name);
-  CHECK_MSG(launches[1].name == "f16_mbconv_" + kernel + "__sm80", name + ": " + launches[1].name);
-  CHECK_MSG(launches[1].grid.z == splits, name + ": " + std::to_string(launches[1].grid.z) + " splits");
+  const std::size_t main = c.expands ? 1 : 0;
+  CHECK_MSG(launches.size() == main + (splits > 1 ? 2 : 1), name);
+  CHECK_MSG(launches[main].name == "f16_mbconv_" + kernel + "__sm80", name + ": " + launches[main].name);
+  CHECK_MSG(launches[main].grid.z == splits, name + ": " + std::to_string(launches[main].grid.z) + " splits");
   const std::vector<double> truth = reference(c, data, false);
   check_as_good_as_eager(call.out.values(), reference(c, data, true), truth, kHalf, name);
 
-  if (c.scale != 1.0 || c.batch > 1 || !c.biases) return;
+  if (c.scale != 1.0 || c.batch > 1 || !c.biases || !c.expands) return;
   std::vector<double> whole(truth.size());  // the CPU op's oracle says the same as the reference above
   mbconv::run_float64({c.in, c.hidden, c.out, c.kernel, c.stride, c.activation},
                       {data.expand.data(), data.expand_bias.data(), data.depthwise.data(), data.depthwise_bias.data(),
@@ -187,6 +192,13 @@ void test_splits() {
   test_case({1, 9, 6, 8, 424, 136, 3, 1, gelu, 2.0, true, true, true}, 4, "k3s1_64x256", 2);
   test_case({2, 9, 11, 8, 520, 264, 3, 2, gelu, 1.0, false}, 108, "k3s2_64x256", 4);
   test_case({1, 4, 4, 8, 1096, 72, 3, 1}, 108, "k3s1_64x128", 7);  // the last has fewer steps
+}
+
+// Depthwise convolution and 1x1 convolution alone.
+void test_without_expansion() {
+  const Activation relu6 = Activation::relu6;
+  test_case({1, 9, 12, 32, 32, 16, 3, 1, relu6, 1.0, true, false, false, false}, 1, "k3s1_64x128", 1);
+  test_case({2, 6, 5, 264, 264, 136, 3, 2, relu6, 1.0, true, true, true, false}, 108, "k3s2_64x256", 2);
 }
 
 // A NaN of the input reaches the pixels under the kernel, and no other.
@@ -231,6 +243,12 @@ void test_messages() {
   p = good;
   p.expand_bias.shape[0] = 8;
   check_message(p, "expand_bias: expected shape (32,), got (8,)");
+  p = good;
+  p.expand_weight.data = nullptr;
+  check_message(p, "expand_bias: expected none without expand_weight, got one");
+  p.expand_bias.data = nullptr;
+  p.out.data = const_cast<void*>(p.x.data);
+  check_message(p, "out: expected another map than x without expand_weight, got x");
   p = good;
   p.depthwise_weight.shape[3] = 7;
   check_message(p, "depthwise_weight: expected shape (32, 1, 3, 3) or (32, 1, 5, 5), got (32, 1, 3, 7)");
@@ -283,6 +301,7 @@ void test_messages() {
 int main() {
   test_numbers();
   test_splits();
+  test_without_expansion();
   test_nan();
   test_messages();
   return test_result();
