@@ -20,8 +20,9 @@ The table, ``evsam/data/cuda_budgets.json``, is what the tests compare new build
        "instructions": ["HMMA", "LDSM"]    which of HMMA, LDSM, LDGSTS its machine code has on every architecture
       }}}
 
-``dynamic_shared_bytes`` is the launcher's decision and cannot be read from the compiled code: ``--update`` keeps what
-the table has, and ``--shared NAME=BYTES`` sets it.
+``dynamic_shared_bytes`` is the launcher's decision and cannot be read from compiled code. ``--update`` takes it from
+the layers of the encoders as the cost model sees them (a test compares that with the launchers); of kernels that no
+encoder launches it keeps what the table has, and ``--shared NAME=BYTES`` sets it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from collections.abc import Mapping
 
 from benchmarks.cuda_budgets.build import ARCHITECTURES, CompiledKernel, compile_all, kernel_files
 from benchmarks.cuda_budgets.sass import find_nvdisasm
-from benchmarks.cuda_budgets.table import PATH, Budget, budget_of, load, problems, save
+from benchmarks.cuda_budgets.table import PATH, Budget, budget_of, load, problems, save, shared_bytes_of_encoders
 from evsam.gpu_model.occupancy import occupancy
 from tests.cuda.toolchain import find_nvcc, nvcc_version
 
@@ -79,9 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{len(kernels)} kernels for {len(ARCHITECTURES)} architectures in {time.perf_counter() - start:.0f} s")
     old = load() if PATH.exists() else {}
     new = {}
+    shared = {name: budget.dynamic_shared_bytes for name, budget in old.items()}
+    shared = {**shared, **shared_bytes_of_encoders(), **given}
     for name, compiled in kernels.items():
-        shared = given.get(name, old[name].dynamic_shared_bytes if name in old else 0)
-        new[name] = budget_of(compiled, op_of(name), shared)
+        new[name] = budget_of(compiled, op_of(name), shared.get(name, 0))
     if options.update:
         save(new, ".".join(map(str, nvcc_version())))
         old = new

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.cuda_budgets.sass import instructions_of
@@ -30,6 +32,9 @@ ARCHITECTURES = (80, 86, 87, 89, 90, 100, 110, 120)
 
 SPILL_GATE = "-Xptxas=-warn-spills,-warn-lmem-usage,-Werror"
 """Makes nvcc fail on a kernel that keeps anything in local memory, which lies in DRAM; the CMake build has it too."""
+
+CACHE = CSRC.parent / "build" / "cuda-budgets"
+"""What was compiled before, by the contents of the files it came from."""
 
 _ENTRY = re.compile(
     r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<architecture>\d+)a?'.*?"
@@ -135,7 +140,7 @@ def _kept(stem: Path, architecture: int, kind: str) -> Path:
 
 
 def compile_all(nvcc: Path, nvdisasm: Path | None) -> dict[str, dict[int, CompiledKernel]]:
-    """Compiles the kernels of all ops, one file per processor at a time.
+    """Compiles the kernels of all ops, one file per processor at a time; what was compiled before is read from build/.
 
     Args:
         nvcc: the compiler.
@@ -148,8 +153,27 @@ def compile_all(nvcc: Path, nvdisasm: Path | None) -> dict[str, dict[int, Compil
         CompileError: nvcc refuses a file, or two kernels have one name.
     """
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        files = pool.map(lambda file: compile_file(file, nvcc, nvdisasm), kernel_files())
+        files = pool.map(lambda file: _remembered(file, nvcc, nvdisasm), kernel_files())
         return by_name(kernel for file in files for kernel in file)
+
+
+def _remembered(source: Path, nvcc: Path, nvdisasm: Path | None) -> list[CompiledKernel]:
+    digest = hashlib.sha256()
+    for tool in filter(None, (nvcc, nvdisasm)):
+        digest.update(subprocess.run([tool, "--version"], check=True, capture_output=True).stdout)
+    # Everything that a kernel may include, and this file.
+    headers = [*(CSRC / "cuda").glob("*"), *(CSRC / "core").glob("*"), *(CSRC / "ops").rglob("*.h")]
+    for file in (Path(__file__), source, *sorted(path for path in headers if path.is_file())):
+        digest.update(file.read_bytes())
+    known = CACHE / f"{source.stem}-{digest.hexdigest()[:16]}.json"
+    if known.exists():
+        return [CompiledKernel(**row) for row in json.loads(known.read_text())]
+    kernels = compile_file(source, nvcc, nvdisasm)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    for old in CACHE.glob(f"{source.stem}-*.json"):
+        old.unlink()
+    known.write_text(json.dumps([asdict(kernel) for kernel in kernels]))
+    return kernels
 
 
 def by_name(kernels: Iterable[CompiledKernel]) -> dict[str, dict[int, CompiledKernel]]:

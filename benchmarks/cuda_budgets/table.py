@@ -9,9 +9,23 @@ from pathlib import Path
 
 from benchmarks.cuda_budgets.build import ARCHITECTURES, CompiledKernel
 from benchmarks.cuda_budgets.sass import LOCAL_MEMORY, MATRIX
+from evsam.gpu_model.devices import DEVICES
+from evsam.gpu_model.geometry import launches
+from evsam.gpu_model.layers import encoder_ops
 from evsam.gpu_model.occupancy import occupancy
+from evsam.zoo import VARIANTS
 
-__all__ = ["MAX_SHARED_BYTES", "PATH", "Budget", "budget_of", "compiler_of_table", "load", "problems", "save"]
+__all__ = [
+    "MAX_SHARED_BYTES",
+    "PATH",
+    "Budget",
+    "budget_of",
+    "compiler_of_table",
+    "load",
+    "problems",
+    "save",
+    "shared_bytes_of_encoders",
+]
 
 PATH = Path(__file__).resolve().parents[2] / "evsam" / "data" / "cuda_budgets.json"
 COMMAND = "python -m benchmarks.cuda_budgets --update"
@@ -84,6 +98,21 @@ def budget_of(kernels: Mapping[int, CompiledKernel], op: str, dynamic_shared_byt
         raise ValueError(f"threads: expected the same on all architectures, got {sorted(threads)}")
     instructions = [name for name in MATRIX if all(name in kernel.instructions for kernel in kernels.values())]
     return Budget(op, threads.pop(), dynamic_shared_bytes, registers, instructions)
+
+
+def shared_bytes_of_encoders() -> dict[str, int]:
+    """The most dynamic shared memory that each kernel gets in any layer of any variant, by kernel; bytes per block.
+
+    From the cost model's launches, which a test compares with those of the launchers.
+    """
+    most: dict[str, int] = {}
+    for variant in VARIANTS.values():
+        for batch in (1, 16):
+            for op in encoder_ops(variant, batch):
+                for device in DEVICES.values():
+                    for launch in launches(op, device):
+                        most[launch.kernel] = max(most.get(launch.kernel, 0), launch.shared_bytes)
+    return most
 
 
 def problems(name: str, kernels: Mapping[int, CompiledKernel], budget: Budget, *, registers: bool = True) -> list[str]:

@@ -94,6 +94,14 @@ def test_machine_code_has_the_instructions_of_the_table(compiled, name):
     assert TABLE[name].instructions == [i for i in MATRIX if all(i in kernel.instructions for kernel in kernels)]
 
 
+def test_layers_of_the_encoders_stay_within_the_shared_memory_of_the_table():
+    most = table.shared_bytes_of_encoders()
+    assert most
+    assert {
+        name: size for name, size in most.items() if name in TABLE and size > TABLE[name].dynamic_shared_bytes
+    } == {}
+
+
 def test_cmake_builds_the_same():
     text = (CSRC.parent / "cmake" / "EvsamCudaToolchain.cmake").read_text()
     assert f"set(EVSAM_CUDA_ARCHITECTURES {' '.join(map(str, ARCHITECTURES))})" in text
