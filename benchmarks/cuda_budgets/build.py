@@ -161,9 +161,10 @@ def _remembered(source: Path, nvcc: Path, nvdisasm: Path | None) -> list[Compile
     digest = hashlib.sha256()
     for tool in filter(None, (nvcc, nvdisasm)):
         digest.update(subprocess.run([tool, "--version"], check=True, capture_output=True).stdout)
-    # Everything that a kernel may include, and this file.
-    headers = [*(CSRC / "cuda").glob("*"), *(CSRC / "core").glob("*"), *(CSRC / "ops").rglob("*.h")]
-    for file in (Path(__file__), source, *sorted(path for path in headers if path.is_file())):
+    command = [str(nvcc), "-M", "-std=c++17", f"-I{CSRC}", str(source)]
+    dependencies = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    own = sorted(path for path in dependencies if path.startswith(str(CSRC)))
+    for file in (Path(__file__), *map(Path, own)):
         digest.update(file.read_bytes())
     known = CACHE / f"{source.stem}-{digest.hexdigest()[:16]}.json"
     if known.exists():
