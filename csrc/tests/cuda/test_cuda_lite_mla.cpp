@@ -295,9 +295,10 @@ void test_large_aggregated_queries() {
   for (std::size_t i = 0; i < got.size(); ++i) CHECK(std::abs(got[i] - expected[i]) < 0.02);
 }
 
-void check_message(const op::Params& params, const std::string& message, std::size_t workspace_bytes = 1 << 20) {
+void check_message(const op::Params& params, const std::string& message, std::size_t workspace_bytes = 1 << 20,
+                   std::size_t offset = 0) {
   const DeviceMemory memory(f16, 16);
-  const Status status = op::run(params, memory.data(), workspace_bytes, 0);
+  const Status status = op::run(params, static_cast<char*>(memory.data()) + offset, workspace_bytes, 0);
   CHECK_MSG(status.message() == message, "expected: " + message + "\n     got: " + status.message());
 }
 
@@ -357,6 +358,7 @@ void test_messages() {
   p = good;
   p.split = Split::whole;  // 4 pixels of 96 and of 64 channels
   check_message(p, "workspace: expected at least 1280 bytes, got 1279", 1279);
+  check_message(p, "workspace: expected an address that is a multiple of 16 bytes, got one that is 8 off", 1 << 20, 8);
 }
 
 }  // namespace
