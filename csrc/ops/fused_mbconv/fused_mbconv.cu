@@ -11,7 +11,7 @@
 // 2 B H' W' C (9 I + O).
 #include "cuda/conv_patch.h"
 #include "cuda/epilogue.h"
-#include "cuda/vectors.h"
+#include "cuda/split_sums.h"
 #include "ops/fused_mbconv/fused_mbconv_cuda_args.h"
 
 namespace evsam::cuda::fused_mbconv {
@@ -83,27 +83,6 @@ EVSAM_DEVICE void activate_hidden(uint32_t (&operands)[kTilesN / 2][kTilesM][4],
       activate_4(values, args.activation, args.activation_scale);
       operands[n / 2][m][n % 2 * 2] = pack<T>(values[0], values[1]);
       operands[n / 2][m][n % 2 * 2 + 1] = pack<T>(values[2], values[3]);
-    }
-  }
-}
-
-// A warp's sums as they are.
-template <int kTilesM, int kTilesN, typename PixelOf>
-EVSAM_DEVICE void store_sums(const float (&sums)[kTilesM][kTilesN][4], float* to, std::int64_t channels,
-                             PixelOf pixel_of) {
-  EVSAM_UNROLL
-  for (int m = 0; m < kTilesM; ++m) {
-    EVSAM_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      const std::int64_t pixel = pixel_of(static_cast<unsigned>(16 * m + 8 * half) + lane_index() / 4);
-      if (pixel < 0) continue;
-      EVSAM_UNROLL
-      for (int n = 0; n < kTilesN; ++n) {
-        const std::int64_t c = 8 * n + 2 * (lane_index() % 4);
-        if (c >= channels) continue;
-        *reinterpret_cast<Words2*>(to + pixel * channels + c) = {
-            {bits_from_float(sums[m][n][2 * half]), bits_from_float(sums[m][n][2 * half + 1])}};
-      }
     }
   }
 }
@@ -180,39 +159,12 @@ EVSAM_DEVICE void block(const Args& args) {
   const unsigned first_row = warp_index() * 16 * kTilesM;
   const auto pixel_of = [&](unsigned row) { return conv_pixel(conv, tile, first_row + row); };
   if (args.splits > 1) {
-    store_sums(out, args.partial_sums + split * args.pixels * args.epilogue.channels, args.epilogue.channels, pixel_of);
+    store_sums(out, args.partial_sums + split * args.pixels * args.epilogue.channels, args.epilogue.channels, 0,
+               pixel_of);
     return;
   }
   sync_block();  // before the epilogue overwrites the ring and the patches
   store_tile<T>(out, stages + warp_index() * kEpilogueBytes<kTilesM, kTilesN>, args.epilogue, 0, pixel_of);
-}
-
-// Adds the splits in order, eight channels a thread.
-template <typename T>
-EVSAM_DEVICE void sum(const SumArgs& args) {
-  const EpilogueArgs& epilogue = args.epilogue;
-  const std::int64_t count = args.pixels * epilogue.channels;
-  const std::int64_t at = 8 * (static_cast<std::int64_t>(block_index_x()) * kSumThreads + thread_index());
-  if (at >= count) return;
-  float values[8];
-  load_8<float>(args.partial_sums + at, values);
-  for (unsigned split = 1; split < args.splits; ++split) {
-    float more[8];
-    load_8<float>(args.partial_sums + split * count + at, more);
-    EVSAM_UNROLL
-    for (int i = 0; i < 8; ++i) values[i] += more[i];
-  }
-  if (epilogue.bias != nullptr) {
-    EVSAM_UNROLL
-    for (int i = 0; i < 8; ++i) values[i] += epilogue.bias[at % epilogue.channels + i];
-  }
-  if (epilogue.residual != nullptr) {
-    float residual[8];
-    load_8<T>(static_cast<const T*>(epilogue.residual) + at, residual);
-    EVSAM_UNROLL
-    for (int i = 0; i < 8; ++i) values[i] += residual[i];
-  }
-  store_8<T>(static_cast<T*>(epilogue.out) + at, values);
 }
 
 }  // namespace
@@ -220,6 +172,6 @@ EVSAM_DEVICE void sum(const SumArgs& args) {
 EVSAM_CUDA_ENTRY(f16_fused_mbconv_128x64__sm80, Args, 128, 2) { block<f16, 128, 64, 64>(args); }
 EVSAM_CUDA_ENTRY(f16_fused_mbconv_128x128__sm80, Args, 128, 2) { block<f16, 128, 32, 128>(args); }
 EVSAM_CUDA_ENTRY(f16_fused_mbconv_128x256__sm80, Args, 256, 1) { block<f16, 256, 64, 256>(args); }
-EVSAM_CUDA_ENTRY(f16_fused_mbconv_sum__sm80, SumArgs, kSumThreads, 2) { sum<f16>(args); }
+EVSAM_CUDA_ENTRY(f16_fused_mbconv_sum__sm80, SumArgs, kSumThreads, 2) { add_splits<f16, kSumThreads>(args); }
 
 }  // namespace evsam::cuda::fused_mbconv

@@ -86,7 +86,7 @@ ConvArgs conv_of(const Params& params, MapView* x) {
 
 Status add_splits(const Plan& plan, const Args& args, Stream stream) {
   SumArgs sum{};
-  sum.partial_sums = args.partial_sums;
+  sum.partial = args.partial_sums;
   sum.splits = static_cast<unsigned>(plan.splits);
   sum.pixels = plan.pixels;
   sum.epilogue = args.epilogue;

@@ -6,6 +6,7 @@
 
 #include "cuda/conv_args.h"
 #include "cuda/epilogue_args.h"
+#include "cuda/split_sums_args.h"
 
 namespace evsam::cuda::fused_mbconv {
 
@@ -31,11 +32,6 @@ struct Args {
   EpilogueArgs epilogue;  // without an activation
 };
 
-struct SumArgs {
-  const float* partial_sums;
-  unsigned splits;
-  std::int64_t pixels;
-  EpilogueArgs epilogue;
-};
+using SumArgs = SplitSumArgs;
 
 }  // namespace evsam::cuda::fused_mbconv

@@ -16,7 +16,7 @@
 // + C). MBConv: arXiv 1801.04381.
 #include "cuda/epilogue.h"
 #include "cuda/gemm_tile.h"
-#include "cuda/vectors.h"
+#include "cuda/split_sums.h"
 #include "ops/mbconv/mbconv_cuda_args.h"
 
 namespace evsam::cuda::mbconv {
@@ -154,29 +154,6 @@ EVSAM_DEVICE void load_project(const Args& args, int first_channel, int k, unsig
   }
 }
 
-// Sums of a warp as they are, for mbconv_sum.
-template <int kTilesM, int kTilesN, typename PixelOf>
-EVSAM_DEVICE void store_partial(const float (&sums)[kTilesM][kTilesN][4], const Args& args, std::int64_t first_channel,
-                                PixelOf pixel_of) {
-  const unsigned lane = lane_index();
-  float* partial = args.partial + block_index_z() * args.out_pixels * args.epilogue.channels;
-  EVSAM_UNROLL
-  for (int m = 0; m < kTilesM; ++m) {
-    EVSAM_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      const std::int64_t pixel = pixel_of(static_cast<unsigned>(16 * m + 8 * half) + lane / 4);
-      if (pixel < 0) continue;
-      EVSAM_UNROLL
-      for (int n = 0; n < kTilesN; ++n) {
-        const std::int64_t c = first_channel + 8 * n + 2 * (lane % 4);
-        if (c >= args.epilogue.channels) continue;
-        *reinterpret_cast<Words2*>(partial + pixel * args.epilogue.channels + c) = {
-            {bits_from_float(sums[m][n][2 * half]), bits_from_float(sums[m][n][2 * half + 1])}};
-      }
-    }
-  }
-}
-
 template <unsigned kKernel, unsigned kStride, unsigned kColumns>
 EVSAM_DEVICE void filter_and_project(const Args& args) {
   using Depthwise = Filter<kKernel, kStride>;
@@ -250,39 +227,13 @@ EVSAM_DEVICE void filter_and_project(const Args& args) {
   };
   const std::int64_t first_channel = tile.channel + static_cast<int>(warp_column);
   if (args.partial != nullptr) {
-    store_partial(sums, args, first_channel, pixel_of);
+    const std::int64_t channels = args.epilogue.channels;
+    store_sums(sums, args.partial + block_index_z() * args.out_pixels * channels, channels, first_channel, pixel_of);
     return;
   }
   sync_block();  // before the epilogue overwrites the tiles
   store_tile<f16>(sums, shared_memory() + warp_index() * kEpilogueBytes<kTilesM, kTilesN>, args.epilogue, first_channel,
                   pixel_of);
-}
-
-// A thread adds eight channels of a pixel.
-EVSAM_DEVICE void add_splits(const SumArgs& args) {
-  const std::int64_t channels = args.epilogue.channels;
-  const std::int64_t all = args.out_pixels * channels;
-  const std::int64_t at = (static_cast<std::int64_t>(block_index_x()) * kThreads + thread_index()) * 8;
-  if (at >= all) return;
-  float sums[8];
-  load_8<float>(args.partial + at, sums);
-  for (std::uint32_t split = 1; split < args.splits; ++split) {
-    float more[8];
-    load_8<float>(args.partial + split * all + at, more);
-    EVSAM_UNROLL
-    for (int i = 0; i < 8; ++i) sums[i] += more[i];
-  }
-  if (args.epilogue.bias != nullptr) {
-    EVSAM_UNROLL
-    for (int i = 0; i < 8; ++i) sums[i] += args.epilogue.bias[at % channels + i];
-  }
-  if (args.epilogue.residual != nullptr) {
-    float residual[8];
-    load_8<f16>(static_cast<const f16*>(args.epilogue.residual) + at, residual);
-    EVSAM_UNROLL
-    for (int i = 0; i < 8; ++i) sums[i] += residual[i];
-  }
-  store_8<f16>(static_cast<f16*>(args.epilogue.out) + at, sums);
 }
 
 }  // namespace
@@ -293,6 +244,6 @@ EVSAM_CUDA_ENTRY(f16_mbconv_k3s1_64x128__sm80, Args, kThreads, 2) { filter_and_p
 EVSAM_CUDA_ENTRY(f16_mbconv_k3s2_64x128__sm80, Args, kThreads, 2) { filter_and_project<3, 2, 128>(args); }
 EVSAM_CUDA_ENTRY(f16_mbconv_k5s1_64x128__sm80, Args, kThreads, 2) { filter_and_project<5, 1, 128>(args); }
 EVSAM_CUDA_ENTRY(f16_mbconv_k5s2_64x128__sm80, Args, kThreads, 2) { filter_and_project<5, 2, 128>(args); }
-EVSAM_CUDA_ENTRY(f32_mbconv_sum__sm80, SumArgs, kThreads, 2) { add_splits(args); }
+EVSAM_CUDA_ENTRY(f32_mbconv_sum__sm80, SumArgs, kThreads, 2) { add_splits<f16, kThreads>(args); }
 
 }  // namespace evsam::cuda::mbconv

@@ -150,7 +150,7 @@ Status run_project(const Params& params, const Plan& plan, const void* hidden, f
 }
 
 Status run_sum(const Plan& plan, const float* partial, const EpilogueArgs& epilogue, Stream stream) {
-  const SumArgs args{partial, static_cast<std::uint32_t>(plan.splits), plan.out_pixels, epilogue};
+  const SumArgs args{partial, plan.out_pixels, static_cast<unsigned>(plan.splits), epilogue};
   const std::int64_t vectors = plan.out_pixels * plan.out_channels / 8;
   return launch(k_f32_mbconv_sum__sm80, {static_cast<unsigned>(divide_up(vectors, kThreads)), 1, 1}, 0, stream, args);
 }

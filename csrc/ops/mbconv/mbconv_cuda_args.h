@@ -7,6 +7,7 @@
 
 #include "core/activation.h"
 #include "cuda/epilogue_args.h"
+#include "cuda/split_sums_args.h"
 
 namespace evsam::cuda::mbconv {
 
@@ -52,11 +53,6 @@ struct Args {
 };
 
 // Of the kernel that adds the splits.
-struct SumArgs {
-  const float* partial;
-  std::uint32_t splits;
-  std::int64_t out_pixels;
-  EpilogueArgs epilogue;
-};
+using SumArgs = SplitSumArgs;
 
 }  // namespace evsam::cuda::mbconv
