@@ -112,13 +112,14 @@ template <int kCount>
 EVSAM_DEVICE void exchange_matrices(uint32_t (&r)[kCount], const void* row, const char* operation,
                                     emulation::Combine combine) {
   static_assert(kCount == 1 || kCount == 2 || kCount == 4);
-  uint32_t in[4] = {};
+  uint32_t in[5] = {};
   if (thread_index() % kWarpSize < 8 * kCount) {
     if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0)
       emulation::fail("load_matrices: row is not aligned to 16 bytes");
     for (int i = 0; i < 4; ++i) in[i] = static_cast<const uint32_t*>(row)[i];
+    in[4] = static_cast<uint32_t>(reinterpret_cast<std::uintptr_t>(row));
   }
-  emulation::exchange(operation, in, 4, r, kCount, combine, kCount);
+  emulation::exchange(operation, in, 5, r, kCount, combine, kCount);
 }
 template <int kCount>
 EVSAM_DEVICE void load_matrices(uint32_t (&r)[kCount], const void* row) {

@@ -63,7 +63,7 @@ Status launch_any(const AnyKernel& kernel, Dim3 grid, std::size_t shared_bytes, 
   }
   if (logging) {
     const auto* bytes = static_cast<const std::uint8_t*>(args);
-    launch_log.push_back({kernel.info.name, grid, kernel.info.threads, shared_bytes, {bytes, bytes + args_bytes}});
+    launch_log.push_back({kernel.info.name, grid, kernel.info.threads, shared_bytes, {bytes, bytes + args_bytes}, 0});
   }
   if (!executing) return {};
   emulation::Grid work;
@@ -74,7 +74,9 @@ Status launch_any(const AnyKernel& kernel, Dim3 grid, std::size_t shared_bytes, 
   work.function = kernel.function;
   work.args = args;
   work.seed = seed_from_environment();
+  static_cast<void>(emulation::take_matrix_conflicts());
   emulation::run_grid(work);
+  if (logging) launch_log.back().matrix_conflicts = emulation::take_matrix_conflicts();
   return {};
 }
 

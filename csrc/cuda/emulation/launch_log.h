@@ -15,7 +15,8 @@ struct LaunchRecord {
   Dim3 grid;
   unsigned threads = 0;
   std::size_t shared_bytes = 0;
-  std::vector<std::uint8_t> args;  // bytes of the argument struct
+  std::vector<std::uint8_t> args;      // bytes of the argument struct
+  unsigned long matrix_conflicts = 0;  // cycles that ldmatrix lost to rows in the same banks of shared memory
 };
 
 // Records all launches from now on; take_launch_log() ends that and returns them. Without `execute` they are recorded

@@ -34,12 +34,15 @@ void exchange(const char* operation, const std::uint32_t* in, unsigned in_words,
 
 // warp_operations.cpp
 void combine_shuffle_xor(Lane* lanes, unsigned lane_mask);
-void combine_shuffle_from(Lane* lanes, unsigned);  // in: value, source lane
-void combine_load_matrices(Lane* lanes, unsigned count);
+void combine_shuffle_from(Lane* lanes, unsigned);         // in: value, source lane
+void combine_load_matrices(Lane* lanes, unsigned count);  // in: 16 bytes (4), the low half of their address
 void combine_load_matrices_transposed(Lane* lanes, unsigned count);
 void combine_mma_f16(Lane* lanes, unsigned);  // in: a (4), b (2), d (4); out: d
 void combine_mma_bf16(Lane* lanes, unsigned);
 void combine_mma_tf32(Lane* lanes, unsigned);
+
+// Cycles that the matrices loaded since the last call took beyond one each, because rows lie in the same banks.
+unsigned long take_matrix_conflicts();
 
 // async_copies.cpp: copies of the calling thread.
 void start_copy(void* shared, const void* global, unsigned bytes, bool valid);

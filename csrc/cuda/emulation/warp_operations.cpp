@@ -1,5 +1,7 @@
 // What the lanes of a warp get from each other, with the register layouts of NVIDIA's PTX ISA (sections on shfl,
 // ldmatrix and mma).
+#include <utility>
+
 #include "cuda/emulation/float16.h"
 #include "cuda/emulation/runtime.h"
 #include "cuda/types.h"
@@ -14,6 +16,26 @@ std::uint32_t half_of(std::uint32_t pair, unsigned which) { return pair >> (16 *
 // Number `column` of row `row` of matrix `matrix`.
 std::uint32_t element(const Lane* lanes, unsigned matrix, unsigned row, unsigned column) {
   return half_of(lanes[matrix * kRows + row].in[column / 2], column % 2);
+}
+
+unsigned long matrix_conflicts = 0;
+
+// A cycle reads 32 banks of four bytes, each at one place: of the eight rows of a matrix, four banks each, those at
+// different places of the same banks take turns.
+void count_conflicts(const Lane* lanes, unsigned count) {
+  for (unsigned matrix = 0; matrix < count; ++matrix) {
+    unsigned cycles = 1;
+    for (unsigned row = 0; row < kRows; ++row) {
+      unsigned turn = 1;
+      for (unsigned before = 0; before < row; ++before) {
+        const std::uint32_t place = lanes[matrix * kRows + row].in[4];
+        const std::uint32_t other = lanes[matrix * kRows + before].in[4];
+        if (place != other && place / 16 % 8 == other / 16 % 8) ++turn;
+      }
+      if (turn > cycles) cycles = turn;
+    }
+    matrix_conflicts += cycles - 1;
+  }
 }
 
 float bf16_to_float(std::uint32_t bits) { return float_of(bits << 16); }
@@ -60,6 +82,7 @@ void combine_shuffle_from(Lane* lanes, unsigned) {
 }
 
 void combine_load_matrices(Lane* lanes, unsigned count) {
+  count_conflicts(lanes, count);
   for (unsigned lane = 0; lane < kWarpSize; ++lane) {
     for (unsigned matrix = 0; matrix < count; ++matrix) {
       lanes[lane].out[matrix] = lanes[matrix * kRows + lane / 4].in[lane % 4];
@@ -68,6 +91,7 @@ void combine_load_matrices(Lane* lanes, unsigned count) {
 }
 
 void combine_load_matrices_transposed(Lane* lanes, unsigned count) {
+  count_conflicts(lanes, count);
   for (unsigned lane = 0; lane < kWarpSize; ++lane) {
     const unsigned column = lane / 4;
     const unsigned row = lane % 4 * 2;
@@ -76,6 +100,8 @@ void combine_load_matrices_transposed(Lane* lanes, unsigned count) {
     }
   }
 }
+
+unsigned long take_matrix_conflicts() { return std::exchange(matrix_conflicts, 0); }
 
 void combine_mma_f16(Lane* lanes, unsigned) { combine_mma_16<f16_to_float>(lanes); }
 void combine_mma_bf16(Lane* lanes, unsigned) { combine_mma_16<bf16_to_float>(lanes); }

@@ -93,7 +93,7 @@ void test_case(const Case& c, const char* kernel) {
   const Status status = op::run(params, 0);
   CHECK_MSG(status.ok(), status.message());
   const auto launches = cuda::emulation::take_launch_log();
-  CHECK(launches.size() == 1 && launches[0].name == kernel);
+  CHECK(launches.size() == 1 && launches[0].name == kernel && launches[0].matrix_conflicts == 0);
   check_as_good_as_eager(to.values(), finish(sums, c.activation, c.scale, residual, true),
                          finish(sums, c.activation, c.scale, residual, false), kHalf,
                          std::to_string(c.height) + " x " + std::to_string(c.width) + ", " +

@@ -134,6 +134,7 @@ void test_case(const Case& c, const Expected& expected, int multiprocessors = 1)
   CHECK_MSG(status.ok(), status.message());
   const auto launches = cuda::emulation::take_launch_log();
   CHECK(launches.size() == expected.launches && launches[0].name == expected.kernel);
+  CHECK(launches[0].matrix_conflicts == 0);
   CHECK((bytes > 0) == (expected.launches == 2));
   check_as_good_as_eager(out.values(), compute(c, data, true), compute(c, data, false), kHalf,
                          std::to_string(c.height) + " x " + std::to_string(c.width) + ", " +

@@ -61,6 +61,16 @@ EVSAM_CUDA_ENTRY(matrices, Args, kThreads, 1) {
   }
 }
 
+// Rows in[0] numbers apart.
+EVSAM_CUDA_ENTRY(spread_matrices, Args, 32, 1) {
+  auto* halves = reinterpret_cast<uint16_t*>(shared_memory());
+  for (unsigned i = lane_index(); i < 2048; i += 32) halves[i] = 0;
+  sync_warp();
+  uint32_t r[4];
+  load_matrices<4>(r, halves + args.in[0] * lane_index());
+  args.out[lane_index()] = r[0];
+}
+
 EVSAM_CUDA_ENTRY(order_of_writes, Args, kThreads, 1) {
   auto* values = reinterpret_cast<uint32_t*>(shared_memory());
   for (unsigned round = 0; round < 8; ++round) {
@@ -154,6 +164,21 @@ void test_matrices() {
   }
 }
 
+// 128 bytes are all banks: rows that lie together, or all at one place, meet none twice.
+void test_matrix_conflicts() {
+  struct Spread {
+    std::uint32_t numbers;  // of 16 bits, from row to row
+    unsigned long lost;     // by four matrices
+  };
+  for (const Spread spread :
+       {Spread{8, 0}, Spread{0, 0}, Spread{16, 4}, Spread{24, 0}, Spread{32, 12}, Spread{64, 28}}) {
+    emulation::start_launch_log();
+    run("spread_matrices", spread_matrices, 32, 1, 4096, {spread.numbers}, 32);
+    const auto log = emulation::take_launch_log();
+    CHECK_MSG(log.size() == 1 && log[0].matrix_conflicts == spread.lost, std::to_string(spread.numbers));
+  }
+}
+
 void test_barriers() {
   const auto out = run("order_of_writes", order_of_writes, kThreads, 1, kThreads * 4, {}, 8 * kThreads);
   for (std::uint32_t i = 0; i < out.size(); ++i) CHECK(out[i] == i / kThreads * kThreads + 63 - i % kThreads);
@@ -240,6 +265,7 @@ int main() {
   test_shuffles();
   test_copies();
   test_matrices();
+  test_matrix_conflicts();
   test_barriers();
   test_products();
   test_conversions();
