@@ -12,6 +12,7 @@ from torch import Tensor
 
 from evsam.selftest.check import Check
 from evsam.selftest.checks.attention import EPS, LinearAttentionCheck
+from evsam.selftest.checks.blocks import FusedMBConvCheck, LiteMLACheck, MBConvCheck
 from evsam.selftest.checks.images import PreprocessCheck
 from evsam.selftest.checks.maps import (
     NORM_EPS,
@@ -72,6 +73,45 @@ def _(check: PointwiseCheck) -> Peer:
         y = F.conv2d(t["x"], t["weight"], t["bias"])
         y = _activate(check, y) if check.layer.activated else y
         return y + t["residual"] if check.layer.residual else y
+
+    return run
+
+
+@peer.register
+def _(check: FusedMBConvCheck) -> Peer:
+    def run(t: Mapping[str, Tensor]) -> Tensor:
+        hidden = _activate(check, F.conv2d(t["x"], t["weight"], t["bias"], check.layer.stride, 1))
+        y = F.conv2d(hidden, t["point_weight"], t["point_bias"])
+        return y + t["x"] if check.layer.residual else y
+
+    return run
+
+
+@peer.register
+def _(check: MBConvCheck) -> Peer:
+    layer = check.layer
+
+    def run(t: Mapping[str, Tensor]) -> Tensor:
+        hidden = _activate(check, F.conv2d(t["x"], t["expand_weight"], t["expand_bias"]))
+        depth = (t["depthwise_weight"], t["depthwise_bias"], layer.stride, layer.kernel // 2, 1, layer.hidden)
+        y = F.conv2d(_activate(check, F.conv2d(hidden, *depth)), t["project_weight"], t["project_bias"])
+        return y + t["x"] if layer.residual else y
+
+    return run
+
+
+@peer.register
+def _(check: LiteMLACheck) -> Peer:
+    layer = check.layer
+    wide = layer.qkv_channels
+
+    def run(t: Mapping[str, Tensor]) -> Tensor:
+        qkv = F.conv2d(t["x"], t["qkv_weight"])
+        filtered = F.conv2d(qkv, t["depthwise"], padding=layer.kernel // 2, groups=wide)
+        second = F.conv2d(filtered, t["grouped"], groups=3 * layer.heads)
+        heads = torch.cat([qkv, second], 1).unflatten(1, (-1, 3 * layer.head_dim)).flatten(3)
+        attended = _attend(heads).flatten(1, 2).unflatten(2, qkv.shape[2:])
+        return t["x"] + F.conv2d(attended, t["project_weight"], t["project_bias"])
 
     return run
 

@@ -31,13 +31,10 @@ from evsam.zoo import VARIANTS
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 ATTENTION = (
-    LinearAttentionCheck(1, 32, 32, 256),
-    LinearAttentionCheck(1, 32, 32, 1024),
     LinearAttentionCheck(1, 32, 32, 4096),
     LinearAttentionCheck(1, 32, 32, 1024, "bfloat16"),
-    LinearAttentionCheck(1, 32, 32, 1024, layout="tokens"),
 )
-"""The op alone, with the heads of both scales: l0 to l2, and xl0 and xl1 at their two stages."""
+"""Attention alone beyond that of the layers: larger images, and bfloat16."""
 
 
 class TorchClock:

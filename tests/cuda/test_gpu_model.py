@@ -13,9 +13,12 @@ import pytest
 from evsam.gpu_model.devices import DEVICES, get_device
 from evsam.gpu_model.geometry import launches
 from evsam.gpu_model.layers import encoder_ops
+from evsam.gpu_model.report import model_encoder
 from evsam.selftest.check import to_device
 from evsam.selftest.checks.lists import check_of
-from evsam.zoo import get_variant
+from evsam.zoo import VARIANTS, get_variant
+
+PUBLISHED = [name for name in VARIANTS if name != "nano"]
 
 
 class Zeros(np.random.Generator):
@@ -58,7 +61,7 @@ def modelled(op, device):
 
 def different_ops(names, batch=1):
     """The ops of the encoders, those that only differ in their place once."""
-    ops = [op for name in names for op in encoder_ops(get_variant(name), batch) if launches(op, DEVICES["a100"])]
+    ops = [op for name in names for op in encoder_ops(get_variant(name), batch)]
     return {dataclasses.replace(op, layer=""): op for op in ops}.values()
 
 
@@ -74,3 +77,22 @@ def test_other_devices_and_batches(trace, device):
     for op in different_ops(["l0"], batch=2):
         if op.name != "preprocess":  # one photo a call
             assert modelled(op, device) == trace(op, device), f"{op.layer}: {op.name} {op.shape}"
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("device", DEVICES.values(), ids=lambda device: device.name)
+def test_every_op_of_the_published_variants_is_modelled(name, device):
+    variant = get_variant(name)
+    registers = {  # of any number: their table has a test of its own
+        launch.kernel: {device.compute_capability: 128}
+        for op in encoder_ops(variant)
+        for launch in launches(op, device)
+    }
+    model = model_encoder(variant, device, 1, registers, launches)
+    assert [op.layer for op in model.missing] == []
+    macs = sum(row.launch.tensor_macs + row.launch.fp32_macs for row in model.rows if row.op.macs)
+    assert macs >= variant.encoder_macs, "kernels may do more than the definition, not less"
+    moved = model.bytes
+    assert moved["compulsory"] <= moved["launches"]
+    # With many multiprocessors for one image, blocks share tiles and pass sums through memory; with few, fusing pays.
+    assert moved["launches"] < moved["separate"] or device.multiprocessors > 100

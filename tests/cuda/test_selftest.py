@@ -33,6 +33,12 @@ def test_quick_checks_pass(emulated, capsys, tmp_path):
     assert f"{len(found['checks'])} of {len(found['checks'])} checks passed" in printed
 
 
+def test_small_layers_pass(emulated):
+    layers = [check for check in layer_checks([VARIANTS["l0"]]) if 0 < check.macs < 7e7]
+    assert {check.op for check in layers} == {"conv3x3", "pointwise", "relu_linear_attention"}
+    assert [outcome for outcome in run_checks(layers, emulated) if not outcome.passed] == []
+
+
 @pytest.fixture
 def only_layer_norm(monkeypatch):
     check = LayerNormCheck(LayerNorm("", 1, 2, 3, 16))
@@ -136,6 +142,11 @@ def test_layers_of_all_variants_are_checked():
     checks = layer_checks(VARIANTS.values())
     shapes = {(check.op, check.shape) for check in checks}
     assert len({(check.op, check.shape, getattr(check, "activation", None)) for check in checks}) == len(checks)
+    assert {check.op for check in checks} >= {op.name for op in encoder_ops(VARIANTS["xl1"])}
+    attention = {check.shape for check in checks if check.op == "relu_linear_attention"}
+    assert attention > {
+        f"1 x 32 heads d32 n{tokens} by {by}" for tokens in (256, 1024) for by in ("channels", "tokens")
+    }
     for variant in VARIANTS.values():
         for op in encoder_ops(variant):
             if launches(op, get_device("a100")):

@@ -11,12 +11,15 @@ from typing import Any
 
 from evsam.gpu_model.devices import Device
 from evsam.gpu_model.geometry.conv3x3 import conv3x3
+from evsam.gpu_model.geometry.fused_mbconv import fused_mbconv
 from evsam.gpu_model.geometry.layer_norm import layer_norm
+from evsam.gpu_model.geometry.lite_mla import lite_mla
+from evsam.gpu_model.geometry.mbconv import mbconv
 from evsam.gpu_model.geometry.pointwise import pointwise
 from evsam.gpu_model.geometry.preprocess import preprocess
 from evsam.gpu_model.geometry.resize import resize
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import Conv3x3, LayerNorm, Op, Pointwise, Preprocess, UpsampleAdd
+from evsam.gpu_model.ops import Conv3x3, FusedMBConv, LayerNorm, LiteMLA, MBConv, Op, Pointwise, Preprocess, UpsampleAdd
 
 __all__ = ["launches"]
 
@@ -24,7 +27,10 @@ __all__ = ["launches"]
 _LAUNCHERS: Mapping[type[Op], Callable[[Any, int], list[Launch]]] = MappingProxyType(
     {
         Conv3x3: conv3x3,
+        FusedMBConv: fused_mbconv,
         LayerNorm: layer_norm,
+        LiteMLA: lite_mla,
+        MBConv: mbconv,
         Pointwise: pointwise,
         Preprocess: preprocess,
         UpsampleAdd: resize,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from evsam.gpu_model.devices import DEVICES
 from evsam.gpu_model.geometry import launches
 from evsam.gpu_model.layers import PHOTO, encoder_ops
-from evsam.gpu_model.ops import Conv3x3, LayerNorm, Op, Pointwise, Preprocess, UpsampleAdd
+from evsam.gpu_model.ops import Conv3x3, FusedMBConv, LayerNorm, LiteMLA, MBConv, Op, Pointwise, Preprocess, UpsampleAdd
 from evsam.selftest.check import Check
 from evsam.selftest.checks.attention import LinearAttentionCheck
+from evsam.selftest.checks.blocks import FusedMBConvCheck, LiteMLACheck, MBConvCheck
 from evsam.selftest.checks.images import MaskUpsampleCheck, PreprocessCheck
 from evsam.selftest.checks.maps import Conv3x3Check, LayerNormCheck, PointwiseCheck, UpsampleAddCheck
 from evsam.zoo import Activation, Variant
@@ -28,6 +30,12 @@ def quick_checks() -> list[Check]:
         PointwiseCheck(Pointwise("", 1, 11, 13, 64, 128, residual=True)),
         PointwiseCheck(Pointwise("", 1, 3, 3, 24, 8, activated=True), activation_scale=2.0),
         PointwiseCheck(Pointwise("", 1, 3, 3, 24, 8, activated=True), activation="relu6"),
+        FusedMBConvCheck(FusedMBConv("", 2, 7, 9, 32, 32, residual=True, hidden=64)),
+        FusedMBConvCheck(FusedMBConv("", 1, 9, 7, 32, 64, stride=2, hidden=128), activation_scale=4.0),
+        MBConvCheck(MBConv("", 2, 5, 7, 32, 32, residual=True, hidden=64)),
+        MBConvCheck(MBConv("", 1, 7, 5, 32, 64, stride=2, hidden=96), activation_scale=4.0),
+        LiteMLACheck(LiteMLA("", 2, 5, 7, channels=64, heads=2, head_dim=32, kernel=5)),
+        LiteMLACheck(LiteMLA("", 1, 17, 16, channels=64, heads=2, head_dim=32, kernel=3)),
         UpsampleAddCheck(UpsampleAdd("", 2, 3, 5, 16, 12, 11, "bicubic")),
         UpsampleAddCheck(UpsampleAdd("", 1, 3, 5, 16, 6, 10, "bilinear")),
         UpsampleAddCheck(UpsampleAdd("", 1, 4, 4, 8, 9, 9, "bicubic", residual=False)),
@@ -57,9 +65,13 @@ def layer_checks(variants: Iterable[Variant], batch: int = 1) -> list[Check]:
     found: dict[tuple[str, str, Activation], Check] = {}
     for variant in variants:
         for op in encoder_ops(variant, batch):
-            if launches(op, DEVICES["a100"]):
-                check = check_of(op, variant.encoder.activation)
-                found.setdefault((check.op, check.shape, variant.encoder.activation), check)
+            activation = variant.encoder.activation
+            checks: list[Check] = [check_of(op, activation)] if launches(op, DEVICES["a100"]) else []
+            if isinstance(op, LiteMLA):  # its attention alone, of both scales
+                heads = LinearAttentionCheck(op.batch, 2 * op.heads, op.head_dim, op.tokens)
+                checks += [heads, replace(heads, layout="tokens")]
+            for check in checks:
+                found.setdefault((check.op, check.shape, activation), check)
     # Masks of one photo; the encoders end before them.
     masks = MaskUpsampleCheck(1, 3, PHOTO)
     return [*found.values(), masks]
@@ -74,6 +86,12 @@ def check_of(op: Op, activation: Activation) -> Check:
             return Conv3x3Check(op, activation)
         case Pointwise():
             return PointwiseCheck(op, activation)
+        case FusedMBConv():
+            return FusedMBConvCheck(op, activation)
+        case MBConv():
+            return MBConvCheck(op, activation)
+        case LiteMLA():
+            return LiteMLACheck(op, activation)
         case UpsampleAdd():
             return UpsampleAddCheck(op, activation)
         case LayerNorm():
