@@ -294,6 +294,8 @@ def _describe(info: Info) -> str:
     cpu = info["cpu"]
     features = " ".join(cpu["features"]) or "no vector extensions"
     lines += ["", f"CPU      {cpu['machine']}, {cpu['cpus']} usable, {features}", f"kernels  {cpu['isa']}", ""]
+    cuda = info["cuda"]
+    lines += [f"CUDA     {', '.join(cuda['devices']) or cuda['problem']}", f"kernels  {cuda['kernels']}", ""]
     lines.append("packages " + ", ".join(f"{name} {found}" for name, found in info["packages"].items() if found))
     if absent := [name for name, found in info["packages"].items() if not found]:
         lines.append(f"absent   {', '.join(absent)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypedDict
 
@@ -43,6 +44,14 @@ class CpuInfo(TypedDict):
     isa: str
 
 
+class CudaInfo(TypedDict):
+    """CUDA kernels: how many this build has, names of the devices that can be used, and why there are none."""
+
+    kernels: int
+    devices: list[str]
+    problem: str | None
+
+
 class Info(TypedDict):
     """See :func:`collect`."""
 
@@ -52,6 +61,7 @@ class Info(TypedDict):
     variants: list[VariantInfo]
     engines: list[EngineState]
     cpu: CpuInfo
+    cuda: CudaInfo
     packages: dict[str, str | None]
 
 
@@ -89,7 +99,21 @@ def collect() -> Info:
             features=[name for name, present in _C.cpu_features().items() if present],
             isa=_C.selected_isa(),
         ),
+        cuda=cuda(),
         packages={name: installed(name) for name in PACKAGES},
+    )
+
+
+def cuda() -> CudaInfo:
+    """What ``evsam.ops`` can do with ``backend="cuda"``."""
+    try:
+        module = import_module("evsam._cuda")
+    except ImportError:
+        return CudaInfo(kernels=0, devices=[], problem="not in this build: needs -C cmake.define.EVSAM_CUDA=ON")
+    return CudaInfo(
+        kernels=len(module.kernels()),
+        devices=[module.device_name(index) for index in range(module.device_count())],
+        problem=module.driver_error(),
     )
 
 

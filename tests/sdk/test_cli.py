@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,24 @@ class TestInfo:
         assert document["cpu"]["cpus"] >= 1
         assert document["cpu"]["isa"]
         assert document["packages"]["numpy"] == version("numpy")
+
+    def test_cuda(self, capsys, monkeypatch) -> None:
+        monkeypatch.setitem(sys.modules, "evsam._cuda", None)
+        assert info.cuda() == {
+            "kernels": 0,
+            "devices": [],
+            "problem": "not in this build: needs -C cmake.define.EVSAM_CUDA=ON",
+        }
+        module = SimpleNamespace(
+            kernels=lambda: [{}] * 3,
+            device_count=lambda: 2,
+            device_name=lambda index: f"GPU {index}",
+            driver_error=lambda: None,
+        )
+        monkeypatch.setitem(sys.modules, "evsam._cuda", module)
+        assert info.cuda() == {"kernels": 3, "devices": ["GPU 0", "GPU 1"], "problem": None}
+        assert cli.main(["info"]) == 0
+        assert "CUDA     GPU 0, GPU 1\nkernels  3\n" in capsys.readouterr().out
 
     def test_engine_that_is_not_installed(self, capsys, monkeypatch) -> None:
         from evsam import engines
