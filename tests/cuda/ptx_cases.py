@@ -26,10 +26,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Case:
-    """How to call kernels of `csrc/ops/<op>`, on a device of so many multiprocessors."""
+    """A call on a device of so many multiprocessors, by which launchers choose kernels."""
 
     name: str
-    op: str
     make: Callable[[], Call]
     multiprocessors: int = 108
 
@@ -119,36 +118,106 @@ def _attention(
         qkv, out = _normal(batch, heads, 3 * dim, tokens, dtype=dtype), _normal(batch, heads, dim, tokens, dtype=dtype)
     qkv[0, 0, : 2 * dim] = -qkv[0, 0, : 2 * dim].abs()  # nothing is left of them: the denominator is eps
     options = {"eps": 1e-15, "split": split}
-    return Call("relu_linear_attention", {"qkv": qkv}, {"out": out}, options, needs_workspace=split == "split")
+    return Call("relu_linear_attention", {"qkv": qkv}, {"out": out}, options, needs_workspace=True)
 
 
-def _all() -> Iterator[Case]:
+def _lite_mla(x: tuple[int, ...], kernel: int, dim: int, split: str, *, optional: bool) -> Call:
+    """Two heads; `optional`: with biases and a residual."""
+    channels, total = x[1], 2 * dim
+    inputs = {
+        "x": _map(*x),
+        "qkv_weight": _normal(3 * total, channels, scale=channels**-0.5),
+        "qkv_bias": _vector(3 * total) if optional else None,
+        "depthwise": _normal(3 * total, 1, kernel, kernel, scale=1 / kernel),
+        "grouped": _normal(3 * total, dim, scale=dim**-0.5),
+        "project_weight": _normal(channels, 2 * total, scale=(2 * total) ** -0.5),
+        "project_bias": _vector(channels) if optional else None,
+        "residual": _map(*x).flip(0).contiguous(memory_format=torch.channels_last) if optional else None,
+    }
+    return Call("lite_mla", inputs, {"out": _map(*x)}, {"eps": 1e-15, "split": split}, needs_workspace=True)
+
+
+def _mbconv(x: tuple[int, ...], hidden: int, outputs: int, kernel: int, stride: int, *, optional: bool) -> Call:
+    batch, channels, height, width = x
+    shape = (batch, outputs, -(-height // stride), -(-width // stride))
+    inputs = {
+        "x": _map(*x),
+        "expand_weight": _normal(hidden, channels, scale=channels**-0.5),
+        "expand_bias": _vector(hidden) if optional else None,
+        "depthwise_weight": _normal(hidden, 1, kernel, kernel, scale=1 / kernel),
+        "depthwise_bias": _vector(hidden) if optional else None,
+        "project_weight": _normal(outputs, hidden, scale=hidden**-0.5),
+        "project_bias": _vector(outputs) if optional else None,
+        "residual": _map(*shape) if optional else None,
+    }
+    options = {"stride": stride, "activation": "gelu_tanh" if optional else "relu6", "activation_scale": 0.5}
+    return Call("mbconv", inputs, {"out": _map(*shape)}, options, needs_workspace=True)
+
+
+def _fused_mbconv(x: tuple[int, ...], hidden: int, outputs: int, stride: int, *, optional: bool) -> Call:
+    batch, channels, height, width = x
+    shape = (batch, outputs, -(-height // stride), -(-width // stride))
+    weight = _normal(hidden, channels, 3, 3, scale=(9 * channels) ** -0.5)
+    inputs = {
+        "x": _map(*x),
+        "weight": weight.contiguous(memory_format=torch.channels_last),
+        "bias": _vector(hidden) if optional else None,
+        "point_weight": _normal(outputs, hidden, scale=hidden**-0.5),
+        "point_bias": _vector(outputs) if optional else None,
+        "residual": _map(*shape) if optional else None,
+    }
+    options = {"stride": stride, "activation": "gelu_tanh", "activation_scale": 0.5}
+    return Call("fused_mbconv", inputs, {"out": _map(*shape)}, options, needs_workspace=True)
+
+
+def _every_dtype() -> Iterator[Case]:
     for name, dtype in DTYPES.items():
         for layout in ("nhwc", "nchw"):
-            yield Case(f"{name}_layer_norm_{layout}", "layer_norm", partial(_layer_norm, dtype, layout == "nhwc"))
+            yield Case(f"{name}_layer_norm_{layout}", partial(_layer_norm, dtype, layout == "nhwc"))
         for mode in ("bicubic", "bilinear"):
             for second in (False, True):
                 label = f"{name}_resize_{mode}_{'two' if second else 'one'}"
-                yield Case(label, "resize", partial(_upsample_add, dtype, mode, second=second))
+                yield Case(label, partial(_upsample_add, dtype, mode, second=second))
         for dim in (16, 32):
             for rows_last in (False, True):
                 label = f"{name}_attention_d{dim}_{'token' if rows_last else 'channel'}_major"
                 attention = partial(_attention, dtype, dim, rows_last=rows_last)
-                yield Case(f"{label}_whole", "relu_linear_attention", partial(attention, 131, "whole"))
-                yield Case(f"{label}_split", "relu_linear_attention", partial(attention, 300, "split"))
+                yield Case(f"{label}_whole", partial(attention, 131, "whole"))
+                yield Case(f"{label}_split", partial(attention, 300, "split"))
+
+
+def _float16() -> Iterator[Case]:
     pointwise = partial(_pointwise, (2, 40, 5, 9), 72)
-    yield Case("pointwise_gelu", "pointwise", partial(pointwise, "gelu_tanh", bias=True, residual=True))
-    yield Case("pointwise_plain", "pointwise", partial(pointwise, "none", bias=False, residual=False))
+    yield Case("pointwise_gelu", partial(pointwise, "gelu_tanh", bias=True, residual=True))
+    yield Case("pointwise_plain", partial(pointwise, "none", bias=False, residual=False))
     wide = partial(_pointwise, (2, 72, 9, 17), 136, "relu6", bias=True, residual=True)
-    yield Case("pointwise_wide", "pointwise", wide, multiprocessors=1)
-    yield Case("conv3x3_gelu", "conv3x3", partial(_conv3x3, (2, 40, 7, 9), 40, 1, "gelu_tanh", residual=True))
-    yield Case("conv3x3_stride_2", "conv3x3", partial(_conv3x3, (2, 8, 13, 11), 72, 2, "relu"))
-    yield Case("conv3x3_narrow", "conv3x3", partial(_conv3x3, (1, 8, 11, 12), 32, 2, "none", bias=False))
+    yield Case("pointwise_wide", wide, multiprocessors=1)
+    yield Case("conv3x3_gelu", partial(_conv3x3, (2, 40, 7, 9), 40, 1, "gelu_tanh", residual=True))
+    yield Case("conv3x3_stride_2", partial(_conv3x3, (2, 8, 13, 11), 72, 2, "relu"))
+    yield Case("conv3x3_narrow", partial(_conv3x3, (1, 8, 11, 12), 32, 2, "none", bias=False))
+    for kernel in (3, 5):
+        for dim in (16, 32):
+            mla = partial(_lite_mla, kernel=kernel, dim=dim)
+            label = f"lite_mla_k{kernel}_d{dim}"
+            yield Case(f"{label}_whole", partial(mla, (2, 24, 7, 9), split="whole", optional=kernel == 3))
+            yield Case(f"{label}_split", partial(mla, (1, 16, 19, 18), split="split", optional=dim == 16))
+    for kernel, stride, outputs in ((3, 1, 40), (3, 2, 72), (3, 1, 136), (3, 2, 136), (5, 1, 24), (5, 2, 24)):
+        mbconv = partial(_mbconv, (2, 24, 9, 11), 72, outputs, kernel, stride, optional=stride == 1)
+        yield Case(f"mbconv_k{kernel}s{stride}_{outputs}", mbconv, multiprocessors=1)
+    shared = partial(_mbconv, (1, 16, 5, 7), 264, 24, 3, 1, optional=True)
+    yield Case("mbconv_shared_by_blocks", shared)
+    for outputs, stride in ((40, 1), (72, 2), (136, 1)):
+        fused = partial(_fused_mbconv, (2, 24, 9, 11), 72, outputs, stride, optional=stride == 1)
+        yield Case(f"fused_mbconv_{outputs}", fused, multiprocessors=1)
+    yield Case("fused_mbconv_shared_by_blocks", partial(_fused_mbconv, (1, 8, 5, 7), 200, 24, 1, optional=True))
+
+
+def _images() -> Iterator[Case]:
     wide_masks = partial(_mask_upsample, size=(40, 61), resized=(672, 1024))
-    yield Case("f32_mask_upsample", "mask_upsample", partial(wide_masks, torch.float32))
-    yield Case("f16_mask_upsample", "mask_upsample", partial(_mask_upsample, torch.float16, (56, 36), (1024, 658)))
-    yield Case("f16_preprocess", "preprocess", partial(_preprocess, torch.float16, (37, 53), 8, 32))
-    yield Case("f32_preprocess_enlarged", "preprocess", partial(_preprocess, torch.float32, (21, 13), 3, 32))
+    yield Case("f32_mask_upsample", partial(wide_masks, torch.float32))
+    yield Case("f16_mask_upsample", partial(_mask_upsample, torch.float16, (56, 36), (1024, 658)))
+    yield Case("f16_preprocess", partial(_preprocess, torch.float16, (37, 53), 8, 32))
+    yield Case("f32_preprocess_enlarged", partial(_preprocess, torch.float32, (21, 13), 3, 32))
 
 
-CASES = tuple(_all())
+CASES = (*_every_dtype(), *_float16(), *_images())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -13,10 +15,10 @@ pytest.importorskip("torch", reason="torch has the arrays of these tests")
 
 import torch
 
-from tests.cuda.ptx import Memory
-from tests.cuda.ptx.replay import Launch, distinct_modules, recorded, replay
+from tests.cuda.ptx import Memory, Module, PendingCopy, SharedRace, parse
+from tests.cuda.ptx.replay import Launch, modules, recorded, replay
 from tests.cuda.ptx_cases import CASES, Call, Case
-from tests.cuda.toolchain import CSRC, require_nvcc
+from tests.cuda.toolchain import CSRC, PTX_ARCHITECTURES, compile_ptx, require_nvcc
 
 
 @pytest.fixture
@@ -44,11 +46,15 @@ def workspace_of(module: ModuleType, call: Call) -> torch.Tensor | None:
     """Exactly as many bytes as the call says that it needs, so that none beyond can be touched."""
     if not call.needs_workspace:
         return None
-    with pytest.raises(ValueError, match="workspace: expected at least") as refused:
-        trace(module, call, torch.empty(1, dtype=torch.uint8), execute=False)
-    size = re.search(r"at least (\d+) bytes", str(refused.value))
-    assert size is not None
-    return torch.empty(int(size[1]), dtype=torch.uint8)
+    tiny = torch.empty(1, dtype=torch.uint8)
+    try:
+        trace(module, call, tiny, execute=False)
+    except ValueError as error:
+        size = re.search(r"workspace: expected at least (\d+) bytes", str(error))
+        if size is None:
+            raise
+        return torch.empty(int(size[1]), dtype=torch.uint8)
+    return tiny
 
 
 def octets(tensor: torch.Tensor) -> np.ndarray:
@@ -98,20 +104,79 @@ def assert_same(got: torch.Tensor, expected: torch.Tensor) -> None:
         assert (apart > 0).double().mean() < 0.02
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_ptx_computes_what_the_emulation_does(module: ModuleType, case: Case) -> None:
+@dataclass
+class Launched:
+    """A call that the emulation has executed: its launches, and what it wrote."""
+
+    call: Call
+    workspace: torch.Tensor | None
+    launches: list[Launch]
+    expected: dict[str, torch.Tensor]
+    source: dict[str, Path]
+    """File of each kernel."""
+
+    def check(self, ptx: dict[str, Module]) -> None:
+        """Runs the same from the PTX of each kernel, and compares."""
+        clear(*self.call.outputs.values(), self.workspace)
+        replay(self.launches, ptx.__getitem__, in_memory(self.call, self.workspace))
+        for name, tensor in self.call.outputs.items():
+            assert_same(tensor, self.expected[name])
+
+
+def launch(module: ModuleType, case: Case) -> Launched:
     require_nvcc()
     set_device(module, case.multiprocessors)
     call = case.make()
     workspace = workspace_of(module, call)
     clear(*call.outputs.values(), workspace)
     launches = trace(module, call, workspace, execute=True)
-    expected = {name: tensor.clone() for name, tensor in call.outputs.items()}
-    for _architectures, ptx in distinct_modules(CSRC / "ops" / case.op / f"{case.op}.cu"):
-        clear(*call.outputs.values(), workspace)
-        replay(launches, ptx, in_memory(call, workspace))
-        for name, tensor in call.outputs.items():
-            assert_same(tensor, expected[name])
+    files = {kernel["name"]: CSRC / "ops" / kernel["op"] / f"{kernel['op']}.cu" for kernel in module.kernels()}
+    source = {one.name: files[one.name] for one in launches}
+    return Launched(call, workspace, launches, {name: out.clone() for name, out in call.outputs.items()}, source)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_ptx_computes_what_the_emulation_does(module: ModuleType, case: Case) -> None:
+    launched = launch(module, case)
+    done: set[frozenset[int]] = set()
+    for architecture in PTX_ARCHITECTURES:
+        ptx = {name: modules(source)[architecture] for name, source in launched.source.items()}
+        instructions = frozenset(map(id, ptx.values()))
+        if instructions not in done:  # else the same as for another architecture
+            launched.check(ptx)
+        done.add(instructions)
+
+
+# What is taken from a kernel of the library, in its PTX, and how that shows.
+MUTATIONS = {
+    "barriers": (r"bar\.sync\s+0;", "", SharedRace),
+    "waits": (r"cp\.async\.wait_group\s+\d+;", "", PendingCopy),
+    "operands": (
+        r"(mma\.sync[^;]*\{[^}]*\}\s*,\s*\{[^}]*\}\s*,\s*)\{([^},]*),([^},]*)\}",
+        r"\1{\3,\2}",
+        AssertionError,
+    ),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+@pytest.mark.parametrize("name", ["pointwise_gelu", "conv3x3_gelu", "fused_mbconv_40", "mbconv_k3s1_40"])
+def test_broken_ptx_is_reported(module: ModuleType, name: str, mutation: str) -> None:
+    pattern, replacement, fault = MUTATIONS[mutation]
+    launched = launch(module, next(case for case in CASES if case.name == name))
+    kernel = launched.launches[-1].name
+    whole = compile_ptx(launched.source[kernel], "compute_80", ("-lineinfo",))
+    text, count = re.subn(pattern, replacement, alone(whole, kernel))
+    assert count
+    ptx = {name: modules(source)["compute_80"] for name, source in launched.source.items()}
+    with pytest.raises(fault):
+        launched.check({**ptx, kernel: parse(text)})
+
+
+def alone(text: str, kernel: str) -> str:
+    """A PTX file with one of its kernels."""
+    entries = re.split(r"(?=^\s*(?://[^\n]*\n\s*)?\.(?:visible|weak)\s+\.entry)", text, flags=re.M)
+    return entries[0] + next(entry for entry in entries[1:] if re.search(rf"\.entry\s+{kernel}\(", entry))
 
 
 def test_every_kernel_has_a_case(module: ModuleType) -> None:

@@ -64,20 +64,22 @@ def nvcc_version() -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@cache
-def _headers() -> bytes:
-    """Digest of everything that a kernel may include from this repository."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in CSRC.rglob("*") if path.suffix in (".h", ".inc")):
-        digest.update(str(path.relative_to(CSRC)).encode() + path.read_bytes())
-    return digest.digest()
+def _with_headers(source: Path) -> list[Path]:
+    """A file and the headers of this repository that it includes, and those that they include."""
+    found, waiting = [source], [source]
+    while waiting:
+        for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', waiting.pop().read_text(encoding="utf-8"), re.M):
+            if (header := CSRC / name).exists() and header not in found:
+                found.append(header)
+                waiting.append(header)
+    return found
 
 
 @cache
 def compile_ptx(source: Path, architecture: str, options: tuple[str, ...] = ()) -> str:
     """PTX of one ``.cu`` file; skips the test where there is no nvcc.
 
-    It is kept in build/ptx for the next run, as long as neither the file nor any header nor nvcc changes.
+    It is kept in build/ptx until the file, a header that it includes or nvcc changes.
 
     Args:
         source: The file.
@@ -88,9 +90,11 @@ def compile_ptx(source: Path, architecture: str, options: tuple[str, ...] = ()) 
         RuntimeError: nvcc does not compile it; the message holds what nvcc printed.
     """
     command = [str(require_nvcc()), "--ptx", f"-arch={architecture}", "-std=c++17", f"-I{CSRC}", *options, str(source)]
-    content = hashlib.sha256(repr((nvcc_version(), command)).encode() + _headers() + source.read_bytes()).hexdigest()
+    content = hashlib.sha256(repr((nvcc_version(), command)).encode())
+    for path in _with_headers(source):
+        content.update(path.read_bytes())
     name = f"{source.stem}.{architecture}.{hashlib.sha256(repr(options).encode()).hexdigest()[:8]}"
-    kept = CSRC.parent / "build" / "ptx" / f"{name}.{content[:16]}.ptx"
+    kept = CSRC.parent / "build" / "ptx" / f"{name}.{content.hexdigest()[:16]}.ptx"
     if kept.exists():
         return kept.read_text()
     kept.parent.mkdir(parents=True, exist_ok=True)

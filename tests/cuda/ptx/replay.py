@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.cuda.ptx.memory import Memory
 from tests.cuda.ptx.parser import Module, parse
 from tests.cuda.toolchain import PTX_ARCHITECTURES, compile_ptx
 
-__all__ = ["Launch", "distinct_modules", "recorded", "replay"]
+__all__ = ["Launch", "modules", "recorded", "replay"]
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,32 @@ def recorded(trace: Iterable[Mapping[str, Any]]) -> list[Launch]:
 
 
 @cache
-def distinct_modules(source: Path) -> tuple[tuple[str, Module], ...]:
-    """PTX of a file for every architecture of `PTX_ARCHITECTURES`.
+def modules(source: Path) -> dict[str, Module]:
+    """Parsed PTX of a file, by the names of `PTX_ARCHITECTURES`.
 
-    nvcc often writes the same instructions for several of them, under another `.target`; such text comes once.
-
-    Returns:
-        Names of the architectures, joined by commas, and the parsed PTX.
+    nvcc often writes the same instructions for several of them, under another `.target`; those share one module.
     """
-    texts: dict[str, list[str]] = {}
+    parsed: dict[str, Module] = {}
+    found: dict[str, Module] = {}
     for architecture in PTX_ARCHITECTURES:
         text = re.sub(r"^\.target .*$", "", compile_ptx(source, architecture, ("-lineinfo",)), flags=re.M)
-        texts.setdefault(text, []).append(architecture)
-    return tuple((",".join(names), parse(text)) for text, names in texts.items())
+        if text not in parsed:
+            parsed[text] = parse(text)
+        found[architecture] = parsed[text]
+    return found
 
 
-def replay(launches: Iterable[Launch], module: Module, memory: Memory) -> list[Report]:
-    """Runs the launches in order, with the entries of those names in `module`; raises as `run` does."""
+def replay(launches: Iterable[Launch], module_of: Callable[[str], Module], memory: Memory) -> list[Report]:
+    """Runs the launches in order, each with the entry of its name in `module_of(name)`; raises as `run` does."""
     return [
-        run(module, launch.name, launch.grid, launch.block, launch.shared_bytes, launch.arguments, memory)
+        run(
+            module_of(launch.name),
+            launch.name,
+            launch.grid,
+            launch.block,
+            launch.shared_bytes,
+            launch.arguments,
+            memory,
+        )
         for launch in launches
     ]
