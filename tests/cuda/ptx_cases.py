@@ -15,13 +15,18 @@ __all__ = ["CASES", "Call", "Case"]
 
 @dataclass
 class Call:
-    """A call of a function of the module; `needs_workspace` where that takes one of a size that it says itself."""
+    """A call of a function of the module.
+
+    `needs_workspace`: it takes one, of a size that it says itself. `rounds_inside`: values that it does not return are
+    rounded to float16 on the way.
+    """
 
     function: str
     inputs: dict[str, Tensor | None]
     outputs: dict[str, Tensor]
     options: dict[str, Any] = field(default_factory=dict)
     needs_workspace: bool = False
+    rounds_inside: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,9 @@ def _lite_mla(x: tuple[int, ...], kernel: int, dim: int, split: str, *, optional
         "project_bias": _vector(channels) if optional else None,
         "residual": _map(*x).flip(0).contiguous(memory_format=torch.channels_last) if optional else None,
     }
-    return Call("lite_mla", inputs, {"out": _map(*x)}, {"eps": 1e-15, "split": split}, needs_workspace=True)
+    return Call(
+        "lite_mla", inputs, {"out": _map(*x)}, {"eps": 1e-15, "split": split}, needs_workspace=True, rounds_inside=True
+    )
 
 
 def _mbconv(x: tuple[int, ...], hidden: int, outputs: int, kernel: int, stride: int, *, optional: bool) -> Call:
@@ -151,7 +158,7 @@ def _mbconv(x: tuple[int, ...], hidden: int, outputs: int, kernel: int, stride: 
         "residual": _map(*shape) if optional else None,
     }
     options = {"stride": stride, "activation": "gelu_tanh" if optional else "relu6", "activation_scale": 0.5}
-    return Call("mbconv", inputs, {"out": _map(*shape)}, options, needs_workspace=True)
+    return Call("mbconv", inputs, {"out": _map(*shape)}, options, needs_workspace=True, rounds_inside=True)
 
 
 def _fused_mbconv(x: tuple[int, ...], hidden: int, outputs: int, stride: int, *, optional: bool) -> Call:
@@ -167,7 +174,7 @@ def _fused_mbconv(x: tuple[int, ...], hidden: int, outputs: int, stride: int, *,
         "residual": _map(*shape) if optional else None,
     }
     options = {"stride": stride, "activation": "gelu_tanh", "activation_scale": 0.5}
-    return Call("fused_mbconv", inputs, {"out": _map(*shape)}, options, needs_workspace=True)
+    return Call("fused_mbconv", inputs, {"out": _map(*shape)}, options, needs_workspace=True, rounds_inside=True)
 
 
 def _every_dtype() -> Iterator[Case]:

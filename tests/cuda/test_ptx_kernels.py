@@ -80,28 +80,33 @@ def in_memory(call: Call, workspace: torch.Tensor | None) -> Memory:
     return memory
 
 
-def assert_same(got: torch.Tensor, expected: torch.Tensor) -> None:
-    """Equal up to one rounding of the result, and to float32 roundings of what it is the sum of.
+def assert_same(got: torch.Tensor, expected: torch.Tensor, *, rounds_inside: bool) -> None:
+    """Equal up to one rounding of the result, and to roundings of what it is the sum of.
 
     The compiler fuses multiplications and additions where C++ rounds twice, and the interpreter's exponentials and
     reciprocals are rounded correctly where the emulation's are those of the C library. So intermediate float32 values
     differ in their last bits, which moves a result by a few of float32's eps times the largest value, and a 16-bit
     result now and then to its neighbour: seldom, hence the limit to their number.
+
+    Where a kernel rounds inner values to float16 (`rounds_inside`), one of those becomes its neighbour just as seldom,
+    and moves the results that depend on it. They are sums of many such values, so by less than one of float16's eps
+    times the largest result.
     """
     if not got.is_floating_point():
         assert torch.equal(got, expected)
         return
     assert torch.equal(got.isnan(), expected.isnan())
     a, b = got.double().nan_to_num(0), expected.double().nan_to_num(0)
-    eps = torch.finfo(got.dtype).eps
-    ulp = torch.exp2(torch.maximum(a.abs(), b.abs()).clamp_min(torch.finfo(got.dtype).tiny).log2().floor()) * eps
-    slack = 4 * torch.finfo(torch.float32).eps * b.abs().max()
+    limits = torch.finfo(got.dtype)
+    ulp = torch.exp2(torch.maximum(a.abs(), b.abs()).clamp_min(limits.tiny).log2().floor()) * limits.eps
+    largest = b.abs().max()
+    slack = (limits.eps if rounds_inside else 4 * torch.finfo(torch.float32).eps) * largest
     apart = (a - b).abs()
-    assert (apart <= torch.maximum(ulp, slack)).all(), (
-        f"{(apart / ulp).max():.3g} ulp, {apart.max() / b.abs().max():.3g}"
-    )
+    worst = f"{float((apart / ulp).max()):.3g} ulp, {float(apart.max() / largest):.3g} of the largest value"
+    assert bool((apart <= torch.maximum(ulp, slack)).all()), worst
     if got.element_size() == 2:
-        assert (apart > 0).double().mean() < 0.02
+        changed = float((apart > 0).double().mean())
+        assert changed < (0.15 if rounds_inside else 0.02), f"{changed:.3g} of the values differ"
 
 
 @dataclass
@@ -120,7 +125,7 @@ class Launched:
         clear(*self.call.outputs.values(), self.workspace)
         replay(self.launches, ptx.__getitem__, in_memory(self.call, self.workspace))
         for name, tensor in self.call.outputs.items():
-            assert_same(tensor, self.expected[name])
+            assert_same(tensor, self.expected[name], rounds_inside=self.call.rounds_inside)
 
 
 def launch(module: ModuleType, case: Case) -> Launched:

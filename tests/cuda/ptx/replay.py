@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Launch:
 
 def recorded(trace: Iterable[Mapping[str, Any]]) -> list[Launch]:
     """The launches that the emulated module has recorded (`end_trace()`)."""
-    return [Launch(**entry) for entry in trace]
+    return [Launch(**{field.name: entry[field.name] for field in fields(Launch)}) for entry in trace]
 
 
 @cache
