@@ -1,4 +1,4 @@
-// What every bind_<op>.cpp shares: views of arrays, and Status to exception.
+// What every bind_<op>.cpp shares: views of arrays, and (check.h) Status to exception.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "bindings/check.h"
 #include "evsam/status.h"
 #include "evsam/tensor_view.h"
 
@@ -15,9 +16,6 @@ namespace evsam::bindings {
 // strides that are no multiple of the item size) or, for output_view, is read-only.
 ConstTensorView input_view(const pybind11::array& array, const std::string& name);
 TensorView output_view(pybind11::array& array, const std::string& name);
-
-// Raises the Python exception that belongs to the code, if it is not ok.
-void check(const Status& status);
 
 // threads=None means the default; anything below 1 is a ValueError. Returns 0 for None.
 int thread_count(const pybind11::object& threads);

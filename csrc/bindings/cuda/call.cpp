@@ -22,7 +22,10 @@ bool c_order(const TensorView& view) {
 
 }  // namespace
 
-Call::Call(const py::object& stream, const py::object& workspace) : stream_(stream_of(stream)) {
+Call::Call(const py::object& stream) : stream_(stream_of(stream)) {}
+
+// Delegates, so that the destructor runs where the workspace is refused.
+Call::Call(const py::object& stream, const py::object& workspace) : Call(stream) {
   if (workspace.is_none()) return;
   const TensorView view = output(workspace, "workspace");
   std::int64_t count = 1;

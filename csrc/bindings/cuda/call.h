@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "bindings/bindings.h"
+#include "bindings/check.h"
 #include "bindings/cuda/device_tensor.h"
 #include "core/activation.h"
 #include "cuda/launch.h"
@@ -16,7 +16,8 @@ namespace evsam::bindings::cuda {
 
 class Call {
  public:
-  explicit Call(const pybind11::object& stream, const pybind11::object& workspace = pybind11::none());
+  explicit Call(const pybind11::object& stream);
+  Call(const pybind11::object& stream, const pybind11::object& workspace);  // None: memory of its own
   ~Call();
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <utility>
 
-#include "bindings/bindings.h"
+#include "bindings/check.h"
 #include "bindings/cuda/dlpack.h"
 #include "cuda/memory.h"
 

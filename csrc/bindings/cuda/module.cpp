@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "bindings/bindings.h"
+#include "bindings/check.h"
 #include "bindings/cuda/device_array.h"
 #include "bindings/cuda/device_tensor.h"
 #include "cuda/kernel_list.h"
