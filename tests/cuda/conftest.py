@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
-BUILD = ROOT / "build" / f"cuda-emulation-{sysconfig.get_config_var('SOABI')}"
+PRESET = "cuda-emulated"  # shared with test_emulation.py, so that the kernels are compiled once
+BUILD = ROOT / "build" / PRESET
 
 
 @pytest.fixture(scope="session")
@@ -59,11 +60,9 @@ def _build() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _run(
             cmake,
-            *("-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja"),
+            *("-S", str(ROOT), "--preset", PRESET),
             f"-DCMAKE_MAKE_PROGRAM={ninja}",
-            "-DEVSAM_CUDA_EMULATION=ON",
             "-DEVSAM_PYTHON=ON",
-            "-DEVSAM_LIBRARY=OFF",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         )
