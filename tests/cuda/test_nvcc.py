@@ -35,10 +35,10 @@ TABLE = table.load()
 
 
 ON_TENSOR_CORES = re.compile(
-    r"_(pointwise|conv3x3|fused_mbconv|mbconv|lite_mla|relu_linear_attention)_(?!sum__)", re.ASCII
+    r"^b?f16_(pointwise|conv3x3|fused_mbconv|mbconv|lite_mla|relu_linear_attention)_(?!sum__)", re.ASCII
 )
-"""Kernels whose products are meant to be on tensor cores, from operands that cp.async and ldmatrix bring; the others of
-these ops add what several blocks left."""
+"""Kernels whose products are meant to be on tensor cores, from operands that cp.async and ldmatrix bring. The others of
+these ops are in float32, or add what several blocks left."""
 
 
 def require_nvdisasm() -> Path:
