@@ -152,8 +152,10 @@ def compile_all(nvcc: Path, nvdisasm: Path | None) -> dict[str, dict[int, Compil
     Raises:
         CompileError: nvcc refuses a file, or two kernels have one name.
     """
+    # The long ones first, so that no processor waits for the last of them.
+    sources = sorted(kernel_files(), key=lambda file: -file.stat().st_size)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        files = pool.map(lambda file: _remembered(file, nvcc, nvdisasm), kernel_files())
+        files = pool.map(lambda file: _remembered(file, nvcc, nvdisasm), sources)
         return by_name(kernel for file in files for kernel in file)
 
 
