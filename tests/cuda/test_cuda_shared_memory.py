@@ -9,7 +9,7 @@ from tests.cuda.test_ptx_kernels import set_device, trace, workspace_of
 
 def test_launchers_stay_within_the_shared_memory_of_the_table(emulated_module):
     budgets = load()
-    most = {}
+    most: dict[str, int] = {}
     for case in CASES:
         set_device(emulated_module, case.multiprocessors)
         call = case.make()
