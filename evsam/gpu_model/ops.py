@@ -8,6 +8,7 @@ alternative.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,7 +51,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Op:
+class Op(ABC):
     """What all ops have: a name in the network, and an input map of ``batch`` x ``height`` x ``width`` pixels."""
 
     layer: str
@@ -59,24 +60,24 @@ class Op:
     width: int
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """The op's name, which is that of its folder in csrc/ops."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def shape(self) -> str:
         """Channels, size and the like in a few characters."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def steps(self) -> tuple[Step, ...]:
         """The layers it is made of."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def compulsory_bytes(self) -> int:
         """Inputs, residual and weights read once, the output written once: what no fusion can save."""
-        raise NotImplementedError
 
     @property
     def pixels(self) -> int:
