@@ -1,0 +1,261 @@
+"""A writer of ONNX graphs: nodes by name, weights in the precision of the model, functions for evsam's own nodes.
+
+The network is written by hand, a node at a time, and not traced: names are those of the model, shapes and casts are
+what this package says, and neither torch nor an exporter of some version of it is needed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evsam.errors import BackendUnavailable
+
+try:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+except ImportError as error:
+    raise BackendUnavailable("evsam.export needs onnx; use pip install 'evsam[onnx]'") from error
+
+OPSET = 20
+"""The first with Gelu; TensorRT 10.3 reads it."""
+
+IR_VERSION = 10
+"""The first in which functions of one name may have several bodies (overloads)."""
+
+DOMAIN = "evsam"
+
+FLOAT, HALF, INT64, BOOL, DOUBLE = (
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.INT64,
+    TensorProto.BOOL,
+    TensorProto.DOUBLE,
+)
+
+_RESULT_TYPES = {
+    **dict.fromkeys(("Equal", "Less", "Greater", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Not"), BOOL),
+    **dict.fromkeys(("Shape", "ArgMax"), INT64),
+}
+"""Ops whose result is of another type than their first input."""
+
+Shape = Sequence[int | str | None]
+Body = Callable[["Graph", Sequence[str]], str]
+"""Writes the body of a function, given the names of its inputs, and returns that of its output."""
+
+
+class Graph:
+    """A graph in the making. Values are their names.
+
+    Args:
+        name: of the graph.
+        half: whether the network computes on float16; :meth:`weight` and :meth:`narrow` then give float16.
+    """
+
+    def __init__(self, name: str, half: bool = False) -> None:
+        self.name = name
+        self.narrow_type = HALF if half else FLOAT
+        self.types: dict[str, int] = {}
+        self._scopes: list[str] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._nodes: list[Any] = []
+        self._initializers: dict[str, Any] = {}
+        self._functions: dict[tuple[str, str], Any] = {}
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Everything inside has ``name.`` in front of its name."""
+        self._scopes.append(name)
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    def input(self, name: str, shape: Shape, dtype: int = FLOAT) -> str:
+        """Declare an input of the graph."""
+        self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
+        self.types[name] = dtype
+        return name
+
+    def is_constant(self, value: str) -> bool:
+        """Whether a value is a constant of the graph."""
+        return value in self._initializers
+
+    def weights(self) -> dict[str, npt.NDArray[Any]]:
+        """The constants of the graph by name."""
+        return {name: numpy_helper.to_array(tensor) for name, tensor in self._initializers.items()}
+
+    def is_output(self, value: str) -> bool:
+        """Whether a value is an output of the graph."""
+        return any(output.name == value for output in self._outputs)
+
+    def output(self, name: str, value: str, shape: Shape) -> None:
+        """Make a value an output of the graph, in float32, under this name."""
+        value = self.wide(value)
+        self._nodes.append(helper.make_node("Identity", [value], [name], name=f"{name}.output"))
+        self.types[name] = FLOAT
+        self._outputs.append(helper.make_tensor_value_info(name, FLOAT, shape))
+
+    def constant(self, array: npt.ArrayLike, name: str | None = None) -> str:
+        """A constant of the array's own type; without a name, equal arrays are stored once."""
+        values = np.asarray(array)
+        key = self._qualified(name) if name else _constant_name(values)
+        if key not in self._initializers:
+            self._initializers[key] = numpy_helper.from_array(values, key)
+            self.types[key] = helper.np_dtype_to_tensor_dtype(values.dtype)
+        return key
+
+    def weight(self, name: str, array: npt.ArrayLike) -> str:
+        """A named constant in the precision of the network."""
+        values = np.asarray(array, np.float32)
+        return self.constant(values.astype(np.float16) if self.narrow_type == HALF else values, name)
+
+    def number(self, value: float, like: str) -> str:
+        """A scalar of the type of another value."""
+        return self.constant(np.array(value, helper.tensor_dtype_to_np_dtype(self.types[like])))
+
+    def node(self, op: str, *inputs: str, name: str | None = None, dtype: int | None = None, **attributes: Any) -> str:
+        """Add a node with one output; returns its name.
+
+        Args:
+            op: type of the node, of the standard operators.
+            inputs: names; empty ones stand for optional inputs that are not there.
+            name: of node and output; None numbers them.
+            dtype: of the output; None for that of the first input, where the op does not say otherwise.
+            attributes: of the node.
+        """
+        return self.nodes(op, *inputs, names=[name or op.lower()], dtype=dtype, **attributes)[0]
+
+    def nodes(
+        self, op: str, *inputs: str, names: Sequence[str], dtype: int | None = None, **attributes: Any
+    ) -> list[str]:
+        """As :meth:`node`, with several outputs."""
+        outputs = [self._unique(self._qualified(name)) for name in names]
+        if dtype is None:
+            dtype = _RESULT_TYPES.get(op, self.types[inputs[0]])
+        for output in outputs:
+            self.types[output] = dtype
+        self._add(op, inputs, outputs, attributes)
+        return outputs
+
+    def wide(self, value: str) -> str:
+        """The value in float32."""
+        return self._cast(value, FLOAT)
+
+    def narrow(self, value: str) -> str:
+        """The value in the precision of the network."""
+        return self._cast(value, self.narrow_type)
+
+    def cast(self, value: str, dtype: int) -> str:
+        """The value in another type."""
+        return self._cast(value, dtype)
+
+    def call(
+        self, op: str, inputs: Sequence[str], attributes: dict[str, Any], body: Body, name: str, variant: str = ""
+    ) -> str:
+        """Add a node of domain ``evsam``, whose function body of standard operators ``body`` writes.
+
+        Nodes of one type whose bodies differ get overloads of the function.
+
+        Args:
+            op: type of the node.
+            inputs: names.
+            attributes: of the node.
+            body: writes the body; it may depend on the attributes, the types of the inputs and the variant.
+            name: of node and output.
+            variant: what else the body depends on.
+        """
+        types = [self.types[value] for value in inputs]
+        parts = [variant, *(f"{key}={value}" for key, value in attributes.items()), *map(str, types)]
+        overload = "_".join(part for part in parts if part)
+        if (op, overload) not in self._functions:
+            self._functions[op, overload] = self._function(op, overload, types, attributes, body)
+        output = self._unique(self._qualified(name))
+        node = helper.make_node(op, inputs, [output], name=output, domain=DOMAIN, **attributes)
+        node.overload = overload
+        self._nodes.append(node)
+        self.types[output] = types[0]
+        return output
+
+    def model(self, metadata: dict[str, str]) -> onnx.ModelProto:
+        """The finished model, checked.
+
+        Args:
+            metadata: text to store in it.
+        """
+        graph = helper.make_graph(
+            self._nodes, self.name, self._inputs, self._outputs, list(self._initializers.values())
+        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        if self._functions:
+            opsets.append(helper.make_opsetid(DOMAIN, 1))
+        made = helper.make_model(
+            graph,
+            opset_imports=opsets,
+            functions=list(self._functions.values()),
+            ir_version=IR_VERSION,
+            producer_name="evsam",
+        )
+        helper.set_model_props(made, metadata)
+        onnx.checker.check_model(made)
+        return made
+
+    def _function(
+        self, op: str, overload: str, types: Sequence[int], attributes: dict[str, Any], body: Body
+    ) -> onnx.FunctionProto:
+        inner = Graph(op, self.narrow_type == HALF)
+        names = [f"input{i}" for i in range(len(types))]
+        inner.types.update(zip(names, types, strict=True))
+        result = body(inner, names)
+        constants = [
+            helper.make_node("Constant", [], [name], name=name, value=tensor)
+            for name, tensor in inner._initializers.items()
+        ]
+        function = helper.make_function(
+            DOMAIN,
+            op,
+            names,
+            [result],
+            [*constants, *inner._nodes],
+            [helper.make_opsetid("", OPSET)],
+            list(attributes),
+        )
+        function.overload = overload
+        return function
+
+    def _add(self, op: str, inputs: Sequence[str], outputs: Sequence[str], attributes: dict[str, Any]) -> None:
+        self._nodes.append(helper.make_node(op, inputs, outputs, name=outputs[0], **attributes))
+
+    def _cast(self, value: str, dtype: int) -> str:
+        if self.types[value] == dtype:
+            return value
+        return self.node("Cast", value, name=f"{self._local(value)}.cast", dtype=dtype, to=dtype)
+
+    def _qualified(self, name: str) -> str:
+        return ".".join([*self._scopes, name])
+
+    def _local(self, value: str) -> str:
+        """The name without the scopes that it would get again."""
+        prefix = self._qualified("")
+        return value.removeprefix(prefix)
+
+    def _unique(self, name: str) -> str:
+        if name not in self.types:
+            return name
+        number = 2
+        while f"{name}_{number}" in self.types:
+            number += 1
+        return f"{name}_{number}"
+
+
+def _constant_name(values: npt.NDArray[Any]) -> str:
+    text = "x".join(map(str, values.shape))
+    content = "_".join(map(str, values.reshape(-1)[:8].tolist()))
+    digest = "" if values.size <= 8 else f".{zlib.crc32(values.tobytes()):08x}"
+    return f"constant.{values.dtype}[{text}].{content}{digest}"

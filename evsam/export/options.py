@@ -1,0 +1,69 @@
+"""What an exported model is to be like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from evsam.errors import EvsamError
+
+ExportPrecision = Literal["fp32", "fp16"]
+MaskSelection = Literal["all", "single", "multi", "auto"]
+
+PLUGINS = (
+    "EvsamReluLinearAttention",
+    "EvsamLiteMLA",
+    "EvsamFusedMBConv",
+    "EvsamLayerNorm2d",
+    "EvsamUpsampleAdd",
+)
+"""Names of evsam's TensorRT plugins, which are the op types of their nodes."""
+
+FLOAT32_PLUGINS = frozenset({"EvsamReluLinearAttention", "EvsamLayerNorm2d", "EvsamUpsampleAdd"})
+"""Those whose kernels also take float32 maps."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a model is written.
+
+    Attributes:
+        precision: of weights and of what flows between nodes; inputs and outputs are float32 all the same. ``fp16``
+            folds ranges first (:mod:`evsam.export.ranges`), and keeps in float32 what needs it: sums of the linear
+            attention, softmax, normalisation, positions of prompts.
+        plugins: op types of :data:`PLUGINS` to write as nodes of domain ``evsam``; empty for standard operators alone.
+        masks: which masks the decoder gives: ``all`` four, the ``single`` one, the three (``multi``) for ambiguous
+            prompts, or, with ``auto``, one: the best of the three for a single click without box and mask, else the
+            single one.
+        image_size_masks: whether the decoder also gives masks at the image's size.
+    """
+
+    precision: ExportPrecision = "fp32"
+    plugins: frozenset[str] = frozenset()
+    masks: MaskSelection = "all"
+    image_size_masks: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(ExportPrecision):
+            raise EvsamError(f"precision: expected {' or '.join(get_args(ExportPrecision))}, got {self.precision!r}")
+        if self.masks not in get_args(MaskSelection):
+            raise EvsamError(f"masks: expected one of {', '.join(get_args(MaskSelection))}, got {self.masks!r}")
+        check_plugins(self.plugins)
+
+    @property
+    def flavour(self) -> str:
+        """``plugins`` or ``plain``."""
+        return "plugins" if self.plugins else "plain"
+
+
+def check_plugins(names: Iterable[str]) -> frozenset[str]:
+    """The names as a set.
+
+    Raises:
+        EvsamError: one of them is no plugin.
+    """
+    found = frozenset(names)
+    if unknown := sorted(found.difference(PLUGINS)):
+        raise EvsamError(f"plugins: expected names among {', '.join(PLUGINS)}, got {', '.join(unknown)}")
+    return found
