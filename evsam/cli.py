@@ -1,4 +1,4 @@
-"""The command line: ``evsam predict | bench | selftest | info | convert | download``.
+"""The command line: ``evsam predict | bench | export | selftest | info | convert | download``.
 
 Exit codes: 0 done, 1 it could not be done (one line on stderr says why), 2 wrong usage, 130 interrupted.
 """
@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from evsam.errors import EvsamError
+from evsam.export import command
 
 if TYPE_CHECKING:
     from evsam.info import Info
     from evsam.results import Prediction
+
+PRECISIONS = ("fp32", "fp16", "int8")
 
 _EXAMPLES = """examples:
   evsam predict cat.jpg --box 40 30 300 260 -o cat_mask.png
@@ -70,12 +73,14 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="how long a model takes on this machine")
     bench.set_defaults(run=_bench, fail=bench.error)
-    bench.add_argument("model", nargs="?", default="nano", help="variant or path of a weights file (default: nano)")
+    bench.add_argument(
+        "model", nargs="?", default="nano", help="variant, weights file or folder of evsam export (default: nano)"
+    )
     bench.add_argument("--random", action="store_true", help="random weights of the variant: nothing is fetched")
     bench.add_argument("--engine", default="auto", help="see evsam info (default: the best that is installed)")
     bench.add_argument("--device", help="where the engine computes, for example cuda")
     bench.add_argument("--threads", type=int, help="upper limit of CPU threads")
-    bench.add_argument("--precision", choices=("fp32", "int8"), default="fp32", help="of the engine (default: fp32)")
+    bench.add_argument("--precision", choices=PRECISIONS, help="of the engine (default: its own choice)")
     bench.add_argument("--seconds", type=float, default=2.0, help="time for each measurement (default: 2)")
     bench.add_argument("--profile", action="store_true", help="also the time of every block of the model")
     bench.add_argument(
@@ -88,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--batch", type=int, metavar="N", help="with --model-gpu: images at once (default: 1)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="with --model-gpu: also write all its numbers")
+
+    export = commands.add_parser("export", help="write a model for another runtime: ONNX, TensorRT, Triton")
+    export.set_defaults(run=command.run, fail=export.error)
+    command.add_arguments(export)
 
     selftest = commands.add_parser("selftest", help="check the kernels of this build on this machine")
     selftest.set_defaults(run=_selftest)
@@ -134,12 +143,14 @@ def _add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="three masks for each prompt instead of one; neither: three for a single point",
     )
-    parser.add_argument("--model", default="nano", help="variant or path of a weights file (default: nano)")
+    parser.add_argument(
+        "--model", default="nano", help="variant, weights file or folder of evsam export (default: nano)"
+    )
     parser.add_argument("--variant", help="the variant that the weights file is expected to hold")
     parser.add_argument("--engine", default="auto", help="see evsam info (default: the best that is installed)")
     parser.add_argument("--device", help="where the engine computes, for example cuda")
     parser.add_argument("--threads", type=int, help="upper limit of CPU threads")
-    parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32", help="of the engine (default: fp32)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of the engine (default: its own choice)")
     parser.add_argument("-o", "--output", type=Path, metavar="IMAGE", help="write the photo with the masks drawn on it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the masks as COCO RLE, best first")
 

@@ -6,14 +6,13 @@ originals; torch is needed only by the methods whose names or results speak of i
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from evsam.embedding import Embedding
-from evsam.engines.base import Features, FloatArray
+from evsam.engines.base import AnyFeatures, FloatArray
 from evsam.errors import BackendUnavailable, ImageError, PromptError
 from evsam.prompts import BOTTOM_RIGHT, PADDING, TOP_LEFT, pad_points
 from evsam.transforms import fitted_size, resize_image, upscale_logits
@@ -122,7 +121,7 @@ class SamPredictor:
         self.is_image_set = False
         self.original_size: tuple[int, int] | None = None
         self.input_size: tuple[int, int] | None = None
-        self._features: Features | None = None
+        self._features: AnyFeatures | None = None
 
     @property
     def device(self) -> torch.device:
@@ -134,7 +133,7 @@ class SamPredictor:
         """The current image's embedding, float32 (1, C, G, G), or None. May be set to one that was kept earlier."""
         if self._features is None:
             return None
-        return _torch().from_numpy(self._features[0].copy())[None].to(self.device)  # type: ignore[no-any-return]
+        return _torch().from_numpy(np.array(self._features[0]))[None].to(self.device)  # type: ignore[no-any-return]
 
     @features.setter
     def features(self, value: torch.Tensor | npt.NDArray[np.float32] | None) -> None:
@@ -185,7 +184,9 @@ class SamPredictor:
         pixels = np.rint(_numpy(transformed_image[0]).transpose(1, 2, 0)).clip(0, 255).astype(np.uint8)
         embedding = self.model.encode(pixels)
         height, width = original_image_size
-        self.set_embedding(replace(embedding, original_size=(height, width), resized_size=(shape[2], shape[3])))
+        features, *lateral = embedding.arrays  # wherever they are: dataclasses.replace would copy them to the host
+        sizes = (height, width), (shape[2], shape[3])
+        self.set_embedding(Embedding(features, tuple(lateral), *sizes, embedding.variant, embedding.fingerprint))
 
     def set_embedding(self, embedding: Embedding) -> None:
         """Make an image that was encoded before the current one.
@@ -286,7 +287,7 @@ class SamPredictor:
         masks, scores, logits = (torch.from_numpy(array).to(device) for array in out)
         return masks, scores, logits
 
-    def _need_image(self) -> tuple[Features, tuple[int, int], tuple[int, int]]:
+    def _need_image(self) -> tuple[AnyFeatures, tuple[int, int], tuple[int, int]]:
         """Features, original size and input size of the current image."""
         if not self.is_image_set or self._features is None or self.original_size is None or self.input_size is None:
             raise RuntimeError("no current image: call set_image before predict")

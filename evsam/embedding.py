@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,20 @@ from evsam.errors import ImageError, WeightsError
 from evsam.transforms import fitted_size
 from evsam.zoo import get_variant
 
+if TYPE_CHECKING:
+    from evsam.engines.base import FeatureMap
+
 Array = npt.NDArray[np.float32]
 
 _FORMAT = "evsam.embedding.1"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Embedding:
     """An encoded image. Immutable, picklable, and independent of the engine that computed it.
+
+    Engines on a GPU leave the feature maps there until somebody asks for ``features`` or ``lateral``, saves or pickles
+    the embedding, or gives it to another engine; :meth:`on_host` frees the GPU of them.
 
     Attributes:
         features: float32 (C, G, G), C order, on the host: (256, 64, 64), for nano (128, 32, 32). The grid covers the
@@ -42,14 +48,47 @@ class Embedding:
     variant: str
     fingerprint: str
 
-    def __post_init__(self) -> None:
-        for array in self.arrays:
-            array.setflags(write=False)
+    def __init__(
+        self,
+        features: FeatureMap,
+        lateral: tuple[FeatureMap, ...],
+        original_size: tuple[int, int],
+        resized_size: tuple[int, int],
+        variant: str,
+        fingerprint: str,
+    ) -> None:
+        for array in (features, *lateral):
+            if isinstance(array, np.ndarray):
+                array.setflags(write=False)
+        vars(self).update(
+            _arrays=(features, *lateral),
+            original_size=original_size,
+            resized_size=resized_size,
+            variant=variant,
+            fingerprint=fingerprint,
+        )
+
+    if not TYPE_CHECKING:  # for which any name would be an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """``features`` and ``lateral``, copied to the host when they are first asked for."""
+            if name not in ("features", "lateral"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            features, *lateral = (np.asarray(array) for array in vars(self)["_arrays"])
+            vars(self).update(features=features, lateral=tuple(lateral))
+            return vars(self)[name]
 
     @property
-    def arrays(self) -> tuple[Array, ...]:
-        """``features``, then the ``lateral`` maps: what engines decode from."""
-        return (self.features, *self.lateral)
+    def arrays(self) -> tuple[FeatureMap, ...]:
+        """What engines decode from: the features, then the lateral maps, on the GPU if they have stayed there."""
+        return vars(self)["_arrays"]  # type: ignore[no-any-return]
+
+    def on_host(self) -> Embedding:
+        """The same embedding without memory of a GPU: itself if it has none."""
+        if all(isinstance(array, np.ndarray) for array in self.arrays):
+            return self
+        function, arguments = self.__reduce__()
+        return function(*arguments)
 
     def __reduce__(self) -> tuple[Callable[..., Embedding], tuple[Any, ...]]:
         # through the constructor, so that copies are read-only too
@@ -152,10 +191,11 @@ def _check(embedding: Embedding) -> None:
         expected = embedding_shapes(embedding.variant)
     except WeightsError:
         raise ValueError(f"unknown variant {embedding.variant!r}") from None
-    shapes = [array.shape for array in embedding.arrays]
-    if shapes != expected or any(array.dtype != np.float32 for array in embedding.arrays):
+    arrays = (embedding.features, *embedding.lateral)
+    shapes = [array.shape for array in arrays]
+    if shapes != expected or any(array.dtype != np.float32 for array in arrays):
         raise ValueError(f"features of shapes {shapes}, expected float32 {expected}")
-    if not all(np.isfinite(array).all() for array in embedding.arrays):
+    if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError("features that are not finite")
     if embedding.resized_size != fitted_size(embedding.original_size):
         raise ValueError(f"resized size {embedding.resized_size} for an image of size {embedding.original_size}")

@@ -11,7 +11,7 @@ from evsam.engines import ENGINES
 from evsam.weights.locate import bundled, cached
 from evsam.zoo import VARIANTS, Variant
 
-PACKAGES = ("numpy", "Pillow", "torch", "onnxruntime", "tensorrt", "huggingface_hub", "pycocotools")
+PACKAGES = ("numpy", "Pillow", "torch", "onnx", "onnxruntime", "tensorrt", "huggingface_hub", "pycocotools")
 """Distributions that evsam uses, if only for some of its parts."""
 
 

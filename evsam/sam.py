@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from evsam.embedding import Embedding
-from evsam.engines import create_engine, find_engine
+from evsam.engines import create_engine, find_engine, open_folder
 from evsam.engines.base import Engine
-from evsam.errors import EvsamError, ImageError, PromptError
+from evsam.errors import EvsamError, ImageError, PromptError, WeightsError
 from evsam.images import ImageLike, read_image
 from evsam.prompts import read_prompts
 from evsam.results import Prediction
 from evsam.transforms import fitted_size
-from evsam.zoo import Variant
+from evsam.zoo import Variant, get_variant
 
 if TYPE_CHECKING:
     from evsam.weights import Weights
 
 Source: TypeAlias = "str | os.PathLike[str] | Weights"
-Precision: TypeAlias = Literal["fp32", "int8"]
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 
 _SINGLE = slice(0, 1)
 _AMBIGUOUS = slice(1, 4)
@@ -36,19 +36,21 @@ def load(
     engine: str = "auto",
     threads: int | None = None,
     device: str | None = None,
-    precision: Precision = "fp32",
+    precision: Precision | None = None,
 ) -> Sam:
     """Load a model.
 
     Args:
         source: name of a variant (``nano`` ships with evsam; ``l0``, ``l1``, ``l2``, ``xl0`` and ``xl1`` are fetched
-            once), path of a ``.safetensors`` or ``.pt`` file, or weights that were loaded already.
-        variant: the variant that a file is expected to hold; None takes what it holds.
+            once), path of a ``.safetensors`` or ``.pt`` file, folder that ``evsam export`` wrote, or weights that were
+            loaded already.
+        variant: the variant that a file or folder is expected to hold; None takes what it holds.
         engine: ``auto`` for the best that is installed, or the name of one (``evsam info`` lists them).
         threads: upper limit of CPU threads for this model; None leaves the choice to the engine.
         device: where to compute, for example ``cuda``, if the engine can; None is its default, ``cpu``.
-        precision: ``fp32``, or ``int8`` for weights and activations of 8 bits where they cost little accuracy, if the
-            engine can.
+        precision: ``fp32``, ``fp16`` for 16 bits where they are enough, or ``int8`` for weights and activations of 8
+            bits where they cost little accuracy, if the engine can; None for the engine's own choice, which is ``fp32``
+            for all but TensorRT.
 
     Returns:
         The model. It may be used from several threads at once.
@@ -67,30 +69,29 @@ def load(
     # A wrong name should not cost the time to read, or even to download, the weights.
     find_engine(engine, device, precision)
     from evsam.weights import Weights, load_weights
+    from evsam.weights.fingerprint import encoder_fingerprint
 
+    if not isinstance(source, Weights) and Path(source).is_dir():
+        return _load_folder(Path(source), variant, engine, threads, device, precision)
     weights = source if isinstance(source, Weights) else load_weights(source, variant)
     fingerprint = encoder_fingerprint(weights)  # before the engine, which drops the file's pages as it packs them
     return Sam(weights.variant, create_engine(engine, weights, threads, device, precision), fingerprint)
 
 
+def _load_folder(
+    path: Path, variant: str | None, engine: str, threads: int | None, device: str | None, precision: str | None
+) -> Sam:
+    from evsam.export.folder import ExportFolder
+
+    folder = ExportFolder.open(path)
+    if variant is not None and folder.variant != get_variant(variant).name:
+        raise WeightsError(f"weights {path}: expected {variant}, got {folder.variant}")
+    return Sam(get_variant(folder.variant), open_folder(folder, engine, threads, device, precision), folder.fingerprint)
+
+
 def _check_threads(threads: object) -> None:
     if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
         raise EvsamError(f"threads: expected a positive integer or None, got {threads!r}")
-
-
-def encoder_fingerprint(weights: Weights) -> str:
-    """Digest of what an embedding depends on: the variant's name and the tensors of its image encoder.
-
-    Models that differ only in their decoders share embeddings, so they share fingerprints.
-
-    Returns:
-        16 hexadecimal digits.
-    """
-    digest = hashlib.blake2b(weights.variant.name.encode(), digest_size=8)
-    for name in sorted(name for name in weights.tensors if name.startswith("image_encoder.")):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(weights.tensors[name]).data)
-    return digest.hexdigest()
 
 
 class Sam:

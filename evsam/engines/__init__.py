@@ -13,9 +13,10 @@ from evsam.engines.base import Engine
 from evsam.errors import BackendUnavailable
 
 if TYPE_CHECKING:
+    from evsam.export.folder import ExportFolder
     from evsam.weights import Weights
 
-__all__ = ["ENGINES", "Engine", "EngineInfo", "create_engine"]
+__all__ = ["ENGINES", "Engine", "EngineInfo", "create_engine", "open_folder"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class EngineInfo:
         extra: the extra of the evsam distribution that installs them, empty if there is nothing to install.
         summary: one line for people who choose.
         devices: kinds of devices that it computes on, without their numbers; its default first.
-        precisions: precisions that it computes in.
+        precisions: precisions that it computes in; its default first.
+        opens: kind of the exported models that it opens, empty for none.
     """
 
     name: str
@@ -39,6 +41,7 @@ class EngineInfo:
     summary: str
     devices: tuple[str, ...] = ("cpu",)
     precisions: tuple[str, ...] = ("fp32",)
+    opens: str = ""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -72,6 +75,26 @@ ENGINES: Mapping[str, EngineInfo] = MappingProxyType(
                 "PyTorch on CPU, CUDA or Apple GPUs; the reference",
                 ("cpu", "cuda", "mps"),
             ),
+            EngineInfo(
+                "onnxruntime",
+                "evsam.engines.onnxruntime",
+                ("onnxruntime", "onnx"),
+                "onnx",
+                "ONNX models, for hardware that only speaks ONNX",
+                ("cpu", "cuda", "tensorrt"),
+                ("fp32", "fp16"),
+                "onnx",
+            ),
+            EngineInfo(
+                "tensorrt",
+                "evsam.engines.tensorrt",
+                ("tensorrt", "cuda", "onnx", "onnxruntime"),
+                "tensorrt",
+                "NVIDIA GPUs by TensorRT; builds plans first, which takes minutes",
+                ("cuda",),
+                ("fp16", "fp32"),
+                "tensorrt",
+            ),
         )
     }
 )
@@ -83,7 +106,7 @@ def create_engine(
     weights: Weights,
     threads: int | None = None,
     device: str | None = None,
-    precision: str = "fp32",
+    precision: str | None = None,
 ) -> Engine:
     """Make an engine for a model.
 
@@ -92,17 +115,46 @@ def create_engine(
         weights: the model.
         threads: upper limit of CPU threads, None for the engine's own choice.
         device: where to compute, None for the engine's own choice.
-        precision: ``fp32`` or ``int8``.
+        precision: ``fp32``, ``fp16`` or ``int8``; None for the engine's own choice.
 
     Raises:
         BackendUnavailable: no engine has that name, packages that it needs are missing, or it lacks the device or the
             precision.
     """
     engine = find_engine(name, device, precision)
-    return import_module(engine.module).create(weights, threads, device, precision)  # type: ignore[no-any-return]
+    chosen = precision or engine.precisions[0]
+    return import_module(engine.module).create(weights, threads, device, chosen)  # type: ignore[no-any-return]
 
 
-def find_engine(name: str, device: str | None = None, precision: str = "fp32") -> EngineInfo:
+def open_folder(
+    folder: ExportFolder, name: str, threads: int | None, device: str | None, precision: str | None
+) -> Engine:
+    """Make an engine for an exported model.
+
+    Args:
+        folder: with the model.
+        name: one of :data:`ENGINES`, or ``auto`` for the one that opens such models.
+        threads: upper limit of CPU threads, None for the engine's own choice.
+        device: where to compute, None for the engine's own choice.
+        precision: that the model is expected to have; None takes the one that it has.
+
+    Raises:
+        BackendUnavailable: the engine does not open such models, or packages that it needs are missing.
+        EvsamError: the model is damaged, of another precision, or not for this machine.
+    """
+    able = [engine.name for engine in ENGINES.values() if engine.opens == folder.kind]
+    if not able or name not in ("auto", *able):
+        raise BackendUnavailable(
+            f"engine: expected {' or '.join(('auto', *able))} for an exported model of kind {folder.kind}, got {name!r}"
+        )
+    has = folder.manifest["precision"]
+    if precision not in (None, has):
+        raise BackendUnavailable(f"precision: expected {has} or None for {folder.path}, got {precision!r}")
+    module = import_module(find_engine(able[0], device).module)
+    return module.open_folder(folder, threads, device)  # type: ignore[no-any-return]
+
+
+def find_engine(name: str, device: str | None = None, precision: str | None = None) -> EngineInfo:
     """The engine called ``name``, or for ``auto`` the first that fits, if all that it needs is installed.
 
     Whether a device is really there is for the engine to find out.
@@ -127,13 +179,13 @@ def find_engine(name: str, device: str | None = None, precision: str = "fp32") -
     return _with_precision(engine, precision)
 
 
-def _fits(engine: EngineInfo, device: str | None, precision: str) -> bool:
+def _fits(engine: EngineInfo, device: str | None, precision: str | None) -> bool:
     kind = None if device is None else device.partition(":")[0]
-    return (kind is None or kind in engine.devices) and precision in engine.precisions
+    return (kind is None or kind in engine.devices) and precision in (None, *engine.precisions)
 
 
-def _with_precision(engine: EngineInfo, precision: str) -> EngineInfo:
-    if precision not in engine.precisions:
+def _with_precision(engine: EngineInfo, precision: str | None) -> EngineInfo:
+    if precision not in (None, *engine.precisions):
         raise BackendUnavailable(
             f"precision: expected {' or '.join(engine.precisions)} for engine {engine.name}, got {precision!r}"
         )

@@ -7,15 +7,39 @@ threads, never keep what they are given, and return arrays that nobody else hold
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
+
+class MapOnDevice(Protocol):
+    """A float32 feature map in C order that an engine left on its device; never changed.
+
+    ``numpy.asarray`` gives a read-only copy on the host.
+
+    Attributes:
+        dtype: float32.
+    """
+
+    dtype: np.dtype[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the map."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]: ...
+
+
 Features = tuple[FloatArray, ...]
 """Of one image: the embedding (C, G, G), then the lateral maps of variants that have them; float32, C order, host."""
+
+FeatureMap: TypeAlias = "FloatArray | MapOnDevice"
+
+AnyFeatures: TypeAlias = "tuple[FeatureMap, ...]"
+"""The same, wherever it is."""
 
 
 class Engine(Protocol):
@@ -29,19 +53,19 @@ class Engine(Protocol):
     name: str
     device: str
 
-    def encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:
+    def encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> Sequence[AnyFeatures]:
         """Encode images; the engine resizes, normalises, pads and batches them as suits it.
 
         Args:
             images: uint8 RGB (H, W, 3), C order, of any sizes; not written to.
 
         Returns:
-            The features of each image.
+            The features of each image, on the host, or on the engine's device if they are better left there.
         """
 
     def decode(
         self,
-        features: Features,
+        features: AnyFeatures,
         points: FloatArray,
         labels: npt.NDArray[np.int32],
         masks: FloatArray | None,
@@ -49,7 +73,7 @@ class Engine(Protocol):
         """Predict all four masks for N prompts on one image; the engine splits them so that its memory stays bounded.
 
         Args:
-            features: of the image, from :meth:`encode`; possibly read-only.
+            features: of the image, from :meth:`encode` of this engine or another; possibly read-only.
             points: (N, T, 2), x and y in pixels of the 1024 frame; T may be 0 where a mask is the only prompt.
             labels: (N, T): -1 padding, 0 background, 1 foreground, 2 and 3 top left and bottom right corner of a box.
             masks: logits (N, 1, 256, 256), or None.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam import _C
-from evsam.engines.base import Features, FloatArray
+from evsam.engines.base import AnyFeatures, Features, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, WeightsError
 from evsam.weights.matching import check_shapes
 from evsam.weights.tensor_file import is_mapped
@@ -111,7 +111,7 @@ class NativeEngine:
         return features
 
     def decode(
-        self, features: Features, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
+        self, features: AnyFeatures, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
     ) -> tuple[FloatArray, FloatArray]:
         """See :meth:`evsam.engines.base.Engine.decode`."""
         engine = self._open()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from evsam.engines.base import Features, FloatArray
+from evsam.engines.base import AnyFeatures, Features, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError
 from evsam.transforms import image_to_pixels, masks_from_logits
 from evsam.weights.matching import check_shapes
@@ -17,6 +17,7 @@ from evsam.zoo import LOGITS_SIZE
 if TYPE_CHECKING:
     import os
 
+    from evsam.export.folder import ExportFolder
     from evsam.weights import Weights
 
 PIXELS, PROMPTS = 1 << 20, 8
@@ -40,6 +41,11 @@ def create(weights: Weights, threads: int | None, device: str | None, precision:
     models = build_models(weights, precision)
     encoder, decoder = (model.SerializeToString() for model in (models.encoder, models.decoder))
     return OnnxRuntimeEngine(encoder, decoder, threads, device)
+
+
+def open_folder(folder: ExportFolder, threads: int | None, device: str | None) -> OnnxRuntimeEngine:
+    """See :func:`evsam.engines.open_folder`; both flavours run."""
+    return OnnxRuntimeEngine(folder.read("encoder"), folder.read("decoder"), threads, device)
 
 
 class OnnxRuntimeEngine:
@@ -103,7 +109,7 @@ class OnnxRuntimeEngine:
         return tuple(encoder.run(self._outputs, {"images": pixels}))
 
     def decode(
-        self, features: Features, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
+        self, features: AnyFeatures, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
     ) -> tuple[FloatArray, FloatArray]:
         """See :meth:`evsam.engines.base.Engine.decode`."""
         _, decoder = self._open()

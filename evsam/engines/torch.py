@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from evsam.engines.base import Features, FloatArray
+from evsam.engines.base import AnyFeatures, FeatureMap, Features, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, WeightsError
 from evsam.nn import EfficientViTSam
 from evsam.transforms import image_to_pixels
@@ -80,7 +80,7 @@ class TorchEngine:
         return out
 
     def decode(
-        self, features: Features, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
+        self, features: AnyFeatures, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
     ) -> tuple[FloatArray, FloatArray]:
         """See :meth:`evsam.engines.base.Engine.decode`."""
         return self._run(self._decode, features, points, labels, masks)
@@ -116,7 +116,7 @@ class TorchEngine:
     def _decode(
         self,
         model: EfficientViTSam,
-        features: Features,
+        features: AnyFeatures,
         points: FloatArray,
         labels: npt.NDArray[np.int32],
         masks: FloatArray | None,
@@ -150,14 +150,14 @@ class TorchEngine:
             out[part] = (x[:, 0] > 0).cpu().numpy()
         return out.reshape(*logits.shape[:2], *original_size)
 
-    def _tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
+    def _tensor(self, array: npt.NDArray[Any] | FeatureMap) -> torch.Tensor:
         return torch.from_numpy(np.asarray(_Shared(array))).to(self._device)
 
 
 class _Shared:
     """A view of an array that claims to be writable: PyTorch warns about others, though nothing here writes to it."""
 
-    def __init__(self, array: npt.NDArray[Any]) -> None:
+    def __init__(self, array: npt.NDArray[Any] | FeatureMap) -> None:
         self._array = np.ascontiguousarray(array)
         self.__array_interface__ = {**self._array.__array_interface__, "data": (self._array.ctypes.data, False)}
 

@@ -96,9 +96,19 @@ def narrow_names(weights: Weights) -> list[str]:
     return [name for name, dtype in graph.types.items() if dtype == HALF]
 
 
-def measure_decoder(weights: Weights, encoder: Encoder, pixels: Pixels, threads: int | None = None) -> Ranges:
-    """Largest magnitude of every tensor of the float32 decoder on clicks and boxes, with and without a mask."""
-    graph = Graph("decoder with probes")
+def measure_decoder(
+    weights: Weights, encoder: Encoder, pixels: Pixels, threads: int | None = None, graph: Graph | None = None
+) -> Ranges:
+    """Largest magnitude of every tensor of the decoder on clicks and boxes, with and without a mask.
+
+    Args:
+        weights: the model.
+        encoder: that gives the decoder what it reads.
+        pixels: float32 (3, S, S) each.
+        threads: upper limit of CPU threads.
+        graph: an empty graph to write the decoder to, None for one in float32.
+    """
+    graph = graph or Graph("decoder with probes")
     write_decoder(graph, weights, ExportOptions())
     add_probes(graph)
     return measure(graph.model({}), _decoder_feeds(weights, encoder, pixels, threads), threads)

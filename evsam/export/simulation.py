@@ -8,14 +8,25 @@ of hardware that stores narrow numbers and adds up in float32, whatever the mach
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper
 
+from evsam.engines.onnxruntime import OnnxRuntimeEngine
 from evsam.errors import EvsamError
+from evsam.export.build import measure_decoder
+from evsam.export.encoder import write_encoder
 from evsam.export.graph import FLOAT, HALF, Graph
+from evsam.export.network import Encoder, read_encoder
+from evsam.export.onnx import write_decoder
+from evsam.export.options import ExportOptions
+from evsam.export.probes import Ranges
+from evsam.export.ranges import measure_encoder
+
+if TYPE_CHECKING:
+    from evsam.weights import Weights
 
 Storage = Literal["float16", "bfloat16", "float8_e4m3"]
 
@@ -115,3 +126,33 @@ class SimulatedGraph(Graph):
 def _float8_scale(largest: float) -> float:
     """Power of two that brings the largest magnitude below 448 and above 224."""
     return float(2.0 ** np.ceil(np.log2(largest / FLOAT8_MAX))) if largest > 0 else 1.0
+
+
+def simulate(
+    weights: Weights,
+    storage: Storage,
+    encoder: Encoder | None = None,
+    calibration: Sequence[npt.NDArray[np.float32]] = (),
+    threads: int | None = None,
+) -> OnnxRuntimeEngine:
+    """An engine that computes what narrow hardware would, encoder and decoder; to look at its masks.
+
+    Args:
+        weights: the model.
+        storage: the narrow format.
+        encoder: the network, where it is not what the weights say: with folded ranges.
+        calibration: for ``float8_e4m3``, what the encoder sees of the images that find the tensors' scales.
+        threads: upper limit of CPU threads.
+    """
+    network = encoder or read_encoder(weights)
+    ranges: dict[str, Ranges] = {}
+    if storage == "float8_e4m3":
+        half = SimulatedGraph("encoder", "float16")
+        ranges["encoder"] = measure_encoder(network, calibration, threads, half)
+        half = SimulatedGraph("decoder", "float16")
+        ranges["decoder"] = measure_decoder(weights, network, calibration, threads, half)
+    graphs = {part: SimulatedGraph(part, storage, ranges.get(part)) for part in ("encoder", "decoder")}
+    write_encoder(graphs["encoder"], network)
+    write_decoder(graphs["decoder"], weights, ExportOptions(precision="fp16"))
+    encoder_model, decoder_model = (graph.model({}).SerializeToString() for graph in graphs.values())
+    return OnnxRuntimeEngine(encoder_model, decoder_model, threads)

@@ -24,7 +24,7 @@ def assert_equal(one: Embedding, other: Embedding) -> None:
         if field.name not in ("features", "lateral"):
             assert getattr(one, field.name) == getattr(other, field.name)
     assert len(one.arrays) == len(other.arrays)
-    for a, b in zip(one.arrays, other.arrays, strict=True):
+    for a, b in zip((one.features, *one.lateral), (other.features, *other.lateral), strict=True):
         assert a.dtype == b.dtype == np.float32
         assert np.array_equal(a, b)
         assert not b.flags.writeable

@@ -1,0 +1,150 @@
+"""Folders with exported models: ``evsam.json``, which says what is in them, beside the files of encoder and decoder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import evsam
+from evsam.errors import EvsamError
+from evsam.weights.atomic import replaced
+
+FORMAT = "evsam.export.1"
+MANIFEST = "evsam.json"
+PARTS = ("encoder", "decoder")
+RANGES = "ranges.json"
+
+
+@dataclass(frozen=True)
+class ExportFolder:
+    """A folder with both parts of a model.
+
+    Attributes:
+        path: of the folder.
+        manifest: content of its ``evsam.json``.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> ExportFolder:
+        """Read the manifest of a folder.
+
+        Raises:
+            EvsamError: it is missing or damaged, or of another version of the format.
+        """
+        label = f"path: expected a folder with an exported model and its {MANIFEST}, got {str(path)!r}"
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise EvsamError(f"{label}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise EvsamError(f"{label}, which is damaged ({error})") from error
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            found = manifest.get("format") if isinstance(manifest, dict) else manifest
+            raise EvsamError(f"{label} of format {found!r}, not {FORMAT!r}")
+        try:
+            for part in PARTS:
+                record = manifest["files"][part]
+                int(record["bytes"]), str(record["name"]), str(record["sha256"])
+            for key in ("kind", "variant", "precision", "flavour", "fingerprint"):
+                if not isinstance(manifest[key], str):
+                    raise TypeError(f"a text for {key}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise EvsamError(f"{label}, whose manifest lacks {error}") from error
+        return cls(path, manifest)
+
+    @property
+    def kind(self) -> str:
+        """``onnx`` or ``tensorrt``."""
+        return str(self.manifest["kind"])
+
+    @property
+    def variant(self) -> str:
+        """Name of the variant."""
+        return str(self.manifest["variant"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the encoder's weights, as :func:`evsam.weights.fingerprint.encoder_fingerprint` gives it."""
+        return str(self.manifest["fingerprint"])
+
+    def read(self, part: str) -> bytes:
+        """The file of a part, ``encoder`` or ``decoder``.
+
+        Raises:
+            EvsamError: it is missing, or not the one that the manifest speaks of.
+        """
+        record = self.manifest["files"][part]
+        file = self.path / Path(record["name"]).name
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise EvsamError(f"{file}: {error.strerror or error}") from error
+        if len(data) != record["bytes"]:
+            raise EvsamError(f"{file}: expected {record['bytes']} bytes, as {MANIFEST} says, got {len(data)}")
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != record["sha256"]:
+            raise EvsamError(f"{file}: expected SHA-256 {record['sha256']}, as {MANIFEST} says, got {digest}")
+        return data
+
+
+def make_manifest(
+    kind: str,
+    variant: str,
+    precision: str,
+    flavour: str,
+    fingerprint: str,
+    files: Mapping[str, bytes],
+    suffix: str,
+    **more: Any,
+) -> dict[str, Any]:
+    """The content of a manifest.
+
+    Args:
+        kind: ``onnx`` or ``tensorrt``.
+        variant: name of the variant.
+        precision: of the encoder.
+        flavour: ``plain`` or ``plugins``.
+        fingerprint: of the encoder's weights.
+        files: content by part.
+        suffix: of their names.
+        more: further entries.
+    """
+    return {
+        "format": FORMAT,
+        "kind": kind,
+        "variant": variant,
+        "precision": precision,
+        "flavour": flavour,
+        "fingerprint": fingerprint,
+        "evsam": evsam.__version__,
+        "files": {
+            part: {"name": f"{part}.{suffix}", "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for part, data in files.items()
+        },
+        **more,
+    }
+
+
+def write_folder(path: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
+    """Write files and manifest. A reader finds the old ones or the new ones, or refuses a mixture.
+
+    Args:
+        path: of the folder; made if it is missing.
+        files: content by part, whose names the manifest has.
+        manifest: of :func:`make_manifest`.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    for part, data in files.items():
+        with replaced(path / manifest["files"][part]["name"]) as temporary:
+            temporary.write_bytes(data)
+    with replaced(path / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

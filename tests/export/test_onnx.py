@@ -1,0 +1,159 @@
+"""Exported models: names, shapes, and that they compute what PyTorch's modules do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+torch = pytest.importorskip("torch")
+
+import evsam
+from evsam.embedding import embedding_shapes
+from evsam.export.folder import ExportFolder
+from evsam.export.interface import decoder_interface, encoder_interface
+from evsam.export.onnx import build_decoder, build_encoder
+from evsam.export.options import PLUGINS, ExportOptions
+from evsam.export.save import export_onnx
+from evsam.export.session import open_session
+from evsam.export.triton import export_triton
+from evsam.nn import EfficientViTSam
+from evsam.transforms import fitted_size, upscale_logits
+from tests.export.networks import weights_of
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module", params=["nano", "l0"])
+def variant(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(variant) -> EfficientViTSam:
+    made = EfficientViTSam(variant)
+    tensors = {name: torch.tensor(np.asarray(value)) for name, value in weights_of(variant).tensors.items()}
+    made.load_state_dict(tensors, strict=False)
+    return made.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("plugins", [frozenset(), frozenset(PLUGINS)])
+def test_encoder(variant, model, plugins) -> None:
+    made = build_encoder(weights_of(variant), ExportOptions(plugins=plugins))
+    assert {node.op_type for node in made.graph.node if node.domain} <= plugins
+    session = open_session(made.SerializeToString())
+    pixels = RNG.standard_normal((2, 3, 512, 512)).astype(np.float32)
+    found = session.run(None, {"images": pixels})
+    for a, b in zip(found, model.encode(torch.from_numpy(pixels)), strict=True):
+        np.testing.assert_allclose(a, b.numpy(), rtol=0, atol=2e-4)
+
+
+def test_half_precision_plugins_equal_the_plain_flavour(variant) -> None:
+    pixels = RNG.standard_normal((1, 3, 512, 512)).astype(np.float32)
+    answers = []
+    for plugins in (frozenset(), frozenset(PLUGINS)):
+        made = build_encoder(weights_of(variant), ExportOptions("fp16", plugins))
+        if plugins:
+            assert {"EvsamLiteMLA", "EvsamLayerNorm2d"} <= {node.op_type for node in made.graph.node}
+        answers.append(open_session(made.SerializeToString()).run(None, {"images": pixels}))
+    for a, b in zip(*answers, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-2 * np.abs(b).max())
+
+
+def feed(variant: str, points: np.ndarray, labels: np.ndarray, mask: np.ndarray | None) -> dict[str, np.ndarray]:
+    shapes = embedding_shapes(variant)
+    names = ["image_embeddings", *(f"lateral_{i}" for i in range(len(shapes) - 1))]
+    rng = np.random.default_rng(1)
+    return {
+        **{
+            name: rng.standard_normal((1, *shape)).astype(np.float32) for name, shape in zip(names, shapes, strict=True)
+        },
+        "point_coords": points,
+        "point_labels": labels.astype(np.float32),
+        # what does not count may be anything
+        "mask_input": np.full((1, 1, 256, 256), np.nan, np.float32) if mask is None else mask,
+        "has_mask_input": np.array([mask is not None], np.float32),
+    }
+
+
+@pytest.mark.parametrize("count", [0, 2, 3])
+@pytest.mark.parametrize("masks", [0, 1, 3])
+def test_decoder(variant, model, count, masks) -> None:
+    session = open_session(build_decoder(weights_of(variant)).SerializeToString())
+    points = RNG.uniform(0, 1000, (3, count, 2)).astype(np.float32)
+    labels = np.array([[1, -1, 0], [1, 0, -1], [2, 3, 1]])[:, :count]
+    mask = RNG.standard_normal((masks, 1, 256, 256)).astype(np.float32) * 5 if masks else None
+    given = feed(variant, points, labels, mask)
+    scores, logits = session.run(["iou_predictions", "low_res_masks"], given)
+    features = tuple(torch.from_numpy(v) for k, v in given.items() if k.startswith(("image_emb", "lateral")))
+    prompt = None if mask is None else torch.from_numpy(np.broadcast_to(mask, (3, 1, 256, 256)).copy())
+    low, iou = model.decode(features, torch.from_numpy(points), torch.from_numpy(labels), prompt)
+    np.testing.assert_allclose(logits, low.numpy(), rtol=0, atol=2e-3)
+    np.testing.assert_allclose(scores, iou.numpy(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(400, 600), (97, 1999), (3, 700), (1024, 1024)])
+def test_masks_at_the_size_of_the_image(size) -> None:
+    options = ExportOptions(masks="single", image_size_masks=True)
+    session = open_session(build_decoder(weights_of("nano"), options).SerializeToString())
+    given = feed("nano", np.full((2, 2, 2), 300, np.float32), np.array([[1, -1], [2, 3]]), None)
+    masks, logits = session.run(["masks", "low_res_masks"], {**given, "orig_im_size": np.array(size, np.float32)})
+    assert masks.shape == (2, 1, *size)
+    np.testing.assert_allclose(masks, upscale_logits(logits, fitted_size(size), size), rtol=0, atol=1e-3)
+
+
+def test_selection(photo) -> None:
+    image, side = photo("coffee.png"), (400, 600)
+    sam = evsam.load("nano", engine="onnxruntime")
+    embedding = sam.encode(image)
+    from evsam.prompts import read_prompts
+
+    sessions = {
+        kind: open_session(build_decoder(weights_of("nano"), ExportOptions(masks=kind)).SerializeToString())  # type: ignore[arg-type]
+        for kind in ("single", "multi", "auto")
+    }
+    for prompt in ({"points": [(300, 200)]}, {"box": (100, 80, 400, 300)}, {"points": [(300, 200), (10, 10)]}):
+        read = read_prompts(side, fitted_size(side), **prompt)  # type: ignore[arg-type]
+        given = feed("nano", read.points, read.labels, None)
+        given.update(zip(list(given)[:4], (array[None] for array in embedding.arrays), strict=True))
+        for kind, multimask in (("single", False), ("multi", True), ("auto", None)):
+            expected = sam.predict(embedding, multimask=multimask, **prompt)  # type: ignore[arg-type]
+            logits, scores = expected.logits, expected.scores
+            if kind == "auto":
+                best = scores.argmax(1)
+                logits, scores = logits[:, best[0]][:, None], scores[:, best[0]][:, None]
+            found = sessions[kind].run(["low_res_masks", "iou_predictions"], given)
+            np.testing.assert_allclose(found[0], logits, rtol=0, atol=1e-4)
+            np.testing.assert_allclose(found[1], scores, rtol=0, atol=1e-5)
+
+
+def test_interface_and_layer_norms(variant) -> None:
+    options = ExportOptions(image_size_masks=True)
+    encoder, decoder = build_encoder(weights_of(variant)), build_decoder(weights_of(variant), options)
+    for made, interface in ((encoder, encoder_interface(variant)), (decoder, decoder_interface(variant, options))):
+        for entries, tensors in ((made.graph.input, interface.inputs), (made.graph.output, interface.outputs)):
+            found = {e.name: tuple(d.dim_param or d.dim_value for d in e.type.tensor_type.shape.dim) for e in entries}
+            assert found == {tensor.name: tensor.shape for tensor in tensors}
+        assert "LayerNormalization" in {node.op_type for node in made.graph.node}
+
+
+def test_folder_loads_and_becomes_a_triton_repository(tmp_path, photo) -> None:
+    image = photo("coffee.png")
+    folder, models = export_onnx(weights_of("nano"), tmp_path / "nano")
+    assert models.report is None
+    exported, native = evsam.load(tmp_path / "nano"), evsam.load("nano")
+    assert exported.engine.name == "onnxruntime"
+    assert exported.fingerprint == native.fingerprint
+    a, b = (sam.predict(image, box=(100, 80, 400, 300)).best() for sam in (exported, native))
+    assert (a == b).mean() > 0.999
+    with pytest.raises(evsam.WeightsError, match="expected l0, got nano"):
+        evsam.load(tmp_path / "nano", variant="l0")
+    root = export_triton(folder, tmp_path / "triton", max_batch=4)
+    config = (root / "models" / "evsam_nano_encoder" / "config.pbtxt").read_text()
+    assert "max_batch_size: 4" in config
+    assert "dims: [ 3, 512, 512 ]" in config
+    assert (root / "models" / "evsam_nano_decoder" / "1" / "model.onnx").read_bytes() == folder.read("decoder")
+    (tmp_path / "nano" / "encoder.onnx").write_bytes(b"x")
+    with pytest.raises(evsam.EvsamError, match=r"encoder\.onnx: expected .* bytes"):
+        ExportFolder.open(tmp_path / "nano").read("encoder")

@@ -1,0 +1,255 @@
+"""Exported models through the parser and the builder of TensorRT for RTX, which need no GPU; nothing runs here.
+
+Engines are built for SM 86 and SM 120.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="onnx not installed: pip install 'evsam[onnx]'")
+
+from onnx import helper
+
+from evsam.embedding import embedding_shapes
+from evsam.export.network import ConvBlock, Encoder, LiteMLA, read_encoder
+from evsam.export.onnx import build_decoder, build_encoder
+from evsam.export.options import ExportOptions
+from evsam.weights import Weights, expected_tensors, load_weights
+from evsam.zoo import VARIANTS
+from tests.export.rtx import Network, build, import_rtx, inferred_types, parse
+from tests.golden.seeded_weights import seeded_state_dict
+
+trt = import_rtx()
+
+FP16 = ExportOptions(precision="fp16")
+
+ENCODERS = [*reversed(VARIANTS)]
+"""The largest first: later tests take the small ones from the cache of weights."""
+
+LARGEST = 4
+"""Images, prompts and points of the engines' profiles."""
+
+Shapes = dict[str, tuple[int, ...]]
+Seeded = Callable[[str], dict[str, np.ndarray]]
+
+
+@pytest.fixture(scope="session")
+def weights(seeded_tensors: Seeded) -> Callable[[str], Weights]:
+    """Weights of a variant: nano's own, stand-ins for the others."""
+
+    def read(variant: str) -> Weights:
+        if variant == "nano":
+            return load_weights(variant)
+        return Weights(VARIANTS[variant], seeded_tensors(variant), None, {})
+
+    return read
+
+
+def decoder_weights(variant: str) -> Weights:
+    """The same without those of the encoder, which are most of the work."""
+    if variant == "nano":
+        return load_weights(variant)
+    shapes = {name: shape for name, shape in expected_tensors(variant).items() if not name.startswith("image_encoder")}
+    return Weights(VARIANTS[variant], seeded_state_dict(shapes), None, {})
+
+
+def outputs_of_encoder(variant: str) -> Shapes:
+    embedding, *lateral = embedding_shapes(variant)
+    return {"image_embeddings": (-1, *embedding), **{f"lateral_{i}": (-1, *shape) for i, shape in enumerate(lateral)}}
+
+
+def inputs_of_decoder(variant: str) -> Shapes:
+    return {
+        **outputs_of_encoder(variant),
+        "point_coords": (-1, -1, 2),
+        "point_labels": (-1, -1),
+        "mask_input": (-1, 1, 256, 256),
+        "has_mask_input": (1,),
+    }
+
+
+def outputs_of_decoder(masks: int) -> Shapes:
+    return {"iou_predictions": (-1, masks), "low_res_masks": (-1, masks, 256, 256)}
+
+
+def as_float(shapes: Shapes) -> dict[str, tuple[Any, tuple[int, ...]]]:
+    return {name: (trt.DataType.FLOAT, shape) for name, shape in shapes.items()}
+
+
+def profiles(network: Network) -> dict[str, list[tuple[int, ...]]]:
+    """Of all inputs that vary: from one image and one prompt without points."""
+
+    def shapes(shape: tuple[int, ...], smallest: tuple[int, int], largest: int) -> list[tuple[int, ...]]:
+        low = tuple(smallest[min(axis, 1)] if size < 0 else size for axis, size in enumerate(shape))
+        high = tuple(largest if size < 0 else size for size in shape)
+        return [low, high, high]
+
+    varying = {name: shape for name, (_, shape) in network.inputs().items() if min(shape) < 0}
+    return {name: shapes(shape, (1, 0), LARGEST) for name, shape in varying.items()}
+
+
+def check_every_value(network: Network) -> None:
+    """TensorRT finds the types and sizes, fixed and varying, that ONNX does."""
+    inferred, values = inferred_types(network.model), dict(network.values())
+    assert values
+    for name, tensor in values.items():
+        element, shape = inferred[name]
+        sizes = tuple(-1 if size is None else size for size in shape)
+        assert (tensor.dtype, tuple(tensor.shape)) == (network.type_of(element), sizes), name
+
+
+def check_engine(network: Network) -> None:
+    """The engine holds the weights at least, and what it makes of them."""
+    sizes = [
+        math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        for tensor in network.model.graph.initializer
+    ]
+    assert build(network, profiles(network)) > sum(sizes)
+
+
+def check_precision(network: Network) -> None:
+    """An fp16 network: convolutions compute on 16 bits, and what cannot do without on 32."""
+    half, single = trt.DataType.HALF, trt.DataType.FLOAT
+    convolutions = [*network.layers("CONVOLUTION"), *network.layers("DECONVOLUTION")]
+    assert convolutions
+    assert all(network.types(layer) == {half} for layer in convolutions)
+
+    counts = Counter(node.op_type for node in network.model.graph.node)
+    for op, kind in (("LayerNormalization", "NORMALIZATION"), ("Softmax", "SOFTMAX")):
+        layers = network.layers(kind)
+        assert len(layers) == counts[op]
+        assert all(network.types(layer) == {single} for layer in layers)
+    assert counts["LayerNormalization"]
+
+
+def check_activations(network: Network) -> None:
+    """Of GELU's two formulas TensorRT takes the one that the node names."""
+    kinds = Counter(layer.type.name for layer in network.layers_as("ACTIVATION", "IActivationLayer"))
+    nodes = [node for node in network.model.graph.node if node.op_type == "Gelu"]
+    formulas = Counter(helper.get_node_attr_value(node, "approximate").decode() for node in nodes)
+    assert (kinds["GELU_TANH"], kinds["GELU_ERF"]) == (formulas["tanh"], formulas["none"])
+
+
+def check_no_half(network: Network) -> None:
+    assert all(trt.DataType.HALF not in network.types(layer) for layer in network.layers())
+
+
+def attention_layers(network: Network) -> list[Any]:
+    """Everything between the cast to float32 and the one back in ReLU linear attentions."""
+    return [layer for layer in network.layers() if ".attention." in layer.name and not layer.name.endswith(".cast")]
+
+
+def check_attention(network: Network, encoder: Encoder) -> None:
+    """Sums over tokens are float32, in every block."""
+    blocks = [block for stage in encoder.stages for block in stage if isinstance(block, LiteMLA)]
+    layers = attention_layers(network)
+    products = [layer for layer in layers if layer.type == trt.LayerType.MATRIX_MULTIPLY]
+    assert len(products) == 2 * len(blocks) > 0
+    assert all(trt.DataType.HALF not in network.types(layer) for layer in layers)
+
+
+def parsed_encoder(weights: Weights, encoder: Encoder, options: ExportOptions) -> Network:
+    network = parse(trt, build_encoder(weights, options, encoder))
+    size = weights.variant.image_size
+    assert network.inputs() == as_float({"images": (-1, 3, size, size)})
+    assert network.outputs() == as_float(outputs_of_encoder(weights.variant.name))
+    check_every_value(network)
+    check_activations(network)
+    return network
+
+
+def parsed_decoder(variant: str, options: ExportOptions, masks: int = 4) -> Network:
+    network = parse(trt, build_decoder(decoder_weights(variant), options))
+    assert network.inputs() == as_float(inputs_of_decoder(variant))
+    assert network.outputs() == as_float(outputs_of_decoder(masks))
+    check_every_value(network)
+    check_activations(network)
+    return network
+
+
+@pytest.mark.parametrize("variant", ENCODERS)
+def test_fp16_encoder(weights: Callable[[str], Weights], variant: str) -> None:
+    encoder = read_encoder(weights(variant))
+    network = parsed_encoder(weights(variant), encoder, FP16)
+    check_precision(network)
+    check_attention(network, encoder)
+    check_engine(network)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_fp16_decoder(variant: str) -> None:
+    network = parsed_decoder(variant, FP16)
+    check_precision(network)
+    assert network.layers("SOFTMAX")
+    check_engine(network)
+
+
+@pytest.mark.parametrize("variant", ["nano", "l0"])
+def test_fp32_encoder(weights: Callable[[str], Weights], variant: str) -> None:
+    network = parsed_encoder(weights(variant), read_encoder(weights(variant)), ExportOptions())
+    check_no_half(network)
+    check_engine(network)
+
+
+def test_fp32_decoder() -> None:
+    network = parsed_decoder("nano", ExportOptions())
+    check_no_half(network)
+    check_engine(network)
+
+
+@pytest.mark.parametrize("variant", ["nano", "l0"])
+@pytest.mark.parametrize(("masks", "count"), [("auto", 1), ("single", 1), ("multi", 3)])
+def test_choices_of_masks(variant: str, masks: Any, count: int) -> None:
+    network = parsed_decoder(variant, replace(FP16, masks=masks), count)
+    if (variant, masks) == ("nano", "auto"):
+        check_engine(network)
+
+
+@pytest.mark.parametrize("variant", ["nano", "l0"])
+def test_masks_of_the_images_size_are_refused(variant: str) -> None:
+    """The size of the image is float32, as in SAM's ONNX decoder, and TensorRT makes shapes of integers alone."""
+    model = build_decoder(decoder_weights(variant), replace(FP16, image_size_masks=True))
+    with pytest.raises(AssertionError, match=r"orig_im_size is a shape tensor and must have type Int32 or Int64"):
+        parse(trt, model)
+
+
+@pytest.fixture(scope="module")
+def folded(weights: Callable[[str], Weights]) -> Encoder:
+    """l0's encoder for small images, whose values would not fit into float16: with folded ranges."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime not installed: pip install 'evsam[onnx]'")
+    from evsam.export.ranges import fold_ranges
+
+    encoder = read_encoder(weights("l0"), image_size=128)
+    first = encoder.stages[0][0]
+    assert isinstance(first, ConvBlock)
+    bright = replace(first, conv=replace(first.conv, weight=first.conv.weight * 1e5))
+    stages = ((bright, *encoder.stages[0][1:]), *encoder.stages[1:])
+    picture = np.random.default_rng(0).standard_normal((3, 128, 128)).astype(np.float32)
+    return fold_ranges(replace(encoder, stages=stages), [picture])[0]
+
+
+def test_folded_ranges(weights: Callable[[str], Weights], folded: Encoder) -> None:
+    """GELU of values that are stored as a fraction is computed on the values, in float32."""
+    blocks = [block for stage in (*folded.stages, folded.middle) for block in stage if not isinstance(block, LiteMLA)]
+    assert all(block.activation_scale > 1 for block in blocks)
+    network = parse(trt, build_encoder(weights("l0"), FP16, folded))
+    check_every_value(network)
+    check_precision(network)
+    check_attention(network, folded)
+    check_activations(network)
+    gelu = [x for x in network.layers_as("ACTIVATION", "IActivationLayer") if x.type == trt.ActivationType.GELU_TANH]
+    assert len(gelu) >= len(blocks)
+    assert all(network.types(layer) == {trt.DataType.FLOAT} for layer in gelu)
+    factors = [layer for layer in network.layers("ELEMENTWISE") if re.search(r"gelu\.(value|stored)(_2)?$", layer.name)]
+    assert len(factors) == 2 * len(gelu)
+    assert all(network.types(layer) == {trt.DataType.FLOAT} for layer in factors)
+    check_engine(network)
