@@ -10,7 +10,7 @@ from evsam.weights import Weights, expected_tensors, load_weights
 from evsam.zoo import VARIANTS
 from tests.golden.seeded_weights import seeded_state_dict
 
-GAINS = {"nano": 60.0, "l0": 4.0, "l1": 4.0, "l2": 4.0, "xl0": 4.0, "xl1": 4.0}
+GAINS = {"nano": 10000.0, "l0": 4.0, "l1": 4.0, "l2": 4.0, "xl0": 4.0, "xl1": 4.0}
 """What makes activations of each variant reach a million (test_ranges.py makes sure of it)."""
 
 
