@@ -71,7 +71,7 @@ def load(
     from evsam.weights import Weights, load_weights
     from evsam.weights.fingerprint import encoder_fingerprint
 
-    if not isinstance(source, Weights) and Path(source).is_dir():
+    if not isinstance(source, Weights) and (Path(source) / "evsam.json").is_file():
         return _load_folder(Path(source), variant, engine, threads, device, precision)
     weights = source if isinstance(source, Weights) else load_weights(source, variant)
     fingerprint = encoder_fingerprint(weights)  # before the engine, which drops the file's pages as it packs them
