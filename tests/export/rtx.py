@@ -1,7 +1,7 @@
 """TensorRT for RTX: it parses ONNX and builds engines for any of its GPUs on a machine that has none.
 
-It cannot load or run them there. What parses and builds with it is likely, and no more than that, to do so with
-TensorRT itself: the parser is the same one.
+It cannot load or run them there. What it parses and builds is likely, and no more than that, to go through TensorRT
+itself: by the files that its messages name, its parser is onnx-tensorrt too.
 """
 
 from __future__ import annotations
@@ -87,12 +87,13 @@ class Network:
     def type_of(self, element: int) -> Any:
         """TensorRT's type for one of ONNX."""
         types = self.trt.DataType
-        return {
+        known: dict[int, Any] = {
             TensorProto.FLOAT: types.FLOAT,
             TensorProto.FLOAT16: types.HALF,
             TensorProto.INT64: types.INT64,
             TensorProto.BOOL: types.BOOL,
-        }[element]
+        }
+        return known[element]
 
 
 def parse(trt: Any, model: onnx.ModelProto, *, warnings: bool = False) -> Network:

@@ -20,6 +20,7 @@ pytest.importorskip("onnx", reason="onnx not installed: pip install 'evsam[onnx]
 from onnx import helper
 
 from evsam.embedding import embedding_shapes
+from evsam.export.graph import Graph
 from evsam.export.network import ConvBlock, Encoder, LiteMLA, read_encoder
 from evsam.export.onnx import build_decoder, build_encoder
 from evsam.export.options import ExportOptions
@@ -32,7 +33,7 @@ trt = import_rtx()
 
 FP16 = ExportOptions(precision="fp16")
 
-ENCODERS = [*reversed(VARIANTS)]
+ENCODERS = [*VARIANTS][::-1]
 """The largest first: later tests take the small ones from the cache of weights."""
 
 LARGEST = 4
@@ -88,13 +89,12 @@ def as_float(shapes: Shapes) -> dict[str, tuple[Any, tuple[int, ...]]]:
 def profiles(network: Network) -> dict[str, list[tuple[int, ...]]]:
     """Of all inputs that vary: from one image and one prompt without points."""
 
-    def shapes(shape: tuple[int, ...], smallest: tuple[int, int], largest: int) -> list[tuple[int, ...]]:
-        low = tuple(smallest[min(axis, 1)] if size < 0 else size for axis, size in enumerate(shape))
-        high = tuple(largest if size < 0 else size for size in shape)
+    def shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        low = tuple(int(axis == 0) if size < 0 else size for axis, size in enumerate(shape))
+        high = tuple(LARGEST if size < 0 else size for size in shape)
         return [low, high, high]
 
-    varying = {name: shape for name, (_, shape) in network.inputs().items() if min(shape) < 0}
-    return {name: shapes(shape, (1, 0), LARGEST) for name, shape in varying.items()}
+    return {name: shapes(shape) for name, (_, shape) in network.inputs().items() if min(shape) < 0}
 
 
 def check_every_value(network: Network) -> None:
@@ -197,7 +197,8 @@ def test_fp16_decoder(variant: str) -> None:
 def test_fp32_encoder(weights: Callable[[str], Weights], variant: str) -> None:
     network = parsed_encoder(weights(variant), read_encoder(weights(variant)), ExportOptions())
     check_no_half(network)
-    check_engine(network)
+    if variant == "nano":
+        check_engine(network)
 
 
 def test_fp32_decoder() -> None:
@@ -220,6 +221,29 @@ def test_masks_of_the_images_size_are_refused(variant: str) -> None:
     model = build_decoder(decoder_weights(variant), replace(FP16, image_size_masks=True))
     with pytest.raises(AssertionError, match=r"orig_im_size is a shape tensor and must have type Int32 or Int64"):
         parse(trt, model)
+
+
+@pytest.mark.parametrize("value", [".scales", ".logits"])
+def test_sums_on_16_bits_are_found(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """The checks of this file fail where a cast to float32 is missing: of the linear attention, of softmax."""
+    wide = Graph.wide
+    monkeypatch.setattr(Graph, "wide", lambda graph, name: name if name.endswith(value) else wide(graph, name))
+    weights = load_weights("nano")
+    encoder = read_encoder(weights)
+    networks = [parse(trt, build_encoder(weights, FP16, encoder)), parse(trt, build_decoder(weights, FP16))]
+    for network in networks:
+        check_every_value(network)
+    with pytest.raises(AssertionError):
+        check_attention(networks[0], encoder) if value == ".scales" else check_precision(networks[1])
+
+
+def test_other_types_than_those_of_the_model_are_found() -> None:
+    weights = load_weights("nano")
+    network = parse(trt, build_encoder(weights, FP16))
+    with pytest.raises(AssertionError):
+        check_every_value(replace(network, model=build_encoder(weights)))
+    with pytest.raises(AssertionError):
+        check_no_half(network)
 
 
 @pytest.fixture(scope="module")
