@@ -47,11 +47,9 @@ class LiteMLA final : public Op {
 
   // On no device are the tiles smaller than where there are more multiprocessors than tiles.
   std::size_t workspace_limit(const Tensors& tensors, int) const override {
-    op::Params largest = params(tensors);
-    largest.split = op::Split::split;
     cuda::Device device;
     device.multiprocessors = std::numeric_limits<int>::max();
-    return op::workspace_bytes(largest, device);
+    return workspace_bytes(tensors, device);
   }
 
   Status run(const Tensors& tensors, void* workspace, std::size_t bytes, cuda::Stream stream) const override {
