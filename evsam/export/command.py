@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evsam.errors import EvsamError
-from evsam.export.options import FLOAT32_PLUGINS, PLUGINS, ExportOptions, check_plugins
+from evsam.export.options import FLOAT32_PLUGINS, PLUGINS, ExportOptions, ExportPrecision, check_plugins
 
 if TYPE_CHECKING:
     from evsam.engines.tensorrt_runtime.profiles import Profiles
@@ -109,7 +109,7 @@ def _write(
     from evsam.export.ranges import HEADROOM
     from evsam.export.save import export_onnx
 
-    precision = arguments.precision or "fp32"
+    precision: ExportPrecision = arguments.precision or "fp32"
     plugins: frozenset[str] = frozenset()
     if arguments.plugins is not None:
         usable = frozenset(PLUGINS) if precision == "fp16" else FLOAT32_PLUGINS

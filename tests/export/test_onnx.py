@@ -110,15 +110,15 @@ def test_selection(photo) -> None:
     from evsam.prompts import read_prompts
 
     sessions = {
-        kind: open_session(build_decoder(weights_of("nano"), ExportOptions(masks=kind)).SerializeToString())  # type: ignore[arg-type]
+        kind: open_session(build_decoder(weights_of("nano"), ExportOptions(masks=kind)).SerializeToString())
         for kind in ("single", "multi", "auto")
     }
     for prompt in ({"points": [(300, 200)]}, {"box": (100, 80, 400, 300)}, {"points": [(300, 200), (10, 10)]}):
-        read = read_prompts(side, fitted_size(side), **prompt)  # type: ignore[arg-type]
+        read = read_prompts(side, fitted_size(side), **prompt)
         given = feed("nano", read.points, read.labels, None)
         given.update(zip(list(given)[:4], (array[None] for array in embedding.arrays), strict=True))
         for kind, multimask in (("single", False), ("multi", True), ("auto", None)):
-            expected = sam.predict(embedding, multimask=multimask, **prompt)  # type: ignore[arg-type]
+            expected = sam.predict(embedding, multimask=multimask, **prompt)
             logits, scores = expected.logits, expected.scores
             if kind == "auto":
                 best = scores.argmax(1)
@@ -126,6 +126,14 @@ def test_selection(photo) -> None:
             found = sessions[kind].run(["low_res_masks", "iou_predictions"], given)
             np.testing.assert_allclose(found[0], logits, rtol=0, atol=1e-4)
             np.testing.assert_allclose(found[1], scores, rtol=0, atol=1e-5)
+
+
+def test_constants_of_the_small_decoder_are_those_of_its_model() -> None:
+    from evsam.export import lite_decoder as exported
+    from evsam.nn import lite_decoder as model
+
+    for name in ("PIXEL", "POINT_SIGMA", "RING", "MASK_RANGE"):
+        assert getattr(exported, name) == getattr(model, name)
 
 
 def test_interface_and_layer_norms(variant) -> None:

@@ -107,9 +107,27 @@ class PublicApi:
         return Answer(result.logits, result.scores, result.masks)
 
 
+class PluginModels(PublicApi):
+    """The ONNX models whose fused blocks are nodes of evsam's plugins, by the bodies that they carry."""
+
+    def __init__(self, variant: str, fixture: Callable[[str], Any]) -> None:
+        pytest.importorskip("onnx", reason="plugin flavour: no onnx")
+        pytest.importorskip("onnxruntime", reason="plugin flavour: no onnxruntime")
+        from evsam.engines.onnxruntime import OnnxRuntimeEngine
+        from evsam.export.onnx import build_decoder, build_encoder
+        from evsam.export.options import PLUGINS, ExportOptions
+
+        weights = Weights(VARIANTS[variant], fixture("seeded_tensors")(variant), None, {})
+        encoder = build_encoder(weights, ExportOptions(plugins=frozenset(PLUGINS)))
+        assert {node.domain for node in encoder.graph.node} == {"", "evsam"}
+        models = (encoder.SerializeToString(), build_decoder(weights).SerializeToString())
+        self.sam = evsam.Sam(VARIANTS[variant], OnnxRuntimeEngine(*models), "")
+
+
 RUNNERS: dict[str, Callable[[str, Callable[[str], Any]], Runner]] = {
     "modules": Modules,
     **{engine: partial(PublicApi, engine) for engine in ENGINES},
+    "onnx-plugins": PluginModels,
 }
 
 
