@@ -12,12 +12,14 @@ from evsam import EvsamError
 from evsam.export.encoder import write_encoder
 from evsam.export.graph import Graph
 from evsam.export.network import Encoder, read_encoder
-from evsam.export.ranges import FLOAT16_MAX, HEADROOM, fold_ranges, holds_unscaled_value, measure_encoder
+from evsam.export.probes import PREFIX, add_probes
+from evsam.export.ranges import FLOAT16_MAX, HEADROOM, fold_ranges, holds_unscaled_value
 from evsam.export.session import open_session
 from evsam.export.simulation import SimulatedGraph
+from evsam.zoo import VARIANTS
 from tests.export.networks import amplified_weights, weights_of
 
-SIDE = 256
+SIDE = 128
 
 
 def images() -> list[np.ndarray]:
@@ -33,12 +35,24 @@ def run(encoder: Encoder, graph: Graph | None = None) -> list[np.ndarray]:
     return session.run(None, {"images": images()[0][None]})
 
 
+def run_with_probes(encoder: Encoder, graph: Graph) -> tuple[list[np.ndarray], dict[str, float]]:
+    """The outputs, and the largest magnitude of every tensor."""
+    write_encoder(graph, encoder)
+    add_probes(graph)
+    session = open_session(graph.model({}).SerializeToString())
+    found = dict(
+        zip([o.name for o in session.get_outputs()], session.run(None, {"images": images()[0][None]}), strict=True)
+    )
+    outputs = [value for name, value in found.items() if not name.startswith(PREFIX)]
+    return outputs, {name: float(value) for name, value in found.items() if name.startswith(PREFIX)}
+
+
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     x, y = a.ravel().astype(np.float64), b.ravel().astype(np.float64)
     return float(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
 
 
-@pytest.mark.parametrize("variant", ["nano", "l0"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_folding_keeps_the_network_and_makes_float16_finite(variant) -> None:
     encoder = read_encoder(amplified_weights(variant), SIDE)
     folded, report = fold_ranges(encoder, images())
@@ -47,14 +61,15 @@ def test_folding_keeps_the_network_and_makes_float16_finite(variant) -> None:
     for a, b in zip(exact, run(folded), strict=True):
         np.testing.assert_array_equal(a, b)
     assert not all(np.isfinite(x).all() for x in run(encoder, SimulatedGraph("encoder", "float16")))
-    for a, b in zip(exact, run(folded, SimulatedGraph("encoder", "float16")), strict=True):
+    narrow, largest = run_with_probes(folded, SimulatedGraph("encoder", "float16"))
+    for a, b in zip(exact, narrow, strict=True):
         assert np.isfinite(b).all()
-        # Streams of a million under nano's ReLU6 are all saturated: rounding them flips zeros and sixes.
-        assert variant == "nano" or cosine(a, b) >= 0.9999
+        assert cosine(a, b) >= 0.9999
     # rounding moves the largest values a little
     limit = 1.01 * FLOAT16_MAX / HEADROOM
-    for name, value in measure_encoder(folded, images(), graph=SimulatedGraph("encoder", "float16")).items():
-        assert holds_unscaled_value(name) or value.max() <= limit, name
+    assert len(largest) > 100
+    for name, value in largest.items():
+        assert holds_unscaled_value(name) or value <= limit, name
 
 
 def test_report() -> None:
