@@ -184,6 +184,33 @@ def write_tokens(graph: Graph, tensors: Tensors, prompt: str) -> str:
     return graph.node("Concat", output, prompt, name="tokens", axis=1)
 
 
+def write_attended(
+    graph: Graph, tensors: Tensors, config: DecoderConfig, grid: int, inputs: DecoderInputs, embedding: str, dense: str
+) -> tuple[str, str]:
+    """Prompts and image after the transformer.
+
+    Args:
+        graph: where to.
+        tensors: weights of the model.
+        config: of the decoder.
+        grid: side of the embedding in cells.
+        inputs: of the decoder.
+        embedding: (N or 1, C, G, G) in the precision of the network.
+        dense: (N or 1, C, G or 1, G or 1), what the mask prompt adds to it.
+
+    Returns:
+        Tokens (N, T, C) and the image as a map (N, C, G, G).
+    """
+    tokens = write_tokens(graph, tensors, write_point_tokens(graph, tensors, inputs.points, inputs.labels))
+    source = graph.node("Add", embedding, dense, name="source")
+    cells = graph.node("Reshape", source, graph.constant(np.array([0, config.dim, grid * grid])), name="source.flat")
+    cells = graph.node("Transpose", cells, name="cells", perm=[0, 2, 1])
+    image_pe = graph.weight("cell_positions", cell_positions(tensors, grid))
+    tokens, cells = write_transformer(graph, tensors, config, tokens, cells, image_pe)
+    image = graph.node("Transpose", cells, name="image.flat", perm=[0, 2, 1])
+    return tokens, graph.node("Reshape", image, graph.constant(np.array([0, config.dim, grid, grid])), name="image")
+
+
 def write_heads(graph: Graph, tensors: Tensors, tokens: str, pixels: str, channels: int) -> tuple[str, str]:
     """Logits (N, 4, 256, 256) from features of pixels (N, C, 256, 256), and predicted IoU (N, 4), both float32."""
 

@@ -7,16 +7,7 @@ from typing import Literal
 import numpy as np
 
 from evsam.export.blocks import activate, convolve, write_layer_norm_2d
-from evsam.export.decoder import (
-    DECODER,
-    PROMPT,
-    DecoderInputs,
-    cell_positions,
-    write_heads,
-    write_point_tokens,
-    write_tokens,
-    write_transformer,
-)
+from evsam.export.decoder import DECODER, PROMPT, DecoderInputs, write_attended, write_heads
 from evsam.export.graph import FLOAT, Graph
 from evsam.export.network import NORM_EPS, Conv, Tensors, plain_conv, read_conv
 from evsam.export.sam_decoder import convolve_by_two, double
@@ -45,14 +36,7 @@ def write_lite_decoder(
         eighth = graph.node("Add", eighth, resemblance, name="eighth")
         dense = _downscale(graph, tensors, 2, eighth)
         dense = convolve(graph, "dense", dense, plain_conv(tensors, f"{PROMPT}.dense"))
-    tokens = write_tokens(graph, tensors, write_point_tokens(graph, tensors, inputs.points, inputs.labels))
-    source = graph.node("Add", embedding, dense, name="source")
-    cells = graph.node("Reshape", source, graph.constant(np.array([0, config.dim, grid * grid])), name="source.flat")
-    cells = graph.node("Transpose", cells, name="cells", perm=[0, 2, 1])
-    image_pe = graph.weight("cell_positions", cell_positions(tensors, grid))
-    tokens, cells = write_transformer(graph, tensors, config, tokens, cells, image_pe)
-    x = graph.node("Transpose", cells, name="image.flat", perm=[0, 2, 1])
-    x = graph.node("Reshape", x, graph.constant(np.array([0, config.dim, grid, grid])), name="image")
+    tokens, x = write_attended(graph, tensors, config, grid, inputs, embedding, dense)
 
     for i, prompt_map in enumerate((eighth, quarter)):
         with graph.scope(f"up{i}"):

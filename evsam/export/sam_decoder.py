@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from evsam.export.blocks import activate_exact_gelu, convolve, write_layer_norm_2d
-from evsam.export.decoder import (
-    DECODER,
-    PROMPT,
-    DecoderInputs,
-    cell_positions,
-    write_heads,
-    write_point_tokens,
-    write_tokens,
-    write_transformer,
-)
+from evsam.export.decoder import DECODER, PROMPT, DecoderInputs, write_attended, write_heads
 from evsam.export.graph import Graph
-from evsam.export.network import NORM_EPS, Conv, Tensors
+from evsam.export.network import NORM_EPS, Tensors, plain_conv
 from evsam.zoo import DecoderConfig
 
 
@@ -24,15 +13,8 @@ def write_sam_decoder(
     graph: Graph, tensors: Tensors, config: DecoderConfig, grid: int, inputs: DecoderInputs
 ) -> tuple[str, str]:
     """Write it; returns logits (N, 4, 256, 256) and scores (N, 4), as :meth:`evsam.nn.EfficientViTSam.decode`."""
-    tokens = write_tokens(graph, tensors, write_point_tokens(graph, tensors, inputs.points, inputs.labels))
     dense = _write_dense(graph, tensors, inputs)
-    source = graph.node("Add", graph.narrow(inputs.features[0]), dense, name="source")
-    cells = graph.node("Reshape", source, graph.constant(np.array([0, config.dim, grid * grid])), name="source.flat")
-    cells = graph.node("Transpose", cells, name="cells", perm=[0, 2, 1])
-    image_pe = graph.weight("cell_positions", cell_positions(tensors, grid))
-    tokens, cells = write_transformer(graph, tensors, config, tokens, cells, image_pe)
-    image = graph.node("Transpose", cells, name="image.flat", perm=[0, 2, 1])
-    image = graph.node("Reshape", image, graph.constant(np.array([0, config.dim, grid, grid])), name="image")
+    tokens, image = write_attended(graph, tensors, config, grid, inputs, graph.narrow(inputs.features[0]), dense)
     with graph.scope("upscaling"):
         pixels = _write_upscaling(graph, tensors, image)
     return write_heads(graph, tensors, tokens, pixels, config.dim // 8)
@@ -47,7 +29,7 @@ def _write_dense(graph: Graph, tensors: Tensors, inputs: DecoderInputs) -> str:
             x = convolve_by_two(graph, tensors, f"{prefix}.{index}", f"conv{index}", x)
             gain, bias = (tensors[f"{prefix}.{index + 1}.{kind}"] for kind in ("weight", "bias"))
             x = activate_exact_gelu(graph, write_layer_norm_2d(graph, f"norm{index}", x, gain, bias, NORM_EPS))
-        x = convolve(graph, "conv6", x, Conv(tensors[f"{prefix}.6.weight"], tensors[f"{prefix}.6.bias"]))
+        x = convolve(graph, "conv6", x, plain_conv(tensors, f"{prefix}.6"))
         none = graph.weight("none", tensors[f"{PROMPT}.no_mask_embed.weight"][:, :, None, None])
         given = graph.node("Greater", inputs.has_mask, graph.number(0, inputs.has_mask), name="given")
         return graph.node("Where", given, x, none, name="dense", dtype=graph.narrow_type)
