@@ -116,7 +116,7 @@ def compare(
                 **case,
                 "ranges": ranges,
                 "storage": storage,
-                "lowest_cosine": float(np.min(cosines)),
+                "lowest_cosine": None if np.isnan(cosines).any() else float(np.min(cosines)),
                 "mean_iou": float(np.mean(overlaps)),
                 "lowest_iou": float(np.min(overlaps)),
                 "prompts": len(overlaps),
@@ -135,7 +135,7 @@ def _answers(
 def line_cells(line: dict[str, object]) -> list[str]:
     return [
         *(str(line[key]) for key in ("variant", "weights", "ranges", "storage", "photos")),
-        f"{line['lowest_cosine']:.6f}",
+        "not finite" if line["lowest_cosine"] is None else f"{line['lowest_cosine']:.6f}",
         f"{line['mean_iou']:.4f}",
         f"{line['lowest_iou']:.4f}",
     ]
