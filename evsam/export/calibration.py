@@ -21,6 +21,12 @@ SIDE = 512
 """Their side in pixels."""
 
 
+def calibration_folder(weights: str | os.PathLike[str]) -> Path:
+    """Where photos to calibrate with lie beside a weights file; ``evsam convert`` of a training run puts them there."""
+    path = Path(weights)
+    return path.with_name(f"{path.stem}.calibration")
+
+
 def read_calibration(paths: Sequence[str | os.PathLike[str]], side: int) -> list[npt.NDArray[np.float32]]:
     """What the encoder sees of some images.
 

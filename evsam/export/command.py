@@ -12,6 +12,9 @@ from evsam.errors import EvsamError
 from evsam.export.options import FLOAT32_PLUGINS, PLUGINS, ExportOptions, ExportPrecision, check_plugins
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from evsam.engines.tensorrt_runtime.profiles import Profiles
     from evsam.export.folder import ExportFolder
     from evsam.weights import Weights
@@ -40,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="PATH",
-        help="photos, or folders of photos, to find the ranges of fp16 on (default: generated images)",
+        help="photos, or folders of photos, to find the ranges of fp16 on (default: those that evsam convert left "
+        "beside the weights, else generated images)",
     )
     parser.add_argument("--headroom", type=float, help="how far below 65504 values of fp16 stay (default: 16 times)")
     parser.add_argument("--threads", type=int, help="upper limit of CPU threads for finding ranges")
@@ -105,7 +109,6 @@ def _write(
 ) -> ExportFolder:
     if kind == "tensorrt":
         return _write_tensorrt(arguments, weights, output, quiet)
-    from evsam.export.calibration import read_calibration
     from evsam.export.ranges import HEADROOM
     from evsam.export.save import export_onnx
 
@@ -117,7 +120,7 @@ def _write(
         if beyond := sorted(plugins - usable):
             raise EvsamError(f"plugins: expected ones that take {precision}, got {', '.join(beyond)}")
     options = ExportOptions(precision, plugins, arguments.masks, arguments.image_size_masks)
-    images = read_calibration(arguments.calibration, weights.variant.image_size) if arguments.calibration else None
+    images = _calibration(arguments, weights)
     headroom = HEADROOM if arguments.headroom is None else arguments.headroom
     folder, models = export_onnx(weights, output, options, images, headroom, arguments.threads)
     if not quiet:
@@ -129,6 +132,16 @@ def _write(
                 print("the decoder is float32: its values would come too close to the largest float16 number")
         print(f"wrote {output}: {weights.variant.name}, {precision}, {options.flavour} ONNX")
     return folder
+
+
+def _calibration(arguments: argparse.Namespace, weights: Weights) -> list[npt.NDArray[np.float32]] | None:
+    """The images that were named, else those beside the weights, else None."""
+    from evsam.export.calibration import calibration_folder, read_calibration
+
+    paths: list[Path] = arguments.calibration
+    if not paths and weights.path and (beside := calibration_folder(weights.path)).is_dir():
+        paths = [beside]
+    return read_calibration(paths, weights.variant.image_size) if paths else None
 
 
 def _profiles(arguments: argparse.Namespace) -> Profiles:
@@ -144,10 +157,9 @@ def _profiles(arguments: argparse.Namespace) -> Profiles:
 
 
 def _write_tensorrt(arguments: argparse.Namespace, weights: Weights, output: Path, quiet: bool) -> ExportFolder:
-    from evsam.export.calibration import read_calibration
     from evsam.export.tensorrt import export_tensorrt
 
-    images = read_calibration(arguments.calibration, weights.variant.image_size) if arguments.calibration else None
+    images = _calibration(arguments, weights)
     folder = export_tensorrt(
         weights,
         output,

@@ -136,17 +136,19 @@ class ImageEncoder(nn.Module):
         self.norm = LayerNorm2d(config.neck.width)
         self.lateral = Lateral(config.neck, widths) if config.neck.lateral else None
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, side: int | None = None) -> tuple[Tensor, ...]:
         """Encode normalised images.
 
         Args:
             x: float (B, 3, S, S), S the variant's image size.
+            side: cells along a side of the embedding; None for a grid that grows with the image. Only training on
+                images of several sizes sets it.
 
         Returns:
             The embedding (B, C, G, G), then the lateral feature maps, coarse to fine, if the variant has any.
         """
         stages = self.backbone(x)
-        grid = (x.shape[-2] // self.cell, x.shape[-1] // self.cell)
+        grid = (x.shape[-2] // self.cell, x.shape[-1] // self.cell) if side is None else (side, side)
         embedding = self.norm(self.neck(stages, grid))
         lateral = self.lateral(stages, embedding) if self.lateral is not None else []
         return (embedding, *lateral)

@@ -37,16 +37,18 @@ class EfficientViTSam(nn.Module):
             self.prompt_encoder = LitePromptEncoder(decoder, lateral[0])
             self.mask_decoder = LiteMaskDecoder(decoder, lateral)
 
-    def encode(self, pixels: Tensor) -> Features:
+    def encode(self, pixels: Tensor, grid: int | None = None) -> Features:
         """Encode images.
 
         Args:
             pixels: float (B, 3, S, S), S the variant's image size: normalised RGB, zero where padded.
+            grid: side of the embedding where S is another one; None for a grid that grows with S. Only training on
+                images of several sizes sets it.
 
         Returns:
             The embedding (B, C, G, G), then any lateral maps.
         """
-        return self.image_encoder(pixels)
+        return self.image_encoder(pixels, grid)
 
     def decode(
         self,

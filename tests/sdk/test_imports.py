@@ -131,5 +131,7 @@ def test_package_does_not_import_what_stands_on_it() -> None:
     files = [path for path in PACKAGE.rglob("*.py") if "training" not in path.relative_to(PACKAGE).parts]
     assert len(files) > 20
     for path in files:
-        wrong = [m for m in imports(path) if m.startswith(("evsam.training", "training", "benchmarks", "tests"))]
+        # the command line stands on everything; it loads training only to convert a run
+        above = () if path == PACKAGE / "cli.py" else ("evsam.training",)
+        wrong = [m for m in imports(path) if m.startswith((*above, "training", "benchmarks", "tests"))]
         assert not wrong, f"{path.relative_to(PACKAGE)} imports {wrong}"

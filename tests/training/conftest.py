@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -13,6 +14,25 @@ pytest.importorskip("torch")
 coco_mask = pytest.importorskip("pycocotools.mask")
 pytest.importorskip("scipy")
 pytest.importorskip("tqdm")
+pytest.importorskip("pydantic")
+
+
+def encode(mask: np.ndarray) -> dict[str, object]:
+    """Run-length encoding of a mask (H, W) as json can hold it."""
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode()}
+
+
+def png(pixels: np.ndarray, kind: str = "PNG") -> bytes:
+    """A photo (H, W, 3) as the bytes of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format=kind, quality=95)
+    return file.getvalue()
+
+
+def jpg(pixels: np.ndarray) -> bytes:
+    """A photo (H, W, 3) as the bytes of a JPEG file."""
+    return png(pixels, "JPEG")
 
 
 def _write_set(root: Path, split: str, name: str, photos: int, rng: np.random.Generator) -> None:
@@ -27,13 +47,14 @@ def _write_set(root: Path, split: str, name: str, photos: int, rng: np.random.Ge
             centre_x, centre_y, radius = rng.uniform(40, 120), rng.uniform(30, 90), rng.uniform(12, 28)
             mask = ((x - centre_x) / radius) ** 2 + ((y - centre_y) / (0.7 * radius)) ** 2 <= 1
             pixels[mask] = rng.integers(0, 256, 3)
-            rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            x0, y0 = int(columns[0]), int(rows[0])
             annotations.append(
                 {
                     "image": index,
-                    "rle": {"size": rle["size"], "counts": rle["counts"].decode()},
+                    "rle": encode(mask),
                     "area": int(mask.sum()),
-                    "bbox": [float(v) for v in coco_mask.toBbox(rle)],
+                    "bbox": [x0, y0, int(columns[-1]) + 1 - x0, int(rows[-1]) + 1 - y0],
                     "kind": "object",
                 }
             )

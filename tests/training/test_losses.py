@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
 from evsam.training.losses import (
+    PointSampler,
     ResemblanceLoss,
+    border,
     choice_loss,
     dice_loss,
     focal_loss,
     local_bce_loss,
     mask_iou,
-    mask_loss,
+    point_loss,
 )
 
 
@@ -29,10 +34,60 @@ def perfect(target: Tensor) -> Tensor:
     return (target * 2 - 1).repeat(1, 3, 1, 1) * 30
 
 
-@pytest.mark.parametrize("kind", ["focal", "local-bce"])
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "dice": dice_loss,
+    "focal": focal_loss,
+    "local": local_bce_loss,
+    "local at borders": partial(local_bce_loss, boundary=2.0),
+}
+
+
+@pytest.mark.parametrize("kind", LOSSES)
 def test_perfect_masks_cost_nothing_and_wrong_ones_much(target: Tensor, kind: str) -> None:
-    assert mask_loss(perfect(target), target, kind).max() < 1e-3
-    assert mask_loss(-perfect(target), target, kind).min() > 1
+    assert LOSSES[kind](perfect(target), target).max() < 1e-3
+    assert LOSSES[kind](-perfect(target), target).min() > 0.9
+
+
+def test_border_is_where_both_sides_are_near() -> None:
+    target = torch.zeros(1, 1, 12, 12)
+    target[..., :, 6:] = 1
+    assert border(target)[0, 0, 5].tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 4
+    assert border(torch.ones(1, 1, 8, 8)).sum() == 0  # what the frame cuts off is no border
+
+
+def test_borders_cost_more(target: Tensor) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 1, 16, 16)
+    near = torch.where(border(target) > 0, logits, 30 * (2 * target - 1))  # wrong at borders only
+    plain = local_bce_loss(near, target)
+    torch.testing.assert_close(local_bce_loss(near, target, boundary=1.0), 2 * plain, rtol=1e-4, atol=1e-6)
+
+
+def test_points_are_drawn_where_the_model_is_unsure() -> None:
+    logits = torch.full((1, 1, 32, 32), 9.0)
+    logits[..., :8] = 0.0
+    points = PointSampler(count=400, oversample=8, importance=0.75).draw(logits, torch.Generator().manual_seed(0))
+    assert points.shape == (1, 400, 2)
+    unsure = (points[0, :, 0] < -0.5).float().mean().item()
+    assert 0.75 <= unsure < 0.9  # a quarter of the rest, which is drawn evenly, lies there too
+
+
+def test_point_values_are_those_of_the_pixels() -> None:
+    maps = torch.arange(16.0).reshape(1, 1, 4, 4)
+    centres = torch.tensor([[[-0.75, -0.75], [0.75, -0.75], [-0.75, 0.75]]])
+    assert PointSampler.read(maps, centres)[0, 0].tolist() == [0.0, 3.0, 12.0]
+
+
+def test_point_loss_is_that_of_all_pixels_where_all_are_alike(target: Tensor) -> None:
+    solid = torch.ones(2, 1, 16, 16)
+    logits = torch.full((2, 3, 16, 16), 0.7)
+    sampler = PointSampler(count=64, oversample=1, importance=0.0)
+    inner = point_loss(logits, solid, sampler, torch.Generator().manual_seed(1))
+    p = torch.tensor(0.7).sigmoid()
+    expected = -20 * p.log() + 1 - (2 * p * 64 + 1) / (p * 64 + 64 + 1)
+    assert inner.shape == (2, 3)
+    # bilinear samples at the rim mix with what lies outside, which counts as zero
+    torch.testing.assert_close(inner, expected.expand(2, 3), rtol=0.15, atol=0)
 
 
 def test_focal_is_the_published_formula(target: Tensor) -> None:
@@ -44,7 +99,6 @@ def test_focal_is_the_published_formula(target: Tensor) -> None:
     alpha = torch.where(t > 0, 0.25, 0.75)
     expected = (-alpha * (1 - p_true) ** 2 * p_true.log()).mean((2, 3))
     torch.testing.assert_close(focal_loss(logits, target), expected)
-    torch.testing.assert_close(mask_loss(logits, target, "focal"), 20 * expected + dice_loss(logits, target))
 
 
 def test_local_bce_does_not_depend_on_the_frame(target: Tensor) -> None:
@@ -79,12 +133,13 @@ def test_resemblance_prefers_features_that_separate() -> None:
     separate[:, 1] = 1 - separate[:, 0]
     alike = torch.ones(1, 4, 4, 4)
     loss = ResemblanceLoss()
-    assert loss(separate, target) < 0.5 * loss(alike, target)
+    index = torch.zeros(1, dtype=torch.long)
+    assert loss(separate, target, index) < 0.5 * loss(alike, target, index)
 
 
 def test_losses_have_gradients(target: Tensor) -> None:
     logits = torch.zeros(2, 3, 16, 16, requires_grad=True)
-    mask_loss(logits, target, "local-bce").sum().backward()
+    local_bce_loss(logits, target).sum().backward()
     assert logits.grad is not None
     inside = target.expand(2, 3, -1, -1) > 0
     assert (logits.grad[inside] < 0).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from evsam.training.prompting import error_click, pick
+from evsam.training.prompting import error_click, object_click, pick
 
 
 def test_click_lands_on_an_error_with_its_label() -> None:
@@ -29,3 +29,19 @@ def test_box_takes_the_single_mask_and_click_the_best_of_three() -> None:
     chosen = pick(logits, iou, labels)
     assert chosen.shape == (2, 1, 2, 2)
     assert chosen[:, 0, 0, 0].tolist() == [0.0, 2.0]
+
+
+def test_object_clicks_are_on_the_object() -> None:
+    target = torch.zeros(4, 1, 8, 12)
+    target[:, :, 2:4, 3:5] = 1
+    points, labels = object_click(target, torch.Generator().manual_seed(0))
+    assert labels.tolist() == [[1]] * 4
+    assert ((points[:, 0] > 2) & (points[:, 0] < 5)).all()
+
+
+def test_the_generator_decides() -> None:
+    target = torch.zeros(3, 1, 32, 32)
+    logits = torch.ones(3, 1, 32, 32)
+    first, again, other = (error_click(logits, target, torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2))
+    assert first.equal(again)
+    assert not first.equal(other)

@@ -1,1 +1,1 @@
-"""Photos with masks: reading them, and turning them into augmented training samples."""
+"""Photos with masks: where they come from, in which order, and how they become batches."""

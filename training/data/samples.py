@@ -1,268 +1,245 @@
-"""Augmented training samples: a crop of a photo, some of its masks, and a first prompt for each.
+"""Training samples: a crop of a photo or the whole of it, some of its masks, and a first prompt for each.
 
-Scales are relative to a photo whose long side is the variant's image size, the scale at which predictions are made.
+Without ``sizes``, scales are relative to a photo whose long side is the variant's image size, the scale at which
+predictions are made.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
-from scipy import ndimage
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
-from evsam.training.data.sets import Annotation, Photo, UInt8
+from evsam.training.data.crops import Crop, window
+from evsam.training.data.prompts import Probability, PromptConfig, first_prompt
+from evsam.training.data.records import Annotation, BrokenSample, Photo, UInt8
+from evsam.training.data.shapes import bounding_box, coverage
+from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
 
-FILL = (124, 116, 104)
-"""Colour of what lies outside the photo: zero after normalisation, as padding is at inference."""
+__all__ = ["Batch", "Plan", "PromptConfig", "Sample", "SampleConfig", "SampleMaker", "bounding_box"]
 
-MIN_PIXELS = 50
-"""A mask with fewer pixels in the crop says too little to learn from."""
+CROP_ATTEMPTS = 20
+"""Crops of a photo without any mask in them, after which it does not count as one to learn from."""
 
-MIN_VISIBLE = 0.15
-"""A mask of which less than this part is in the crop is left out."""
+PASTED_PART = (0.01, 0.25)
+"""Smallest and largest part of the crop that a pasted object covers."""
 
-AREA_POWER = 0.3
-"""Masks are drawn with weight area ** 0.3: mildly in favour of larger ones, or tiny regions would dominate."""
+LEFT_OVER = 0.4
+"""A mask of which a pasted object leaves less than this part is left out."""
+
+Positive = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True)
-class SampleConfig:
-    """How samples are made.
+class SampleConfig(BaseModel):
+    """How photos become samples.
 
     Attributes:
-        size: side of the crop in pixels.
-        masks: masks (and prompts) per crop.
+        size: side of the crop in pixels; not read where there are ``sizes``.
+        sizes: sides, one of which is drawn for each batch: the photo's long side then becomes as long, and the variant
+            makes the same grid of cells of all of them (multi-resolution training).
+        image_size: the variant's image size.
+        masks: most masks of a photo; a photo that has fewer in the crop gives those.
         scale: smallest and largest scale.
         stretch: largest logarithmic change of either side on its own.
+        shift: whether a photo that is smaller than the crop may lie anywhere in it, rather than at its top left as at
+            inference.
+        flip: probability that left and right are exchanged.
         paste: probability that an object of another photo is pasted in.
-        box: probability that the first prompt is a box.
-        jitter: probability that a box is moved by up to 10 % of its side (at most 20 pixels, as SAM does).
-        image_size: the variant's image size.
+        area_power: masks are drawn with weight area ** area_power. 0.3 is mildly in favour of larger ones, or tiny
+            regions would dominate where photos have many; 0 draws them evenly.
+        min_pixels: a mask with fewer pixels in the crop says too little to learn from.
+        min_visible: a mask of which less than this part is in the crop is left out.
+        logits: side of the targets of a whole frame, in cells.
     """
 
-    size: int = 256
-    masks: int = 8
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: Positive = 256
+    sizes: tuple[Positive, ...] = ()
+    image_size: Positive = 512
+    masks: Positive = 8
     scale: tuple[float, float] = (0.45, 1.4)
-    stretch: float = 0.12
-    paste: float = 0.3
-    box: float = 0.5
-    jitter: float = 0.6
-    image_size: int = 512
+    stretch: float = Field(default=0.12, ge=0)
+    shift: bool = True
+    flip: Probability = 0.5
+    paste: Probability = 0.3
+    area_power: float = 0.3
+    min_pixels: Positive = 50
+    min_visible: Probability = 0.15
+    logits: Positive = LOGITS_SIZE
+
+    @model_validator(mode="after")
+    def _fitting(self) -> SampleConfig:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale: expected the smallest, above 0, and the largest, got {self.scale}")
+        if not self.sizes and self.size * self.logits % self.image_size:
+            cell = self.image_size // math.gcd(self.logits, self.image_size)
+            raise ValueError(f"size: expected a multiple of {cell}, so that whole cells fill the crop, got {self.size}")
+        return self
+
+
+class Plan(NamedTuple):
+    """What the samples of a batch have in common.
+
+    Attributes:
+        tokens: of each prompt.
+        size: side of the images in pixels.
+        box: probability that a prompt is a box.
+    """
+
+    tokens: int
+    size: int
+    box: float
+
+
+class Sample(NamedTuple):
+    """One photo with K masks.
+
+    Attributes:
+        image: uint8 (S, S, 3) RGB.
+        targets: float16 (K, h, h), part of each cell that the mask covers.
+        points: float32 (K, T, 2), x and y in pixels of the frame from the crop's top left.
+        labels: int64 (K, T).
+    """
+
+    image: UInt8
+    targets: npt.NDArray[np.float16]
+    points: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
 
 
 class Batch(NamedTuple):
-    """Samples as tensors.
+    """Samples as tensors; every photo has at least one of the N masks.
 
     Attributes:
         images: uint8 (B, S, S, 3) RGB.
-        targets: float16 (B * K, S/2, S/2), part of each 2 x 2 pixels that the mask covers.
-        points: float32 (B * K, T, 2), x and y in pixels of the crop.
-        labels: int64 (B * K, T), labels as :meth:`evsam.nn.EfficientViTSam.decode` takes them.
+        targets: float16 (N, h, h), part of each cell that the mask covers, 0 to 1.
+        points: float32 (N, T, 2), x and y in pixels of the 1024 frame, from the crop's top left.
+        labels: int64 (N, T), labels as :meth:`evsam.nn.EfficientViTSam.decode` takes them.
+        index: int64 (N,), number of each mask's image, ascending.
+        broken: what was wrong with photos that others took the place of.
     """
 
     images: Tensor
     targets: Tensor
     points: Tensor
     labels: Tensor
-
-
-def middle(mask: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """The pixel (x, y of its centre) of a non-empty mask that lies furthest from the mask's border."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    top, left = rows[0], columns[0]
-    crop = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)
-    y, x = np.unravel_index(ndimage.distance_transform_edt(crop).argmax(), crop.shape)
-    return float(left + x - 0.5), float(top + y - 0.5)
-
-
-def bounding_box(mask: npt.NDArray[np.bool_] | UInt8) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom (the last two exclusive) of a non-empty mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    index: Tensor  # type: ignore[assignment] # tuple has a method of that name
+    broken: tuple[str, ...]
 
 
 class SampleMaker:
-    """Draws samples from weighted photo sets.
+    """Makes samples of photos, and batches of samples.
 
     Args:
-        sets: photos by set name.
-        weights: how often each set is drawn.
-        config: see :class:`SampleConfig`.
+        config: of the samples.
+        prompts: of their first prompts.
+        other: draws the photo whose object is pasted; None pastes nothing.
     """
 
-    def __init__(self, sets: Mapping[str, list[Photo]], weights: Mapping[str, float], config: SampleConfig) -> None:
-        self.sets = sets
-        self.names = [name for name in sets if weights.get(name, 0) > 0]
-        self.weights = [weights[name] for name in self.names]
-        self.config = config
+    def __init__(
+        self, config: SampleConfig, prompts: PromptConfig, other: Callable[[random.Random], Photo] | None = None
+    ) -> None:
+        self.config, self.prompts, self.other = config, prompts, other
 
-    def batch(self, rng: random.Random, images: int) -> Batch:
-        """A batch of ``images`` crops with the same number of prompt tokens each."""
-        # A lone box is two tokens and a lone click is a click and a padding point: what users send most.
-        tokens = rng.choices((2, 3, 4), (0.6, 0.2, 0.2))[0]
-        samples = [self._sample(rng, tokens) for _ in range(images)]
-        arrays = [
-            np.stack(part) if i == 0 else np.concatenate(part) for i, part in enumerate(zip(*samples, strict=True))
-        ]
-        return Batch(*(torch.from_numpy(array) for array in arrays))
+    def plan(self, rng: random.Random) -> Plan:
+        """Draw what the samples of a batch have in common."""
+        tokens, box = self.prompts.draw(rng)
+        return Plan(tokens, rng.choice(self.config.sizes) if self.config.sizes else self.config.size, box)
 
-    def _sample(
-        self, rng: random.Random, tokens: int
-    ) -> tuple[UInt8, npt.NDArray[np.float16], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def sample(self, photo: Photo, plan: Plan, rng: random.Random) -> Sample:
+        """Draw a sample of a photo.
+
+        Raises:
+            BrokenSample: it cannot be read, or no crop holds a mask.
+        """
         config = self.config
-        masks: list[UInt8] = []
-        while not masks:
-            image, masks = self._crop(rng)
-        if rng.random() < config.paste:
-            image, masks = self._paste(rng, image, masks)
-        chosen = masks[: config.masks]
-        chosen += [rng.choice(masks) for _ in range(config.masks - len(chosen))]
-        half = config.size // 2
-        stack = np.stack(chosen)
-        targets = stack.reshape(-1, half, 2, half, 2).mean((2, 4), dtype=np.float32)
-        points = np.zeros((config.masks, tokens, 2), np.float32)
-        labels = np.full((config.masks, tokens), -1, np.int64)
-        for mask, point, label in zip(stack, points, labels, strict=True):
-            self._prompt(rng, mask, point, label)
-        return np.ascontiguousarray(image), targets.astype(np.float16), points, labels
-
-    def _crop(self, rng: random.Random, name: str | None = None) -> tuple[UInt8, list[UInt8]]:
-        """A random crop (S, S, 3) around a random mask, flipped half of the time, and the masks (S, S) in it."""
-        config, size = self.config, self.config.size
-        photo = rng.choice(self.sets[name or rng.choices(self.names, self.weights)[0]])
-        pixels = photo.pixels()
-        height, width = pixels.shape[:2]
-        scale = config.image_size / max(height, width) * math.exp(rng.uniform(*map(math.log, config.scale)))
-        scale_x = scale * math.exp(rng.uniform(-config.stretch, config.stretch))
-        scale_y = scale * math.exp(rng.uniform(-config.stretch, config.stretch))
-        span_x, span_y = size / scale_x, size / scale_y
-        anchor = rng.choices(photo.annotations, [a.area**AREA_POWER for a in photo.annotations])[0]
-        x0 = _window(rng, anchor.box[0], anchor.box[2], span_x, width)
-        y0 = _window(rng, anchor.box[1], anchor.box[3], span_y, height)
-
-        # the part of the window that the photo covers: in the photo, then in the crop
-        left, top, right, bottom = max(x0, 0.0), max(y0, 0.0), min(x0 + span_x, width), min(y0 + span_y, height)
-        x_from, x_to = round((left - x0) * scale_x), round((right - x0) * scale_x)
-        y_from, y_to = round((top - y0) * scale_y), round((bottom - y0) * scale_y)
-        if x_to <= x_from or y_to <= y_from:
-            return np.empty((0, 0, 3), np.uint8), []
-        image = np.empty((size, size, 3), np.uint8)
-        image[:] = FILL
-        scaled = Image.fromarray(pixels).resize(
-            (x_to - x_from, y_to - y_from), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
+        image, masks = self._crop(photo, plan, rng, CROP_ATTEMPTS)
+        if not masks:
+            raise BrokenSample(photo.key, f"no mask of at least {config.min_pixels} pixels")
+        if self.other is not None and rng.random() < config.paste:
+            image, masks = self._paste(image, masks, *self._crop(self.other(rng), plan, rng, 1), rng)
+        whole = plan.size if config.sizes else config.image_size
+        frame = FRAME_SIZE / whole
+        drawn = [first_prompt(self.prompts, rng, mask, plan.tokens, plan.box, frame) for mask in masks]
+        return Sample(
+            image,
+            np.stack([coverage(mask, plan.size * config.logits // whole) for mask in masks]),
+            np.stack([points for points, _ in drawn]) * np.float32(frame),
+            np.stack([labels for _, labels in drawn]),
         )
-        image[y_from:y_to, x_from:x_to] = np.asarray(scaled)
-        columns = np.clip(((np.arange(x_from, x_to) + 0.5) / scale_x + x0).astype(int), 0, width - 1)
-        rows = np.clip(((np.arange(y_from, y_to) + 0.5) / scale_y + y0).astype(int), 0, height - 1)
 
-        masks = []
-        for annotation in _shuffled(rng, photo.annotations):
-            x, y, w, h = annotation.box
-            if x >= right or x + w <= left or y >= bottom or y + h <= top:
-                continue
-            visible = annotation.decode()[rows][:, columns]
-            pixels_in = int(visible.sum())
-            if pixels_in < MIN_PIXELS or pixels_in < MIN_VISIBLE * annotation.area * scale_x * scale_y:
-                continue
-            mask = np.zeros((size, size), np.uint8)
-            mask[y_from:y_to, x_from:x_to] = visible
-            masks.append(mask)
-            if len(masks) == config.masks:
+    def collate(self, samples: Sequence[Sample], plan: Plan, broken: Sequence[str]) -> Batch:  # noqa: ARG002 - protocol
+        """A batch of samples that were made by the same plan."""
+        counts = [len(sample.targets) for sample in samples]
+        return Batch(
+            torch.from_numpy(np.stack([sample.image for sample in samples])),
+            torch.from_numpy(np.concatenate([sample.targets for sample in samples])),
+            torch.from_numpy(np.concatenate([sample.points for sample in samples])),
+            torch.from_numpy(np.concatenate([sample.labels for sample in samples])),
+            torch.from_numpy(np.repeat(np.arange(len(samples)), counts)),
+            tuple(broken),
+        )
+
+    def _crop(self, photo: Photo, plan: Plan, rng: random.Random, attempts: int) -> tuple[UInt8, list[UInt8]]:
+        """A random crop (S, S, 3) around a random mask, and the masks (S, S) in it, of which there may be none."""
+        config = self.config
+        pixels = photo.pixels()
+        if not photo.annotations:
+            raise BrokenSample(photo.key, "it has no masks")
+        last = None
+        for _ in range(attempts):
+            crop = self._draw(photo, (pixels.shape[0], pixels.shape[1]), plan, rng)
+            if crop == last:  # nothing random about it
                 break
-        if rng.random() < 0.5:
-            return image[:, ::-1], [mask[:, ::-1] for mask in masks]
-        return image, masks
+            order = _shuffled(rng, photo.annotations, config.area_power)
+            masks = crop.masks(photo, order, config.masks, config.min_pixels, config.min_visible)
+            if masks:
+                return crop.image(pixels), masks
+            last = crop
+        return pixels, []
 
-    def _paste(self, rng: random.Random, image: UInt8, masks: list[UInt8]) -> tuple[UInt8, list[UInt8]]:
+    def _draw(self, photo: Photo, size: tuple[int, int], plan: Plan, rng: random.Random) -> Crop:
+        config = self.config
+        scale = (plan.size if config.sizes else config.image_size) / max(size)
+        scale *= math.exp(rng.uniform(*map(math.log, config.scale)))
+        stretched = [scale * math.exp(rng.uniform(-config.stretch, config.stretch)) for _ in range(2)]
+        weights = [_weight(annotation, config.area_power) for annotation in photo.annotations]
+        box = rng.choices(photo.annotations, weights)[0].box
+        x, y = (
+            window(rng, box[axis], box[2 + axis], plan.size / stretched[axis], size[1 - axis], config.shift)
+            for axis in range(2)
+        )
+        return Crop(plan.size, size, (x, y), (stretched[0], stretched[1]), rng.random() < config.flip)
+
+    def _paste(
+        self, image: UInt8, masks: list[UInt8], other: UInt8, candidates: list[UInt8], rng: random.Random
+    ) -> tuple[UInt8, list[UInt8]]:
         """Paste an object of another crop over this one; it becomes the first mask and hides part of the others."""
-        other, candidates = self._crop(rng)
-        candidates = [mask for mask in candidates if 0.01 < mask.mean() < 0.25]
+        low, high = PASTED_PART
+        candidates = [mask for mask in candidates if low < mask.mean() < high]
         if not candidates:
             return image, masks
         pasted = rng.choice(candidates)
-        left_over = [mask & (1 - pasted) for mask in masks]
-        kept = [
-            rest
-            for rest, mask in zip(left_over, masks, strict=True)
-            if rest.sum() > max(MIN_PIXELS, 0.4 * int(mask.sum()))
-        ]
-        return np.where(pasted[..., None] > 0, other, image), [pasted, *kept]
-
-    def _prompt(
-        self, rng: random.Random, mask: UInt8, points: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
-    ) -> None:
-        """Write a first prompt for ``mask`` into ``points`` (T, 2) and ``labels`` (T,)."""
-        size, used = self.config.size, 0
-        if rng.random() < self.config.box:
-            box = np.array(bounding_box(mask), np.float32)
-            if rng.random() < self.config.jitter:
-                sides = np.array([box[2] - box[0], box[3] - box[1]] * 2)
-                noise = np.array([rng.gauss(0, 0.1) for _ in range(4)]) * sides
-                box = np.clip(box + np.clip(noise, -20, 20), 0, size).astype(np.float32)
-                box[2:] = np.maximum(box[2:], box[:2] + 1)
-            points[:2] = box.reshape(2, 2)
-            labels[:2] = (2, 3)
-            used = 2
-            extra = rng.randint(0, len(labels) - 2)
-        else:
-            extra = rng.randint(1, len(labels) - 1)
-        for i in range(used, used + extra):
-            # the first click is often in the middle, as people click; background clicks stay near the object
-            background = i > 0 and rng.random() < 0.3
-            if i == 0 and rng.random() < 0.6:
-                points[i] = middle(mask[::2, ::2] > 0) if mask[::2, ::2].any() else _any_pixel(rng, mask)
-                if mask[::2, ::2].any():
-                    points[i] = points[i] * 2
-                labels[i] = 1
-            elif background:
-                x0, y0, x1, y1 = bounding_box(mask)
-                around = np.zeros_like(mask)
-                pad_x, pad_y = (x1 - x0) // 4 + 4, (y1 - y0) // 4 + 4
-                around[max(0, y0 - pad_y) : y1 + pad_y, max(0, x0 - pad_x) : x1 + pad_x] = 1
-                outside = around & (1 - mask)
-                if outside.any():
-                    points[i], labels[i] = _any_pixel(rng, outside), 0
-            else:
-                points[i], labels[i] = _any_pixel(rng, mask), 1
+        kept = []
+        for mask in masks:
+            rest = mask & (1 - pasted)
+            if rest.sum() >= max(self.config.min_pixels, LEFT_OVER * int(mask.sum())):
+                kept.append(rest)
+        return np.where(pasted[..., None] > 0, other, image), [pasted, *kept][: self.config.masks]
 
 
-def _any_pixel(rng: random.Random, mask: UInt8) -> tuple[float, float]:
-    where = np.flatnonzero(mask)
-    y, x = divmod(int(where[rng.randrange(len(where))]), mask.shape[1])
-    return x + 0.5, y + 0.5
+def _weight(annotation: Annotation, power: float) -> float:
+    return float(max(annotation.area, 1.0) ** power)
 
 
-def _window(rng: random.Random, start: float, length: float, span: float, limit: int) -> float:
-    """Start of a window of length ``span`` that holds the object where it can, and stays in the photo where it can."""
-    if span >= limit:
-        return rng.uniform(limit - span, 0) if rng.random() < 0.5 else 0.0
-    low, high = sorted((start + length - span, start))
-    return min(max(rng.uniform(low, high), 0.0), limit - span)
-
-
-def _shuffled(rng: random.Random, annotations: tuple[Annotation, ...]) -> list[Annotation]:
-    """Weighted random order (exponential keys), weights as :data:`AREA_POWER` says."""
-    return sorted(annotations, key=lambda a: -math.log(1 - rng.random()) / max(a.area, 1.0) ** AREA_POWER)
-
-
-class SampleStream(IterableDataset[Batch]):
-    """Endless batches; every worker draws its own."""
-
-    def __init__(self, maker: SampleMaker, images: int, seed: int) -> None:
-        self.maker, self.images, self.seed = maker, images, seed
-
-    def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        torch.set_num_threads(1)
-        rng = random.Random(self.seed * 1009 + (worker.id if worker else 0))
-        while True:
-            yield self.maker.batch(rng, self.images)
+def _shuffled(rng: random.Random, annotations: tuple[Annotation, ...], power: float) -> list[Annotation]:
+    """Weighted random order, by exponential keys."""
+    return sorted(annotations, key=lambda a: -math.log(1 - rng.random()) / _weight(a, power))

@@ -8,87 +8,69 @@ in COCO's compressed run-length encoding and boxes as (x, y, width, height).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-from pycocotools import mask as coco_mask
-
-UInt8 = npt.NDArray[np.uint8]
+from evsam.training.data.packed import Packed
+from evsam.training.data.records import Annotation, BrokenSample, DataError, Photo, Photos, as_rle, read_span
 
 
-@dataclass(frozen=True)
-class Annotation:
-    """One mask of a photo.
-
-    Attributes:
-        rle: COCO compressed run-length encoding, as pycocotools takes it.
-        box: x, y, width, height in pixels.
-        area: pixels in the mask.
-        ignore: run-length encoding of pixels that belong neither to the object nor to its background, or None.
-    """
-
-    rle: dict[str, Any]
-    box: tuple[float, float, float, float]
-    area: float
-    ignore: dict[str, Any] | None = None
-
-    def decode(self) -> UInt8:
-        """Mask (H, W), 0 or 1."""
-        return coco_mask.decode(self.rle)
-
-    def decode_ignore(self) -> UInt8 | None:
-        """Ignored pixels (H, W), 0 or 1, or None."""
-        return None if self.ignore is None else coco_mask.decode(self.ignore)
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A photo's file and its masks."""
-
-    path: Path
-    annotations: tuple[Annotation, ...]
-
-    def pixels(self) -> UInt8:
-        """RGB (H, W, 3)."""
-        with Image.open(self.path) as image:
-            return np.asarray(image.convert("RGB"))
-
-
-def _rle(record: dict[str, Any]) -> dict[str, Any]:
-    counts = record["counts"]
-    return {"size": record["size"], "counts": counts.encode() if isinstance(counts, str) else counts}
-
-
-def read_set(root: Path, split: str, name: str) -> list[Photo]:
+class AnnotatedSet(Photos):
     """The photos of one set that have at least one mask.
 
     Args:
         root: data directory.
         split: ``train`` or ``val``.
         name: name of the set.
+
+    Raises:
+        DataError: there is no such set, or its json is none.
     """
-    content = json.loads((root / split / f"{name}.json").read_text())
-    masks: list[list[Annotation]] = [[] for _ in content["images"]]
-    for record in content["anns"]:
-        ignore = record.get("ignore_rle")
-        masks[record["image"]].append(
-            Annotation(
-                rle=_rle(record["rle"]),
-                box=tuple(record["bbox"]),
-                area=float(record["area"]),
-                ignore=None if ignore is None else _rle(ignore),
-            )
-        )
-    folder = root / split / name
-    return [
-        Photo(folder / image["file"], tuple(found))
-        for image, found in zip(content["images"], masks, strict=True)
-        if found
-    ]
+
+    def __init__(self, root: Path, split: str, name: str) -> None:
+        self._folder = root / split / name
+        path = root / split / f"{name}.json"
+        try:
+            content = json.loads(path.read_bytes())
+            masks: list[list[dict[str, Any]]] = [[] for _ in content["images"]]
+            for record in content["anns"]:
+                masks[record["image"]].append(record)
+            photos = [[image["file"], found] for image, found in zip(content["images"], masks, strict=True) if found]
+        except FileNotFoundError as error:
+            sets = ", ".join(list_sets(root, split)) or "none"
+            raise DataError(f"set {name}: no file {path}; sets of split {split}: {sets}") from error
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise DataError(f'{path}: expected {{"images": [...], "anns": [...]}} as json: {error!r}') from error
+        self._photos = Packed(photos)
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def photo(self, index: int) -> Photo:
+        """Photo number ``index``; its key is the name of its file."""
+        file, records = self._photos[index]
+        try:
+            annotations = tuple(_annotation(record) for record in records)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BrokenSample(file, f"its annotations cannot be read: {error!r}") from error
+        return Photo(file, annotations, partial(read_span, self._folder / file))
+
+
+def _annotation(record: dict[str, Any]) -> Annotation:
+    ignore = record.get("ignore_rle")
+    x, y, width, height = record["bbox"]
+    return Annotation(
+        rle=as_rle(record["rle"]),
+        box=(x, y, width, height),
+        area=float(record["area"]),
+        ignore=None if ignore is None else as_rle(ignore),
+    )
+
+
+def read_set(root: Path, split: str, name: str) -> AnnotatedSet:
+    """The photos of one set that have at least one mask; see :class:`AnnotatedSet`."""
+    return AnnotatedSet(root, split, name)
 
 
 def list_sets(root: Path, split: str) -> list[str]:

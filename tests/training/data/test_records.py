@@ -1,0 +1,107 @@
+"""Photos: pixels, what is broken about them, and sources by number."""
+
+from __future__ import annotations
+
+import pickle
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evsam.training.data.packed import Packed
+from evsam.training.data.records import Annotation, BrokenSample, Photo, Photos, as_rle, measured, read_span
+from tests.training.conftest import coco_mask, encode, jpg, png
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+
+
+class Numbers(Photos):
+    """Photos that are known by their keys."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def photo(self, index: int) -> Photo:
+        return Photo(str(index), (), bytes)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK"])
+def test_pixels_are_rgb(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(PIXELS).convert(mode).save(path)
+    pixels = Photo("x", (), path.read_bytes).pixels()
+    assert pixels.shape == PIXELS.shape
+    assert pixels.dtype == np.uint8
+    if mode == "RGB":
+        assert np.array_equal(pixels, PIXELS)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no photo", jpg(PIXELS)[:-300], png(PIXELS)[:-300], png(PIXELS)[:40], png(PIXELS).replace(b"IDAT", b"IDAX")],
+    ids=["nothing", "text", "half a jpg", "half a png", "head of a png", "png without pixels"],
+)
+def test_damaged_files_are_broken(content: bytes) -> None:
+    with pytest.raises(BrokenSample, match="it: cannot be read as a photo: "):
+        Photo("it", (), lambda: content).pixels()
+
+
+def test_missing_files_are_broken_and_mistakes_are_not(tmp_path: Path) -> None:
+    with pytest.raises(BrokenSample, match="No such file"):
+        Photo("it", (), partial(read_span, tmp_path / "absent")).pixels()
+
+    def mistake() -> bytes:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Photo("it", (), mistake).pixels()
+
+
+def test_spans(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    assert read_span(path) == b"0123456789"
+    assert read_span(path, 3, 4) == b"3456"
+    assert read_span(path, 3) == b"3456789"
+    with pytest.raises(OSError, match="ends at byte 10, expected 12"):
+        read_span(path, 8, 4)
+
+
+def test_broken_samples_survive_pickling() -> None:
+    error = pickle.loads(pickle.dumps(BrokenSample("key", "reason")))
+    assert (error.key, error.reason, str(error)) == ("key", "reason", "key: reason")
+
+
+def test_photos_by_number_and_by_slice() -> None:
+    photos = Numbers()
+    assert [photo.key for photo in photos] == ["0", "1", "2", "3", "4"]
+    assert photos[-1].key == "4"
+    assert [photo.key for photo in photos[1:4:2]] == ["1", "3"]
+    assert photos.groups == (5,)
+    for index in (5, -6):
+        with pytest.raises(IndexError):
+            photos[index]
+
+
+def test_encodings_of_json() -> None:
+    mask = np.zeros((4, 5), np.uint8)
+    mask[1:3, 2:] = 1
+    lengths = [9, 2, 2, 2, 2, 2, 1]
+    uncompressed = as_rle({"size": [4, 5], "counts": lengths})
+    assert np.array_equal(coco_mask.decode(uncompressed), mask)
+    assert np.array_equal(coco_mask.decode(as_rle(encode(mask))), mask)
+    (annotation,) = measured([uncompressed])
+    assert annotation == Annotation(uncompressed, (2, 1, 3, 2), 6)
+    assert annotation.decode_ignore() is None
+    assert measured([]) == ()
+
+
+def test_packed_values_come_back() -> None:
+    values = [["a", 1], {"b": [1.5, None]}, "ü", []]
+    packed = Packed(iter(values))
+    assert list(packed) == values
+    assert list(pickle.loads(pickle.dumps(packed))) == values
+    with pytest.raises(IndexError):
+        packed[4]

@@ -1,0 +1,90 @@
+"""Pixels from run-length encodings, and geometry of masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evsam.training.data.runs import run_ends, sample_mask
+from evsam.training.data.shapes import bounding_box, coverage, middle
+from tests.training.conftest import coco_mask
+
+
+def rle_of(mask: np.ndarray) -> dict[str, Any]:
+    rle: dict[str, Any] = coco_mask.encode(np.asfortranarray(mask))
+    return rle
+
+
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 0.97, 1.0])
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (7, 5), (33, 57)])
+def test_sampled_pixels_are_those_of_the_mask(size: tuple[int, int], share: float) -> None:
+    rng = np.random.default_rng(1)
+    mask = (rng.random(size) < share).astype(np.uint8)
+    ends = run_ends(rle_of(mask))
+    for _ in range(10):
+        # of all, of some, and with repetitions, as where a photo is enlarged
+        rows, columns = (np.sort(rng.integers(0, side, rng.integers(1, 2 * side + 1))) for side in size)
+        assert np.array_equal(sample_mask(ends, size[0], rows, columns), mask[rows][:, columns])
+    assert np.array_equal(sample_mask(ends, size[0], np.arange(size[0]), np.arange(size[1])), mask)
+
+
+def test_long_runs() -> None:
+    mask = np.zeros((2000, 3000), np.uint8)
+    mask[:, 1000:2999] = 1
+    mask[500] = 0
+    ends = run_ends(rle_of(mask))
+    rows, columns = np.arange(0, 2000, 7), np.arange(0, 3000, 11)
+    assert np.array_equal(sample_mask(ends, 2000, rows, columns), mask[rows][:, columns])
+
+
+WHOLE = rle_of(np.ones((10, 10), np.uint8))["counts"]
+
+
+@pytest.mark.parametrize(
+    ("size", "counts", "message"),
+    [
+        ((10, 10), b"", "no run-length encoding"),
+        ((10, 10), b"zzzz", "no run-length encoding"),
+        ((10, 10), b"\x01\x02", "no run-length encoding"),
+        ((10, 10), b"\xff", "no run-length encoding"),
+        ((10, 10), b"P" * 30 + b"0", "no run-length encoding"),
+        ((20, 20), WHOLE, "of 100 pixels, expected 20 x 20"),
+        ((5, 5), WHOLE, "of 100 pixels, expected 5 x 5"),
+    ],
+)
+def test_damaged_encodings(size: tuple[int, int], counts: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run_ends({"size": list(size), "counts": counts})
+
+
+@pytest.mark.parametrize(("size", "side"), [(8, 4), (9, 4), (6, 8), (7, 7), (768, 256), (640, 256), (97, 256)])
+def test_coverage_is_the_mean_over_each_cell(size: int, side: int) -> None:
+    mask = (np.random.default_rng(0).random((size, size)) > 0.5).astype(np.uint8)
+    found = coverage(mask, side)
+    assert found.dtype == np.float16
+    # every pixel cut into side x side parts, every cell is then size x size of them; along one axis at a time
+    mean = np.repeat(mask.astype(np.float64), side, 0).reshape(side, size, size).mean(1)
+    mean = np.repeat(mean, side, 1).reshape(side, side, size).mean(2)
+    np.testing.assert_allclose(found, mean, atol=3e-4)
+    assert coverage(np.ones_like(mask), side).min() == 1
+    assert not coverage(np.zeros_like(mask), side).any()
+    one = np.zeros_like(mask)
+    one[2, 5] = 1
+    assert coverage(one, side).astype(np.float64).sum() == pytest.approx((side / size) ** 2, rel=2e-3)
+
+
+@pytest.mark.parametrize(("x", "y"), [(3, 2), (0, 0), (9, 7)])
+def test_middle_of_a_single_pixel(x: int, y: int) -> None:
+    mask = np.zeros((8, 10), bool)
+    mask[y, x] = True
+    assert middle(mask) == (x + 0.5, y + 0.5)
+    assert bounding_box(mask) == (x, y, x + 1, y + 1)
+
+
+def test_middle_is_inside_a_ring() -> None:
+    y, x = np.mgrid[:41, :41] - 20
+    ring = (x**2 + y**2 <= 400) & (x**2 + y**2 >= 150)
+    mx, my = middle(ring)
+    assert ring[int(my), int(mx)]

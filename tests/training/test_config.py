@@ -1,0 +1,120 @@
+"""Configurations: types, changes from the command line, and what is said of mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evsam.training import config as configs
+from evsam.training.config import ConfigError, OptimConfig, RunConfig, read_config, write_config
+from evsam.training.distill import DistillRunConfig
+from evsam.training.finetune import FinetuneConfig
+from evsam.training.loop import scaled_rate, schedule, total_steps
+from evsam.training.recipes import RECIPES
+
+TEXT = """
+variant: nano
+train:
+  - {kind: annotated, path: /photos, set: blobs}
+optim: {lr: 1e-3, steps: 10}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "run.yaml"
+    file.write_text(TEXT)
+    return file
+
+
+def test_values_and_overrides_have_their_types(path: Path) -> None:
+    config = read_config(
+        RunConfig, path, ["optim.lr=2e-4", "batch.images=3", "train.0.path=/other", "optim.ema=null", "seed=5"]
+    )
+    assert config.optim.lr == 2e-4
+    assert config.batch.images == 3
+    assert config.train[0].path == Path("/other")
+    assert config.optim.ema is None
+    assert config.seed == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.learning=1", r"optim\.learning: Extra inputs"),
+        ("optim.lr=fast", r"optim\.lr: Input should be a valid number"),
+        ("optim.lr=-1", r"optim\.lr: Input should be greater than 0"),
+        ("optim.epochs=2", "give either steps or epochs"),
+        ("system.shard=zero", r"system\.shard: Input should be 'ddp' or 'fsdp2'"),
+        ("train.7.path=/x", "expected a number below 1 in place of '7'"),
+        ("variant.name=x", "variant is no group of keys"),
+        ("optim.lr", "expected key=value"),
+        ("seed=[", "the value is no YAML"),
+    ],
+)
+def test_mistakes_name_the_key(path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_config(RunConfig, path, [override])
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such file, and none of those that ship with evsam: .*nano-crops"):
+        read_config(RunConfig, tmp_path / "absent.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ConfigError, match="expected keys and values, got list"):
+        read_config(RunConfig, tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config(RunConfig, tmp_path / "broken.yaml")
+
+
+def test_what_is_written_reads_the_same(path: Path, tmp_path: Path) -> None:
+    config = read_config(FinetuneConfig, path, ["recipe=paper"])
+    write_config(config, tmp_path / "again.yaml")
+    assert read_config(FinetuneConfig, tmp_path / "again.yaml") == config
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (Path(configs.__file__).parent / "configs").glob("*.yaml")))
+def test_shipped_configurations_are_valid(name: str) -> None:
+    kind = DistillRunConfig if "distill" in name else FinetuneConfig
+    assert read_config(kind, Path(name)).train
+
+
+def test_recipes_are_names_or_changes_of_them(path: Path) -> None:
+    assert read_config(FinetuneConfig, path).recipe == RECIPES["evsam"]
+    assert read_config(FinetuneConfig, path, ["recipe=authors-code"]).recipe == RECIPES["authors-code"]
+    changed = read_config(FinetuneConfig, path, ["recipe={base: evsam, iou: 0, prompts: {jitter: 0}}"]).recipe
+    assert changed.iou == 0
+    assert changed.prompts == RECIPES["evsam"].prompts.model_copy(update={"jitter": 0.0})
+    assert changed.choice == RECIPES["evsam"].choice
+    with pytest.raises(ConfigError, match="expected one of paper, authors-code, evsam, got 'theirs'"):
+        read_config(FinetuneConfig, path, ["recipe=theirs"])
+
+
+def test_the_papers_recipe_is_the_papers() -> None:
+    paper, code = RECIPES["paper"], RECIPES["authors-code"]
+    assert (paper.mask_loss, paper.answers, paper.iou, paper.choice) == ("focal", "three", 0, 0)
+    assert (code.mask_loss, code.answers, code.iou) == ("points", "three-or-one", 0)
+    for recipe in (paper, code):
+        assert recipe.prompts.clicks == (1, 10)
+        assert recipe.prompts.box == 0.5
+        assert recipe.prompts.negative == recipe.prompts.jitter == 0
+        assert recipe.rounds == (1.0,)
+
+
+def test_learning_rate() -> None:
+    plain = OptimConfig(lr=2e-6, epochs=2, reference_batch=256)
+    assert scaled_rate(plain, 64) == 2e-6
+    assert scaled_rate(plain.model_copy(update={"scaling": "linear"}), 64) == pytest.approx(5e-7)
+    assert scaled_rate(plain.model_copy(update={"scaling": "sqrt"}), 64) == pytest.approx(1e-6)
+    assert total_steps(plain, epoch=1000, batch=64) == 32
+    assert total_steps(OptimConfig(steps=7), epoch=1000, batch=64) == 7
+
+
+def test_schedule_rises_and_falls() -> None:
+    optim = OptimConfig(steps=100, warmup=9, final=0.1)
+    assert schedule(optim, 0, 100) == pytest.approx(0.1, rel=1e-3)
+    assert schedule(optim, 50, 100) == pytest.approx(0.55)
+    assert schedule(optim, 100, 100) == pytest.approx(0.1)
+    assert schedule(optim.model_copy(update={"schedule": "constant"}), 99, 100) == 1.0

@@ -1,0 +1,253 @@
+"""The loop: exact resume, accumulation, learning, averaging, memory savers, and what is said of problems."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evsam.nn.layers import ConvLayer
+from evsam.training import checkpoints
+from evsam.training.callbacks import Callback, Curves
+from evsam.training.config import OptimConfig
+from evsam.training.distributed import World
+from evsam.training.finetuning import FinetuneTask
+from evsam.training.loading import load_state
+from evsam.training.loop import Meter, Trained, Trainer, TrainingError, advice
+from evsam.training.randomness import StepRandom
+from evsam.training.recipes import RECIPES, Recipe
+from evsam.training.starting import build_model
+from tests.training.distributed_worker import config, photos
+
+HERE = World(0, 1, torch.device("cpu"))
+CROP = 64
+
+
+class Loader:
+    """Endless batches of one photo each, by number."""
+
+    def __init__(self, start: int, images: int = 1) -> None:
+        self.start, self.images = start, images
+
+    def __iter__(self) -> Iterator[Any]:
+        number = self.start
+        while True:
+            yield photos(number * self.images, self.images, CROP)
+            number += 1
+
+
+def trainer(
+    out: Path,
+    steps: int = 6,
+    images: int = 1,
+    accumulate: int = 1,
+    recipe: Recipe = RECIPES["evsam"],
+    callbacks: tuple[Callback, ...] = (),
+    **optim: Any,
+) -> Trainer:
+    settings = config("ddp", steps, images)
+    settings = settings.model_copy(
+        update={
+            "batch": settings.batch.model_copy(update={"accumulate": accumulate}),
+            "optim": OptimConfig(**{"lr": 1e-3, "steps": steps, "warmup": 2, "ema": 0.9, **optim}),
+            "log": settings.log.model_copy(update={"checkpoint_minutes": 0.0, "keep": 2}),
+        }
+    )
+    model = build_model(settings, HERE.device)
+    load: Callable[[int], Any] = lambda start: Loader(start, images)  # noqa: E731
+    return Trainer(Trained(FinetuneTask(model, recipe), model, load, 10), settings, out, HERE, callbacks)
+
+
+class Killed(Exception):
+    """What stops a run in a test."""
+
+
+class Killer(Callback):
+    """Stops a run after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def on_step(self, step: int, values: Mapping[str, float]) -> None:
+        """Stop, before the checkpoint of this step is written."""
+        if step == self.at:
+            raise Killed
+
+
+def losses(out: Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (out / "curves.jsonl").read_text().splitlines()]
+    assert len({line["step"] for line in lines}) == len(lines)
+    return {line["step"]: line["loss"] for line in lines}
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+    through = trainer(whole, callbacks=(Curves(whole),))
+    through.run()
+    with pytest.raises(Killed):
+        trainer(cut, callbacks=(Curves(cut), Killer(4))).run()
+    again = trainer(cut, callbacks=(Curves(cut),))
+    assert again.step == 3
+    again.run()
+    assert losses(cut) == losses(whole)
+    assert sorted(losses(whole)) == [1, 2, 3, 4, 5, 6]
+    for name, parameter in through.model.named_parameters():
+        assert again.model.get_parameter(name).equal(parameter), name
+        assert again.average.parameters[name].equal(through.average.parameters[name]), name
+    assert [path.name for path in sorted(checkpoints.folder(cut).iterdir())] == ["step-000000005", "step-000000006"]
+
+
+def test_a_checkpoint_that_was_being_written_does_not_count(tmp_path: Path) -> None:
+    first = trainer(tmp_path, steps=2)
+    first.run()
+    half = checkpoints.folder(tmp_path) / "step-000000009.part"
+    half.mkdir()
+    assert trainer(tmp_path, steps=4).step == 2
+    first.step = 9
+    first.save()
+    assert not half.exists()
+
+
+def test_runs_are_read_with_their_averaged_weights(tmp_path: Path) -> None:
+    run = trainer(tmp_path, steps=3)
+    run.run()
+    (tmp_path / "config.yaml").write_text("variant: nano\n")
+    loaded = load_state(tmp_path)
+    assert loaded.step == 3
+    assert loaded.state.keys() == run.model.state_dict().keys() - {
+        name for name in run.model.state_dict() if name.endswith("num_batches_tracked") and name not in loaded.state
+    }
+    for name, value in run.average.state().items():
+        assert loaded.state[name].equal(value), name
+    moved = [name for name, p in run.model.named_parameters() if not loaded.state[name].equal(p)]
+    assert len(moved) > 100
+
+
+def test_without_average_the_weights_themselves_are_published(tmp_path: Path) -> None:
+    run = trainer(tmp_path, steps=2, ema=None)
+    run.run()
+    (tmp_path / "config.yaml").write_text("variant: nano\n")
+    loaded = load_state(tmp_path)
+    for name, parameter in run.model.named_parameters():
+        assert loaded.state[name].equal(parameter), name
+
+
+def test_accumulated_micro_batches_are_one_batch(tmp_path: Path) -> None:
+    plain = RECIPES["evsam"].model_copy(update={"colour": False, "rounds": (1.0,)})
+    gradients = []
+    for images, accumulate in ((2, 1), (1, 2)):
+        run = trainer(tmp_path / str(images), images=images, accumulate=accumulate, recipe=plain, clip_norm=None)
+        found: dict[str, torch.Tensor] = {}
+        run.task._origin = lambda *_: None  # crops lie anywhere in the frame
+        run.optimiser.zero_grad = lambda *_, run=run, found=found: found.update(
+            {name: p.grad.clone() for name, p in run.task.named_parameters() if p.grad is not None}
+        )
+        run.take_step(iter(Loader(0, images)))
+        gradients.append(found)
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, expected in gradients[0].items():
+        scale = expected.abs().max().item()
+        torch.testing.assert_close(gradients[1][name], expected, rtol=1e-3, atol=1e-4 * scale + 1e-9)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_fits_what_it_sees(name: str, tmp_path: Path) -> None:
+    recipe = RECIPES[name].model_copy(update={"colour": False, "rounds": (1.0,)})
+    run = trainer(tmp_path, steps=1000, recipe=recipe, lr=2e-3, schedule="constant")
+    batches = iter(lambda: photos(0, 1, CROP), None)
+    found = [run.take_step(batches)["loss"].item() for _ in range(30)]
+    assert sum(found[-4:]) < 0.75 * sum(found[:4])
+
+
+@pytest.mark.parametrize("clip", [{"clip_norm": 1e-3}, {"clip_norm": None, "clip_value": 1e-5}])
+def test_gradients_are_clipped(clip: dict[str, Any], tmp_path: Path) -> None:
+    run = trainer(tmp_path, **clip)
+    seen: list[float] = []
+    step = run.optimiser.step
+
+    def watch() -> None:
+        gradients = [p.grad for p in run.task.parameters() if p.grad is not None]
+        norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+        seen.append(norm if "clip_value" not in clip else max(float(g.abs().max()) for g in gradients))
+        step()
+
+    run.optimiser.step = watch
+    run.take_step(iter(Loader(0)))
+    assert 0 < seen[0] <= 1.001 * (clip.get("clip_value") or clip["clip_norm"])
+
+
+def test_recomputed_activations_give_the_same_gradients() -> None:
+    found = []
+    for recompute in (False, True):
+        settings = config("ddp", 1, 1)
+        system = settings.system.model_copy(update={"checkpoint_activations": recompute})
+        model = build_model(settings.model_copy(update={"system": system}), HERE.device)
+        task = FinetuneTask(model, RECIPES["evsam"], checkpoint_activations=recompute).train()
+        loss, _ = task(photos(0, 1, CROP), StepRandom(0, 3))
+        loss.backward()
+        found.append({name: p.grad for name, p in task.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient)
+
+
+def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
+    settings = config("ddp", 2, 1).model_copy(update={"freeze_stages": 2})
+    model = build_model(settings, HERE.device)
+    run = Trainer(
+        Trained(FinetuneTask(model, RECIPES["evsam"]), model, Loader, 10),
+        settings,
+        tmp_path,
+        HERE,
+    )
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run.run()
+    for name, value in model.state_dict().items():
+        if "running_" in name or "backbone.stages.0" in name or "backbone.stages.1" in name:
+            assert value.equal(before[name]), name
+    assert not model.state_dict()["mask_decoder.mask_tokens.weight"].equal(before["mask_decoder.mask_tokens.weight"])
+
+
+def test_frozen_norms_match_eval() -> None:
+    torch.manual_seed(0)
+    layer = ConvLayer(3, 8, 3, activation="relu6")
+    assert layer.norm is not None
+    assert layer.norm.running_var is not None
+    torch.nn.init.uniform_(layer.norm.running_var, 0.5, 2.0)
+    x = torch.randn(2, 3, 9, 9)
+    expected = layer.eval()(x)
+    layer.freeze_norm = True
+    torch.testing.assert_close(layer.train()(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    with torch.no_grad():
+        run.model.get_parameter("mask_decoder.mask_tokens.weight").fill_(math.nan)
+    with pytest.raises(TrainingError, match=r"step 1: the loss is nan; .* Lower optim\.lr \(0\.001\)"):
+        run.run()
+    assert checkpoints.latest(tmp_path) is None
+
+
+def test_running_out_of_memory_says_what_to_change() -> None:
+    message = r"batch\.images=4: try batch\.images=2 with batch\.accumulate=2 .*checkpoint_activations=true"
+    with pytest.raises(TrainingError, match=message), advice(config("ddp", 1, 4)):
+        raise torch.OutOfMemoryError
+
+
+def test_a_slow_loader_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = trainer(tmp_path)
+    meter = Meter(1)
+    values = run.take_step(iter(Loader(0)), meter)
+    meter.waits = 0.9 * 1e9
+    with caplog.at_level(logging.WARNING):
+        run._log(values, meter)
+    assert "spent waiting for photos; raise system.workers (0)" in caplog.text

@@ -1,0 +1,85 @@
+"""Scores: sizes, ellipses, ignored pixels, and the command that writes them."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evsam.nn import EfficientViTSam
+from evsam.training import evaluate
+from evsam.training.data.sets import read_set
+from evsam.training.validation import (
+    Frame,
+    Objects,
+    Scores,
+    full_size,
+    inscribed_ellipse,
+    size_class,
+    validate,
+)
+from evsam.transforms import fitted_size
+
+
+def test_ellipses_are_their_own_ellipse(data_dir: Path) -> None:
+    """The annotated objects are ellipses, so the trivial answer must score high and the sizes must be known."""
+    model = EfficientViTSam("nano").eval()
+    scores = validate(model, read_set(data_dir, "val", "blobs"), clicks=0).summary()
+    assert scores["ellipse"]["all"] > 0.6
+    assert "click1" not in scores
+
+
+def test_ignored_pixels_do_not_count(data_dir: Path) -> None:
+    annotation = read_set(data_dir, "val", "blobs")[0].annotations[0]
+    mask = torch.from_numpy(annotation.decode().astype(bool))
+    half = mask.clone()
+    half[:, mask.any(0).nonzero().median() :] = False
+    objects = Objects.read([annotation], torch.device("cpu"))
+    plain = objects.iou(half[None, None])
+    ignoring = Objects(objects.masks, (~(mask & ~half))[None, None])
+    assert plain.item() < 0.7
+    assert ignoring.iou(half[None, None]).item() == 1
+
+
+@pytest.mark.parametrize("original", [(300, 451), (1500, 1000), (7, 100)])
+def test_full_size_is_sams_two_resizes(original: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 256, 256)
+    frame = Frame((), fitted_size(original), original)
+    height, width = frame.resized
+    resize = partial(torch.nn.functional.interpolate, mode="bilinear", align_corners=False)
+    expected = resize(resize(logits, (1024, 1024))[..., :height, :width], original)
+    torch.testing.assert_close(full_size(logits, frame), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_inscribed_ellipse_touches_its_box() -> None:
+    mask = inscribed_ellipse(np.array([2, 3, 12, 9], np.float32), (12, 16))
+    assert mask.sum() == pytest.approx(np.pi * 5 * 3, rel=0.1)
+    assert not mask[:3].any()
+    assert not mask[:, 12:].any()
+
+
+def test_size_classes_are_cocos() -> None:
+    assert [size_class(a) for a in (1, 32**2, 32**2 + 1, 96**2, 96**2 + 1)] == [
+        "small", "small", "medium", "medium", "large",
+    ]  # fmt: skip
+
+
+def test_scores_of_parts_join() -> None:
+    first, second = Scores(), Scores()
+    for scores, values in ((first, [0.2, 0.4]), (second, [0.9])):
+        scores.sizes += ["small"] * len(values)
+        scores.add("box", values)
+    assert Scores.joined([first, second]).summary()["box"] == {"all": pytest.approx(0.5), "small": pytest.approx(0.5)}
+
+
+def test_evaluate_writes_scores(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "scores.json"
+    evaluate.main(["nano", str(data_dir), "--clicks", "2", "--threads", "1", "--out", str(out)])
+    table = json.loads(out.read_text())["blobs"]
+    assert {"box", "click1", "click2", "blank_box", "ellipse"} <= set(table)
+    assert "| blobs | box |" in capsys.readouterr().out

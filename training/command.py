@@ -1,0 +1,135 @@
+"""What the commands that train have in common: arguments, a trial without consequences, and the run itself."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from evsam.errors import EvsamError
+from evsam.training.callbacks import Callback, Curves, Progress, TensorBoard
+from evsam.training.config import RunConfig, read_config, write_config
+from evsam.training.distributed import World, local, world
+from evsam.training.loading import CONFIG_FILE
+from evsam.training.loop import Meter, Trained, Trainer
+
+TRIAL_STEPS = 3
+"""Steps of a trial that are timed, after one that is not."""
+
+C = TypeVar("C", bound=RunConfig)
+
+
+def main(
+    name: str, model: type[C], build: Callable[[C, World], Trained], arguments: Sequence[str] | None = None
+) -> int:
+    """Run a training command.
+
+    Args:
+        name: of the module, for the help text.
+        model: type of its configuration.
+        build: makes what is trained.
+        arguments: of the command line, None for the process's own.
+
+    Returns:
+        Exit status.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m evsam.training.{name}", description=model.__doc__)
+    parser.add_argument("config", type=Path, help="YAML file, or the name of a configuration that ships with evsam")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value: optim.lr=1e-4")
+    parser.add_argument("--out", type=Path, help="folder of the run, by default runs/CONFIG; an existing run goes on")
+    parser.add_argument("--dry-run", action="store_true", help="a few steps that change nothing: memory, steps, hours")
+    options = parser.parse_args(arguments)
+    out = options.out or Path("runs") / options.config.stem
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    try:
+        config = read_config(model, options.config, options.set)
+        if config.system.threads is not None:
+            torch.set_num_threads(config.system.threads)
+        with world(config.system.device) as where:
+            trained = build(config, where)
+            if options.dry_run:
+                print_trial(trial(trained, config, where), where)
+            else:
+                train(trained, config, out, where)
+    except EvsamError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def train(trained: Trained, config: RunConfig, out: Path, where: World, more: Sequence[Callback] = ()) -> Trainer:
+    """Run to the end.
+
+    Args:
+        trained: what is trained.
+        config: its configuration, which is written into the run's folder.
+        out: folder of the run.
+        where: this process.
+        more: callbacks besides curves, progress bar and, where configured, TensorBoard.
+    """
+    callbacks: list[Callback] = []
+    if where.rank == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        write_config(config, out / CONFIG_FILE)
+        callbacks = [Curves(out), Progress(), *([TensorBoard(out)] if config.log.tensorboard else []), *more]
+    where.barrier()
+    trainer = Trainer(trained, config, out, where, callbacks)
+    trainer.run()
+    return trainer
+
+
+def trial(trained: Trained, config: RunConfig, where: World) -> dict[str, float]:
+    """Take a few steps that nothing remembers.
+
+    Returns:
+        ``parameters`` and those that ``learn``; ``state_gib`` of weights, gradients, moments and average in each
+        process, ``peak_gib`` of everything; ``steps``, ``epochs``, ``seconds_per_step``, ``waiting`` (part of the time)
+        and ``hours``.
+    """
+    trainer = Trainer(trained, config, Path(), where, resume=False)
+    batches = iter(trained.loader(0))
+    trainer.take_step(batches)
+    meter = Meter(trainer.batch)
+    for _ in range(TRIAL_STEPS):
+        trainer.take_step(batches, meter)
+    seconds = meter.seconds_per_step()
+    parameters = list(trained.task.parameters())
+    held = [*parameters, *trainer.average.parameters.values()]
+    held += [p.grad if p.grad is not None else p for p in parameters if p.requires_grad]
+    held += [value for state in trainer.optimiser.state.values() for value in state.values() if value.ndim]
+    return {
+        "parameters": sum(p.numel() for p in parameters),
+        "learn": sum(p.numel() for p in parameters if p.requires_grad),
+        "state_gib": sum(local(t).numel() * t.element_size() for t in held) / 2**30,
+        "peak_gib": peak_memory(where) / 2**30,
+        "steps": trainer.steps,
+        "epochs": trainer.steps * trainer.batch / trained.epoch,
+        "seconds_per_step": seconds,
+        "waiting": meter.waited(),
+        "hours": trainer.steps * seconds / 3600,
+    }
+
+
+def print_trial(values: dict[str, float], where: World) -> None:
+    """Print what :func:`trial` found, in the first process."""
+    if where.rank:
+        return
+    print(f"parameters   {values['parameters'] / 1e6:.2f} M, of which {values['learn'] / 1e6:.2f} M learn")
+    print(f"memory       {values['peak_gib']:.2f} GiB at most per process ({values['state_gib']:.2f} GiB of it state)")
+    print(f"steps        {values['steps']} ({values['epochs']:.2f} epochs)")
+    print(f"time         {values['seconds_per_step']:.2f} s a step, {100 * values['waiting']:.0f} % waiting for photos")
+    print(f"in all       {values['hours']:.2f} hours without validation")
+
+
+def peak_memory(where: World) -> int:
+    """Most bytes that this process has held: of the GPU where it uses one, else of the machine's memory."""
+    if where.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(where.device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,84 @@
+"""From a run to what the runtime loads: ``evsam convert RUN out.safetensors``."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image
+from pydantic import TypeAdapter
+
+from evsam.errors import WeightsError
+from evsam.export.calibration import calibration_folder
+from evsam.training.data.records import BrokenSample, Photo
+from evsam.training.data.sources import SourceConfig, open_source
+from evsam.training.loading import CONFIG_FILE, is_run, load_state
+from evsam.weights import Weights, load_weights, save_weights
+from evsam.zoo import VARIANTS
+
+CALIBRATION_PHOTOS = 32
+"""Photos that are stored beside the weights; ranges hardly change with more of them."""
+
+
+def convert_run(
+    run: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    dtype: Any = None,
+    photos: int = CALIBRATION_PHOTOS,
+) -> Weights:
+    """Write the averaged weights of a run's latest checkpoint, and photos to calibrate exports with beside them.
+
+    The photos, drawn evenly from the run's training photos and shrunk to what the encoder sees, go into the folder that
+    :func:`evsam.export.calibration.calibration_folder` names; ``evsam export`` finds ranges on them.
+
+    Args:
+        run: folder of a run.
+        destination: file to write, ending in ``.safetensors``.
+        dtype: ``float32``, ``float16``, or None for float32.
+        photos: how many photos are stored; 0 for none.
+
+    Returns:
+        The weights as read back.
+
+    Raises:
+        WeightsError: the path is no run, the run has no checkpoint, its variant is a teacher that no engine runs, or
+            the destination cannot be written.
+    """
+    run, destination = Path(run), Path(destination)
+    if not is_run(run):
+        raise WeightsError(f"run {run}: expected a folder with {CONFIG_FILE}")
+    if destination.suffix != ".safetensors":
+        raise WeightsError(f"destination: expected a path that ends in .safetensors, got {destination}")
+    loaded = load_state(run)
+    if loaded.variant.name not in VARIANTS:
+        raise WeightsError(f"run {run}: {loaded.variant.name} is a teacher only; no engine runs it")
+    tensors = {name: tensor.cpu().numpy() for name, tensor in loaded.state.items()}
+    save_weights(destination, tensors, loaded.variant.name, {"evsam.step": str(loaded.step)}, dtype)
+    if photos:
+        write_calibration(run, calibration_folder(destination), loaded.variant.image_size, photos)
+    return load_weights(destination)
+
+
+def write_calibration(run: Path, folder: Path, side: int, count: int) -> None:
+    """Store training photos of a run as PNG files whose longer side is at most ``side`` pixels."""
+    config = yaml.safe_load((run / CONFIG_FILE).read_text())
+    sources = TypeAdapter(list[SourceConfig]).validate_python(config["train"])
+    opened = [open_source(source) for source in sources if source.weight > 0]
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(0)
+    written = 0
+    for _ in range(2 * count):  # some may be broken
+        source = rng.choice(opened)
+        photo: Photo = source[rng.randrange(len(source))]
+        try:
+            image = Image.fromarray(photo.pixels())
+        except BrokenSample:
+            continue
+        image.thumbnail((side, side), Image.Resampling.BILINEAR)
+        image.save(folder / f"{written:04d}.png")
+        written += 1
+        if written == count:
+            break

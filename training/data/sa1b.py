@@ -1,0 +1,148 @@
+"""SA-1B: pairs of a photo (sa_N.jpg) and its masks (sa_N.json), in tars as they are published, or unpacked."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from glob import glob, has_magic
+from pathlib import Path
+
+import numpy as np
+
+from evsam.training.data.records import BrokenSample, DataError, Photo, Photos, as_rle, measured, read_span
+from evsam.training.data.tars import MISSING, PHOTO_SUFFIXES, TarIndex, open_index
+
+INDEXES_HELD = 32
+"""Indexes of tars in memory at a time, of half a megabyte each: the tars that are mixed with each other, and more."""
+
+
+class Sa1bTars(Photos):
+    """Pairs in tars, read from there without unpacking.
+
+    Args:
+        path: folder with tars, one tar, or a pattern such as ``/data/sa_0000*.tar``.
+        cache: folder for the indexes of the tars, which are made once; None for beside each tar.
+
+    Raises:
+        DataError: there are no tars or nothing in them, a tar is damaged, or an index cannot be written.
+    """
+
+    def __init__(self, path: Path, cache: Path | None = None) -> None:
+        self._tars, self._cache = find_tars(path), cache
+        self._held: OrderedDict[int, TarIndex] = OrderedDict()
+        self._sizes = tuple(len(self._index(number)) for number in range(len(self._tars)))
+        self._ends = np.cumsum(self._sizes)
+        if not len(self):
+            raise DataError(f"path {path}: no pairs of NAME.jpg and NAME.json in {len(self._tars)} tars")
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def groups(self) -> Sequence[int]:
+        """Photos in each tar."""
+        return self._sizes
+
+    def photo(self, index: int) -> Photo:
+        """Photo number ``index``; its key is TAR/NAME."""
+        number = int(np.searchsorted(self._ends, index, "right"))
+        tar, members = self._tars[number], self._index(number)
+        if len(members) != self._sizes[number]:
+            raise DataError(f"tar {tar}: expected {self._sizes[number]} pairs as at the start, got {len(members)}")
+        within = index - int(self._ends[number]) + self._sizes[number]
+        key = f"{tar.stem}/{os.fsdecode(members.names[within])}"
+        photo, record = members.spans[within].tolist()
+        for file, (offset, _) in (("jpg", photo), ("json", record)):
+            if offset == MISSING:
+                raise BrokenSample(key, f"there is no {file} of it")
+        return read_pair(key, partial(read_span, tar, *photo), partial(read_span, tar, *record))
+
+    def _index(self, number: int) -> TarIndex:
+        if number in self._held:
+            self._held.move_to_end(number)
+        else:
+            self._held[number] = open_index(self._tars[number], self._cache)
+            if len(self._held) > INDEXES_HELD:
+                self._held.popitem(last=False)
+        return self._held[number]
+
+
+class Sa1bFolder(Photos):
+    """Unpacked pairs in a folder and all folders in it.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        DataError: there is nothing in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._folder = path
+        photos: dict[str, str] = {}
+        for folder, _, files in os.walk(path):
+            inside = os.path.relpath(folder, path)
+            for file in files:
+                if file.startswith("."):  # of macOS: ._sa_1.jpg
+                    continue
+                name, suffix = os.path.splitext(os.path.normpath(os.path.join(inside, file)))
+                if suffix.lower() in PHOTO_SUFFIXES:
+                    photos[name] = suffix
+                elif suffix == ".json":
+                    photos.setdefault(name, PHOTO_SUFFIXES[0])
+        # one array, not millions of objects
+        self._names = np.array(sorted(os.fsencode(name + suffix) for name, suffix in photos.items()), np.bytes_)
+        if not len(self):
+            raise DataError(f"path {path}: expected a folder with pairs of NAME.jpg and NAME.json")
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def photo(self, index: int) -> Photo:
+        """Photo number ``index``; its key is the path of the pair in the folder, without suffix."""
+        path = self._folder / os.fsdecode(self._names[index])
+        key = path.relative_to(self._folder).with_suffix("").as_posix()
+        return read_pair(key, partial(read_span, path), partial(read_span, path.with_suffix(".json")))
+
+
+def read_pair(key: str, photo: Callable[[], bytes], record: Callable[[], bytes]) -> Photo:
+    """A photo whose masks are described by json of SA-1B.
+
+    Args:
+        key: of the photo.
+        photo: gives the encoded photo.
+        record: gives the json.
+
+    Raises:
+        BrokenSample: the json cannot be read.
+    """
+    try:
+        content = json.loads(record())
+        rles = [as_rle(annotation["segmentation"]) for annotation in content["annotations"]]
+        return Photo(key, measured(rles), photo)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise BrokenSample(key, f"its json cannot be read: {error!r}") from error
+
+
+def find_tars(path: Path) -> list[Path]:
+    """The tars in a folder, those that a pattern describes, or the one that is named, in order of their names.
+
+    Raises:
+        DataError: there are none, or two of the same name.
+    """
+    if has_magic(str(path)):
+        tars = [Path(found) for found in glob(str(path), recursive=True)]
+    elif path.is_dir():
+        tars = list(path.glob("*.tar"))
+    else:
+        tars = [path] if path.is_file() else []
+    if not tars:
+        raise DataError(f"path {path}: expected a folder with .tar files, a tar, or a pattern of tars; found none")
+    tars.sort()
+    stems = {tar.stem for tar in tars}
+    if len(stems) < len(tars):
+        raise DataError(f"path {path}: expected tars with different names, got {len(tars)} with {len(stems)} names")
+    return tars

@@ -1,0 +1,76 @@
+"""From a configuration to a model that is ready to be trained."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from evsam.errors import WeightsError
+from evsam.nn import EfficientViTSam
+from evsam.nn.layers import ConvLayer
+from evsam.training.config import ConfigError, RunConfig
+from evsam.training.loading import load_into, load_state, to_device
+from evsam.training.transfer import find_checkpoint, transfer_backbone
+from evsam.training.variants import find_variant
+
+
+def build_model(config: RunConfig, device: torch.device) -> EfficientViTSam:
+    """The model that a run trains, with its starting values, on a device.
+
+    Raises:
+        WeightsError, ConfigError: the starting values cannot be had, or are of another variant.
+    """
+    torch.manual_seed(config.seed)
+    model = EfficientViTSam(find_variant(config.variant))
+    initialise(model, config.start)
+    to_device(model, device)
+    match config.norms:
+        case "frozen":
+            freeze_norms(model)
+        case "sync":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    stages = list(model.image_encoder.backbone.stages)
+    if config.freeze_stages > len(stages):
+        raise ConfigError(f"freeze_stages: {config.variant} has {len(stages)} stages, got {config.freeze_stages}")
+    for stage in stages[: config.freeze_stages]:
+        stage.requires_grad_(False)
+    if config.system.checkpoint_activations:
+        recompute_blocks(model)
+    if config.system.compile:
+        model.image_encoder.compile()
+    return model
+
+
+def initialise(model: EfficientViTSam, start: str) -> None:
+    """Give a model its starting values, see :class:`evsam.training.config.RunConfig`."""
+    if start == "imagenet":
+        transfer_backbone(model, find_checkpoint(model.variant.name))
+    elif start != "none":
+        loaded = load_state(start)
+        if loaded.variant.name != model.variant.name:
+            raise WeightsError(f"start {start}: expected weights of {model.variant.name}, got {loaded.variant.name}")
+        load_into(model, loaded.state)
+
+
+def freeze_norms(model: EfficientViTSam) -> None:
+    """Keep the statistics of all batch norms as they are.
+
+    With few photos in a batch its statistics would be noise; frozen, a batch norm costs nothing (see ConvLayer).
+    """
+    for module in model.modules():
+        if isinstance(module, ConvLayer):
+            module.freeze_norm = True
+
+
+def recompute_blocks(model: EfficientViTSam) -> None:
+    """Let the blocks of the image encoder compute their activations again in the backward pass.
+
+    The methods are replaced, not the modules, so that no weight changes its name.
+    """
+    encoder = model.image_encoder
+    for part in [*encoder.backbone.stages, encoder.neck.middle]:
+        for block in part.op_list:
+            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
