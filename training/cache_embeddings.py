@@ -172,7 +172,7 @@ def _compute(
         good = [photo for photo in photos if photo.image is not None]
         maps = _embeddings(good, teacher, config.precision, device) if good else []
         for row, photo in enumerate(good):
-            writer.put(len(good) - 1 - row, photo.key, [values[row].numpy() for values in maps])
+            writer.put(photo.number - first, photo.key, [values[row].numpy() for values in maps])
         broken = [photo for photo in photos if photo.image is None]
         for photo in broken:
             writer.skip(photo.number - first, photo.key, photo.reason)

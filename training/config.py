@@ -168,6 +168,14 @@ class RunConfig(Config):
     log: LogConfig = LogConfig()
     validation: ValidationConfig = ValidationConfig()
 
+    @model_validator(mode="after")
+    def _names_differ(self) -> RunConfig:
+        for key, sources in (("train", self.train), ("validation.sources", self.validation.sources)):
+            names = [source.name for source in sources]
+            if len(set(names)) != len(names):
+                raise ValueError(f"{key}: expected sources of different names, got {', '.join(names)}; set name")
+        return self
+
 
 C = TypeVar("C", bound=BaseModel)
 

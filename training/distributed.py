@@ -98,7 +98,9 @@ def world(device: str) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def distribute(task: nn.Module, model: EfficientViTSam, where: World, shard: Literal["ddp", "fsdp2"]) -> nn.Module:
+def distribute(
+    task: nn.Module, model: EfficientViTSam, where: World, shard: Literal["ddp", "fsdp2"], unused: bool
+) -> nn.Module:
     """Make a task learn together with those of the other processes.
 
     Args:
@@ -106,6 +108,7 @@ def distribute(task: nn.Module, model: EfficientViTSam, where: World, shard: Lit
         model: the part of it whose stages are sharded one by one.
         where: this process.
         shard: see :class:`evsam.training.config.SystemConfig`.
+        unused: whether a step may leave parameters without a gradient.
 
     Returns:
         What to call in place of ``task``. With ``fsdp2`` that is ``task``, changed in place.
@@ -113,8 +116,7 @@ def distribute(task: nn.Module, model: EfficientViTSam, where: World, shard: Lit
     if where.size == 1:
         return task
     if shard == "ddp":
-        # not every step uses every parameter: a mask prompt comes in the second round, if there is one
-        return DistributedDataParallel(task, find_unused_parameters=True)
+        return DistributedDataParallel(task, find_unused_parameters=unused)
     for parameter in task.parameters():  # channels last, which FSDP2 cannot split
         parameter.data = parameter.data.contiguous()
     mesh = init_device_mesh(where.device.type, (where.size,))

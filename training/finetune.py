@@ -49,6 +49,7 @@ def build(config: FinetuneConfig, where: World) -> Trained:
         model=model,
         loader=functools.partial(open_loader, mix, maker, config, where),
         epoch=mix.epoch_size,
+        unused=True,  # a mask prompt comes in the second round, if there is one
         validate=Validator(config.validation, config.log) if config.validation.sources else None,
     )
 

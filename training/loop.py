@@ -48,6 +48,7 @@ class Trained:
         loader: makes the loader of this process's micro-batches from a given number on; batches are named tuples of
             tensors with the fields ``images`` and ``broken``.
         epoch: photos in one pass over the data.
+        unused: whether a step may leave parameters that learn without a gradient.
         validate: scores a model together with the other processes; None for no validation.
     """
 
@@ -55,6 +56,7 @@ class Trained:
     model: EfficientViTSam
     loader: Callable[[int], DataLoader[Any]]
     epoch: int
+    unused: bool = False
     validate: Validate | None = None
 
 
@@ -86,13 +88,13 @@ class Trainer:
         self.batch = config.batch.images * config.batch.accumulate * where.size
         self.steps = total_steps(config.optim, trained.epoch, self.batch)
         self.peak = scaled_rate(config.optim, self.batch)
-        self.wrapped = distribute(self.task, self.model, where, config.system.shard)
+        self.wrapped = distribute(self.task, self.model, where, config.system.shard, trained.unused)
         optim = config.optim
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.task, optim), lr=self.peak, betas=optim.betas, eps=optim.eps
         )
         self.average = Average(self.model, optim.ema)
-        self.broken = BrokenCounter(log=out / "broken.jsonl" if where.rank == 0 else None)
+        self.broken = BrokenCounter(log=out / f"broken-{where.rank}.jsonl" if resume else None)
         self.step = 0
         self.minutes = 0.0
         if resume:

@@ -10,7 +10,7 @@ from evsam.overlay import draw_masks
 from evsam.training.callbacks import Pictures, ValidationScores
 from evsam.training.config import LogConfig, ValidationConfig
 from evsam.training.data.records import Photo, PhotoSource
-from evsam.training.data.samples import bounding_box
+from evsam.training.data.shapes import bounding_box
 from evsam.training.data.sources import open_source
 from evsam.training.distributed import World
 from evsam.training.validation import Scores, encode_photo, full_size, predict_boxes, validate

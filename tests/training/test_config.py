@@ -51,6 +51,7 @@ def test_values_and_overrides_have_their_types(path: Path) -> None:
         ("variant.name=x", "variant is no group of keys"),
         ("optim.lr", "expected key=value"),
         ("seed=[", "the value is no YAML"),
+        ("train=[{kind: sa1b, path: /a/x}, {kind: sa1b, path: /b/x}]", "sources of different names, got x, x"),
     ],
 )
 def test_mistakes_name_the_key(path: Path, override: str, message: str) -> None:

@@ -49,6 +49,8 @@ def test_two_processes_do_as_one(shard: str, alone: tuple[dict[str, Any], Path],
             scale = expected.abs().max().item()
             torch.testing.assert_close(two["gradients"][name], expected, rtol=1e-3, atol=1e-4 * scale + 2e-6 * largest)
 
+    if shard == "ddp":
+        return  # whose checkpoints are as those of one process
     # what one has written two can read, and the other way round: weights and moments are the same to the bit
     shutil.copytree(folder / "run", tmp_path / "crossed" / "run")
     for read, written in ((run(shard, tmp_path / "crossed", 2, 2), one), (run(shard, tmp_path, 2, 1), two)):

@@ -191,9 +191,9 @@ class SampleMaker:
     def _crop(self, photo: Photo, plan: Plan, rng: random.Random, attempts: int) -> tuple[UInt8, list[UInt8]]:
         """A random crop (S, S, 3) around a random mask, and the masks (S, S) in it, of which there may be none."""
         config = self.config
-        pixels = photo.pixels()
         if not photo.annotations:
             raise BrokenSample(photo.key, "it has no masks")
+        pixels = photo.pixels()
         last = None
         for _ in range(attempts):
             crop = self._draw(photo, (pixels.shape[0], pixels.shape[1]), plan, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,10 @@ def test_coverage_is_the_mean_over_each_cell(size: int, side: int) -> None:
     mask = (np.random.default_rng(0).random((size, size)) > 0.5).astype(np.uint8)
     found = coverage(mask, side)
     assert found.dtype == np.float16
-    # every pixel cut into side x side parts, every cell is then size x size of them; along one axis at a time
-    mean = np.repeat(mask.astype(np.float64), side, 0).reshape(side, size, size).mean(1)
-    mean = np.repeat(mean, side, 1).reshape(side, side, size).mean(2)
+    # pixels cut into equal parts, so that each cell is a whole number of them; along one axis at a time
+    parts, cell = side // math.gcd(side, size), size // math.gcd(side, size)
+    mean = np.repeat(mask.astype(np.float64), parts, 0).reshape(side, cell, size).mean(1)
+    mean = np.repeat(mean, parts, 1).reshape(side, side, cell).mean(2)
     np.testing.assert_allclose(found, mean, atol=3e-4)
     assert coverage(np.ones_like(mask), side).min() == 1
     assert not coverage(np.zeros_like(mask), side).any()

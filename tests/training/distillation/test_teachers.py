@@ -286,6 +286,8 @@ class TestLite:
         assert not lite.info.paired
         assert lite.info.decoder == ""
         assert tuple(tuple(m.shape[1:]) for m in lite(pixels)) == lite.info.maps == ((120, 20, 20), (208, 10, 10))
+        torch.manual_seed(9)
+        assert open_teacher(TeacherConfig(kind="lite", image_size=64)).fingerprint == lite.fingerprint
         with pytest.raises(TeacherError, match="efficientnet-lite2: has no mask decoder to copy"):
             copy_decoder(lite, tiny.student())
 
