@@ -1,10 +1,10 @@
 """Starting values for the backbones of nano's family from ImageNet-trained EfficientNet-Lites.
 
-Nano's convolutions have EfficientNet-Lite0's shapes and nano-wide's have Lite2's, so their weights (Apache-2.0, found in
-packages, see CHECKPOINTS) can be copied tensor by tensor. The stem is adapted to this project's pixel normalisation, and
-the attention of the EfficientViT blocks starts as a no-op, so that the first features are close to the teacher's. They
-are not equal: "same" padding is symmetric here, while the teacher's stride-2 convolutions pad less at the start and so
-sample further on.
+Nano's convolutions have EfficientNet-Lite0's shapes and nano-wide's have Lite2's, so their weights (Apache-2.0, in the
+packages that CHECKPOINTS names) can be copied tensor by tensor. The stem is adapted to this project's pixel
+normalisation, and the attention of the EfficientViT blocks starts as a no-op, so that the first features are close to
+the teacher's. They are not equal: "same" padding is symmetric here, while the teacher's stride-2 convolutions pad less
+at the start and so sample further on.
 """
 
 from __future__ import annotations
