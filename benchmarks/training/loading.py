@@ -1,4 +1,4 @@
-"""Photos per second of the data loader on SA-1B-shaped tars: `python -m benchmarks.training.loading`.
+"""The data loader on SA-1B-shaped tars, alone and against the trainer: `python -m benchmarks.training.loading`.
 
 The tars are made in a temporary folder. Every figure is taken at two sizes of the data, since what a photo costs, and
 what a tar costs to index, must not depend on how many there are. Tars come from memory here, not from a disk.
@@ -19,12 +19,17 @@ import numpy as np
 
 from benchmarks.models import report
 from benchmarks.training.shapes import Shape, make_small_tars, make_tars
+from evsam.training.command import trial
+from evsam.training.config import BatchConfig, OptimConfig, SystemConfig
 from evsam.training.data.mix import Mix
 from evsam.training.data.records import PhotoSource
 from evsam.training.data.sa1b import Sa1bTars
 from evsam.training.data.samples import PromptConfig, SampleConfig, SampleMaker
 from evsam.training.data.shuffle import Order
+from evsam.training.data.sources import SourceConfig
 from evsam.training.data.stream import BatchStream, loader
+from evsam.training.distributed import world
+from evsam.training.finetune import FinetuneConfig, build
 
 _FRAMES = {"scale": (1.0, 1.0), "stretch": 0.0, "shift": False, "paste": 0.0, "masks": 64}
 SAMPLES: Mapping[str, SampleConfig] = MappingProxyType(
@@ -35,6 +40,9 @@ SAMPLES: Mapping[str, SampleConfig] = MappingProxyType(
     }
 )
 """What nano, the l and the xl variants are trained on."""
+
+TRAINED_SIZE = 512
+"""nano's image size: the loader also runs against its trainer where samples are made for it."""
 
 SA1B_TARS, SA1B_PAIRS = 1000, 11_186
 """Of the whole data set."""
@@ -116,9 +124,35 @@ def measure_loader(source: Sa1bTars, case: str, tars: int, workers: int, images:
     }
 
 
+def measure_trainer(folder: Path, case: str, tars: int, workers: int, images: int) -> Line:
+    """Seconds per photo of nano's training on the same samples, and what part of them it waits for photos."""
+    config = FinetuneConfig(
+        variant="nano",
+        norms="frozen",
+        train=(SourceConfig(kind="sa1b", path=folder),),
+        samples=SAMPLES[case],
+        batch=BatchConfig(images=images),
+        optim=OptimConfig(steps=100),
+        system=SystemConfig(device="cpu", workers=workers),
+    )
+    with world("cpu") as where:
+        found = trial(build(config, where), config, where)
+    seconds = found["seconds_per_step"] / images
+    return {
+        "op": "train nano on a photo",
+        "case": case,
+        "tars": tars,
+        "workers": workers,
+        "median_ms": round(1e3 * seconds, 3),
+        "runs": images,
+        "images_per_second": round(1 / seconds, 2),
+        "waiting": round(found["waiting"], 3),
+    }
+
+
 def table(lines: Sequence[Line]) -> str:
     """One row for each operation and case, with the cost at both sizes and their ratio."""
-    rows = [["what", "case", "workers", "tars", "ms", "tars", "ms", "ratio", "photos/s"]]
+    rows = [["what", "case", "workers", "tars", "ms", "tars", "ms", "ratio", "photos/s", "waiting"]]
     sizes: dict[tuple[str, str, int], list[Line]] = {}
     for line in lines:
         sizes.setdefault((line["op"], line["case"], line["workers"]), []).append(line)
@@ -127,7 +161,8 @@ def table(lines: Sequence[Line]) -> str:
         ratio = many["median_ms"] / few["median_ms"]
         cells = [str(few["tars"]), f"{few['median_ms']:.3f}", str(many["tars"]), f"{many['median_ms']:.3f}"]
         rate = f"{many['images_per_second']:.1f}" if "images_per_second" in many else ""
-        rows.append([op, case, str(workers), *cells, f"{ratio:.2f}", rate])
+        waiting = f"{100 * many['waiting']:.0f} %" if "waiting" in many else ""
+        rows.append([op, case, str(workers), *cells, f"{ratio:.2f}", rate, waiting])
     return report.grid(rows)
 
 
@@ -161,6 +196,11 @@ def main(arguments: list[str] | None = None) -> int:
                 lines += [
                     measure_loader(source, case, tars, workers, chosen.images, chosen.batches)
                     for tars, source in sources.items()
+                ]
+        for case in (case for case in chosen.cases if SAMPLES[case].image_size == TRAINED_SIZE):
+            for workers in (workers for workers in chosen.workers if workers):
+                lines += [
+                    measure_trainer(folder / f"tars{tars}", case, tars, workers, chosen.images) for tars in chosen.tars
                 ]
     photos = {"photo": list(chosen.size), "masks": chosen.masks, "images": chosen.images}
     print(table(lines))

@@ -52,8 +52,10 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     assert found == [
         ("index a tar", 1, 0), ("index a tar", 2, 0), ("find a photo", 500, 0), ("find a photo", 1000, 0),
         ("load a photo", 1, 0), ("load a photo", 2, 0), ("load a photo", 1, 1), ("load a photo", 2, 1),
+        ("train nano on a photo", 1, 1), ("train nano on a photo", 2, 1),
     ]  # fmt: skip
     assert all(line["median_ms"] >= 0 for line in lines)
     assert lines[0]["kept_median_ms"] > 0
-    assert all(0 < line["masks_per_photo"] <= 5 for line in lines[4:])
+    assert all(0 < line["masks_per_photo"] <= 5 for line in lines[4:8])
+    assert all(0 <= line["waiting"] <= 1 for line in lines[8:])
     assert str(tmp_path) not in path.read_text()

@@ -200,6 +200,23 @@ def test_recomputed_activations_give_the_same_gradients() -> None:
         torch.testing.assert_close(found[1][name], gradient)
 
 
+def test_bfloat16_is_close_to_float32() -> None:
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        model = build_model(config("ddp", 1, 1), HERE.device)
+        task = FinetuneTask(model, RECIPES["evsam"].model_copy(update={"rounds": (1.0,)})).train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            loss, _ = task(photos(0, 1), StepRandom(0, 0))
+        loss.backward()
+        gradients = [p.grad.flatten() for p in task.parameters() if p.grad is not None]
+        assert all(gradient.dtype == torch.float32 for gradient in gradients)
+        found[dtype] = loss.item(), torch.cat(gradients)
+    (exact, full), (loss, narrow) = found.values()
+    assert loss != exact
+    assert loss == pytest.approx(exact, rel=0.03)
+    assert torch.cosine_similarity(full, narrow, dim=0) > 0.9
+
+
 def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
     settings = config("ddp", 2, 1).model_copy(update={"freeze_stages": 2})
     model = build_model(settings, HERE.device)
