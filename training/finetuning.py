@@ -66,14 +66,15 @@ class FinetuneTask(nn.Module):
         generator = random.generator("colour", batch.images.device)
         pixels = normalise(batch.images)
         features = self.model.encode(colour_jitter(pixels, generator) if self.recipe.colour else pixels, self.grid)
-        target = batch.targets.to(features[0].dtype)[:, None]
+        target = batch.targets.float()[:, None]
         weight = _photo_weights(batch.index, len(batch.images))
         rounds = self._rounds(random)
-        total, metrics = features[0].new_zeros(()), {}
+        total, metrics = torch.zeros((), device=target.device), {}
         if self.resemblance is not None:
             assert isinstance(self.model.prompt_encoder, LitePromptEncoder)
             compared = self.model.prompt_encoder.compare(features[1])
-            auxiliary = (self.resemblance(compared, target, batch.index) * weight).sum()
+            with self._exactly(target):
+                auxiliary = (self.resemblance(compared.float(), target, batch.index) * weight).sum()
             total = total + self.recipe.resemblance * auxiliary / rounds
         origin = self._origin(batch, target, random)
         points, labels, previous = batch.points, batch.labels, None
@@ -81,7 +82,9 @@ class FinetuneTask(nn.Module):
             points = points + origin[:, None]
         for number in range(rounds):
             logits, iou = self._decode(features, batch.index, points, labels, previous, origin)
-            loss, parts = self._loss(logits, iou, target, weight, random)
+            with self._exactly(target):
+                logits = logits.float()
+                loss, parts = self._loss(logits, iou.float(), target, weight, random)
             total = total + loss / rounds
             if number == 0:
                 metrics = parts | _first_scores(logits, iou, target, labels)
@@ -99,6 +102,11 @@ class FinetuneTask(nn.Module):
                 points, labels = torch.cat([points, click], 1), torch.cat([labels, label], 1)
                 previous = answer if self.recipe.mask_prompt else None
         return total, {"loss": total.detach(), **metrics}
+
+    @staticmethod
+    def _exactly(target: Tensor) -> torch.autocast:
+        """Losses are sums over many pixels: float32 whatever the networks compute in."""
+        return torch.autocast(target.device.type, enabled=False)
 
     def _rounds(self, random: StepRandom) -> int:
         chances = self.recipe.rounds
@@ -134,7 +142,6 @@ class FinetuneTask(nn.Module):
         self, logits: Tensor, iou: Tensor, target: Tensor, weight: Tensor, random: StepRandom
     ) -> tuple[Tensor, dict[str, Tensor]]:
         recipe = self.recipe
-        logits, iou = logits.float(), iou.float()
         each = self._mask_losses(logits, target, random)
         best = each[:, 1:].amin(1)
         match recipe.answers:

@@ -201,12 +201,12 @@ def test_recomputed_activations_give_the_same_gradients() -> None:
 
 
 def test_bfloat16_is_close_to_float32() -> None:
-    found = {}
+    found, batch = {}, photos(0, 1)
     for dtype in (torch.float32, torch.bfloat16):
         model = build_model(config("ddp", 1, 1), HERE.device)
         task = FinetuneTask(model, RECIPES["evsam"].model_copy(update={"rounds": (1.0,)})).train()
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            loss, _ = task(photos(0, 1), StepRandom(0, 0))
+            loss, _ = task(batch, StepRandom(0, 0))
         loss.backward()
         gradients = [p.grad.flatten() for p in task.parameters() if p.grad is not None]
         assert all(gradient.dtype == torch.float32 for gradient in gradients)
