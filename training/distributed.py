@@ -12,17 +12,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from evsam.nn import EfficientViTSam
-
-try:
-    from torch.distributed.fsdp import FSDPModule, fully_shard
-except ImportError:  # torch before 2.6
-    from torch.distributed._composable.fsdp import (  # type: ignore[no-redef,attr-defined,unused-ignore]
-        FSDPModule,
-        fully_shard,
-    )
 
 T = TypeVar("T")
 
