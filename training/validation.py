@@ -165,12 +165,13 @@ def validate(
         IoU for ``box`` (the single mask), ``box_best`` (best of four), ``box_chosen`` (of four by predicted IoU),
         ``ellipse`` (inscribed in the true box), ``click1`` ... and ``click1_best`` (best of the three).
     """
-    rng = random.Random(seed)
     scores = Scores()
     for number, photo in enumerate(photos):
         annotations = photo.annotations
         if masks_per_photo is not None and len(annotations) > masks_per_photo:
-            annotations = tuple(rng.sample(annotations, masks_per_photo))
+            # by photo, so that it does not matter which photos are scored together
+            chosen = random.Random(f"{seed}/{photo.key}").sample(range(len(annotations)), masks_per_photo)
+            annotations = tuple(annotations[index] for index in sorted(chosen))
         pixels = photo.pixels()
         frame = encode_photo(model, np.full_like(pixels, 128) if blank else pixels)
         objects = Objects.read(annotations, frame.features[0].device)
