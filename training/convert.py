@@ -31,8 +31,8 @@ def convert_run(
 ) -> Weights:
     """Write the averaged weights of a run's latest checkpoint, and photos to calibrate exports with beside them.
 
-    The photos, drawn evenly from the run's training photos and shrunk to what the encoder sees, go into the folder that
-    :func:`evsam.export.calibration.calibration_folder` names; ``evsam export`` finds ranges on them.
+    The photos, drawn at random from the run's training sources and shrunk to what the encoder sees, go into the folder
+    that :func:`evsam.export.calibration.calibration_folder` names; ``evsam export`` finds ranges on them.
 
     Args:
         run: folder of a run.
@@ -72,8 +72,8 @@ def write_calibration(run: Path, folder: Path, side: int, count: int) -> None:
     written = 0
     for _ in range(2 * count):  # some may be broken
         source = rng.choice(opened)
-        photo: Photo = source[rng.randrange(len(source))]
         try:
+            photo: Photo = source[rng.randrange(len(source))]
             image = Image.fromarray(photo.pixels())
         except BrokenSample:
             continue

@@ -66,6 +66,7 @@ def build(config: DistillRunConfig, where: World) -> Trained:
         model=model,
         loader=functools.partial(open_loader, mix, maker, config, where),
         epoch=mix.epoch_size,
+        unused=True,  # maps of the student that the teacher has no counterpart of
         validate=Validator(config.validation, config.log) if config.validation.sources else None,
     )
 

@@ -41,7 +41,7 @@ class World:
         """
         flat = torch.stack([value.detach().double() for value in values.values()])
         if self.size > 1:
-            both = torch.stack([flat.nan_to_num(), (~flat.isnan()).double()])
+            both = torch.stack([torch.where(flat.isnan(), 0, flat), (~flat.isnan()).double()])
             dist.all_reduce(both)
             flat = both[0] / both[1]
         return dict(zip(values, flat.tolist(), strict=True))

@@ -95,6 +95,7 @@ class Trainer:
         )
         self.average = Average(self.model, optim.ema)
         self.broken = BrokenCounter(log=out / f"broken-{where.rank}.jsonl" if resume else None)
+        self.bad = torch.zeros((), dtype=torch.bool, device=where.device)
         self.step = 0
         self.minutes = 0.0
         if resume:
@@ -114,6 +115,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint; every process has to call this."""
+        self._check_losses()
         checkpoints.save(self.out, self.step, self.state(), self.where, self.config.log.keep)
 
     def resume(self) -> None:
@@ -191,6 +193,8 @@ class Trainer:
         self.step += 1
         if meter:
             meter.count()
+        for metrics in seen:
+            self.bad |= ~torch.isfinite(metrics["loss"])
         return {name: torch.stack([metrics[name] for metrics in seen]).nanmean() for name in seen[0]}
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
@@ -207,14 +211,18 @@ class Trainer:
         if optim.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, optim.clip_norm)
 
-    def _log(self, values: dict[str, Tensor], meter: Meter) -> None:
-        means = self.where.mean(values)
-        if not math.isfinite(means["loss"]):
+    def _check_losses(self) -> None:
+        """Stop a run whose losses are no numbers, in any process and at any step since the last look."""
+        if self.where.any(bool(self.bad)):
             raise TrainingError(
-                f"step {self.step}: the loss is {means['loss']}; the last checkpoint is from before. Lower optim.lr "
-                f"({self.config.optim.lr}), raise optim.warmup ({self.config.optim.warmup}), set optim.clip_norm, or "
-                "use system.precision=float32"
+                f"at step {self.step} or shortly before, the loss was not finite; the last checkpoint is from before. "
+                f"Lower optim.lr ({self.config.optim.lr}), raise optim.warmup ({self.config.optim.warmup}), set "
+                "optim.clip_norm, or use system.precision=float32"
             )
+
+    def _log(self, values: dict[str, Tensor], meter: Meter) -> None:
+        self._check_losses()
+        means = self.where.mean(values)
         rate = self.peak * schedule(self.config.optim, self.step - 1, self.steps)
         seconds = meter.seconds_per_step()
         means |= {
