@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+import yaml
 
 from evsam.errors import EvsamError
+from evsam.training import checkpoints
 from evsam.training.callbacks import Callback, Curves, Progress, TensorBoard
-from evsam.training.config import RunConfig, read_config, write_config
+from evsam.training.config import ConfigError, RunConfig, read_config, write_config
 from evsam.training.distributed import World, local, world
 from evsam.training.loading import CONFIG_FILE
 from evsam.training.loop import Meter, Trained, Trainer
@@ -74,6 +76,7 @@ def train(trained: Trained, config: RunConfig, out: Path, where: World, more: Se
         more: callbacks besides curves, progress bar and, where configured, TensorBoard.
     """
     callbacks: list[Callback] = []
+    check_same_run(config, out)
     if where.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
         write_config(config, out / CONFIG_FILE)
@@ -82,6 +85,27 @@ def train(trained: Trained, config: RunConfig, out: Path, where: World, more: Se
     trainer = Trainer(trained, config, out, where, callbacks)
     trainer.run()
     return trainer
+
+
+def check_same_run(config: RunConfig, out: Path) -> None:
+    """Refuse to go on with another run's checkpoint.
+
+    Raises:
+        ConfigError: the folder holds a run whose variant, seed or average differs: its weights would not fit, or other
+            photos would be drawn. The batch may change, for another number of processes.
+    """
+    path = out / CONFIG_FILE
+    if not path.is_file() or checkpoints.latest(out) is None:
+        return
+    old = yaml.safe_load(path.read_text())
+    new = config.model_dump(mode="json")
+    wanted = {key: (old[key], new[key]) for key in ("variant", "seed")}
+    wanted["optim.ema"] = old["optim"]["ema"], new["optim"]["ema"]
+    changed = [f"{key} was {was}, is {now}" for key, (was, now) in wanted.items() if was != now]
+    if changed:
+        raise ConfigError(
+            f"run {out}: holds a run of another configuration: {'; '.join(changed)}; choose another --out"
+        )
 
 
 def trial(trained: Trained, config: RunConfig, where: World) -> dict[str, float]:

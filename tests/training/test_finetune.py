@@ -152,6 +152,16 @@ def test_mistakes_end_with_a_message(data_dir: Path, tmp_path: Path, capsys: pyt
     assert "optim.speed" in capsys.readouterr().err
 
 
+def test_a_folder_of_another_run_is_refused(
+    run: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "config.yaml").read_text()
+    config = write(tmp_path / "tiny.yaml", settings(data_dir))
+    assert finetune.main([str(config), "--out", str(run), "--set", "seed=3", "--set", "optim.ema=null"]) == 1
+    assert "seed was 0, is 3; optim.ema was 0.999, is None" in capsys.readouterr().err
+    assert (run / "config.yaml").read_text() == before
+
+
 def test_several_sizes_fill_the_same_grid(data_dir: Path, tmp_path: Path) -> None:
     """Multi-resolution, on l0, whose neck makes a grid of 64 x 64 cells of every photo."""
     samples = {
