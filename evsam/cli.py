@@ -121,6 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("source", help="path of a .pt or .safetensors file, a variant, or a run's folder")
     convert.add_argument("destination", type=Path, help="path of the .safetensors file to write")
     convert.add_argument("--variant", help="the variant that the source is expected to hold")
+    convert.add_argument(
+        "--photos", type=int, default=32, help="of a run: training photos to calibrate exports with (default: 32)"
+    )
     convert.add_argument("--dtype", choices=("float32", "float16"), help="how to store the tensors (default: float32)")
 
     download = commands.add_parser("download", help="fetch the weights of a variant")
@@ -319,7 +322,9 @@ def _convert(arguments: argparse.Namespace) -> None:
     if Path(arguments.source).is_dir():
         from evsam.training.convert import convert_run  # noqa: TID251 - the command line stands on everything
 
-        weights = convert_run(arguments.source, arguments.destination, arguments.dtype)
+        weights = convert_run(
+            arguments.source, arguments.destination, arguments.variant, arguments.dtype, arguments.photos
+        )
     else:
         weights = convert(arguments.source, arguments.destination, arguments.variant, arguments.dtype)
     print(f"wrote {arguments.destination}: {weights.variant.name}, {len(weights.tensors)} tensors")

@@ -25,12 +25,14 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from evsam.errors import EvsamError
-from evsam.training.config import Config, read_config
+from evsam.training.config import read_config
 from evsam.training.data.frames import NamedSource, frame_pixels, open_named, place
 from evsam.training.data.records import BrokenSample, UInt8
 from evsam.training.data.sources import SourceConfig
 from evsam.training.data.stream import BrokenCounter
+from evsam.training.distributed import pick_device
 from evsam.training.embedding_cache import CacheError, Range, ShardWriter, read_shard
+from evsam.training.settings import Config
 from evsam.training.teachers import Teacher, TeacherConfig, open_teacher
 
 _log = logging.getLogger(__name__)
@@ -112,21 +114,20 @@ class _Photos(Dataset[_Read]):
         return _Read(number, photo.key, image, extent, "")
 
 
-def cache_embeddings(config: CacheConfig, rank: int = 0, world: int = 1, local_rank: int = 0) -> Cached:
+def cache_embeddings(config: CacheConfig, rank: int = 0, world: int = 1) -> Cached:
     """Compute this process's share of a cache.
 
     Args:
         config: see :class:`CacheConfig`.
         rank: number of this process.
         world: number of processes; each takes every ``world``-th shard.
-        local_rank: number of this process on its machine: of the GPU that it uses.
 
     Raises:
         CacheError: the folder holds embeddings of another teacher or in other shards, or some are not finite.
         DataError: photos are not where they should be, or too many cannot be read.
         TeacherError, WeightsError, BackendUnavailable: the teacher cannot be had.
     """
-    device = _device(config.device, local_rank)
+    device = pick_device(config.device)
     teacher = open_teacher(config.teacher).to(device)
     sources = {source.name: open_named(source) for source in config.data}
     shares = [place for name, source in sources.items() for place in _ranges(config, name, source, teacher)]
@@ -253,12 +254,6 @@ def _key(source: NamedSource, number: int) -> str:
         return error.key
 
 
-def _device(name: str, local_rank: int) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device("cuda", local_rank) if name == "cuda" else torch.device(name)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of ``python -m evsam.training.cache_embeddings``; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -271,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     try:
         config = read_config(CacheConfig, options.config, options.set)
-        cached = cache_embeddings(config, rank, world, int(os.environ.get("LOCAL_RANK", "0")))
+        cached = cache_embeddings(config, rank, world)
     except EvsamError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,9 @@ class Curves(Callback):
         """Drop what was logged after the checkpoint that the run goes on from: it did not happen."""
         if self.path.exists():
             lines = self.path.read_text().splitlines(keepends=True)
-            self.path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+            # a kill can leave half a line at the end
+            whole = [line for line in lines if line.endswith("\n")]
+            self.path.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
 
     def on_step(self, step: int, values: Mapping[str, float]) -> None:
         """Append a line of losses."""
@@ -100,14 +103,20 @@ class Progress(Callback):
 class TensorBoard(Callback):
     """Events for TensorBoard in the run's folder."""
 
+    writer: Any
+
     def __init__(self, run: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
+        self.run = run
+        if importlib.util.find_spec("tensorboard") is None:
             raise BackendUnavailable(
                 "log.tensorboard needs the package tensorboard; use pip install tensorboard, or leave it out"
-            ) from error
-        self.writer: Any = SummaryWriter(str(run / "tensorboard"))
+            )
+
+    def on_start(self, step: int, steps: int) -> None:  # noqa: ARG002 - of the interface
+        """Open the file; what was written after the checkpoint that the run goes on from is not shown any more."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(self.run / "tensorboard"), purge_step=step + 1)
 
     def on_step(self, step: int, values: Mapping[str, float]) -> None:
         """Write scalars."""

@@ -19,7 +19,7 @@ from evsam.training.callbacks import Callback, Curves, Progress, TensorBoard
 from evsam.training.config import ConfigError, RunConfig, read_config, write_config
 from evsam.training.distributed import World, local, world
 from evsam.training.loading import CONFIG_FILE
-from evsam.training.loop import Meter, Trained, Trainer
+from evsam.training.loop import Meter, Trained, Trainer, advice
 
 TRIAL_STEPS = 3
 """Steps of a trial that are timed, after one that is not."""
@@ -53,8 +53,9 @@ def main(
         config = read_config(model, options.config, options.set)
         if config.system.threads is not None:
             torch.set_num_threads(config.system.threads)
-        with world(config.system.device) as where:
-            trained = build(config, where)
+        with world(config.system.device) as where, advice(config):
+            with where.first_alone():
+                trained = build(config, where)
             if options.dry_run:
                 print_trial(trial(trained, config, where), where)
             else:
@@ -119,9 +120,11 @@ def trial(trained: Trained, config: RunConfig, where: World) -> dict[str, float]
     trainer = Trainer(trained, config, Path(), where, resume=False)
     batches = iter(trained.loader(0))
     trainer.take_step(batches)
+    where.finish()
     meter = Meter(trainer.batch)
     for _ in range(TRIAL_STEPS):
         trainer.take_step(batches, meter)
+    where.finish()
     seconds = meter.seconds_per_step()
     parameters = list(trained.task.parameters())
     held = [*parameters, *trainer.average.parameters.values()]

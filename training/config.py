@@ -7,20 +7,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from evsam.errors import EvsamError
 from evsam.training.data.sources import SourceConfig
+from evsam.training.settings import Config
 
 
 class ConfigError(EvsamError):
     """A configuration that cannot be used; the message names the key and what was expected."""
-
-
-class Config(BaseModel):
-    """Base of all configurations: constant, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class BatchConfig(Config):
@@ -107,7 +102,8 @@ class LogConfig(Config):
     Attributes:
         every: steps between lines of losses.
         validate_every: steps between validations; one more is made at the end.
-        checkpoint_minutes: minutes between checkpoints; one more is written at the end.
+        checkpoint_minutes: minutes between checkpoints, looked at when losses are logged; one more is written at the
+            end.
         keep: checkpoints that are kept.
         tensorboard: also write events for TensorBoard (package tensorboard).
         pictures: photos of each validation set that are drawn with their masks.
@@ -144,9 +140,9 @@ class RunConfig(Config):
         variant: what is trained; a name of :mod:`evsam.zoo` or of :mod:`evsam.training.variants`.
         start: ``none`` (random weights), ``imagenet`` (nano's family: EfficientNet-Lite backbone), or a variant,
             weights file or run whose weights are taken.
-        norms: ``frozen`` keeps the statistics of batch norms, ``train`` learns them in each process, ``sync`` over all
-            processes.
-        freeze_stages: so many leading stages of the backbone keep their starting values.
+        norms: ``frozen`` keeps the statistics of batch norms; ``train`` learns them, normalising by the photos of each
+            process and publishing the statistics of the first; ``sync`` normalises by those of all processes (GPUs).
+        freeze_stages: so many leading stages of the backbone keep their starting values and statistics.
         train: photos to learn from, drawn by their weights.
         seed: of everything random.
         batch: see :class:`BatchConfig`.

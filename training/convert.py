@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter
 
 from evsam.errors import WeightsError
 from evsam.export.calibration import calibration_folder
-from evsam.training.data.records import BrokenSample, Photo
+from evsam.training.data.records import BrokenSample, DataError, Photos
 from evsam.training.data.sources import SourceConfig, open_source
 from evsam.training.loading import CONFIG_FILE, is_run, load_state
 from evsam.weights import Weights, load_weights, save_weights
@@ -26,6 +27,7 @@ CALIBRATION_PHOTOS = 32
 def convert_run(
     run: str | os.PathLike[str],
     destination: str | os.PathLike[str],
+    variant: str | None = None,
     dtype: Any = None,
     photos: int = CALIBRATION_PHOTOS,
 ) -> Weights:
@@ -37,6 +39,7 @@ def convert_run(
     Args:
         run: folder of a run.
         destination: file to write, ending in ``.safetensors``.
+        variant: the variant that the run is expected to be of, None for any.
         dtype: ``float32``, ``float16``, or None for float32.
         photos: how many photos are stored; 0 for none.
 
@@ -44,8 +47,9 @@ def convert_run(
         The weights as read back.
 
     Raises:
-        WeightsError: the path is no run, the run has no checkpoint, its variant is a teacher that no engine runs, or
-            the destination cannot be written.
+        WeightsError: the path is no run, the run has no checkpoint, it is of another variant or of a teacher that no
+            engine runs, or the destination cannot be written.
+        DataError: photos are wanted, and the run's training photos are not where they were. Nothing is written then.
     """
     run, destination = Path(run), Path(destination)
     if not is_run(run):
@@ -55,26 +59,38 @@ def convert_run(
     loaded = load_state(run)
     if loaded.variant.name not in VARIANTS:
         raise WeightsError(f"run {run}: {loaded.variant.name} is a teacher only; no engine runs it")
+    if variant not in (None, loaded.variant.name):
+        raise WeightsError(f"run {run}: expected {variant}, got {loaded.variant.name}")
+    sources = _training_photos(run) if photos else []
     tensors = {name: tensor.cpu().numpy() for name, tensor in loaded.state.items()}
     save_weights(destination, tensors, loaded.variant.name, {"evsam.step": str(loaded.step)}, dtype)
     if photos:
-        write_calibration(run, calibration_folder(destination), loaded.variant.image_size, photos)
+        write_calibration(sources, calibration_folder(destination), loaded.variant.image_size, photos)
     return load_weights(destination)
 
 
-def write_calibration(run: Path, folder: Path, side: int, count: int) -> None:
-    """Store training photos of a run as PNG files whose longer side is at most ``side`` pixels."""
+def _training_photos(run: Path) -> list[Photos]:
     config = yaml.safe_load((run / CONFIG_FILE).read_text())
     sources = TypeAdapter(list[SourceConfig]).validate_python(config["train"])
-    opened = [open_source(source) for source in sources if source.weight > 0]
+    try:
+        return [open_source(source) for source in sources if source.weight > 0]
+    except DataError as error:
+        raise DataError(
+            f"{error}; convert where the run was trained, or without photos for calibration (--photos 0)"
+        ) from error
+
+
+def write_calibration(sources: Sequence[Photos], folder: Path, side: int, count: int) -> None:
+    """Store photos as PNG files whose longer side is at most ``side`` pixels, in place of those stored before."""
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("[0-9]*.png"):
+        old.unlink()
     rng = random.Random(0)
     written = 0
     for _ in range(2 * count):  # some may be broken
-        source = rng.choice(opened)
+        source = rng.choice(sources)
         try:
-            photo: Photo = source[rng.randrange(len(source))]
-            image = Image.fromarray(photo.pixels())
+            image = Image.fromarray(source.photo(rng.randrange(len(source))).pixels())
         except BrokenSample:
             continue
         image.thumbnail((side, side), Image.Resampling.BILINEAR)

@@ -49,6 +49,8 @@ class DistillRunConfig(RunConfig):
             raise ValueError("give a teacher, or a cache of its embeddings")
         if self.teacher is None and self.decoder:
             raise ValueError("a cache has no decoder: give the teacher too, or set decoder: false")
+        if self.distillation.decoder and not self.prompts:
+            raise ValueError("distillation.decoder needs prompts of each photo: set prompts to 1 or more")
         return self
 
 

@@ -8,9 +8,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from evsam.nn import EfficientViTSam, Features
-from evsam.training.config import Config, ConfigError
+from evsam.training.config import ConfigError
 from evsam.training.data.frames import FrameBatch, cells_inside, frame_pixels
 from evsam.training.randomness import StepRandom
+from evsam.training.settings import Config
 from evsam.training.teachers import Teacher, TeacherInfo, decoder_tensors, feature_maps, fingerprint
 
 

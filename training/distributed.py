@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal, TypeVar, cast
 
 import torch
@@ -18,6 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from evsam.nn import EfficientViTSam
 
 T = TypeVar("T")
+
+PATIENCE = timedelta(hours=1)
+"""How long processes wait for one another: the first indexes all of SA-1B, about a quarter of an hour, before others go
+on."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,34 @@ class World:
         if self.size > 1:
             dist.barrier()
 
+    @contextlib.contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """The first process does what is inside before the others do: what it leaves on disk, they find."""
+        if self.rank:
+            self.barrier()
+        yield
+        if not self.rank:
+            self.barrier()
+
+    def finish(self) -> None:
+        """Wait until the device has done what it was told, so that clocks can be read."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def pick_device(name: str) -> torch.device:
+    """What a process computes on.
+
+    Args:
+        name: torch device; ``auto`` is cuda where there is one. Of cuda, torchrun's LOCAL_RANK names the device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", device.index or 0)))
+    return device
+
 
 @contextlib.contextmanager
 def world(device: str) -> Iterator[World]:
@@ -75,16 +108,13 @@ def world(device: str) -> Iterator[World]:
     Args:
         device: torch device; ``auto`` is cuda where there is one. With cuda, each process takes the one of LOCAL_RANK.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(device)
+    chosen = pick_device(device)
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", chosen.index or 0)))
         torch.cuda.set_device(chosen)
     if "WORLD_SIZE" not in os.environ:
         yield World(0, 1, chosen)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), chosen)
     finally:

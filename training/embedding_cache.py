@@ -8,7 +8,6 @@ whole or not at all.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zlib
@@ -24,6 +23,7 @@ from evsam.errors import EvsamError
 from evsam.training.data.records import BrokenSample
 from evsam.training.teachers import TeacherInfo
 from evsam.weights.atomic import replaced
+from evsam.weights.digest import sha256
 
 Float16 = npt.NDArray[np.float16]
 
@@ -32,9 +32,6 @@ FORMAT = 1
 
 AGAIN = "run evsam.training.cache_embeddings again"
 """What mends most caches: it makes anew what is missing or damaged."""
-
-READ_BYTES = 1 << 24
-"""Read at once for a checksum."""
 
 
 class CacheError(EvsamError):
@@ -122,15 +119,6 @@ class Shard:
 def array_file(path: Path, index: int) -> Path:
     """The file of a shard's map number ``index``, given its json file."""
     return path.with_suffix(f".map{index}.npy")
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_shard(path: Path) -> Shard:

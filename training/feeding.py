@@ -26,10 +26,14 @@ def open_mix(config: RunConfig, opener: Callable[[SourceConfig], PhotoSource] = 
 
 
 def open_loader(
-    mix: Mix, maker: BatchMaker[Any, Any, Any], config: RunConfig, where: World, start: int
+    mix: Mix, maker: BatchMaker[Any, Any, Any], config: RunConfig, where: World, seen: int
 ) -> DataLoader[Any]:
-    """This process's micro-batches from number ``start`` on."""
-    stream = BatchStream(
-        mix, maker, images=config.batch.images, seed=config.seed, rank=where.rank, world=where.size, start=start
-    )
+    """This process's micro-batches after all processes together have seen so many photos.
+
+    A run that goes on with another batch, or on other processes, begins with a whole micro-batch: it may see a few
+    photos again.
+    """
+    images = config.batch.images
+    start = seen // (images * where.size)
+    stream = BatchStream(mix, maker, images=images, seed=config.seed, rank=where.rank, world=where.size, start=start)
     return loader(stream, workers=config.system.workers, pin_memory=where.device.type == "cuda")

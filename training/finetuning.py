@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from evsam.nn import EfficientViTSam, Features
 from evsam.nn.lite_decoder import LitePromptEncoder
 from evsam.training.data.samples import Batch
-from evsam.training.images import colour_jitter, normalise
+from evsam.training.images import colour_jitter, normalise, padding
 from evsam.training.losses import (
     PointSampler,
     ResemblanceLoss,
@@ -63,9 +63,12 @@ class FinetuneTask(nn.Module):
             spread over processes; and detached scalars, not-a-number where the batch says nothing about them: ``loss``,
             ``iou_error``, ``choice``, and the IoU of first prompts ``box``, ``click`` (as chosen), ``click_best``.
         """
-        generator = random.generator("colour", batch.images.device)
         pixels = normalise(batch.images)
-        features = self.model.encode(colour_jitter(pixels, generator) if self.recipe.colour else pixels, self.grid)
+        if self.recipe.colour:
+            jittered = colour_jitter(pixels, random.generator("colour", batch.images.device))
+            # padding stays what it is at inference
+            pixels = jittered.masked_fill(padding(batch.images), 0)
+        features = self.model.encode(pixels, self.grid)
         target = batch.targets.float()[:, None]
         weight = _photo_weights(batch.index, len(batch.images))
         rounds = self._rounds(random)

@@ -7,12 +7,20 @@ from torch import Tensor
 
 from evsam.zoo import PIXEL_MEAN, PIXEL_STD
 
+FILL = (124, 116, 104)
+"""Colour of what lies outside the photo: zero after normalisation, as padding is at inference."""
+
 
 def normalise(images: Tensor) -> Tensor:
     """Float (B, 3, H, W) in units of the pixel statistics from uint8 (B, H, W, 3), channels last in memory."""
     mean = torch.tensor(PIXEL_MEAN, device=images.device)
     std = torch.tensor(PIXEL_STD, device=images.device)
     return ((images.float() - mean) / std).permute(0, 3, 1, 2)
+
+
+def padding(images: Tensor) -> Tensor:
+    """Which pixels (B, 1, H, W) of uint8 images (B, H, W, 3) have the colour of padding."""
+    return (images == torch.tensor(FILL, dtype=torch.uint8, device=images.device)).all(-1)[:, None]
 
 
 def colour_jitter(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -45,8 +45,8 @@ class Trained:
     Attributes:
         task: called as ``task(batch, random)`` for loss and metrics; all parameters of it that require gradients learn.
         model: the part of ``task`` that is averaged, scored and published.
-        loader: makes the loader of this process's micro-batches from a given number on; batches are named tuples of
-            tensors with the fields ``images`` and ``broken``.
+        loader: makes the loader of this process's micro-batches, given how many photos all processes have seen; batches
+            are named tuples of tensors with the fields ``images`` and ``broken``.
         epoch: photos in one pass over the data.
         unused: whether a step may leave parameters that learn without a gradient.
         validate: scores a model together with the other processes; None for no validation.
@@ -96,7 +96,7 @@ class Trainer:
         self.average = Average(self.model, optim.ema)
         self.broken = BrokenCounter(log=out / f"broken-{where.rank}.jsonl" if resume else None)
         self.bad = torch.zeros((), dtype=torch.bool, device=where.device)
-        self.step = 0
+        self.step = self.photos = 0
         self.minutes = 0.0
         if resume:
             self.resume()
@@ -110,7 +110,11 @@ class Trainer:
             "optimiser": {
                 name: self.optimiser.state[p] for name, p in self.task.named_parameters() if p in self.optimiser.state
             },
-            "progress": {"step": torch.tensor(self.step), "minutes": torch.tensor(self.minutes, dtype=torch.float64)},
+            "progress": {
+                "step": torch.tensor(self.step),
+                "photos": torch.tensor(self.photos),
+                "minutes": torch.tensor(self.minutes, dtype=torch.float64),
+            },
         }
 
     def save(self) -> None:
@@ -133,7 +137,7 @@ class Trainer:
                 }
         state = self.state()
         checkpoints.load(path, state)
-        self.step = int(state["progress"]["step"])
+        self.step, self.photos = int(state["progress"]["step"]), int(state["progress"]["photos"])
         self.minutes = float(state["progress"]["minutes"])
 
     def run(self) -> None:
@@ -141,8 +145,7 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_start(self.step, self.steps)
         try:
-            with advice(self.config):
-                self._run()
+            self._run()
         finally:
             for callback in self.callbacks:
                 callback.on_end()
@@ -150,22 +153,24 @@ class Trainer:
     def _run(self) -> None:
         log = self.config.log
         meter = Meter(self.batch)
-        batches = iter(self.trained.loader(self.step * self.config.batch.accumulate))
+        batches = iter(self.trained.loader(self.photos))
         began, saved = time.monotonic() - 60 * self.minutes, self.minutes
         while self.step < self.steps:
             values = self.take_step(batches, meter)
             self.minutes = (time.monotonic() - began) / 60
             last = self.step == self.steps
-            if self.step % log.every == 0 or last:
+            logged = self.step % log.every == 0 or last
+            if logged:
                 self._log(values, meter)
-            # the clocks of the processes differ a little: all of them do as the first to be due
-            if last or self.where.any(self.minutes - saved >= log.checkpoint_minutes):
-                self.save()
-                saved = self.minutes
+            # before a checkpoint: a run that is stopped here comes back to it
             if self.step % log.validate_every == 0 or last:
                 self.validate()
                 began = time.monotonic() - 60 * self.minutes  # not the time of training
                 meter.restart()
+            # the clocks of the processes differ a little: all of them do as the first to be due
+            if last or (logged and self.where.any(self.minutes - saved >= log.checkpoint_minutes)):
+                self.save()
+                saved = self.minutes
 
     def take_step(self, batches: Iterator[Any], meter: Meter | None = None) -> dict[str, Tensor]:
         """One change of the weights; returns the means of loss and metrics over this process's micro-batches."""
@@ -179,7 +184,7 @@ class Trainer:
             with meter.waiting() if meter else contextlib.nullcontext():
                 batch = next(batches)
             self.broken.add(batch.broken, len(batch.images))
-            batch = to_device(batch, self.where.device)
+            batch = batch_to(batch, self.where.device)
             random = StepRandom(self.config.seed, self.step * accumulate + micro, self.where.rank)
             with sharing(self.wrapped, micro + 1 == accumulate):
                 with self._precision():
@@ -191,6 +196,7 @@ class Trainer:
         self.optimiser.zero_grad()
         self.average.update(self.step)
         self.step += 1
+        self.photos += self.batch
         if meter:
             meter.count()
         for metrics in seen:
@@ -222,17 +228,16 @@ class Trainer:
 
     def _log(self, values: dict[str, Tensor], meter: Meter) -> None:
         self._check_losses()
-        means = self.where.mean(values)
+        means = self.where.mean(values | {"waiting": torch.tensor(meter.waited(), device=self.where.device)})
         rate = self.peak * schedule(self.config.optim, self.step - 1, self.steps)
         seconds = meter.seconds_per_step()
         means |= {
             "lr": rate,
             "images_per_second": self.batch / seconds,
-            "waiting": meter.waited(),
             "minutes": self.minutes,
             "minutes_left": (self.steps - self.step) * seconds / 60,
         }
-        if means["waiting"] > STARVED:
+        if means["waiting"] > STARVED and self.where.rank == 0:
             _log.warning(
                 "step %d: %.0f %% of the time is spent waiting for photos; raise system.workers (%d)",
                 self.step,
@@ -247,6 +252,7 @@ class Trainer:
         """Score the averaged weights and tell the callbacks; every process has to call this."""
         if self.trained.validate is None:
             return
+        self._check_losses()
         model = EfficientViTSam(self.model.variant)
         model.load_state_dict(self.average.state())
         scores, pictures = self.trained.validate(ready(model, self.where.device), self.where)
@@ -329,12 +335,12 @@ def parameter_groups(task: nn.Module, optim: OptimConfig) -> list[dict[str, Any]
     ]
 
 
-def to_device(batch: Any, device: torch.device) -> Any:
+def batch_to(batch: Any, device: torch.device) -> Any:
     """A named tuple with its tensors, and those of tuples in it, on a device; the rest as it is."""
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
     if isinstance(batch, tuple):
-        parts = [to_device(part, device) for part in batch]
+        parts = [batch_to(part, device) for part in batch]
         return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)
     return batch
 
@@ -344,7 +350,10 @@ def advice(config: RunConfig) -> Iterator[None]:
     """Say what to change where memory runs out."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        # on a CPU it is a plain RuntimeError of torch's allocator
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
         images, accumulate = config.batch.images, config.batch.accumulate
         smaller = (
             f"batch.images={images // 2} with batch.accumulate={2 * accumulate} (the same global batch), "

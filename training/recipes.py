@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from evsam.training.config import Config
-from evsam.training.data.samples import PromptConfig
+from evsam.training.data.prompts import PromptConfig
+from evsam.training.settings import Config
 
 
 class Recipe(Config):

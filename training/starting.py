@@ -23,6 +23,7 @@ def build_model(config: RunConfig, device: torch.device) -> EfficientViTSam:
     Raises:
         WeightsError, ConfigError: the starting values cannot be had, or are of another variant.
     """
+    _check_norms(config, device)
     torch.manual_seed(config.seed)
     model = EfficientViTSam(find_variant(config.variant))
     initialise(model, config.start)
@@ -37,6 +38,7 @@ def build_model(config: RunConfig, device: torch.device) -> EfficientViTSam:
         raise ConfigError(f"freeze_stages: {config.variant} has {len(stages)} stages, got {config.freeze_stages}")
     for stage in stages[: config.freeze_stages]:
         stage.requires_grad_(False)
+        freeze_norms(stage)
     if config.system.checkpoint_activations:
         recompute_blocks(model)
     if config.system.compile:
@@ -55,7 +57,17 @@ def initialise(model: EfficientViTSam, start: str) -> None:
         load_into(model, loaded.state)
 
 
-def freeze_norms(model: EfficientViTSam) -> None:
+def _check_norms(config: RunConfig, device: torch.device) -> None:
+    if config.norms == "sync" and device.type != "cuda":
+        raise ConfigError(f"norms: sync needs a GPU, this run computes on {device}; set norms=frozen or norms=train")
+    if config.norms == "train" and config.system.shard == "fsdp2":
+        raise ConfigError(
+            "norms: with system.shard=fsdp2 every process would have statistics of its own; set norms=frozen, "
+            "norms=sync or system.shard=ddp"
+        )
+
+
+def freeze_norms(model: nn.Module) -> None:
     """Keep the statistics of all batch norms as they are.
 
     With few photos in a batch its statistics would be noise; frozen, a batch norm costs nothing (see ConvLayer).

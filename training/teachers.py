@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from evsam.errors import BackendUnavailable, EvsamError, ImageError
 from evsam.nn import EfficientViTSam
 from evsam.nn.layers import ConvLayer, EfficientViTBlock
-from evsam.training.config import Config
 from evsam.training.loading import load_into, load_state, ready
+from evsam.training.settings import Config
 from evsam.training.transfer import CHECKPOINTS, find_checkpoint, transfer_backbone
 from evsam.training.variants import find_variant
 from evsam.zoo import SAM_DECODER, DecoderConfig, Variant

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -9,11 +14,13 @@ from evsam.nn import EfficientViTSam
 from evsam.overlay import draw_masks
 from evsam.training.callbacks import Pictures, ValidationScores
 from evsam.training.config import LogConfig, ValidationConfig
-from evsam.training.data.records import Photo, PhotoSource
+from evsam.training.data.records import BrokenSample, Photo, PhotoSource
 from evsam.training.data.shapes import bounding_box
 from evsam.training.data.sources import open_source
 from evsam.training.distributed import World
 from evsam.training.validation import Scores, encode_photo, full_size, predict_boxes, validate
+
+_log = logging.getLogger(__name__)
 
 DRAWN = 6
 """Masks on a picture: more would hide the photo."""
@@ -37,14 +44,26 @@ class Validator:
         pictures = {}
         for name, source in self.sources.items():
             numbers = range(0, len(source), self.config.every_nth)
-            mine = [source[number] for number in numbers[where.rank :: where.size]]
+            mine = readable(source, numbers[where.rank :: where.size])
             found = validate(model, mine, clicks=self.config.clicks, masks_per_photo=self.config.masks)
             summary = Scores.joined(where.gather(found)).summary()
             scores[name] = {prompt: by_size["all"] for prompt, by_size in summary.items()}
             if where.rank == 0:
-                for number in numbers[: self.pictures]:
-                    pictures[f"{name}-{number}"] = draw(model, source[number])
+                for photo in mine[: self.pictures]:
+                    with contextlib.suppress(BrokenSample):  # validate has said so
+                        pictures[f"{name}-{Path(photo.key).stem}"] = draw(model, photo)
         return scores, pictures
+
+
+def readable(source: PhotoSource, numbers: Sequence[int]) -> list[Photo]:
+    """Photos by number; those whose records cannot be read are left out, with a warning."""
+    photos = []
+    for number in numbers:
+        try:
+            photos.append(source[number])
+        except BrokenSample as error:  # noqa: PERF203 - each on its own
+            _log.warning("validation: a photo is left out: %s", error)
+    return photos
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ error region, foreground or background, with the previous mask fed back (the pro
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from scipy import ndimage
 from torch import Tensor
 
 from evsam.nn import EfficientViTSam, Features
-from evsam.training.data.records import Annotation, Photo
+from evsam.training.data.records import Annotation, BrokenSample, Photo
 from evsam.training.data.shapes import bounding_box, middle
 from evsam.transforms import fitted_size, image_to_pixels, points_to_frame
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
+
+_log = logging.getLogger(__name__)
 
 BoolMask = npt.NDArray[np.bool_]
 
@@ -153,7 +156,7 @@ def validate(
 
     Args:
         model: in eval mode.
-        photos: with their masks.
+        photos: with their masks; those that cannot be read are left out, with a warning.
         clicks: clicks to simulate; 0 for boxes only.
         masks_per_photo: at most that many masks of a photo, drawn with ``seed``; None for all.
         blank: replace every photo by one colour, to see what the prompt alone is worth.
@@ -172,9 +175,13 @@ def validate(
             # by photo, so that it does not matter which photos are scored together
             chosen = random.Random(f"{seed}/{photo.key}").sample(range(len(annotations)), masks_per_photo)
             annotations = tuple(annotations[index] for index in sorted(chosen))
-        pixels = photo.pixels()
+        try:
+            pixels = photo.pixels()
+            objects = Objects.read(annotations, next(model.parameters()).device)
+        except (BrokenSample, KeyError, TypeError, ValueError) as error:
+            _log.warning("validation: a photo is left out: %s: %s", photo.key, error)
+            continue
         frame = encode_photo(model, np.full_like(pixels, 128) if blank else pixels)
-        objects = Objects.read(annotations, frame.features[0].device)
         for start in range(0, len(objects.masks), chunk):
             part = objects.part(start, chunk)
             scores.sizes += [size_class(int(mask.sum())) for mask in part.masks]

@@ -22,9 +22,10 @@ from benchmarks.training.shapes import Shape, make_small_tars, make_tars
 from evsam.training.command import trial
 from evsam.training.config import BatchConfig, OptimConfig, SystemConfig
 from evsam.training.data.mix import Mix
+from evsam.training.data.prompts import PromptConfig
 from evsam.training.data.records import PhotoSource
 from evsam.training.data.sa1b import Sa1bTars
-from evsam.training.data.samples import PromptConfig, SampleConfig, SampleMaker
+from evsam.training.data.samples import SampleConfig, SampleMaker
 from evsam.training.data.shuffle import Order
 from evsam.training.data.sources import SourceConfig
 from evsam.training.data.stream import BatchStream, loader

@@ -5,6 +5,7 @@ All tensors are NCHW. Normalisation layers use eps 1e-6, which the released weig
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import torch
@@ -204,6 +205,19 @@ class LiteMLA(nn.Module):
         return self.proj(attend(scales, self.head_dim))
 
 
+def exactly(x: Tensor) -> contextlib.AbstractContextManager[object]:
+    """Compute in the dtype of the inputs, whatever autocast is on where ``x`` lies.
+
+    Autocast narrows the inputs of every matrix product, those that were made float32 on purpose too. The question
+    comes first, so that exported graphs, which are traced without autocast, have nothing of it.
+    """
+    kind = x.device.type
+    known = getattr(torch.amp, "is_autocast_available", None)  # from torch 2.4 on, and training needs 2.6
+    if known is not None and known(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return contextlib.nullcontext()
+
+
 def attend(qkv: Tensor, head_dim: int) -> Tensor:
     """ReLU linear attention on feature maps.
 
@@ -217,7 +231,8 @@ def attend(qkv: Tensor, head_dim: int) -> Tensor:
     heads = qkv.unflatten(1, (-1, 3 * head_dim)).flatten(3)
     # The sums over all tokens do not fit into float16, and lose too much in bfloat16.
     wide = heads if heads.dtype == torch.float64 else heads.float()
-    out = relu_linear_attention(wide, eps=ATTENTION_EPS).to(qkv.dtype)
+    with exactly(qkv):
+        out = relu_linear_attention(wide, eps=ATTENTION_EPS).to(qkv.dtype)
     return out.flatten(1, 2).unflatten(2, qkv.shape[-2:])
 
 

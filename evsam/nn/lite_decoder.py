@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evsam.nn.layers import DSConv, LayerNorm2d, Residual
+from evsam.nn.layers import DSConv, LayerNorm2d, Residual, exactly
 from evsam.nn.mask_decoder import TokenHeads
 from evsam.nn.prompt_encoder import SparseEncoder
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE, DecoderConfig
@@ -75,7 +75,8 @@ def draw_prompts(
     def dots(label: int) -> Tensor:
         near = [torch.exp(-((t - points[..., i, None]) ** 2) / (2 * POINT_SIGMA**2)) for i, t in enumerate((x, y))]
         chosen = (labels == label)[..., None].to(points.dtype)
-        return ((near[1] * chosen).transpose(1, 2) @ near[0]).clamp(max=1)
+        with exactly(points):
+            return ((near[1] * chosen).transpose(1, 2) @ near[0]).clamp(max=1)
 
     bell = [torch.exp(-2 * ((t - centre[..., i]) / (side[..., i] / 2)) ** 2) for i, t in enumerate((x, y))]
     box = inside(0.0)

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from evsam.nn.layers import LayerNorm2d
+from evsam.nn.layers import LayerNorm2d, exactly
 from evsam.zoo import FRAME_SIZE, DecoderConfig
 
 
@@ -22,7 +22,8 @@ class PositionEmbedding(nn.Module):
 
     def forward(self, xy: Tensor) -> Tensor:
         """Encode positions (..., 2), x and y in pixels of the frame, as (..., dim)."""
-        angles = 2 * math.pi * ((2 * (xy / FRAME_SIZE) - 1) @ self.positional_encoding_gaussian_matrix)
+        with exactly(xy):
+            angles = 2 * math.pi * ((2 * (xy / FRAME_SIZE) - 1) @ self.positional_encoding_gaussian_matrix)
         return torch.cat([angles.sin(), angles.cos()], -1)
 
 

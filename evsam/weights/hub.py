@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -12,10 +11,9 @@ from typing import Any
 
 from evsam.errors import BackendUnavailable, WeightsError
 from evsam.weights.atomic import replaced
+from evsam.weights.digest import sha256
 from evsam.weights.locate import bundled, cache_dir, record_path, recorded
 from evsam.zoo import HubFile, get_variant
-
-_CHUNK = 1 << 20
 
 
 def download(variant: str, *, progress: bool = True) -> Path:
@@ -48,7 +46,7 @@ def download(variant: str, *, progress: bool = True) -> Path:
     if (path := recorded(file)) is not None:
         return path
     path = _fetch(file, progress=progress)
-    digest = _sha256(path)
+    digest = sha256(path)
     if digest != file.sha256:
         raise WeightsError(
             f"{path}: expected SHA-256 {file.sha256}, got {digest}: the download is damaged, or the file on the hub "
@@ -90,14 +88,6 @@ def _progress_bars(utils: Any, *, shown: bool) -> Iterator[None]:
     finally:
         if hide:
             utils.enable_progress_bars()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _record(file: HubFile, path: Path) -> None:

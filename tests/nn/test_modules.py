@@ -13,7 +13,9 @@ from evsam.zoo import LOGITS_SIZE, VARIANTS
 torch = pytest.importorskip("torch")
 
 from evsam.nn.layers import attend
+from evsam.nn.lite_decoder import draw_prompts
 from evsam.nn.macs import count_macs, decoder_macs, meta_model
+from evsam.nn.prompt_encoder import PositionEmbedding
 
 SIDE = 128
 """Side of the test images: modules take any multiple of 32, and small ones are quick."""
@@ -129,6 +131,21 @@ def test_attention_sums_in_float32() -> None:
     got = attend(qkv, 32)
     assert got.dtype == torch.float16
     torch.testing.assert_close(got, torch.full((1, 32, 64, 64), 30.0, dtype=torch.float16))
+
+
+def test_autocast_leaves_alone_what_has_to_be_exact() -> None:
+    torch.manual_seed(0)
+    points, labels = torch.rand(2, 3, 2) * 1000, torch.tensor([[2, 3, 1], [1, 0, -1]])
+    embedding, qkv = PositionEmbedding(64), torch.randn(1, 48, 8, 8)
+    parts: list[Callable[[], Any]] = [
+        lambda: embedding(points),
+        lambda: draw_prompts(points, labels, None, (64, 64), None),
+        lambda: attend(qkv, 16),
+    ]
+    for part in parts:
+        expected = part()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert part().equal(expected)
 
 
 def test_attention_passes_nan_on() -> None:

@@ -1,30 +1,40 @@
-"""One process of a distributed test: ``distributed_worker.py SHARD OUT STEPS`` under torchrun, or alone.
+"""One process of a distributed test: ``distributed_worker.py KIND SHARD OUT STEPS`` under torchrun, or alone.
 
-Trains nano on fixed photos, of which each process takes its share. The first process saves in OUT the gradients of the
-first step and the weights at the end, whole and by name; the run's checkpoints are beside it.
+Trains on fixed photos, of which each process takes its share: nano by fine-tuning, or a tiny model by distillation.
+With FSDP2 the share comes in micro-batches of one photo, whose activations are computed again. The first process saves
+in OUT the gradients of the first step and the weights at the end, whole and by name; the run's checkpoints are beside
+it.
 """
 
 from __future__ import annotations
 
+import itertools
+import random
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
+from evsam.nn import EfficientViTSam
 from evsam.training.config import BatchConfig, LogConfig, OptimConfig, SystemConfig
+from evsam.training.data.frames import FrameBatch, FrameMaker
 from evsam.training.data.samples import Batch
 from evsam.training.data.sources import SourceConfig
-from evsam.training.distributed import whole, world
+from evsam.training.distillation import DistillConfig, DistillTask
+from evsam.training.distributed import World, whole, world
 from evsam.training.finetune import FinetuneConfig
 from evsam.training.finetuning import FinetuneTask
 from evsam.training.loop import Trained, Trainer
 from evsam.training.randomness import StepRandom
 from evsam.training.recipes import RECIPES
-from evsam.training.starting import build_model
+from evsam.training.starting import build_model, freeze_norms
+from evsam.training.teachers import copy_decoder
+from tests.training.distillation import tiny
 
-PHOTOS = 2
+PHOTOS = 4
 RECIPE = RECIPES["evsam"].model_copy(update={"colour": False, "rounds": (1.0,)})
 
 
@@ -60,43 +70,64 @@ def config(shard: str, steps: int, images: int) -> FinetuneConfig:
         norms="frozen",
         train=(SourceConfig(kind="annotated", path=Path("unused"), set="unused", name="unused"),),
         batch=BatchConfig(images=images),
-        optim=OptimConfig(lr=1e-3, steps=steps, ema=0.5),
+        optim=OptimConfig(lr=1e-3, steps=steps, ema=0.5, clip_norm=None),
         system=SystemConfig(device="cpu", shard=shard, workers=0),
         log=LogConfig(every=1, validate_every=1000),
         recipe=RECIPE,
     )
 
 
-class Same:
-    """An endless loader of this process's share of the same photos."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-
-    def __iter__(self) -> Any:
-        while True:
-            yield self.batch
+def frames(first: int, count: int) -> FrameBatch:
+    """Photos for distillation with a prompt each; the same for the same numbers."""
+    maker = FrameMaker(tiny.SIZE, tiny.SIZE, prompts=1)
+    samples = [maker.sample(tiny.photo(number), None, random.Random(number)) for number in range(first, first + count)]
+    return maker.collate(samples, None, ())
 
 
-def main(shard: str, out: Path, steps: int) -> None:
+def finetuning(settings: FinetuneConfig, where: World) -> tuple[nn.Module, EfficientViTSam]:
+    model = build_model(settings, where.device)
+    recompute = settings.system.checkpoint_activations
+    return InPlace(model, RECIPE, checkpoint_activations=recompute), model
+
+
+def distilling(settings: FinetuneConfig, where: World) -> tuple[nn.Module, EfficientViTSam]:
+    teacher, model = tiny.teacher(), tiny.student()
+    freeze_norms(model)
+    copy_decoder(teacher, model)
+    return DistillTask(model, DistillConfig(cosine=1.0, decoder=1.0), teacher), model
+
+
+KINDS = {"finetune": (finetuning, photos), "distill": (distilling, frames)}
+
+
+def main(kind: str, shard: str, out: Path, steps: int) -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     with world("cpu") as where:
+        build, make = KINDS[kind]
         share = PHOTOS // where.size
-        settings = config(shard, steps, share)
-        model = build_model(settings, where.device)
-        task = InPlace(model, RECIPE)
-        batch = photos(share * where.rank, share)
-        loader: Any = Same(batch)
+        micro = 1 if shard == "fsdp2" and where.size > 1 else share
+        settings = config(shard, steps, micro)
+        update: dict[str, Any] = {"batch": BatchConfig(images=micro, accumulate=share // micro)}
+        update["system"] = settings.system.model_copy(update={"checkpoint_activations": micro < share})
+        settings = settings.model_copy(update=update)
+        task, model = build(settings, where)
+        batches: Any = itertools.cycle([make(share * where.rank + first, micro) for first in range(0, share, micro)])
 
-        def load(start: int) -> DataLoader[Any]:
-            return loader
+        def load(seen: int) -> DataLoader[Any]:
+            return batches
 
         trainer = Trainer(Trained(task, model, load, epoch=PHOTOS, unused=True), settings, out.parent / "run", where)
-        loss, _ = trainer.wrapped(batch, StepRandom(0, 0, where.rank))
-        loss.backward()
-        gradients = {name: whole(p.grad).clone() for name, p in sorted(task.named_parameters()) if p.grad is not None}
-        trainer.optimiser.zero_grad()
+        gradients: dict[str, torch.Tensor] = {}
+        forget = trainer.optimiser.zero_grad
+
+        def keep_first() -> None:
+            if not gradients:
+                named = sorted(task.named_parameters())
+                gradients.update({name: whole(p.grad).clone() for name, p in named if p.grad is not None})
+            forget()
+
+        trainer.optimiser.zero_grad = keep_first
         trainer.run()
         weights = {name: whole(p.detach()).clone() for name, p in sorted(task.named_parameters())}
         moments = {
@@ -110,4 +141,4 @@ def main(shard: str, out: Path, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))

@@ -12,20 +12,40 @@ from typing import Any
 import pytest
 import torch
 
-WORKER = Path(__file__).with_name("distributed_worker.py")
+ROOT = Path(__file__).parents[2]
+WORKER = "tests.training.distributed_worker"
 
 
-def run(shard: str, folder: Path, steps: int, processes: int) -> dict[str, Any]:
+def run(shard: str, folder: Path, steps: int, processes: int, kind: str = "finetune") -> dict[str, Any]:
     """Train in a folder; what the first process saved."""
     folder.mkdir(exist_ok=True)
     out = folder / "found.pt"
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(launcher if processes > 1 else []), str(WORKER), shard, str(out), str(steps)]
+    command = [sys.executable, *(launcher if processes > 1 else []), "-m", WORKER, kind, shard, str(out), str(steps)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, Any] = torch.load(out, weights_only=True)
     return found
+
+
+def assert_same_gradients(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """Equal but for the order of sums; and what is used is used in both."""
+    assert expected
+    assert {name for name, g in expected.items() if g.any()} == {name for name, g in found.items() if g.any()}
+    # some gradients are zero but for rounding, such as those of the keys' biases
+    largest = max(g.abs().max().item() for g in expected.values())
+    for name, value in expected.items():
+        if name in found:
+            scale = value.abs().max().item()
+            torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4 * scale + 2e-6 * largest)
+
+
+@pytest.mark.parametrize("shard", ["ddp", "fsdp2"])
+def test_two_processes_distil_as_one(shard: str, tmp_path: Path) -> None:
+    one = run("ddp", tmp_path / "one", 2, 1, "distill")
+    two = run(shard, tmp_path / "two", 2, 2, "distill")
+    assert_same_gradients(two["gradients"], one["gradients"])
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +59,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pat
 def test_two_processes_do_as_one(shard: str, alone: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     one, folder = alone
     two = run(shard, tmp_path, 2, 2)
-    assert {name for name, g in one["gradients"].items() if g.any()} == {
-        name for name, g in two["gradients"].items() if g.any()
-    }
-    # some gradients are zero but for rounding, such as those of the keys' biases
-    largest = max(g.abs().max().item() for g in one["gradients"].values())
-    for name, expected in one["gradients"].items():
-        if name in two["gradients"]:
-            scale = expected.abs().max().item()
-            torch.testing.assert_close(two["gradients"][name], expected, rtol=1e-3, atol=1e-4 * scale + 2e-6 * largest)
-
+    assert_same_gradients(two["gradients"], one["gradients"])
     if shard == "ddp":
         return  # whose checkpoints are as those of one process
     # what one has written two can read, and the other way round: weights and moments are the same to the bit

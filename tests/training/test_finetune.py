@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,23 @@ def test_convert_refuses_what_is_no_run(run: Path, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("variant: nano\n")
     with pytest.raises(evsam.WeightsError, match="has no checkpoint yet"):
         convert_run(tmp_path, tmp_path / "x.safetensors")
+
+
+def test_convert_checks_before_it_writes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "out.safetensors"
+    assert evsam_main(["convert", str(run), str(path), "--variant", "l0"]) == 1
+    assert "expected l0, got nano" in capsys.readouterr().err
+    moved = tmp_path / "moved"
+    shutil.copytree(run, moved)
+    (moved / "config.yaml").write_text((run / "config.yaml").read_text().replace("set: blobs", "set: gone"))
+    assert evsam_main(["convert", str(moved), str(path)]) == 1
+    assert "--photos 0" in capsys.readouterr().err
+    assert not path.exists()
+    assert evsam_main(["convert", str(moved), str(path), "--photos", "0"]) == 0
+    assert not calibration_folder(path).exists()
+    for photos in (3, 2):
+        convert_run(run, path, photos=photos)
+        assert len(list(calibration_folder(path).iterdir())) == photos
 
 
 def test_a_run_starts_from_another(run: Path, tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ import torch
 from evsam.nn.layers import ConvLayer
 from evsam.training import checkpoints
 from evsam.training.callbacks import Callback, Curves
-from evsam.training.config import OptimConfig
+from evsam.training.config import ConfigError, OptimConfig
 from evsam.training.distributed import World
 from evsam.training.finetuning import FinetuneTask
+from evsam.training.images import FILL, normalise
 from evsam.training.loading import load_state
-from evsam.training.loop import Meter, Trained, Trainer, TrainingError, advice
+from evsam.training.loop import Meter, Trained, Trainer, TrainingError, Validate, advice
 from evsam.training.randomness import StepRandom
 from evsam.training.recipes import RECIPES, Recipe
 from evsam.training.starting import build_model
@@ -49,6 +50,7 @@ def trainer(
     recipe: Recipe = RECIPES["evsam"],
     kind: type[FinetuneTask] = FinetuneTask,
     callbacks: tuple[Callback, ...] = (),
+    validate: Validate | None = None,
     **optim: Any,
 ) -> Trainer:
     settings = config("ddp", steps, images)
@@ -60,8 +62,8 @@ def trainer(
         }
     )
     model = build_model(settings, HERE.device)
-    load: Callable[[int], Any] = lambda start: Loader(start, images)  # noqa: E731
-    return Trainer(Trained(kind(model, recipe), model, load, 10), settings, out, HERE, callbacks)
+    load: Callable[[int], Any] = lambda seen: Loader(seen // images, images)  # noqa: E731
+    return Trainer(Trained(kind(model, recipe), model, load, 10, validate=validate), settings, out, HERE, callbacks)
 
 
 class Killed(Exception):
@@ -103,6 +105,36 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
         assert again.model.get_parameter(name).equal(parameter), name
         assert again.average.parameters[name].equal(through.average.parameters[name]), name
     assert [path.name for path in sorted(checkpoints.folder(cut).iterdir())] == ["step-000000005", "step-000000006"]
+
+
+def test_a_run_with_another_batch_goes_on_with_the_next_photos(tmp_path: Path) -> None:
+    trainer(tmp_path, steps=4).run()
+    again = trainer(tmp_path, steps=6, images=2)
+    begun: list[int] = []
+    load = again.trained.loader
+    again.trained.loader = lambda seen: (begun.append(seen), load(seen))[1]
+    again.run()
+    assert begun == [4]
+    assert again.photos == 8
+
+
+def test_a_validation_that_was_stopped_is_made_up_for(tmp_path: Path) -> None:
+    validated: list[int] = []
+
+    def validate(model: Any, where: World) -> Any:
+        validated.append(1)
+        if len(validated) == 1:
+            raise Killed
+        return {"blobs": {"box": 0.5}}, {}
+
+    with pytest.raises(Killed):
+        trainer(tmp_path, steps=2, callbacks=(Curves(tmp_path),), validate=validate).run()
+    with (tmp_path / "curves.jsonl").open("a") as file:
+        file.write('{"step": 1, "half')  # as a kill can leave it
+    trainer(tmp_path, steps=2, callbacks=(Curves(tmp_path),), validate=validate).run()
+    lines = [json.loads(line) for line in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 2]
+    assert lines[-1]["validation"] == {"blobs": {"box": 0.5}}
 
 
 def test_a_checkpoint_that_was_being_written_does_not_count(tmp_path: Path) -> None:
@@ -217,8 +249,9 @@ def test_bfloat16_is_close_to_float32() -> None:
     assert torch.cosine_similarity(full, narrow, dim=0) > 0.9
 
 
-def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
-    settings = config("ddp", 2, 1).model_copy(update={"freeze_stages": 2})
+@pytest.mark.parametrize("norms", ["frozen", "train"])
+def test_frozen_parts_stay_as_they_are(norms: str, tmp_path: Path) -> None:
+    settings = config("ddp", 2, 1).model_copy(update={"freeze_stages": 2, "norms": norms})
     model = build_model(settings, HERE.device)
     run = Trainer(
         Trained(FinetuneTask(model, RECIPES["evsam"]), model, Loader, 10),
@@ -229,8 +262,10 @@ def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     run.run()
     for name, value in model.state_dict().items():
-        if "running_" in name or "backbone.stages.0" in name or "backbone.stages.1" in name:
+        if "backbone.stages.0" in name or "backbone.stages.1" in name:
             assert value.equal(before[name]), name
+        elif "running_" in name:
+            assert value.equal(before[name]) == (norms == "frozen"), name
     assert not model.state_dict()["mask_decoder.mask_tokens.weight"].equal(before["mask_decoder.mask_tokens.weight"])
 
 
@@ -259,6 +294,50 @@ def test_running_out_of_memory_says_what_to_change() -> None:
     message = r"batch\.images=4: try batch\.images=2 with batch\.accumulate=2 .*checkpoint_activations=true"
     with pytest.raises(TrainingError, match=message), advice(config("ddp", 1, 4)):
         raise torch.OutOfMemoryError
+    with pytest.raises(TrainingError, match=message), advice(config("ddp", 1, 4)):
+        torch.empty(1 << 60, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="of something else"), advice(config("ddp", 1, 4)):
+        raise RuntimeError("of something else")
+
+
+@pytest.mark.parametrize(
+    ("norms", "shard", "advised"), [("sync", "ddp", "norms=frozen"), ("train", "fsdp2", "shard=ddp")]
+)
+def test_norms_that_cannot_be_had_say_what_to_change(norms: str, shard: str, advised: str) -> None:
+    with pytest.raises(ConfigError, match=f"norms: .*{advised}"):
+        build_model(config(shard, 1, 1).model_copy(update={"norms": norms}), HERE.device)
+
+
+def test_padding_stays_zero_when_colours_change() -> None:
+    batch = photos(0, 1)
+    batch.images[:, 40:] = torch.tensor(FILL, dtype=torch.uint8)
+    seen: list[torch.Tensor] = []
+    model = build_model(config("ddp", 1, 1), HERE.device)
+    encode = model.encode
+    model.encode = lambda pixels, grid: (seen.append(pixels), encode(pixels, grid))[1]
+    recipe = RECIPES["evsam"].model_copy(update={"rounds": (1.0,)})
+    FinetuneTask(model, recipe)(batch, StepRandom(0, 0))
+    assert not seen[0][:, :, 40:].any()
+    assert not seen[0][:, :, :40].equal(normalise(batch.images)[:, :, :40])
+
+
+def test_a_compiled_encoder_gives_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    # traced and differentiated as ever, without minutes of building kernels
+    build = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: build(module, backend="aot_eager"))
+    found = []
+    for compiled in (False, True):
+        settings = config("ddp", 1, 1)
+        system = settings.system.model_copy(update={"compile": compiled})
+        model = build_model(settings.model_copy(update={"system": system}), HERE.device)
+        task = FinetuneTask(model, RECIPES["evsam"].model_copy(update={"rounds": (1.0,)})).train()
+        loss, _ = task(photos(0, 1), StepRandom(0, 0))
+        loss.backward()
+        found.append({name: p.grad for name, p in task.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    largest = max(float(gradient.abs().max()) for gradient in found[0].values())
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-2, atol=1e-5 * largest)
 
 
 def test_a_slow_loader_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

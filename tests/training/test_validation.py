@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ import torch
 
 from evsam.nn import EfficientViTSam
 from evsam.training import evaluate
+from evsam.training.data.records import BrokenSample, Photo
 from evsam.training.data.sets import read_set
+from evsam.training.loading import load_model
+from evsam.training.validating import readable
 from evsam.training.validation import (
     Frame,
     Objects,
@@ -75,6 +79,45 @@ def test_scores_of_parts_join() -> None:
         scores.sizes += ["small"] * len(values)
         scores.add("box", values)
     assert Scores.joined([first, second]).summary()["box"] == {"all": pytest.approx(0.5), "small": pytest.approx(0.5)}
+
+
+def test_broken_photos_are_left_out(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    photos = list(read_set(data_dir, "val", "blobs"))
+    whole = validate(load_model("nano"), photos, clicks=0)
+    broken = [Photo("gone", photos[0].annotations, bytes), *photos]
+    assert validate(load_model("nano"), broken, clicks=0).summary() == whole.summary()
+    assert "a photo is left out: gone" in caplog.text
+
+    class Torn(list[Photo]):
+        def __getitem__(self, index: Any) -> Any:
+            if index == 1:
+                raise BrokenSample("torn", "its record ends early")
+            return super().__getitem__(index)
+
+    assert readable(Torn(photos), range(2)) == photos[:1]
+    assert "torn: its record ends early" in caplog.text
+
+
+def test_evaluate_reads_coco(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads((data_dir / "val" / "blobs.json").read_text())
+    images = [
+        {"id": number, "file_name": image["file"], "width": image["w"], "height": image["h"]}
+        for number, image in enumerate(content["images"])
+    ]
+    annotations = [
+        {"id": number, "image_id": record["image"], "segmentation": record["rle"], "iscrowd": 0, **record}
+        for number, record in enumerate(content["anns"])
+    ]
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations}))
+    folder, found = data_dir / "val" / "blobs", []
+    for where in ([str(data_dir)], [str(folder), "--kind", "coco", "--annotations", str(path)]):
+        out = tmp_path / "scores.json"
+        assert evaluate.main(["nano", *where, "--clicks", "0", "--threads", "1", "--out", str(out)]) == 0
+        found.append(json.loads(out.read_text())["blobs"]["box"])
+    assert found[0] == found[1]
+    assert evaluate.main(["nano", str(tmp_path / "nowhere"), "--sets", "x"]) == 1
+    assert "error: set x: no file" in capsys.readouterr().err
 
 
 def test_evaluate_writes_scores(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,7 @@ from PIL import Image
 
 from evsam.training.data.records import Annotation, BrokenSample, Photo, UInt8
 from evsam.training.data.runs import Indices, run_ends, sample_mask
-
-FILL = (124, 116, 104)
-"""Colour of what lies outside the photo: zero after normalisation, as padding is at inference."""
+from evsam.training.images import FILL
 
 
 @dataclass(frozen=True)

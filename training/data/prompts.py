@@ -7,10 +7,11 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from evsam.training.data.records import UInt8
 from evsam.training.data.shapes import bounding_box, middle
+from evsam.training.settings import Config
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -22,7 +23,7 @@ MIDDLE_SIDE = 128
 """The middle is searched on a coarser grid where the object is larger, with pixels of it as candidates all the same."""
 
 
-class PromptConfig(BaseModel):
+class PromptConfig(Config):
     """How first prompts are made.
 
     Attributes:
@@ -37,8 +38,6 @@ class PromptConfig(BaseModel):
         negative: probability that a click, other than a first prompt, is on background near the object.
         centre: probability that a first click is in the middle of the object, as people click.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     box: Probability = 0.5
     jitter: Probability = 0.6

@@ -6,6 +6,7 @@ predictions are made.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -14,16 +15,15 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from evsam.training.data.crops import Crop, window
 from evsam.training.data.prompts import Probability, PromptConfig, first_prompt
 from evsam.training.data.records import Annotation, BrokenSample, Photo, UInt8
-from evsam.training.data.shapes import bounding_box, coverage
+from evsam.training.data.shapes import coverage
+from evsam.training.settings import Config
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
-
-__all__ = ["Batch", "Plan", "PromptConfig", "Sample", "SampleConfig", "SampleMaker", "bounding_box"]
 
 CROP_ATTEMPTS = 20
 """Crops of a photo without any mask in them, after which it does not count as one to learn from."""
@@ -37,7 +37,7 @@ LEFT_OVER = 0.4
 Positive = Annotated[int, Field(ge=1)]
 
 
-class SampleConfig(BaseModel):
+class SampleConfig(Config):
     """How photos become samples.
 
     Attributes:
@@ -58,8 +58,6 @@ class SampleConfig(BaseModel):
         min_visible: a mask of which less than this part is in the crop is left out.
         logits: side of the targets of a whole frame, in cells.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: Positive = 256
     sizes: tuple[Positive, ...] = ()
@@ -165,7 +163,9 @@ class SampleMaker:
         if not masks:
             raise BrokenSample(photo.key, f"no mask of at least {config.min_pixels} pixels")
         if self.other is not None and rng.random() < config.paste:
-            image, masks = self._paste(image, masks, *self._crop(self.other(rng), plan, rng, 1), rng)
+            # a broken photo to paste from costs nothing but the pasted object
+            with contextlib.suppress(BrokenSample):
+                image, masks = self._paste(image, masks, *self._crop(self.other(rng), plan, rng, 1), rng)
         whole = plan.size if config.sizes else config.image_size
         frame = FRAME_SIZE / whole
         drawn = [first_prompt(self.prompts, rng, mask, plan.tokens, plan.box, frame) for mask in masks]

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from evsam.training.data.coco import CocoPhotos
 from evsam.training.data.records import DataError, Photos
 from evsam.training.data.sa1b import Sa1bFolder, Sa1bTars
 from evsam.training.data.sets import read_set
+from evsam.training.settings import Config
 
 
-class SourceConfig(BaseModel):
+class SourceConfig(Config):
     """One source of photos with masks.
 
     Attributes:
@@ -28,8 +29,6 @@ class SourceConfig(BaseModel):
         name: in logs and scores; by default that of the set, or of the path.
         cache: folder for the indexes of tars, of ``sa1b``; by default they are written beside the tars.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["annotated", "coco", "lvis", "sa1b", "sa1b-folder"]
     path: Path
