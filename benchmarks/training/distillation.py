@@ -1,0 +1,99 @@
+"""Whether a teacher helps nano: ``python -m benchmarks.training.distillation DATA``.
+
+Trains a teacher (nano-wide); then nano twice from the same ImageNet weights: on masks alone, and on the teacher's
+embeddings first and on masks afterwards. Steps are chosen so that both take about as long; the teacher's own time is
+reported beside them. Runs that are there already go on, or are only scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.models import report
+from benchmarks.training.scoring import SETS, score, table
+from evsam.training.loading import load_model
+
+
+def train(command: str, config: str, folder: Path, overrides: Sequence[str], processes: int) -> None:
+    """Train, or go on with, one run, on several processes of one thread each."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    changes = [part for override in overrides for part in ("--set", override)]
+    arguments = [*launcher, "-m", f"evsam.training.{command}", config, "--out", str(folder), *changes]
+    subprocess.run([sys.executable, *arguments], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def curve(folder: Path) -> list[dict[str, Any]]:
+    """Scores of a run's validations, with the minutes of training before each."""
+    points, minutes = [], 0.0
+    for line in map(json.loads, (folder / "curves.jsonl").read_text().splitlines()):
+        minutes = line.get("minutes", minutes)
+        if "validation" in line:
+            when = {"step": line["step"], "minutes": round(minutes, 1)}
+            points += [
+                {**when, "set": name, "box": of["box"], "click": of["click1"]}
+                for name, of in line["validation"].items()
+            ]
+    return points
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="annotated photos, see training/README.md")
+    parser.add_argument("--runs", type=Path, default=Path("runs/distillation"))
+    parser.add_argument("--teacher-steps", type=int, default=1000)
+    parser.add_argument("--plain-steps", type=int, default=800, help="nano without a teacher")
+    parser.add_argument("--distil-steps", type=int, default=250, help="nano on the teacher's embeddings")
+    parser.add_argument("--tune-steps", type=int, default=500, help="and then on masks")
+    parser.add_argument("--validate-every", type=int, default=200)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
+    options = parser.parse_args()
+    torch.set_num_threads(options.processes)
+    paths = [f"train.{number}.path={options.data}" for number in range(5)]
+    paths += [f"validation.sources.{number}.path={options.data}" for number in range(3)]
+    shared = [*paths, "optim.final=0.01", "optim.warmup=100", f"log.validate_every={options.validate_every}"]
+    teacher, distilled = options.runs / "teacher", options.runs / "distilled"
+    stages = {
+        "teacher (nano-wide)": ("finetune", "nano-wide-crops", teacher, options.teacher_steps, []),
+        "nano, masks alone": ("finetune", "nano-crops", options.runs / "plain", options.plain_steps, []),
+        "nano, teacher's embeddings alone": (
+            "distill",
+            "nano-distill",
+            distilled,
+            options.distil_steps,
+            [f"teacher.weights={teacher}"],
+        ),
+        "nano, teacher's embeddings, then masks": (
+            "finetune",
+            "nano-crops",
+            options.runs / "tuned",
+            options.tune_steps,
+            [f"start={distilled}"],
+        ),
+    }
+    found, lines = {}, []
+    for name, (command, config, folder, steps, own) in stages.items():
+        train(command, config, folder, [*shared, f"optim.steps={steps}", *own], options.processes)
+        found[name] = score(load_model(folder), options.data)
+        points = curve(folder)
+        print(name, json.dumps(points), flush=True)
+        lines += [{"run": name, "kind": "curve", **point} for point in points]
+        last = {key: points[-1][key] for key in ("step", "minutes")}
+        lines += [{"run": name, "kind": "final", **last, "set": of, **scores} for of, scores in found[name].items()]
+    print(table(found, SETS))
+    if options.save:
+        report.save(report.result_path("distillation"), lines, ["run", "kind", "step", "set"])
+
+
+if __name__ == "__main__":
+    main()
