@@ -59,10 +59,16 @@ def names(path: Path) -> set[str]:
     return set(FileSystemReader(path).read_metadata().state_dict_metadata)
 
 
-def load(path: Path, state: dict[str, Any]) -> None:
-    """Read a checkpoint into the tensors of ``state``, in place; what ``state`` lacks is not read."""
+def load(path: Path, state: dict[str, Any], *, alone: bool = False) -> None:
+    """Read a checkpoint into the tensors of ``state``, in place; what ``state`` lacks is not read.
+
+    Args:
+        path: of the checkpoint.
+        state: nested dicts of tensors.
+        alone: whether this process reads for itself, whatever others do; else all processes have to call this.
+    """
     with _quiet():
-        read_state(state, checkpoint_id=path, no_dist=not dist.is_initialized())
+        read_state(state, checkpoint_id=path, no_dist=alone or not dist.is_initialized())
 
 
 @contextlib.contextmanager

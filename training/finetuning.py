@@ -165,7 +165,8 @@ class FinetuneTask(nn.Module):
             return point_loss(logits, target, self.sampler, random.generator("points", logits.device))
         if self.recipe.mask_loss == "focal":
             return 20 * focal_loss(logits, target) + dice_loss(logits, target)
-        return 2 * local_bce_loss(logits, target, self.recipe.boundary) + dice_loss(logits, target)
+        exact = 2 * local_bce_loss(logits, target, self.recipe.boundary)
+        return exact + self.recipe.dice * dice_loss(logits, target)
 
 
 def _photo_weights(index: Tensor, photos: int) -> Tensor:

@@ -67,7 +67,7 @@ def _load_run(run: Path) -> Loaded:
         # a task holds its model under this name
         kind = "parameters" if f"parameters.model.{name}" in stored else "buffers"
         wanted[kind][f"model.{name}"] = tensor.detach()
-    checkpoints.load(path, {**wanted, "progress": (progress := {"step": torch.tensor(0)})})
+    checkpoints.load(path, {**wanted, "progress": (progress := {"step": torch.tensor(0)})}, alone=True)
     return Loaded(variant, {name: tensor.detach() for name, tensor in state.items()}, int(progress["step"]))
 
 

@@ -17,7 +17,8 @@ class Recipe(Config):
 
     Attributes:
         mask_loss: ``focal`` is 20 focal + dice (the paper, and SAM); ``points`` is 20 cross-entropy + dice on sampled
-            points (the authors' code); ``local`` is 2 cross-entropy, normalised by the object's box, + dice.
+            points (the authors' code); ``local`` is 2 cross-entropy, normalised by the object's box, + ``dice`` x dice.
+        dice: weight of dice in ``local``; more of it makes a model include what is in doubt, which mean IoU rewards.
         boundary: additional weight, in ``local``, of the pixels within two of the object's border.
         answers: which masks of the decoder learn: ``three``, that of the lowest loss (the paper); ``three-or-one``,
             either that or the single mask, half of the steps each (the authors' code); ``all``, both, and a little of
@@ -33,6 +34,7 @@ class Recipe(Config):
     """
 
     mask_loss: Literal["focal", "points", "local"] = "local"
+    dice: float = Field(default=1.0, ge=0)
     boundary: float = Field(default=0.0, ge=0)
     answers: Literal["three", "three-or-one", "all"] = "all"
     iou: float = Field(default=0.0, ge=0)

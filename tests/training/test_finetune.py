@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +142,16 @@ def test_a_run_starts_from_another(run: Path, tmp_path: Path) -> None:
         assert model.state_dict()[name].equal(value), name
     with pytest.raises(evsam.WeightsError, match="expected weights of l0, got nano"):
         initialise(EfficientViTSam("l0"), str(run))
+
+
+def test_two_processes_start_from_another_run(run: Path, data_dir: Path, tmp_path: Path) -> None:
+    config = write(tmp_path / "tiny.yaml", settings(data_dir, start=str(run)))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "-m", "evsam.training.finetune", str(config), "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert load_state(tmp_path / "run").step == 2
 
 
 def test_a_trial_changes_nothing_and_tells_all(
