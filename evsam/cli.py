@@ -124,6 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--photos", type=int, default=32, help="of a run: training photos to calibrate exports with (default: 32)"
     )
+    convert.add_argument(
+        "--mean-with", nargs="+", default=[], metavar="RUN", help="of a run: take the mean with the weights of others"
+    )
     convert.add_argument("--dtype", choices=("float32", "float16"), help="how to store the tensors (default: float32)")
 
     download = commands.add_parser("download", help="fetch the weights of a variant")
@@ -323,7 +326,12 @@ def _convert(arguments: argparse.Namespace) -> None:
         from evsam.training.convert import convert_run  # noqa: TID251 - the command line stands on everything
 
         weights = convert_run(
-            arguments.source, arguments.destination, arguments.variant, arguments.dtype, arguments.photos
+            arguments.source,
+            arguments.destination,
+            arguments.variant,
+            arguments.dtype,
+            arguments.photos,
+            arguments.mean_with,
         )
     else:
         weights = convert(arguments.source, arguments.destination, arguments.variant, arguments.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ CONFIG_FILE = "config.yaml"
 """What a run's folder holds besides its checkpoints: the configuration, with every value in it."""
 
 
-def is_run(source: str | Path) -> bool:
+def is_run(source: str | os.PathLike[str]) -> bool:
     """Whether a path is the folder of a run."""
     return (Path(source) / CONFIG_FILE).is_file()
 
@@ -35,7 +36,7 @@ class Loaded:
     step: int = 0
 
 
-def load_state(source: str | Path) -> Loaded:
+def load_state(source: str | os.PathLike[str]) -> Loaded:
     """Weights of a model.
 
     Args:

@@ -135,6 +135,16 @@ def test_convert_checks_before_it_writes(run: Path, tmp_path: Path, capsys: pyte
         assert len(list(calibration_folder(path).iterdir())) == photos
 
 
+def test_the_mean_of_runs(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "out.safetensors"
+    assert evsam_main(["convert", str(run), str(path), "--photos", "0", "--mean-with", "nano", str(run)]) == 0
+    one, other = load_state(run).state, load_state("nano").state
+    for name, value in load_state(path).state.items():
+        torch.testing.assert_close(value, (2 * one[name] + other[name]) / 3)
+    assert evsam_main(["convert", str(run), str(path), "--photos", "0", "--mean-with", "l0"]) == 1
+    capsys.readouterr()
+
+
 def test_a_run_starts_from_another(run: Path, tmp_path: Path) -> None:
     model = EfficientViTSam("nano")
     initialise(model, str(run))
