@@ -34,12 +34,13 @@ PARTS = MappingProxyType(
         "exact boxes": "{base: evsam, prompts: {jitter: 0}}",
         "no weight on borders": "{base: evsam, boundary: 0}",
         "no resemblance loss": "{base: evsam, resemblance: 0}",
+        "dice four times": "{base: evsam, dice: 4}",
         "paper's loss (focal 20 : 1 dice)": "{base: evsam, mask_loss: focal}",
         "paper's recipe": "{base: paper}",
         "authors' code": "{base: authors-code}",
     }
 )
-"""What is changed, by its name in the table."""
+"""What is changed, by its name in the table; dice four times is what nano-frames adds."""
 
 SYSTEM = MappingProxyType(
     {
@@ -80,6 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     shared = [f"optim.steps={options.steps}", f"optim.lr={options.lr}", "optim.final=0.01", f"start={options.start}"]
+    shared += [f"optim.warmup={options.steps // 12}"]
     shared += [f"train.{number}.path={options.data}" for number in range(5)] + ["validation={}"]
     cases = {name: [f"recipe={recipe}"] for name, recipe in PARTS.items()}
     cases |= {name: list(overrides) for name, overrides in SYSTEM.items()}
