@@ -1,8 +1,9 @@
 """Whether a teacher helps nano: ``python -m benchmarks.training.distillation DATA``.
 
-Trains a teacher (nano-wide); then nano twice from the same ImageNet weights: on masks alone, and on the teacher's
-embeddings first and on masks afterwards. Steps are chosen so that both take about as long; the teacher's own time is
-reported beside them. Runs that are there already go on, or are only scored.
+Trains a teacher (nano-wide); then nano from the same ImageNet weights: on masks alone, on the teacher's embeddings
+first and on masks afterwards, and on the feature maps of an ImageNet-trained EfficientNet-Lite2 first. Steps are chosen
+so that all take about as long; the teacher's own time is reported beside them. Runs that are there already go on, or
+are only scored.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def main() -> None:
     paths = [f"train.{number}.path={options.data}" for number in range(5)]
     paths += [f"validation.sources.{number}.path={options.data}" for number in range(3)]
     shared = [*paths, "optim.final=0.01", "optim.warmup=100", f"log.validate_every={options.validate_every}"]
-    teacher, distilled = options.runs / "teacher", options.runs / "distilled"
+    teacher, distilled, lite = options.runs / "teacher", options.runs / "distilled", options.runs / "lite"
     stages = {
         "teacher (nano-wide)": ("finetune", "nano-wide-crops", teacher, options.teacher_steps, []),
         "nano, masks alone": ("finetune", "nano-crops", options.runs / "plain", options.plain_steps, []),
@@ -79,6 +80,20 @@ def main() -> None:
             options.runs / "tuned",
             options.tune_steps,
             [f"start={distilled}"],
+        ),
+        "nano, Lite2's features alone": (
+            "distill",
+            "nano-distill",
+            lite,
+            options.distil_steps,
+            ["teacher={kind: lite}", "decoder=false"],
+        ),
+        "nano, Lite2's features, then masks": (
+            "finetune",
+            "nano-crops",
+            options.runs / "tuned-lite",
+            options.tune_steps,
+            [f"start={lite}"],
         ),
     }
     found, lines = {}, []
