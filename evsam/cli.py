@@ -320,8 +320,11 @@ def _describe(info: Info) -> str:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
+    from evsam.errors import WeightsError
     from evsam.weights import convert
 
+    if arguments.mean_with and not Path(arguments.source).is_dir():
+        raise WeightsError(f"--mean-with: expected the folder of a run to convert, got {arguments.source}")
     if Path(arguments.source).is_dir():
         from evsam.training.convert import convert_run  # noqa: TID251 - the command line stands on everything
 

@@ -100,6 +100,14 @@ class Progress(Callback):
         self.bar.close()
 
 
+def require_tensorboard() -> None:
+    """Raise BackendUnavailable where the package tensorboard is missing."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise BackendUnavailable(
+            "log.tensorboard needs the package tensorboard: pip install tensorboard, or leave it out"
+        )
+
+
 class TensorBoard(Callback):
     """Events for TensorBoard in the run's folder."""
 
@@ -107,10 +115,7 @@ class TensorBoard(Callback):
 
     def __init__(self, run: Path) -> None:
         self.run = run
-        if importlib.util.find_spec("tensorboard") is None:
-            raise BackendUnavailable(
-                "log.tensorboard needs the package tensorboard; use pip install tensorboard, or leave it out"
-            )
+        require_tensorboard()
 
     def on_start(self, step: int, steps: int) -> None:  # noqa: ARG002 - of the interface
         """Open the file; what was written after the checkpoint that the run goes on from is not shown any more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,14 @@ def save(run: Path, step: int, state: dict[str, Any], where: World, keep: int) -
 def names(path: Path) -> set[str]:
     """Names of the tensors in a checkpoint, levels joined by dots."""
     return set(FileSystemReader(path).read_metadata().state_dict_metadata)
+
+
+def flat_names(state: Mapping[str, Any], before: str = "") -> set[str]:
+    """Names of the tensors in nested dicts, levels joined by dots, as :func:`names` gives them."""
+    found = set()
+    for name, value in state.items():
+        found |= flat_names(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name}
+    return found
 
 
 def load(path: Path, state: dict[str, Any], *, alone: bool = False) -> None:

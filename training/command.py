@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import resource
 import sys
 from collections.abc import Callable, Sequence
@@ -15,14 +16,14 @@ import yaml
 
 from evsam.errors import EvsamError
 from evsam.training import checkpoints
-from evsam.training.callbacks import Callback, Curves, Progress, TensorBoard
+from evsam.training.callbacks import Callback, Curves, Progress, TensorBoard, require_tensorboard
 from evsam.training.config import ConfigError, RunConfig, read_config, write_config
 from evsam.training.distributed import World, local, world
 from evsam.training.loading import CONFIG_FILE
 from evsam.training.loop import Meter, Trained, Trainer, advice
 
 TRIAL_STEPS = 3
-"""Steps of a trial that are timed, after one that is not."""
+"""Steps of a trial that are timed, at least."""
 
 C = TypeVar("C", bound=RunConfig)
 
@@ -51,6 +52,8 @@ def main(
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
         config = read_config(model, options.config, options.set)
+        if config.log.tensorboard:
+            require_tensorboard()  # before teachers are loaded and tars are indexed
         if config.system.threads is not None:
             torch.set_num_threads(config.system.threads)
         with world(config.system.device) as where, advice(config):
@@ -120,9 +123,13 @@ def trial(trained: Trained, config: RunConfig, where: World) -> dict[str, float]
     trainer = Trainer(trained, config, Path(), where, resume=False)
     batches = iter(trained.loader(0))
     trainer.take_step(batches)
+    # workers begin together, so that batches come in bursts: the first says nothing, and whole ones are timed
+    workers = max(1, config.system.workers)
+    for _ in range(workers):
+        next(batches)
     where.finish()
     meter = Meter(trainer.batch)
-    for _ in range(TRIAL_STEPS):
+    for _ in range(workers * math.ceil(TRIAL_STEPS / workers)):
         trainer.take_step(batches, meter)
     where.finish()
     seconds = meter.seconds_per_step()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeVar, cast
@@ -71,6 +71,12 @@ class World:
         """Wait for all processes."""
         if self.size > 1:
             dist.barrier()
+
+    def share_first(self, tensors: Iterable[Tensor]) -> None:
+        """Give all processes the first one's values, such as the statistics of batch norms."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
     @contextlib.contextmanager
     def first_alone(self) -> Iterator[None]:

@@ -34,6 +34,10 @@ AGAIN = "run evsam.training.cache_embeddings again"
 """What mends most caches: it makes anew what is missing or damaged."""
 
 
+OPENED = 32
+"""Shards whose files a process keeps open, of which there may be many more than a process may open."""
+
+
 class CacheError(EvsamError):
     """Cached embeddings that cannot be used; the message says what to do."""
 
@@ -306,6 +310,8 @@ class EmbeddingCache:
 
     def _arrays(self, number: int) -> list[npt.NDArray[np.float16]]:
         if number not in self._opened:
+            if len(self._opened) == OPENED:
+                self._opened.pop(next(iter(self._opened)))
             files = self.shards[number].files
             self._opened[number] = [np.load(file, mmap_mode="r") for file in files]
         return self._opened[number]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from evsam.errors import EvsamError
 from evsam.nn import EfficientViTSam
-from evsam.training.data.records import Photo, PhotoSource
+from evsam.training.data.records import DataError, Photo, PhotoSource
 from evsam.training.data.sets import list_sets, read_set
 from evsam.training.data.sources import SourceConfig, open_source
 from evsam.training.loading import load_model
@@ -93,6 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _sets(options: argparse.Namespace) -> dict[str, PhotoSource]:
     if options.kind == "annotated":
         names = options.sets or list_sets(options.data, options.split)
+        if not names:
+            raise DataError(f"data {options.data}: no sets of split {options.split}")
         return {name: read_set(options.data, options.split, name) for name in names}
     source = SourceConfig(kind=options.kind, path=options.data, annotations=options.annotations)
     return {source.name: open_source(source)}

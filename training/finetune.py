@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from evsam.training import command
-from evsam.training.config import RunConfig
+from evsam.training.config import ConfigError, RunConfig
 from evsam.training.data.mix import Mix
 from evsam.training.data.records import Photo
 from evsam.training.data.samples import SampleConfig, SampleMaker
@@ -19,6 +19,7 @@ from evsam.training.loop import Trained
 from evsam.training.recipes import RECIPES, RecipeChoice
 from evsam.training.starting import build_model
 from evsam.training.validating import Validator
+from evsam.training.variants import find_variant
 
 
 class FinetuneConfig(RunConfig):
@@ -35,6 +36,7 @@ class FinetuneConfig(RunConfig):
 
 def build(config: FinetuneConfig, where: World) -> Trained:
     """Model, task, photos and validation of a run."""
+    _check_samples(config)
     model = build_model(config, where.device)
     task = FinetuneTask(
         model,
@@ -52,6 +54,19 @@ def build(config: FinetuneConfig, where: World) -> Trained:
         unused=True,  # a mask prompt comes in the second round, if there is one
         validate=Validator(config.validation, config.log) if config.validation.sources else None,
     )
+
+
+def _check_samples(config: FinetuneConfig) -> None:
+    variant, samples = find_variant(config.variant), config.samples
+    if samples.image_size != variant.image_size:
+        raise ConfigError(
+            f"samples.image_size: {variant.name} reads images of {variant.image_size}, got {samples.image_size}"
+        )
+    if samples.sizes and variant.encoder.neck.lateral:
+        raise ConfigError(
+            f"samples.sizes: {variant.name} hands finer maps to its decoder, which grow with the image; set "
+            "samples.sizes=[] and samples.size"
+        )
 
 
 def _any_photo(mix: Mix, rng: random.Random) -> Photo:

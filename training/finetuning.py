@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from evsam.nn import EfficientViTSam, Features
 from evsam.nn.lite_decoder import LitePromptEncoder
@@ -23,6 +22,7 @@ from evsam.training.losses import (
 from evsam.training.prompting import error_click, object_click, pick
 from evsam.training.randomness import StepRandom
 from evsam.training.recipes import Recipe
+from evsam.training.recomputation import recomputed
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
 
 SHARE_OF_EACH = 0.04
@@ -137,7 +137,7 @@ class FinetuneTask(nn.Module):
             return self.model.decode(tuple(f[index] for f in features), points, labels, masks, origin)
 
         if self.checkpoint_activations:
-            decoded: tuple[Tensor, Tensor] = checkpoint(decode, *features, use_reentrant=False)
+            decoded: tuple[Tensor, Tensor] = recomputed(self.model.mask_decoder, decode, *features)
             return decoded
         return decode(*features)
 

@@ -97,7 +97,7 @@ class Trainer:
         self.broken = BrokenCounter(log=out / f"broken-{where.rank}.jsonl" if resume else None)
         self.bad = torch.zeros((), dtype=torch.bool, device=where.device)
         self.step = self.photos = 0
-        self.minutes = 0.0
+        self.minutes = self.rate = 0.0
         if resume:
             self.resume()
 
@@ -117,9 +117,21 @@ class Trainer:
             },
         }
 
+    def _all_photos(self) -> float:
+        """Photos that the run sees from its start to its end, where that is given in epochs."""
+        assert self.config.optim.epochs is not None
+        return self.config.optim.epochs * self.trained.epoch
+
+    def _progress(self) -> float:
+        """Part of the run that is over, by photos where its length is given in epochs, else by steps."""
+        if self.config.optim.epochs is None:
+            return self.step / self.steps
+        return min(1.0, self.photos / self._all_photos())
+
     def save(self) -> None:
         """Write a checkpoint; every process has to call this."""
         self._check_losses()
+        self.where.share_first(self.task.buffers())
         checkpoints.save(self.out, self.step, self.state(), self.where, self.config.log.keep)
 
     def resume(self) -> None:
@@ -136,9 +148,18 @@ class Trainer:
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
         state = self.state()
+        lacking = checkpoints.flat_names(state) - stored
+        if lacking:
+            some = ", ".join(sorted(lacking)[:3])
+            raise TrainingError(
+                f"run {self.out}: its checkpoint lacks {len(lacking)} of the values that this run has, such as {some}: "
+                "it is of another command, recipe or version; choose another --out, or start from it (start=RUN)"
+            )
         checkpoints.load(path, state)
         self.step, self.photos = int(state["progress"]["step"]), int(state["progress"]["photos"])
         self.minutes = float(state["progress"]["minutes"])
+        if self.config.optim.epochs is not None:  # the batch may have changed
+            self.steps = self.step + math.ceil((self._all_photos() - self.photos) / self.batch)
 
     def run(self) -> None:
         """Train to the last step, then write a checkpoint and validate."""
@@ -175,9 +196,9 @@ class Trainer:
     def take_step(self, batches: Iterator[Any], meter: Meter | None = None) -> dict[str, Tensor]:
         """One change of the weights; returns the means of loss and metrics over this process's micro-batches."""
         accumulate = self.config.batch.accumulate
-        rate = self.peak * schedule(self.config.optim, self.step, self.steps)
+        self.rate = self.peak * schedule(self.config.optim, self.step, self._progress())
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["factor"]
+            group["lr"] = self.rate * group["factor"]
         self.task.train()
         seen: list[dict[str, Tensor]] = []
         for micro in range(accumulate):
@@ -229,10 +250,9 @@ class Trainer:
     def _log(self, values: dict[str, Tensor], meter: Meter) -> None:
         self._check_losses()
         means = self.where.mean(values | {"waiting": torch.tensor(meter.waited(), device=self.where.device)})
-        rate = self.peak * schedule(self.config.optim, self.step - 1, self.steps)
         seconds = meter.seconds_per_step()
         means |= {
-            "lr": rate,
+            "lr": self.rate,
             "images_per_second": self.batch / seconds,
             "minutes": self.minutes,
             "minutes_left": (self.steps - self.step) * seconds / 60,
@@ -253,6 +273,7 @@ class Trainer:
         if self.trained.validate is None:
             return
         self._check_losses()
+        self.where.share_first(self.task.buffers())
         model = EfficientViTSam(self.model.variant)
         model.load_state_dict(self.average.state())
         scores, pictures = self.trained.validate(ready(model, self.where.device), self.where)
@@ -309,12 +330,15 @@ def scaled_rate(optim: OptimConfig, batch: int) -> float:
     return optim.lr * float((batch / optim.reference_batch) ** power)
 
 
-def schedule(optim: OptimConfig, step: int, steps: int) -> float:
-    """Learning rate of step number ``step``, counted from 0, as a part of the peak."""
+def schedule(optim: OptimConfig, step: int, progress: float) -> float:
+    """Learning rate of step number ``step``, counted from 0 and reached after the part ``progress`` of the run.
+
+    As a part of the peak.
+    """
     warm = min(1.0, (step + 1) / (optim.warmup + 1))
     if optim.schedule == "constant":
         return warm
-    return warm * (optim.final + (1 - optim.final) * 0.5 * (1 + math.cos(math.pi * step / steps)))
+    return warm * (optim.final + (1 - optim.final) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def parameter_groups(task: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:

@@ -38,13 +38,15 @@ def _click(wanted: Tensor, true: Tensor, generator: torch.Generator | None) -> t
 
 
 def pick(logits: Tensor, iou: Tensor, labels: Tensor) -> Tensor:
-    """The mask (N, 1, H, W) that is returned to a user: the single one for a box, else the best of three.
+    """The mask (N, 1, H, W) that is returned to a user.
+
+    The best of three for one click, which is ambiguous; else the single one.
 
     Args:
         logits: (N, 4, H, W).
         iou: predicted IoU (N, 4).
         labels: (N, T).
     """
-    boxed = (labels == 2).any(1)
-    index = torch.where(boxed, 0, iou[:, 1:].argmax(1) + 1)
+    clear = (labels >= 0).sum(1) > 1  # a box has two corners
+    index = torch.where(clear, 0, iou[:, 1:].argmax(1) + 1)
     return logits[torch.arange(len(logits), device=logits.device), index][:, None]

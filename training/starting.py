@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from evsam.errors import WeightsError
 from evsam.nn import EfficientViTSam
 from evsam.nn.layers import ConvLayer
 from evsam.training.config import ConfigError, RunConfig
 from evsam.training.loading import load_into, load_state, to_device
+from evsam.training.recomputation import recompute_blocks
 from evsam.training.transfer import find_checkpoint, transfer_backbone
 from evsam.training.variants import find_variant
 
@@ -75,14 +73,3 @@ def freeze_norms(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, ConvLayer):
             module.freeze_norm = True
-
-
-def recompute_blocks(model: EfficientViTSam) -> None:
-    """Let the blocks of the image encoder compute their activations again in the backward pass.
-
-    The methods are replaced, not the modules, so that no weight changes its name.
-    """
-    encoder = model.image_encoder
-    for part in [*encoder.backbone.stages, encoder.neck.middle]:
-        for block in part.op_list:
-            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)

@@ -18,7 +18,7 @@ from evsam.training.data.records import BrokenSample, Photo, PhotoSource
 from evsam.training.data.shapes import bounding_box
 from evsam.training.data.sources import open_source
 from evsam.training.distributed import World
-from evsam.training.validation import Scores, encode_photo, full_size, predict_boxes, validate
+from evsam.training.validation import BROKEN, Scores, encode_photo, full_size, predict_boxes, validate
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Validator:
             scores[name] = {prompt: by_size["all"] for prompt, by_size in summary.items()}
             if where.rank == 0:
                 for photo in mine[: self.pictures]:
-                    with contextlib.suppress(BrokenSample):  # validate has said so
+                    with contextlib.suppress(*BROKEN):  # validate has said so
                         pictures[f"{name}-{Path(photo.key).stem}"] = draw(model, photo)
         return scores, pictures
 

@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 BoolMask = npt.NDArray[np.bool_]
 
+BROKEN = (BrokenSample, KeyError, TypeError, ValueError)
+"""What reading a photo and its masks raises where they are broken."""
+
 SIZE_LIMITS = (32**2, 96**2)
 """COCO's limits between small, medium and large objects, in pixels of the photo."""
 
@@ -178,7 +181,7 @@ def validate(
         try:
             pixels = photo.pixels()
             objects = Objects.read(annotations, next(model.parameters()).device)
-        except (BrokenSample, KeyError, TypeError, ValueError) as error:
+        except BROKEN as error:
             _log.warning("validation: a photo is left out: %s: %s", photo.key, error)
             continue
         frame = encode_photo(model, np.full_like(pixels, 128) if blank else pixels)

@@ -119,7 +119,7 @@ def test_learning_rate() -> None:
 
 def test_schedule_rises_and_falls() -> None:
     optim = OptimConfig(steps=100, warmup=9, final=0.1)
-    assert schedule(optim, 0, 100) == pytest.approx(0.1, rel=1e-3)
-    assert schedule(optim, 50, 100) == pytest.approx(0.55)
-    assert schedule(optim, 100, 100) == pytest.approx(0.1)
-    assert schedule(optim.model_copy(update={"schedule": "constant"}), 99, 100) == 1.0
+    assert schedule(optim, 0, 0.0) == pytest.approx(0.1, rel=1e-3)
+    assert schedule(optim, 50, 0.5) == pytest.approx(0.55)
+    assert schedule(optim, 100, 1.0) == pytest.approx(0.1)
+    assert schedule(optim.model_copy(update={"schedule": "constant"}), 99, 0.99) == 1.0

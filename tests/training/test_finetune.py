@@ -203,6 +203,33 @@ def test_a_folder_of_another_run_is_refused(
     assert (run / "config.yaml").read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"samples": {"image_size": 1024}}, "samples.image_size: nano reads images of 512, got 1024"),
+        ({"samples": {"sizes": [256, 512]}}, "samples.sizes: nano hands finer maps"),
+    ],
+)
+def test_samples_have_to_fit_the_variant(
+    changes: dict[str, Any], message: str, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write(tmp_path / "tiny.yaml", settings(data_dir, **changes))
+    assert finetune.main([str(config), "--out", str(tmp_path / "run")]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_another_command_does_not_go_on_with_a_run(
+    run: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run, out)
+    config = write(tmp_path / "tiny.yaml", settings(data_dir, optim={"lr": 1e-3, "steps": 4}))
+    shorter = {**settings(data_dir, optim={"lr": 1e-3, "steps": 4}), "recipe": "paper"}
+    assert finetune.main([str(write(tmp_path / "paper.yaml", shorter)), "--out", str(out)]) == 0
+    assert finetune.main([str(config), "--out", str(out)]) == 1
+    assert "choose another --out, or start from it" in capsys.readouterr().err
+
+
 def test_several_sizes_fill_the_same_grid(data_dir: Path, tmp_path: Path) -> None:
     """Multi-resolution, on l0, whose neck makes a grid of 64 x 64 cells of every photo."""
     samples = {

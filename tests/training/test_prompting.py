@@ -22,13 +22,13 @@ def test_click_lands_on_an_error_with_its_label() -> None:
     assert labels[2, 0] == target[2, 0, y, x]
 
 
-def test_box_takes_the_single_mask_and_click_the_best_of_three() -> None:
-    logits = torch.arange(4.0).reshape(1, 4, 1, 1).repeat(2, 1, 2, 2)
-    iou = torch.tensor([[0.9, 0.1, 0.8, 0.3], [0.9, 0.1, 0.8, 0.3]])
-    labels = torch.tensor([[2, 3], [1, -1]])
+def test_one_click_takes_the_best_of_three_and_clear_prompts_the_single_mask() -> None:
+    logits = torch.arange(4.0).reshape(1, 4, 1, 1).repeat(3, 1, 2, 2)
+    iou = torch.tensor([[0.9, 0.1, 0.8, 0.3]]).repeat(3, 1)
+    labels = torch.tensor([[2, 3, -1], [1, -1, -1], [1, -1, 0]])
     chosen = pick(logits, iou, labels)
-    assert chosen.shape == (2, 1, 2, 2)
-    assert chosen[:, 0, 0, 0].tolist() == [0.0, 2.0]
+    assert chosen.shape == (3, 1, 2, 2)
+    assert chosen[:, 0, 0, 0].tolist() == [0.0, 2.0, 0.0]
 
 
 def test_object_clicks_are_on_the_object() -> None:

@@ -44,7 +44,7 @@ class SampleConfig(Config):
         size: side of the crop in pixels; not read where there are ``sizes``.
         sizes: sides, one of which is drawn for each batch: the photo's long side then becomes as long, and the variant
             makes the same grid of cells of all of them (multi-resolution training).
-        image_size: the variant's image size.
+        image_size: the variant's image size, and no other.
         masks: most masks of a photo; a photo that has fewer in the crop gives those.
         scale: smallest and largest scale.
         stretch: largest logarithmic change of either side on its own.
@@ -56,7 +56,6 @@ class SampleConfig(Config):
             regions would dominate where photos have many; 0 draws them evenly.
         min_pixels: a mask with fewer pixels in the crop says too little to learn from.
         min_visible: a mask of which less than this part is in the crop is left out.
-        logits: side of the targets of a whole frame, in cells.
     """
 
     size: Positive = 256
@@ -71,14 +70,13 @@ class SampleConfig(Config):
     area_power: float = 0.3
     min_pixels: Positive = 50
     min_visible: Probability = 0.15
-    logits: Positive = LOGITS_SIZE
 
     @model_validator(mode="after")
     def _fitting(self) -> SampleConfig:
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale: expected the smallest, above 0, and the largest, got {self.scale}")
-        if not self.sizes and self.size * self.logits % self.image_size:
-            cell = self.image_size // math.gcd(self.logits, self.image_size)
+        if not self.sizes and self.size * LOGITS_SIZE % self.image_size:
+            cell = self.image_size // math.gcd(LOGITS_SIZE, self.image_size)
             raise ValueError(f"size: expected a multiple of {cell}, so that whole cells fill the crop, got {self.size}")
         return self
 
@@ -163,7 +161,7 @@ class SampleMaker:
         if not masks:
             raise BrokenSample(photo.key, f"no mask of at least {config.min_pixels} pixels")
         if self.other is not None and rng.random() < config.paste:
-            # a broken photo to paste from costs nothing but the pasted object
+            # a broken photo to paste from costs the pasted object only; it is counted when its own turn comes
             with contextlib.suppress(BrokenSample):
                 image, masks = self._paste(image, masks, *self._crop(self.other(rng), plan, rng, 1), rng)
         whole = plan.size if config.sizes else config.image_size
@@ -171,7 +169,7 @@ class SampleMaker:
         drawn = [first_prompt(self.prompts, rng, mask, plan.tokens, plan.box, frame) for mask in masks]
         return Sample(
             image,
-            np.stack([coverage(mask, plan.size * config.logits // whole) for mask in masks]),
+            np.stack([coverage(mask, plan.size * LOGITS_SIZE // whole) for mask in masks]),
             np.stack([points for points, _ in drawn]) * np.float32(frame),
             np.stack([labels for _, labels in drawn]),
         )
