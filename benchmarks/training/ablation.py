@@ -9,9 +9,6 @@ as long as ``--dry-run`` says of the configuration, several at a time on as many
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +16,7 @@ from types import MappingProxyType
 import torch
 
 from benchmarks.models import report
+from benchmarks.training.runs import train
 from benchmarks.training.scoring import SETS, Scores, score, table
 from evsam.training.loading import load_model
 
@@ -52,21 +50,6 @@ SYSTEM = MappingProxyType(
 """What is not of the recipe. bfloat16 is an order of magnitude slower on CPUs without instructions for it."""
 
 
-def train(folder: Path, overrides: list[str]) -> None:
-    """Train, or go on with, one run; what it prints goes into its folder."""
-    changes = [part for override in overrides for part in ("--set", override)]
-    command = ["-m", "evsam.training.finetune", "nano-crops", "--out", str(folder), *changes]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "output.txt").open("w") as output:
-        subprocess.run(
-            [sys.executable, *command],
-            check=True,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-
-
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -89,7 +72,7 @@ def main() -> None:
 
     def measure(name: str) -> Scores:
         folder = options.runs / "".join(c if c.isalnum() else "-" for c in name)
-        train(folder, shared + chosen[name])
+        train("finetune", "nano-crops", folder, shared + chosen[name])
         scores = score(load_model(folder), options.data)
         print(name, scores, flush=True)
         return scores

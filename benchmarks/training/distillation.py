@@ -10,26 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.models import report
+from benchmarks.training.runs import train
 from benchmarks.training.scoring import SETS, score, table
 from evsam.training.loading import load_model
-
-
-def train(command: str, config: str, folder: Path, overrides: Sequence[str], processes: int) -> None:
-    """Train, or go on with, one run, on several processes of one thread each."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    changes = [part for override in overrides for part in ("--set", override)]
-    arguments = [*launcher, "-m", f"evsam.training.{command}", config, "--out", str(folder), *changes]
-    subprocess.run([sys.executable, *arguments], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:
