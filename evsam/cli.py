@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from evsam.errors import EvsamError
+from evsam.errors import EvsamError, WeightsError
 from evsam.export import command
 
 if TYPE_CHECKING:
@@ -320,7 +320,6 @@ def _describe(info: Info) -> str:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from evsam.errors import WeightsError
     from evsam.weights import convert
 
     if arguments.mean_with and not Path(arguments.source).is_dir():
