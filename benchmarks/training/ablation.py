@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from types import MappingProxyType
 
 import torch
@@ -49,6 +50,9 @@ SYSTEM = MappingProxyType(
 )
 """What is not of the recipe. bfloat16 is an order of magnitude slower on CPUs without instructions for it."""
 
+CASES = MappingProxyType({name: (f"recipe={recipe}",) for name, recipe in PARTS.items()} | SYSTEM)
+"""Overrides by the name of a run."""
+
 
 def main() -> None:
     """Entry point."""
@@ -59,31 +63,30 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, of one thread each")
-    parser.add_argument("--only", nargs="+", help="names of the table")
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="RUN", help="in this order")
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
     options = parser.parse_args()
     torch.set_num_threads(1)
     shared = [f"optim.steps={options.steps}", f"optim.lr={options.lr}", "optim.final=0.01", f"start={options.start}"]
     shared += [f"optim.warmup={options.steps // 12}"]
     shared += [f"train.{number}.path={options.data}" for number in range(5)] + ["validation={}"]
-    cases = {name: [f"recipe={recipe}"] for name, recipe in PARTS.items()}
-    cases |= {name: list(overrides) for name, overrides in SYSTEM.items()}
-    chosen = {name: parts for name, parts in cases.items() if name in (options.only or cases)}
+
+    common = {"steps": options.steps, "lr": options.lr, "start": options.start}
+    path, saving = report.result_path("ablation"), Lock()
 
     def measure(name: str) -> Scores:
         folder = options.runs / "".join(c if c.isalnum() else "-" for c in name)
-        train("finetune", "nano-crops", folder, shared + chosen[name])
+        train("finetune", "nano-crops", folder, [*shared, *CASES[name]])
         scores = score(load_model(folder), options.data)
         print(name, scores, flush=True)
+        if options.save:
+            with saving:
+                report.save(path, [{"run": name, "set": of, **common, **scores[of]} for of in scores], ["run", "set"])
         return scores
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        found = dict(zip(chosen, pool.map(measure, chosen), strict=True))
+        found = dict(zip(options.only, pool.map(measure, options.only), strict=True))
     print(table(found, SETS))
-    if options.save:
-        common = {"steps": options.steps, "lr": options.lr, "start": options.start}
-        lines = [{"run": name, "set": of, **common, **scores[of]} for name, scores in found.items() for of in scores]
-        report.save(report.result_path("ablation"), lines, ["run", "set"])
 
 
 if __name__ == "__main__":

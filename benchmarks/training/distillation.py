@@ -85,18 +85,18 @@ def main() -> None:
             [f"start={lite}"],
         ),
     }
-    found, lines = {}, []
+    found = {}
     for name, (command, config, folder, steps, own) in stages.items():
         train(command, config, folder, [*shared, f"optim.steps={steps}", *own], options.processes)
         found[name] = score(load_model(folder), options.data)
         points = curve(folder)
         print(name, json.dumps(points), flush=True)
-        lines += [{"run": name, "kind": "curve", **point} for point in points]
+        lines = [{"run": name, "kind": "curve", **point} for point in points]
         last = {key: points[-1][key] for key in ("step", "minutes")}
         lines += [{"run": name, "kind": "final", **last, "set": of, **scores} for of, scores in found[name].items()]
+        if options.save:
+            report.save(report.result_path("distillation"), lines, ["run", "kind", "step", "set"])
     print(table(found, SETS))
-    if options.save:
-        report.save(report.result_path("distillation"), lines, ["run", "kind", "step", "set"])
 
 
 if __name__ == "__main__":
