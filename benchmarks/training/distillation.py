@@ -1,9 +1,9 @@
 """Whether a teacher helps nano: ``python -m benchmarks.training.distillation DATA``.
 
 Trains a teacher (nano-wide); then nano from the same ImageNet weights: on masks alone, on the teacher's embeddings
-first and on masks afterwards, and on the feature maps of an ImageNet-trained EfficientNet-Lite2 first. Steps are chosen
-so that all take about as long; the teacher's own time is reported beside them. Runs that are there already go on, or
-are only scored.
+first and on masks afterwards, with the teacher's decoder but without its embeddings, and on the feature maps of an
+ImageNet-trained EfficientNet-Lite2 first. Steps are chosen so that those of two phases take about as long as masks
+alone; the teacher's own time is reported beside them. Runs that are there already go on, or are only scored.
 """
 
 from __future__ import annotations
@@ -46,13 +46,16 @@ def main() -> None:
     parser.add_argument("--tune-steps", type=int, default=500, help="and then on masks")
     parser.add_argument("--validate-every", type=int, default=200)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--only", nargs="+", metavar="RUN", help="by their names in the table; those they start from exist"
+    )
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
     options = parser.parse_args()
     torch.set_num_threads(options.processes)
     paths = [f"train.{number}.path={options.data}" for number in range(5)]
     paths += [f"validation.sources.{number}.path={options.data}" for number in range(3)]
     shared = [*paths, "optim.final=0.01", "optim.warmup=100", f"log.validate_every={options.validate_every}"]
-    teacher, distilled, lite = options.runs / "teacher", options.runs / "distilled", options.runs / "lite"
+    teacher, distilled, decoder, lite = (options.runs / n for n in ("teacher", "distilled", "decoder", "lite"))
     stages = {
         "teacher (nano-wide)": ("finetune", "nano-wide-crops", teacher, options.teacher_steps, []),
         "nano, masks alone": ("finetune", "nano-crops", options.runs / "plain", options.plain_steps, []),
@@ -70,6 +73,20 @@ def main() -> None:
             options.tune_steps,
             [f"start={distilled}"],
         ),
+        "nano, teacher's decoder alone": (
+            "distill",
+            "nano-distill",
+            decoder,
+            1,
+            [f"teacher.weights={teacher}", "optim.lr=1e-9"],
+        ),
+        "nano, teacher's decoder, then masks": (
+            "finetune",
+            "nano-crops",
+            options.runs / "tuned-decoder",
+            options.tune_steps,
+            [f"start={decoder}"],
+        ),
         "nano, Lite2's features alone": (
             "distill",
             "nano-distill",
@@ -86,7 +103,8 @@ def main() -> None:
         ),
     }
     found = {}
-    for name, (command, config, folder, steps, own) in stages.items():
+    for name in options.only or stages:
+        command, config, folder, steps, own = stages[name]
         train(command, config, folder, [*shared, f"optim.steps={steps}", *own], options.processes)
         found[name] = score(load_model(folder), options.data)
         points = curve(folder)
