@@ -102,6 +102,8 @@ def main() -> None:
             [f"start={lite}"],
         ),
     }
+    if unknown := set(options.only or ()) - set(stages):
+        parser.error(f"--only: expected some of {', '.join(stages)}, got {', '.join(unknown)}")
     found = {}
     for name in options.only or stages:
         command, config, folder, steps, own = stages[name]
