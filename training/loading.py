@@ -36,23 +36,23 @@ class Loaded:
     step: int = 0
 
 
-def load_state(source: str | os.PathLike[str]) -> Loaded:
+def load_state(source: str | os.PathLike[str], *, averaged: bool = True) -> Loaded:
     """Weights of a model.
 
     Args:
-        source: the folder of a run (its averaged weights, from the latest checkpoint), a weights file, or the name of a
-            variant.
+        source: the folder of a run (from its latest checkpoint), a weights file, or the name of a variant.
+        averaged: of a run that averages its weights, take the average; else those that the last step left.
 
     Raises:
         WeightsError: there are none.
     """
     if is_run(source):
-        return _load_run(Path(source))
+        return _load_run(Path(source), averaged)
     weights = load_weights(source)
     return Loaded(weights.variant, {name: torch.tensor(value) for name, value in weights.tensors.items()})
 
 
-def _load_run(run: Path) -> Loaded:
+def _load_run(run: Path, averaged: bool) -> Loaded:
     path = checkpoints.latest(run)
     if path is None:
         raise WeightsError(f"run {run}: has no checkpoint yet")
@@ -62,7 +62,7 @@ def _load_run(run: Path) -> Loaded:
     state: dict[str, Tensor] = dict(model.named_parameters()) | kept_buffers(model)
     wanted: dict[str, dict[str, Tensor]] = {"average": {}, "parameters": {}, "buffers": {}}
     for name, tensor in state.items():
-        if f"average.{name}" in stored:
+        if averaged and f"average.{name}" in stored:
             wanted["average"][name] = tensor.detach()
             continue
         # a task holds its model under this name
@@ -78,9 +78,9 @@ def load_into(model: EfficientViTSam, state: dict[str, Tensor]) -> None:
     model.load_state_dict({**counters, **state})
 
 
-def load_model(source: str | Path, device: torch.device | str = "cpu") -> EfficientViTSam:
+def load_model(source: str | Path, device: torch.device | str = "cpu", *, averaged: bool = True) -> EfficientViTSam:
     """The model that :func:`load_state` finds, ready to answer."""
-    loaded = load_state(source)
+    loaded = load_state(source, averaged=averaged)
     model = EfficientViTSam(loaded.variant)
     load_into(model, loaded.state)
     return ready(model, device)

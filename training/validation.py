@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -172,6 +172,24 @@ def validate(
         ``ellipse`` (inscribed in the true box), ``click1`` ... and ``click1_best`` (best of the three).
     """
     scores = Scores()
+    for frame, objects in objects_in_frames(
+        model, photos, masks_per_photo=masks_per_photo, blank=blank, chunk=chunk, seed=seed, progress=progress
+    ):
+        score_prompts(model, frame, objects, clicks, scores)
+    return scores
+
+
+def objects_in_frames(
+    model: EfficientViTSam,
+    photos: Sequence[Photo],
+    *,
+    masks_per_photo: int | None = None,
+    blank: bool = False,
+    chunk: int = 16,
+    seed: int = 0,
+    progress: Callable[[int, int], object] | None = None,
+) -> Iterator[tuple[Frame, Objects]]:
+    """Encoded photos and their objects, at most ``chunk`` at once; arguments as those of :func:`validate`."""
     for number, photo in enumerate(photos):
         annotations = photo.annotations
         if masks_per_photo is not None and len(annotations) > masks_per_photo:
@@ -186,17 +204,21 @@ def validate(
             continue
         frame = encode_photo(model, np.full_like(pixels, 128) if blank else pixels)
         for start in range(0, len(objects.masks), chunk):
-            part = objects.part(start, chunk)
-            scores.sizes += [size_class(int(mask.sum())) for mask in part.masks]
-            _score_boxes(model, frame, part, scores)
-            if clicks:
-                _score_clicks(model, frame, part, clicks, scores)
+            yield frame, objects.part(start, chunk)
         if progress:
             progress(number + 1, len(photos))
-    return scores
 
 
-def _to_frame(points: npt.NDArray[np.float32], frame: Frame) -> Tensor:
+def score_prompts(model: EfficientViTSam, frame: Frame, objects: Objects, clicks: int, scores: Scores) -> None:
+    """Add the scores of some objects, by the prompts that :func:`validate` names."""
+    scores.sizes += [size_class(int(mask.sum())) for mask in objects.masks]
+    _score_boxes(model, frame, objects, scores)
+    if clicks:
+        _score_clicks(model, frame, objects, clicks, scores)
+
+
+def to_frame(points: npt.NDArray[np.float32], frame: Frame) -> Tensor:
+    """Points (..., 2) in pixels of the photo as the decoder takes them."""
     placed = points_to_frame(points.astype(np.float64), frame.original, frame.resized)
     return torch.from_numpy(placed).to(frame.features[0].device)
 
@@ -204,7 +226,7 @@ def _to_frame(points: npt.NDArray[np.float32], frame: Frame) -> Tensor:
 def predict_boxes(model: EfficientViTSam, frame: Frame, boxes: npt.NDArray[np.float32]) -> tuple[Tensor, Tensor]:
     """Logits (N, 4, 256, 256) and predicted IoU (N, 4) for boxes (N, 4): x0, y0, x1, y1 in pixels of the photo."""
     labels = torch.tensor([[2, 3]], device=frame.features[0].device).expand(len(boxes), 2)
-    return model.decode(frame.features, _to_frame(boxes.reshape(-1, 2, 2), frame), labels)
+    return model.decode(frame.features, to_frame(boxes.reshape(-1, 2, 2), frame), labels)
 
 
 def _score_boxes(model: EfficientViTSam, frame: Frame, objects: Objects, scores: Scores) -> None:
@@ -234,7 +256,7 @@ def _score_clicks(model: EfficientViTSam, frame: Frame, objects: Objects, clicks
     previous: Tensor | None = None
     for click in range(1, clicks + 1):
         # without a box SAM adds a padding point
-        frame_points = F.pad(_to_frame(points, frame), (0, 0, 0, 1))
+        frame_points = F.pad(to_frame(points, frame), (0, 0, 0, 1))
         logits, iou = model.decode(frame.features, frame_points, F.pad(labels, (0, 1), value=-1), previous)
         if click == 1:
             logits, iou = logits[:, 1:], iou[:, 1:]

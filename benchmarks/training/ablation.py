@@ -1,57 +1,92 @@
 """What each part of the evsam recipe is worth on nano: ``python -m benchmarks.training.ablation DATA``.
 
-Trains nano once with the whole recipe and once more without each of its parts, with the same photos, seed, steps and
-starting weights, and scores all of them. The whole recipe is trained with a second seed too: differences that are not
-larger than the one between those two say nothing. Runs that are there already go on, or are only scored; each takes
-as long as ``--dry-run`` says of the configuration, several at a time on as many cores.
+Trains nano once with the whole recipe and once more with each of its parts changed, with the same photos, steps and
+starting weights, all of them with each of some seeds, and scores them. Differences that are not larger than those
+between two seeds of one recipe say nothing. Runs that are there already go on, or are only scored; each takes as long
+as ``--dry-run`` says of the configuration, several at a time on as many cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
+from typing import Any
 
 import torch
+import yaml
+from pydantic import TypeAdapter
 
 from benchmarks.models import report
 from benchmarks.training.runs import train
-from benchmarks.training.scoring import SETS, Scores, score, table
+from benchmarks.training.scoring import score
 from evsam.training.loading import load_model
+from evsam.training.recipes import Recipe, RecipeChoice
 
-PARTS = MappingProxyType(
+WHOLE, LAST = "whole recipe", "no average of weights"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run: what it changes in the recipe, and in the rest of the configuration."""
+
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+
+
+CASES: Mapping[str, Case] = MappingProxyType(
     {
-        "whole recipe": "{base: evsam}",
-        "no IoU head": "{base: evsam, iou: 0, choice: 0}",
-        "no choice loss": "{base: evsam, choice: 0}",
-        "no background clicks": "{base: evsam, prompts: {negative: 0}}",
-        "later clicks anywhere in the object": "{base: evsam, click_on_error: false}",
-        "no later clicks": "{base: evsam, rounds: [1]}",
-        "no mask prompt": "{base: evsam, mask_prompt: false}",
-        "exact boxes": "{base: evsam, prompts: {jitter: 0}}",
-        "no weight on borders": "{base: evsam, boundary: 0}",
-        "no resemblance loss": "{base: evsam, resemblance: 0}",
-        "dice four times": "{base: evsam, dice: 4}",
-        "paper's loss (focal 20 : 1 dice)": "{base: evsam, mask_loss: focal}",
-        "paper's recipe": "{base: paper}",
-        "authors' code": "{base: authors-code}",
+        WHOLE: Case(),
+        "no IoU head": Case({"iou": 0, "choice": 0}),
+        "no choice loss": Case({"choice": 0}),
+        "no background clicks": Case({"prompts": {"negative": 0}}),
+        "later clicks anywhere in the object": Case({"click_on_error": False}),
+        "no later clicks": Case({"rounds": [1]}),
+        "no mask prompt": Case({"mask_prompt": False}),
+        "exact boxes": Case({"prompts": {"jitter": 0}}),
+        "no weight on borders": Case({"boundary": 0}),
+        "no resemblance loss": Case({"resemblance": 0}),
+        "dice once": Case({"dice": 1}),
+        "dice four times": Case({"dice": 4}),
+        "paper's loss (focal 20 : 1 dice)": Case({"mask_loss": "focal"}),
+        "paper's recipe": Case({"base": "paper"}),
+        "authors' code": Case({"base": "authors-code"}),
+        # slow on CPUs without instructions for it
+        "bfloat16": Case(overrides=("system.precision=bfloat16",)),
     }
 )
-"""What is changed, by its name in the table; dice four times is what nano-frames adds."""
+"""By the name in the table. What a recipe has so already is no case of it. The runs of the whole recipe are scored a
+second time with their last weights instead of the average, under the name ``no average of weights``."""
 
-SYSTEM = MappingProxyType(
-    {
-        "whole recipe, another seed": ("seed=1",),
-        "no average of weights": ("optim.ema=null",),
-        "bfloat16": ("system.precision=bfloat16",),
+
+def changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as configurations have it, ``base`` and what differs from it, with some values changed."""
+    if "base" in changes:
+        return dict(changes)
+    prompts = {**base.get("prompts", {}), **changes.get("prompts", {})}
+    return {**base, **changes, **({"prompts": prompts} if prompts else {})}
+
+
+def cases_of(base: Mapping[str, Any]) -> dict[str, Case]:
+    """The cases that differ from the whole recipe, and it."""
+    recipe: TypeAdapter[Recipe] = TypeAdapter(RecipeChoice)
+    whole = recipe.validate_python(dict(base))
+    return {
+        name: case
+        for name, case in CASES.items()
+        if name == WHOLE or case.overrides or recipe.validate_python(changed(base, case.recipe)) != whole
     }
-)
-"""What is not of the recipe. bfloat16 is an order of magnitude slower on CPUs without instructions for it."""
 
-CASES = MappingProxyType({name: (f"recipe={recipe}",) for name, recipe in PARTS.items()} | SYSTEM)
-"""Overrides by the name of a run."""
+
+def slug(text: str) -> str:
+    """A text as the name of a file."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def main() -> None:
@@ -59,34 +94,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="annotated photos, see training/README.md")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--recipe", type=yaml.safe_load, default={"base": "evsam"}, help="the whole recipe, as YAML")
     parser.add_argument("--start", default="imagenet", help="starting weights of all runs")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, of one thread each")
-    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="RUN", help="in this order")
+    parser.add_argument("--only", nargs="+", metavar="RUN", help="by their names in the table, in this order")
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
     options = parser.parse_args()
+    base = {"base": options.recipe} if isinstance(options.recipe, str) else dict(options.recipe)
+    cases = cases_of(base)
+    if unknown := set(options.only or ()) - set(cases):
+        parser.error(f"--only: expected some of {', '.join(cases)}, got {', '.join(unknown)}")
     torch.set_num_threads(1)
     shared = [f"optim.steps={options.steps}", f"optim.lr={options.lr}", "optim.final=0.01", f"start={options.start}"]
     shared += [f"optim.warmup={options.steps // 12}"]
     shared += [f"train.{number}.path={options.data}" for number in range(5)] + ["validation={}"]
-
-    common = {"steps": options.steps, "lr": options.lr, "start": options.start}
+    whole = json.dumps(base)
+    common = {"recipe": whole, "steps": options.steps, "lr": options.lr, "start": options.start}
     path, saving = report.result_path("ablation"), Lock()
 
-    def measure(name: str) -> Scores:
-        folder = options.runs / "".join(c if c.isalnum() else "-" for c in name)
-        train("finetune", "nano-crops", folder, [*shared, *CASES[name]])
-        scores = score(load_model(folder), options.data)
-        print(name, scores, flush=True)
-        if options.save:
-            with saving:
-                report.save(path, [{"run": name, "set": of, **common, **scores[of]} for of in scores], ["run", "set"])
-        return scores
+    def measure(job: tuple[str, int]) -> None:
+        name, seed = job
+        recipe = json.dumps(changed(base, cases[name].recipe))
+        folder = options.runs / slug(whole) / f"{slug(name)}-{options.steps}-seed{seed}"
+        train("finetune", "nano-crops", folder, [*shared, f"recipe={recipe}", *cases[name].overrides, f"seed={seed}"])
+        for run in (WHOLE, LAST) if name == WHOLE else (name,):
+            scores = score(load_model(folder, averaged=run != LAST), options.data)
+            print(run, seed, scores, flush=True)
+            if options.save:
+                lines = [{"run": run, "seed": seed, **common, "set": of, **scores[of]} for of in scores]
+                with saving:
+                    report.save(path, lines, ["recipe", "steps", "run", "seed", "set"])
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        found = dict(zip(options.only, pool.map(measure, options.only), strict=True))
-    print(table(found, SETS))
+        list(pool.map(measure, [(name, seed) for name in options.only or cases for seed in options.seeds]))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,23 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks.models import report
+from benchmarks.training.ablation import WHOLE
 from benchmarks.training.scoring import PROMPTS, SETS
 
 DEVICE = "amd-epyc"
 """Where the tables in the documentation were measured."""
 
-WHOLE, NOISE = "whole recipe", "whole recipe, another seed"
+NAMES = {
+    "box": "box",
+    "loose_box": "loose box",
+    "box_border": "box, border",
+    "click1": "click",
+    "click1_best": "click, best of three",
+    "two_clicks": "click and background click",
+    "click3": "three clicks",
+    "click5": "five clicks",
+}
+"""Heads of columns, by name of the prompt."""
 
 Line = dict[str, Any]
 
@@ -27,6 +38,14 @@ def markdown(rows: Iterable[Sequence[object]]) -> str:
 def chosen(lines: Iterable[Line], **values: object) -> list[Line]:
     """The lines that have these values."""
     return [line for line in lines if all(line[key] == value for key, value in values.items())]
+
+
+def grouped(lines: Iterable[Line], *keys: str) -> Iterable[list[Line]]:
+    """The lines that share the values of these keys, in the order of their first."""
+    groups: dict[tuple[Any, ...], list[Line]] = {}
+    for line in lines:
+        groups.setdefault(tuple(line[key] for key in keys), []).append(line)
+    return groups.values()
 
 
 def scores(lines: Iterable[Line], names: Sequence[str]) -> list[str]:
@@ -56,16 +75,32 @@ def distillation_curves(lines: Sequence[Line]) -> str:
 
 
 def ablation(lines: Sequence[Line]) -> str:
-    """Means over the sets, and in brackets their differences to the whole recipe."""
-    runs = dict.fromkeys([WHOLE, NOISE, *(line["run"] for line in lines)])
-    means = {
-        run: [sum(line[prompt] for line in chosen(lines, run=run)) / len(SETS) for prompt in PROMPTS] for run in runs
-    }
-    rows: list[Sequence[object]] = [["run", "box", "click", "click, best of three", "three clicks", "five clicks"]]
-    for run, values in means.items():
-        differences = ["" if run == WHOLE else f" ({a - b:+.3f})" for a, b in zip(values, means[WHOLE], strict=True)]
-        rows.append([run, *(f"{value:.3f}{less}" for value, less in zip(values, differences, strict=True))])
+    """Means over the sets and seeds, and in brackets, for each seed, the difference to the whole recipe."""
+    prompts = [prompt for prompt in PROMPTS if all(prompt in line for line in lines)]
+    rows: list[Sequence[object]] = [["run", *(NAMES[prompt] for prompt in prompts)]]
+    whole = by_seed(lines, WHOLE, prompts)
+    for run in dict.fromkeys([WHOLE, *(line["run"] for line in lines)]):
+        found = by_seed(lines, run, prompts)
+        cells = []
+        for column in range(len(prompts)):
+            values = {seed: means[column] for seed, means in found.items()}
+            mean = f"{sum(values.values()) / len(values):.3f}"
+            other = [
+                f"{value:.3f}" if run == WHOLE else f"{value - whole[seed][column]:+.3f}"
+                for seed, value in values.items()
+            ]
+            cells.append(f"{mean} ({', '.join(other)})")
+        rows.append([run, *cells])
     return markdown(rows)
+
+
+def by_seed(lines: Sequence[Line], run: str, prompts: Sequence[str]) -> dict[int, list[float]]:
+    """Means over the sets of a run's scores, by its seeds."""
+    of = chosen(lines, run=run)
+    return {
+        seed: [sum(line[prompt] for line in chosen(of, seed=seed)) / len(SETS) for prompt in prompts]
+        for seed in sorted({line["seed"] for line in of})
+    }
 
 
 def tables() -> list[str]:
@@ -77,7 +112,7 @@ def tables() -> list[str]:
     return [
         distillation_finals(found["distillation"]),
         distillation_curves(found["distillation"]),
-        ablation(found["ablation"]),
+        *(ablation(of) for of in grouped(found["ablation"], "recipe", "steps")),
     ]
 
 

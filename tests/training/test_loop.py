@@ -179,6 +179,9 @@ def test_runs_are_read_with_their_averaged_weights(tmp_path: Path) -> None:
         assert loaded.state[name].equal(value), name
     moved = [name for name, p in run.model.named_parameters() if not loaded.state[name].equal(p)]
     assert len(moved) > 100
+    last = load_state(tmp_path, averaged=False).state
+    for name, parameter in run.model.named_parameters():
+        assert last[name].equal(parameter), name
 
 
 def test_without_average_the_weights_themselves_are_published(tmp_path: Path) -> None:
