@@ -29,7 +29,7 @@ from benchmarks.training.scoring import score
 from evsam.training.loading import load_model
 from evsam.training.recipes import Recipe, RecipeChoice
 
-WHOLE, LAST = "whole recipe", "no average of weights"
+WHOLE, TENTH = "whole recipe", "learning rate falls to a tenth only"
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "no later clicks": Case({"rounds": [1]}),
         "no mask prompt": Case({"mask_prompt": False}),
         "exact boxes": Case({"prompts": {"jitter": 0}}),
+        "boxes jittered without limit": Case({"prompts": {"jitter_limit": None}}),
         "no weight on borders": Case({"boundary": 0}),
         "no resemblance loss": Case({"resemblance": 0}),
         "dice once": Case({"dice": 1}),
@@ -59,10 +60,16 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "authors' code": Case({"base": "authors-code"}),
         # slow on CPUs without instructions for it
         "bfloat16": Case(overrides=("system.precision=bfloat16",)),
+        # as nano-crops has it, since nano-frames goes on from there
+        TENTH: Case(overrides=("optim.final=0.1",)),
     }
 )
-"""By the name in the table. What a recipe has so already is no case of it. The runs of the whole recipe are scored a
-second time with their last weights instead of the average, under the name ``no average of weights``."""
+"""By the name in the table. What a recipe has so already is no case of it."""
+
+NO_AVERAGE: Mapping[str, str] = MappingProxyType(
+    {WHOLE: "no average of weights", TENTH: f"{TENTH}, no average of weights"}
+)
+"""Names under which a run is scored again with its last weights: to average them changes nothing in training."""
 
 
 def changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,8 +127,8 @@ def main() -> None:
         recipe = json.dumps(changed(base, cases[name].recipe))
         folder = options.runs / slug(whole) / f"{slug(name)}-{options.steps}-seed{seed}"
         train("finetune", "nano-crops", folder, [*shared, f"recipe={recipe}", *cases[name].overrides, f"seed={seed}"])
-        for run in (WHOLE, LAST) if name == WHOLE else (name,):
-            scores = score(load_model(folder, averaged=run != LAST), options.data)
+        for run in (name, NO_AVERAGE[name]) if name in NO_AVERAGE else (name,):
+            scores = score(load_model(folder, averaged=run == name), options.data)
             print(run, seed, scores, flush=True)
             if options.save:
                 lines = [{"run": run, "seed": seed, **common, "set": of, **scores[of]} for of in scores]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.models import report
-from benchmarks.training.ablation import WHOLE
+from benchmarks.training.ablation import NO_AVERAGE, TENTH, WHOLE
 from benchmarks.training.scoring import PROMPTS, SETS
 
 DEVICE = "amd-epyc"
@@ -24,6 +24,9 @@ NAMES = {
     "click5": "five clicks",
 }
 """Heads of columns, by name of the prompt."""
+
+NOT_COMPARED = (WHOLE, TENTH, *NO_AVERAGE.values())
+"""Runs of the ablation that are not rows of their own in its table."""
 
 Line = dict[str, Any]
 
@@ -76,22 +79,44 @@ def distillation_curves(lines: Sequence[Line]) -> str:
 
 def ablation(lines: Sequence[Line]) -> str:
     """Means over the sets and seeds, and in brackets, for each seed, the difference to the whole recipe."""
-    prompts = [prompt for prompt in PROMPTS if all(prompt in line for line in lines)]
+    prompts = common_prompts(lines)
     rows: list[Sequence[object]] = [["run", *(NAMES[prompt] for prompt in prompts)]]
     whole = by_seed(lines, WHOLE, prompts)
-    for run in dict.fromkeys([WHOLE, *(line["run"] for line in lines)]):
-        found = by_seed(lines, run, prompts)
-        cells = []
-        for column in range(len(prompts)):
-            values = {seed: means[column] for seed, means in found.items()}
-            mean = f"{sum(values.values()) / len(values):.3f}"
-            other = [
-                f"{value:.3f}" if run == WHOLE else f"{value - whole[seed][column]:+.3f}"
-                for seed, value in values.items()
-            ]
-            cells.append(f"{mean} ({', '.join(other)})")
-        rows.append([run, *cells])
+    rows.append([WHOLE, *cells(whole)])
+    others = [run for run in dict.fromkeys(line["run"] for line in lines) if run not in NOT_COMPARED]
+    rows += [[run, *cells(by_seed(lines, run, prompts), whole)] for run in others]
     return markdown(rows)
+
+
+def averages(lines: Sequence[Line]) -> str:
+    """The same for averaged weights, and the differences of the last ones to them."""
+    prompts = common_prompts(lines)
+    rows: list[Sequence[object]] = [["run", "steps", "weights", *(NAMES[prompt] for prompt in prompts)]]
+    for of in grouped(lines, "recipe", "steps"):
+        for averaged, last in NO_AVERAGE.items():
+            if found := by_seed(of, last, prompts):
+                start = by_seed(of, averaged, prompts)
+                start = {seed: start[seed] for seed in found}
+                rows.append([averaged, of[0]["steps"], "average", *cells(start)])
+                rows.append(["", "", "last", *cells(found, start)])
+    return markdown(rows)
+
+
+def common_prompts(lines: Sequence[Line]) -> list[str]:
+    """The prompts that all lines have scores of."""
+    return [prompt for prompt in PROMPTS if all(prompt in line for line in lines)]
+
+
+def cells(found: Mapping[int, Sequence[float]], start: Mapping[int, Sequence[float]] | None = None) -> list[str]:
+    """Means over seeds, in brackets those of each seed or, where they are compared, their differences."""
+    shown = []
+    for column, values in enumerate(zip(*found.values(), strict=True)):
+        each = [
+            f"{value:.3f}" if start is None else f"{value - start[seed][column]:+.3f}"
+            for seed, value in zip(found, values, strict=True)
+        ]
+        shown.append(f"{sum(values) / len(values):.3f} ({', '.join(each)})")
+    return shown
 
 
 def by_seed(lines: Sequence[Line], run: str, prompts: Sequence[str]) -> dict[int, list[float]]:
@@ -112,7 +137,8 @@ def tables() -> list[str]:
     return [
         distillation_finals(found["distillation"]),
         distillation_curves(found["distillation"]),
-        *(ablation(of) for of in grouped(found["ablation"], "recipe", "steps")),
+        *(ablation(of) for of in grouped(found["ablation"], "recipe", "steps") if chosen(of, run=WHOLE)),
+        averages(found["ablation"]),
     ]
 
 

@@ -15,9 +15,9 @@ from evsam.training.settings import Config
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
-BOX_NOISE, BOX_NOISE_LIMIT = 0.1, 20.0
-"""Standard deviation of a jittered box's sides, as a part of their length, and the limit in pixels of the 1024 frame
-(Segment Anything, appendix A)."""
+BOX_NOISE = 0.1
+"""Standard deviation of how far a jittered box's sides are moved, as a part of its width or height (Segment Anything,
+appendix A)."""
 
 MIDDLE_SIDE = 128
 """The middle is searched on a coarser grid where the object is larger, with pixels of it as candidates all the same."""
@@ -28,7 +28,8 @@ class PromptConfig(Config):
 
     Attributes:
         box: probability of a box; else clicks.
-        jitter: probability that a box is moved, as Segment Anything does.
+        jitter: probability that the sides of a box are moved, as Segment Anything does.
+        jitter_limit: how far at most, in pixels of the 1024 frame; Segment Anything has 20. None for no limit.
         clicks: fewest and most clicks.
         few: probability that a batch has the fewest clicks; else their number is drawn evenly. A lone click, or box, is
             what users send most.
@@ -41,6 +42,7 @@ class PromptConfig(Config):
 
     box: Probability = 0.5
     jitter: Probability = 0.6
+    jitter_limit: float | None = Field(default=20.0, gt=0)
     clicks: tuple[int, int] = (1, 3)
     few: Probability = 0.4
     mixed: bool = True
@@ -88,7 +90,7 @@ def first_prompt(
     labels = np.full(tokens, -1, np.int64)
     around = bounding_box(mask)
     if rng.random() < box:
-        points[:2] = _jittered(config, rng, around, mask.shape[0], BOX_NOISE_LIMIT / frame)
+        points[:2] = _jittered(config, rng, around, mask.shape[0], frame)
         labels[:2] = (2, 3)
         used, clicks = 2, rng.randint(0, tokens - 2) if config.mixed else 0
     else:
@@ -102,13 +104,15 @@ def first_prompt(
 
 
 def _jittered(
-    config: PromptConfig, rng: random.Random, box: tuple[int, int, int, int], size: int, limit: float
+    config: PromptConfig, rng: random.Random, box: tuple[int, int, int, int], size: int, frame: float
 ) -> npt.NDArray[np.float32]:
     corners = np.array(box, np.float32)
     if rng.random() < config.jitter:
         sides = np.tile(corners[2:] - corners[:2], 2)
         noise = np.array([rng.gauss(0, BOX_NOISE) for _ in range(4)], np.float32) * sides
-        corners = np.clip(corners + np.clip(noise, -limit, limit), 0, size)
+        if config.jitter_limit is not None:
+            noise = np.clip(noise, -config.jitter_limit / frame, config.jitter_limit / frame)
+        corners = np.clip(corners + noise, 0, size)
         # the noise of a thin object's sides may not turn its box inside out
         corners[:2] = np.minimum(corners[:2], size - 1)
         corners[2:] = np.maximum(corners[2:], corners[:2] + 1)

@@ -242,6 +242,16 @@ def test_jittered_boxes_move_by_at_most_what_sam_allows(data_dir: Path) -> None:
     assert furthest > 15
 
 
+def test_boxes_move_with_their_size_where_there_is_no_limit(data_dir: Path) -> None:
+    parts = [
+        (prompt[side] - true[side]) / (true[2 + side % 2] - true[side % 2])
+        for batch in draw(data_dir, 12, 2, changed(box=1, jitter=1, jitter_limit=None))
+        for prompt, true in boxes_of(batch)
+        for side in range(4)
+    ]
+    assert np.std(parts) == pytest.approx(0.1, abs=0.02)
+
+
 def test_clicks_have_the_right_label(data_dir: Path) -> None:
     counts: Counter[int] = Counter()
     for batch in draw(data_dir, 25, 2, changed(box=0, few=0.2)):
