@@ -55,12 +55,14 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "authors-code": Recipe(mask_loss="points", answers="three-or-one", prompts=_PLAIN_PROMPTS),
         "evsam": Recipe(
             mask_loss="local",
-            boundary=1.0,
+            dice=4.0,
             answers="all",
             iou=3.0,
             choice=1.0,
             resemblance=0.2,
-            prompts=PromptConfig(box=0.5, jitter=0.6, clicks=(1, 3), few=0.4, mixed=True, negative=0.3, centre=0.6),
+            prompts=PromptConfig(
+                box=0.5, jitter=0.6, jitter_limit=None, clicks=(1, 3), few=0.4, mixed=True, negative=0.3, centre=0.6
+            ),
             rounds=(0.6, 0.2, 0.1, 0.1),
             colour=True,
         ),

@@ -50,6 +50,7 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "no later clicks": Case({"rounds": [1]}),
         "no mask prompt": Case({"mask_prompt": False}),
         "exact boxes": Case({"prompts": {"jitter": 0}}),
+        "boxes jittered by up to 20 pixels": Case({"prompts": {"jitter_limit": 20}}),
         "boxes jittered without limit": Case({"prompts": {"jitter_limit": None}}),
         "no weight on borders": Case({"boundary": 0}),
         "no resemblance loss": Case({"resemblance": 0}),
@@ -116,7 +117,7 @@ def main() -> None:
         parser.error(f"--only: expected some of {', '.join(cases)}, got {', '.join(unknown)}")
     torch.set_num_threads(1)
     shared = [f"optim.steps={options.steps}", f"optim.lr={options.lr}", "optim.final=0.01", f"start={options.start}"]
-    shared += [f"optim.warmup={options.steps // 12}"]
+    shared += [f"optim.warmup={options.steps // 12}", "optim.ema=0.998"]
     shared += [f"train.{number}.path={options.data}" for number in range(5)] + ["validation={}"]
     whole = json.dumps(base)
     common = {"recipe": whole, "steps": options.steps, "lr": options.lr, "start": options.start}

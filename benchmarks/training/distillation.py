@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--distil-steps", type=int, default=250, help="nano on the teacher's embeddings")
     parser.add_argument("--tune-steps", type=int, default=500, help="and then on masks")
     parser.add_argument("--validate-every", type=int, default=200)
+    parser.add_argument("--recipe", default="evsam", help="of all runs on masks, as YAML")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
         "--only", nargs="+", metavar="RUN", help="by their names in the table; those they start from exist"
@@ -54,7 +55,7 @@ def main() -> None:
     torch.set_num_threads(options.processes)
     paths = [f"train.{number}.path={options.data}" for number in range(5)]
     paths += [f"validation.sources.{number}.path={options.data}" for number in range(3)]
-    shared = [*paths, "optim.final=0.01", "optim.warmup=100", f"log.validate_every={options.validate_every}"]
+    shared = [*paths, "optim.final=0.01", "optim.warmup=100", "optim.ema=0.998", f"log.validate_every={options.validate_every}"]
     teacher, distilled, decoder, lite = (options.runs / n for n in ("teacher", "distilled", "decoder", "lite"))
     stages = {
         "teacher (nano-wide)": ("finetune", "nano-wide-crops", teacher, options.teacher_steps, []),
@@ -107,7 +108,8 @@ def main() -> None:
     found = {}
     for name in options.only or stages:
         command, config, folder, steps, own = stages[name]
-        train(command, config, folder, [*shared, f"optim.steps={steps}", *own], options.processes)
+        recipe = [f"recipe={options.recipe}"] if command == "finetune" else []
+        train(command, config, folder, [*shared, *recipe, f"optim.steps={steps}", *own], options.processes)
         found[name] = score(load_model(folder), options.data)
         points = curve(folder)
         print(name, json.dumps(points), flush=True)
