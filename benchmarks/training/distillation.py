@@ -55,7 +55,8 @@ def main() -> None:
     torch.set_num_threads(options.processes)
     paths = [f"train.{number}.path={options.data}" for number in range(5)]
     paths += [f"validation.sources.{number}.path={options.data}" for number in range(3)]
-    shared = [*paths, "optim.final=0.01", "optim.warmup=100", "optim.ema=0.998", f"log.validate_every={options.validate_every}"]
+    shared = [*paths, "optim.final=0.01", "optim.warmup=100", "optim.ema=0.998"]
+    shared += [f"log.validate_every={options.validate_every}"]
     teacher, distilled, decoder, lite = (options.runs / n for n in ("teacher", "distilled", "decoder", "lite"))
     stages = {
         "teacher (nano-wide)": ("finetune", "nano-wide-crops", teacher, options.teacher_steps, []),
