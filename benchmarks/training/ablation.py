@@ -53,6 +53,7 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "boxes jittered by up to 20 pixels": Case({"prompts": {"jitter_limit": 20}}),
         "boxes jittered without limit": Case({"prompts": {"jitter_limit": None}}),
         "no weight on borders": Case({"boundary": 0}),
+        "no weight on borders, boxes jittered without limit": Case({"boundary": 0, "prompts": {"jitter_limit": None}}),
         "no resemblance loss": Case({"resemblance": 0}),
         "dice once": Case({"dice": 1}),
         "dice four times": Case({"dice": 4}),
@@ -119,14 +120,13 @@ def main() -> None:
     shared = [f"optim.steps={options.steps}", f"optim.lr={options.lr}", "optim.final=0.01", f"start={options.start}"]
     shared += [f"optim.warmup={options.steps // 12}", "optim.ema=0.998"]
     shared += [f"train.{number}.path={options.data}" for number in range(5)] + ["validation={}"]
-    whole = json.dumps(base)
-    common = {"recipe": whole, "steps": options.steps, "lr": options.lr, "start": options.start}
+    common = {"recipe": json.dumps(base), "steps": options.steps, "lr": options.lr, "start": options.start}
     path, saving = report.result_path("ablation"), Lock()
 
     def measure(job: tuple[str, int]) -> None:
         name, seed = job
         recipe = json.dumps(changed(base, cases[name].recipe))
-        folder = options.runs / slug(whole) / f"{slug(name)}-{options.steps}-seed{seed}"
+        folder = options.runs / slug(" ".join(map(str, common.values()))) / slug(f"{name} seed {seed}")
         train("finetune", "nano-crops", folder, [*shared, f"recipe={recipe}", *cases[name].overrides, f"seed={seed}"])
         for run in (name, NO_AVERAGE[name]) if name in NO_AVERAGE else (name,):
             scores = score(load_model(folder, averaged=run == name), options.data)
@@ -134,7 +134,7 @@ def main() -> None:
             if options.save:
                 lines = [{"run": run, "seed": seed, **common, "set": of, **scores[of]} for of in scores]
                 with saving:
-                    report.save(path, lines, ["recipe", "steps", "run", "seed", "set"])
+                    report.save(path, lines, ["run", "seed", *common, "set"])
 
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(measure, [(name, seed) for name in options.only or cases for seed in options.seeds]))

@@ -33,8 +33,7 @@ EVERY_NTH, MASKS = 3, 4
 """A third of the validation photos and at most four masks of each: a few hundred masks per set."""
 
 LOOSENESS = 0.1
-"""Sides of a loose box lie anywhere within this part of its width or height around the true ones: mean IoU with the
-true box about 0.82, which is a good detector's."""
+"""Sides of a loose box lie anywhere within this part of its width or height around the true ones."""
 
 BORDER_REACH = 0.02
 """How far from its border a mask counts in the Boundary IoU, in diagonals of the photo (arXiv 2103.16562)."""

@@ -25,6 +25,9 @@ NAMES = {
 }
 """Heads of columns, by name of the prompt."""
 
+SETTING = ("recipe", "steps", "lr", "start")
+"""What all runs of one table of the ablation share."""
+
 NOT_COMPARED = (WHOLE, TENTH, *NO_AVERAGE.values())
 """Runs of the ablation that are not rows of their own in its table."""
 
@@ -92,7 +95,7 @@ def averages(lines: Sequence[Line]) -> str:
     """The same for averaged weights, and the differences of the last ones to them."""
     prompts = common_prompts(lines)
     rows: list[Sequence[object]] = [["run", "steps", "weights", *(NAMES[prompt] for prompt in prompts)]]
-    for of in grouped(lines, "recipe", "steps"):
+    for of in grouped(lines, *SETTING):
         for averaged, last in NO_AVERAGE.items():
             if found := by_seed(of, last, prompts):
                 start = by_seed(of, averaged, prompts)
@@ -137,7 +140,7 @@ def tables() -> list[str]:
     return [
         distillation_finals(found["distillation"]),
         distillation_curves(found["distillation"]),
-        *(ablation(of) for of in grouped(found["ablation"], "recipe", "steps") if chosen(of, run=WHOLE)),
+        *(ablation(of) for of in grouped(found["ablation"], *SETTING) if chosen(of, run=WHOLE)),
         averages(found["ablation"]),
     ]
 

@@ -29,7 +29,7 @@ class PromptConfig(Config):
     Attributes:
         box: probability of a box; else clicks.
         jitter: probability that the sides of a box are moved, as Segment Anything does.
-        jitter_limit: how far at most, in pixels of the 1024 frame; Segment Anything has 20. None for no limit.
+        jitter_limit: how far at most, in pixels of the 1024 frame (Segment Anything: 20), or None.
         clicks: fewest and most clicks.
         few: probability that a batch has the fewest clicks; else their number is drawn evenly. A lone click, or box, is
             what users send most.
@@ -42,7 +42,7 @@ class PromptConfig(Config):
 
     box: Probability = 0.5
     jitter: Probability = 0.6
-    jitter_limit: float | None = Field(default=20.0, gt=0)
+    jitter_limit: float | None = Field(default=None, gt=0)
     clicks: tuple[int, int] = (1, 3)
     few: Probability = 0.4
     mixed: bool = True
