@@ -228,12 +228,11 @@ def _document(photo: str, variant: str, prompts: list[dict[str, Any]], result: P
 
 
 def _mask_entry(mask: Any, score: float) -> dict[str, Any]:
+    from evsam.boxes import bounding_box
     from evsam.rle import encode_rle
 
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-    box = [0, 0, 0, 0]
-    if len(rows):
-        box = [int(n) for n in (columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)]
+    left, top, right, bottom = bounding_box(mask)
+    box = [left, top, right - left, bottom - top]
     return {"score": round(score, 6), "area": int(mask.sum()), "bbox": box, "segmentation": encode_rle(mask)}
 
 

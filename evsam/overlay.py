@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from evsam.boxes import bounding_box
+
 FILL_OPACITY = 0.45
 OUTLINE_OPACITY = 0.95
 OUTLINE_WIDTH = 1 / 250
@@ -37,7 +39,8 @@ def draw_masks(image: npt.NDArray[np.uint8], masks: npt.NDArray[np.bool_]) -> Im
     for index in np.argsort(-areas, kind="stable"):
         if areas[index] == 0:
             continue
-        window = _bounding_box(masks[index])
+        left, top, right, bottom = bounding_box(masks[index])
+        window = slice(top, bottom), slice(left, right)
         mask = masks[index][window]
         outline = mask & ~_eroded(mask, width, _touching(window, image.shape[:2]))
         opacity = (mask * np.float32(FILL_OPACITY))[..., None]
@@ -46,11 +49,6 @@ def draw_masks(image: npt.NDArray[np.uint8], masks: npt.NDArray[np.bool_]) -> Im
         blended = canvas[window] * (1 - opacity) + colour * opacity
         canvas[window] = (blended + 0.5).astype(np.uint8)
     return Image.fromarray(canvas)
-
-
-def _bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _touching(window: tuple[slice, slice], size: tuple[int, ...]) -> tuple[tuple[bool, bool], ...]:

@@ -53,13 +53,36 @@ def decode_rle(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.bool_]:
         >>> decode_rle({"size": [3, 3], "counts": "013000"}).astype(int).tolist()
         [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
     """
+    height, width = rle["size"]
+    ends = run_ends(rle)
+    pixels = np.repeat(np.arange(len(ends)) % 2 == 1, np.diff(ends, prepend=0))
+    return pixels.reshape((int(height), int(width)), order="F")
+
+
+def run_ends(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.int64]:
+    """Where the runs of a compressed RLE end, for those who need few of its pixels.
+
+    Args:
+        rle: ``counts`` a string, or bytes as pycocotools has it.
+
+    Returns:
+        int64 (R,), in pixels from the start, column by column: runs of zeros and ones in turns, zeros first. The last
+        end is the number of pixels.
+
+    Raises:
+        ValueError: the counts are damaged or do not fill the size.
+
+    Example:
+        >>> run_ends({"size": [3, 3], "counts": "013000"})
+        array([0, 1, 4, 5, 8, 9])
+    """
     height, width = (int(length) for length in rle["size"])
     text: str | bytes = rle["counts"]
     counts = _from_text(text if isinstance(text, bytes) else text.encode())
-    if (counts < 0).any() or counts.sum() != height * width:
-        raise ValueError(f"rle: expected counts that add up to {height} x {width}, got {counts.sum()}")
-    pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return pixels.reshape((height, width), order="F")
+    ends = counts.cumsum()
+    if counts.min() < 0 or ends[-1] != height * width:
+        raise ValueError(f"rle: expected counts that add up to {height} x {width}, got {ends[-1]}")
+    return ends
 
 
 def _to_text(counts: npt.NDArray[np.int64]) -> str:

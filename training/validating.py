@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from evsam.boxes import bounding_box
 from evsam.nn import EfficientViTSam
 from evsam.overlay import draw_masks
 from evsam.training.callbacks import Pictures, ValidationScores
 from evsam.training.config import LogConfig, ValidationConfig
 from evsam.training.data.records import BrokenSample, Photo, PhotoSource
-from evsam.training.data.shapes import bounding_box
 from evsam.training.data.sources import open_source
 from evsam.training.distributed import World
 from evsam.training.validation import BROKEN, Scores, encode_photo, full_size, predict_boxes, validate

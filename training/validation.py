@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from evsam.boxes import bounding_box
 from evsam.nn import EfficientViTSam, Features
 from evsam.training.data.records import Annotation, BrokenSample, Photo
-from evsam.training.data.shapes import bounding_box, middle
+from evsam.training.data.shapes import middle
 from evsam.transforms import fitted_size, image_to_pixels, points_to_frame
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
 

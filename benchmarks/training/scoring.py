@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
+from evsam.boxes import bounding_box
 from evsam.nn import EfficientViTSam
 from evsam.training.data.sets import read_set
-from evsam.training.data.shapes import bounding_box, middle
+from evsam.training.data.shapes import middle
 from evsam.training.validation import (
     BoolMask,
     Frame,

@@ -13,6 +13,7 @@ from evsam import Embedding
 
 MODULES = [
     "evsam",
+    "evsam.boxes",
     "evsam.compat",
     "evsam.embedding",
     "evsam.images",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evsam.rle import decode_rle, encode_rle
+from evsam.rle import decode_rle, encode_rle, run_ends
 
 
 def _masks() -> list[np.ndarray]:
@@ -32,6 +32,17 @@ def test_decoding_gives_the_mask_back() -> None:
         assert np.array_equal(decode_rle({"size": rle["size"], "counts": rle["counts"].encode()}), mask)
 
 
+def test_runs_end_where_the_pixels_change() -> None:
+    for mask in _masks():
+        pixels = mask.ravel(order="F")
+        ends = run_ends(encode_rle(mask))
+        assert ends.dtype == np.int64
+        assert ends[-1] == mask.size
+        inside = ends[(ends > 0) & (ends < mask.size)]
+        assert np.array_equal(inside, np.flatnonzero(pixels[1:] != pixels[:-1]) + 1)
+        assert (ends[0] == 0) == bool(pixels[0])
+
+
 def test_strides_do_not_matter() -> None:
     mask = np.random.default_rng(1).random((30, 40)) < 0.5
     for view in (mask[::-1], mask[:, ::2], mask.T):
@@ -48,8 +59,12 @@ def test_strides_do_not_matter() -> None:
         ("PPPPPPPPPP0", "a number that is too long"),
         ("01", "expected counts that add up to 3 x 3, got 1"),
         ("0O:", "add up to 3 x 3"),  # negative run
+        ("\x01\x02", "damaged text"),
+        ("\xff", "damaged text"),
+        (encode_rle(np.ones((10, 10), bool))["counts"], "add up to 3 x 3, got 100"),
     ],
 )
 def test_damaged_counts(counts, message) -> None:
-    with pytest.raises(ValueError, match=message):
-        decode_rle({"size": [3, 3], "counts": counts})
+    for read in (decode_rle, run_ends):
+        with pytest.raises(ValueError, match=message):
+            read({"size": [3, 3], "counts": counts})

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evsam.boxes import bounding_box
+
 pytest.importorskip("torch")
 coco_mask = pytest.importorskip("pycocotools.mask")
 pytest.importorskip("scipy")
@@ -47,14 +49,13 @@ def _write_set(root: Path, split: str, name: str, photos: int, rng: np.random.Ge
             centre_x, centre_y, radius = rng.uniform(40, 120), rng.uniform(30, 90), rng.uniform(12, 28)
             mask = ((x - centre_x) / radius) ** 2 + ((y - centre_y) / (0.7 * radius)) ** 2 <= 1
             pixels[mask] = rng.integers(0, 256, 3)
-            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            x0, y0 = int(columns[0]), int(rows[0])
+            x0, y0, x1, y1 = bounding_box(mask)
             annotations.append(
                 {
                     "image": index,
                     "rle": encode(mask),
                     "area": int(mask.sum()),
-                    "bbox": [x0, y0, int(columns[-1]) + 1 - x0, int(rows[-1]) + 1 - y0],
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
                     "kind": "object",
                 }
             )

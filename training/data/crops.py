@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from evsam.rle import run_ends
 from evsam.training.data.records import Annotation, BrokenSample, Photo, UInt8
-from evsam.training.data.runs import Indices, run_ends, sample_mask
+from evsam.training.data.runs import Indices, sample_mask
 from evsam.training.images import FILL
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from evsam.boxes import bounding_box
 from evsam.training.data.records import UInt8
-from evsam.training.data.shapes import bounding_box, middle
+from evsam.training.data.shapes import middle
 from evsam.training.settings import Config
 
 Probability = Annotated[float, Field(ge=0, le=1)]

@@ -1,4 +1,4 @@
-"""Geometry of masks: their box, their middle, and how much of a coarser grid they cover."""
+"""Geometry of masks: their middle, and how much of a coarser grid they cover."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
+from evsam.boxes import bounding_box
 from evsam.training.data.records import UInt8
-
-
-def bounding_box(mask: npt.NDArray[np.bool_] | UInt8) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom (the last two exclusive) of a non-empty mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def middle(mask: npt.NDArray[np.bool_]) -> tuple[float, float]:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evsam.training.data.runs import run_ends, sample_mask
-from evsam.training.data.shapes import bounding_box, coverage, middle
+from evsam.rle import run_ends
+from evsam.training.data.runs import sample_mask
+from evsam.training.data.shapes import coverage, middle
 from tests.training.conftest import coco_mask
 
 
@@ -40,26 +41,6 @@ def test_long_runs() -> None:
     assert np.array_equal(sample_mask(ends, 2000, rows, columns), mask[rows][:, columns])
 
 
-WHOLE = rle_of(np.ones((10, 10), np.uint8))["counts"]
-
-
-@pytest.mark.parametrize(
-    ("size", "counts", "message"),
-    [
-        ((10, 10), b"", "no run-length encoding"),
-        ((10, 10), b"zzzz", "no run-length encoding"),
-        ((10, 10), b"\x01\x02", "no run-length encoding"),
-        ((10, 10), b"\xff", "no run-length encoding"),
-        ((10, 10), b"P" * 30 + b"0", "no run-length encoding"),
-        ((20, 20), WHOLE, "of 100 pixels, expected 20 x 20"),
-        ((5, 5), WHOLE, "of 100 pixels, expected 5 x 5"),
-    ],
-)
-def test_damaged_encodings(size: tuple[int, int], counts: bytes, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        run_ends({"size": list(size), "counts": counts})
-
-
 @pytest.mark.parametrize(("size", "side"), [(8, 4), (9, 4), (6, 8), (7, 7), (768, 256), (640, 256), (97, 256)])
 def test_coverage_is_the_mean_over_each_cell(size: int, side: int) -> None:
     mask = (np.random.default_rng(0).random((size, size)) > 0.5).astype(np.uint8)
@@ -82,7 +63,6 @@ def test_middle_of_a_single_pixel(x: int, y: int) -> None:
     mask = np.zeros((8, 10), bool)
     mask[y, x] = True
     assert middle(mask) == (x + 0.5, y + 0.5)
-    assert bounding_box(mask) == (x, y, x + 1, y + 1)
 
 
 def test_middle_is_inside_a_ring() -> None:
