@@ -40,18 +40,18 @@ class Block:
         width: output channels. A block with stride 1 and as many input channels adds its input (except ``conv``).
         stride: 1 or 2, of the spatial convolution.
         expand: hidden channels as a multiple of the input channels.
-        kernel: side of the spatial kernel (of the depthwise convolution for ``mb``, ``ds`` and ``att``).
+        filter_size: side of the spatial filter (of the depthwise convolution for ``mb``, ``ds`` and ``att``).
         fewer_norm: True if only the last convolution is normalised and the others carry a bias instead.
-        attention_kernel: side of LiteMLA's depthwise multi-scale kernel (``att`` only).
+        attention_filter_size: side of LiteMLA's depthwise multi-scale filter (``att`` only).
     """
 
     kind: BlockKind
     width: int
     stride: int = 1
     expand: float = 1
-    kernel: int = 3
+    filter_size: int = 3
     fewer_norm: bool = False
-    attention_kernel: int = 5
+    attention_filter_size: int = 5
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _large_stages(
     depths: tuple[int, ...],
     kinds: tuple[BlockKind, ...],
     expands: tuple[float, ...],
-    attention_kernel: int,
+    attention_filter_size: int,
 ) -> tuple[tuple[Block, ...], ...]:
     """Stages of an EfficientViT-L backbone (arXiv 2205.14756).
 
@@ -202,7 +202,7 @@ def _large_stages(
         fewer_norm = kind in ("mb", "att")
         down: BlockKind = "mb" if kind == "att" else kind
         first = Block(down, width, stride=2, expand=expand * 4, fewer_norm=fewer_norm)
-        rest = Block(kind, width, expand=expand, fewer_norm=fewer_norm, attention_kernel=attention_kernel)
+        rest = Block(kind, width, expand=expand, fewer_norm=fewer_norm, attention_filter_size=attention_filter_size)
         stages.append((first, *(rest,) * depth))
     return tuple(stages)
 
@@ -230,18 +230,18 @@ def _nano_encoder() -> EncoderConfig:
     stages = (
         (Block("conv", 32, stride=2), Block("ds", 16)),
         (Block("mb", 24, stride=2, expand=6), Block("mb", 24, expand=6)),
-        (Block("mb", 40, stride=2, expand=6, kernel=5), Block("mb", 40, expand=6, kernel=5)),
+        (Block("mb", 40, stride=2, expand=6, filter_size=5), Block("mb", 40, expand=6, filter_size=5)),
         (
             Block("mb", 80, stride=2, expand=6),
             *(Block("mb", 80, expand=6),) * 2,
-            Block("mb", 112, expand=6, kernel=5),
-            Block("mb", 112, expand=6, kernel=5),
-            Block("att", 112, expand=6, kernel=5),
+            Block("mb", 112, expand=6, filter_size=5),
+            Block("mb", 112, expand=6, filter_size=5),
+            Block("att", 112, expand=6, filter_size=5),
         ),
         (
-            Block("mb", 192, stride=2, expand=6, kernel=5),
-            Block("mb", 192, expand=6, kernel=5),
-            Block("att", 192, expand=6, kernel=5),
+            Block("mb", 192, stride=2, expand=6, filter_size=5),
+            Block("mb", 192, expand=6, filter_size=5),
+            Block("att", 192, expand=6, filter_size=5),
         ),
     )
     neck = NeckConfig(

@@ -124,7 +124,7 @@ def test_native_engine_has_the_same_variants() -> None:
             "activation": encoder.activation,
             "head_dim": encoder.head_dim,
             "stages": [
-                [(b.kind, b.width, b.stride, b.expand, b.kernel, b.attention_kernel) for b in stage]
+                [(b.kind, b.width, b.stride, b.expand, b.filter_size, b.attention_filter_size) for b in stage]
                 for stage in encoder.stages
             ],
             "neck": (

@@ -17,17 +17,17 @@ def _nano_wide() -> Variant:
     stages = (
         (Block("conv", 32, stride=2), Block("ds", 16)),
         (Block("mb", 24, stride=2, expand=6), *(Block("mb", 24, expand=6),) * 2),
-        (Block("mb", 48, stride=2, expand=6, kernel=5), *(Block("mb", 48, expand=6, kernel=5),) * 2),
+        (Block("mb", 48, stride=2, expand=6, filter_size=5), *(Block("mb", 48, expand=6, filter_size=5),) * 2),
         (
             Block("mb", 88, stride=2, expand=6),
             *(Block("mb", 88, expand=6),) * 3,
-            *(Block("mb", 120, expand=6, kernel=5),) * 3,
-            Block("att", 120, expand=6, kernel=5),
+            *(Block("mb", 120, expand=6, filter_size=5),) * 3,
+            Block("att", 120, expand=6, filter_size=5),
         ),
         (
-            Block("mb", 208, stride=2, expand=6, kernel=5),
-            *(Block("mb", 208, expand=6, kernel=5),) * 3,
-            Block("att", 208, expand=6, kernel=5),
+            Block("mb", 208, stride=2, expand=6, filter_size=5),
+            *(Block("mb", 208, expand=6, filter_size=5),) * 3,
+            Block("att", 208, expand=6, filter_size=5),
         ),
     )
     nano = get_variant("nano")

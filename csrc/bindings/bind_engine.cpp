@@ -224,8 +224,8 @@ py::dict variant_dict(const VariantConfig& config) {
   for (const std::vector<BlockConfig>& stage : config.stages) {
     py::list blocks;
     for (const BlockConfig& block : stage) {
-      blocks.append(py::make_tuple(block_kind_name(block.kind), block.width, block.stride, block.expand, block.kernel,
-                                   block.attention_kernel));
+      blocks.append(py::make_tuple(block_kind_name(block.kind), block.width, block.stride, block.expand,
+                                   block.filter_size, block.attention_filter_size));
     }
     stages.append(blocks);
   }

@@ -138,11 +138,12 @@ Value BlockBuilder::mbconv(const BlockConfig& config, Value x, const std::string
   const Value residual = shortcut(config, x) ? x : kNone;
   const Value y = graph_.add_value(out);
   const auto packed = std::make_shared<mbconv::Packed>();
-  const mbconv::Params params{in.channels, hidden, config.width, config.kernel, config.stride, activation_, precision_};
+  const mbconv::Params params{in.channels,   hidden,      config.width, config.filter_size,
+                              config.stride, activation_, precision_};
   Graph::Step step;
   step.name = label;
   step.macs = pixels(in) * static_cast<double>(hidden * in.channels) +
-              pixels(out) * static_cast<double>(hidden * (config.kernel * config.kernel + config.width));
+              pixels(out) * static_cast<double>(hidden * (config.filter_size * config.filter_size + config.width));
   step.inputs = {x};
   step.outputs = {y};
   step.load = [tensors = &tensors_, packed, params, prefix]() -> Status {
@@ -178,10 +179,10 @@ Value BlockBuilder::depthwise(const BlockConfig& config, Value x, const std::str
   const Graph::Shape out{half(in.height, config.stride), half(in.width, config.stride), in.channels};
   const Value y = graph_.add_value(out);
   const auto packed = std::make_shared<depthwise_conv::Packed>();
-  const depthwise_conv::Params params{in.channels, config.kernel, config.stride, activation_};
+  const depthwise_conv::Params params{in.channels, config.filter_size, config.stride, activation_};
   Graph::Step step;
   step.name = label;
-  step.macs = pixels(out) * static_cast<double>(config.kernel * config.kernel * in.channels);
+  step.macs = pixels(out) * static_cast<double>(config.filter_size * config.filter_size * in.channels);
   step.inputs = {x};
   step.outputs = {y};
   step.load = [tensors = &tensors_, packed, params, prefix]() -> Status {
@@ -206,7 +207,7 @@ Value BlockBuilder::lite_mla(const BlockConfig& config, Value x, const std::stri
   params.channels = in.channels;
   params.heads = in.channels / head_dim_;
   params.head_dim = head_dim_;
-  params.kernel = config.attention_kernel;
+  params.kernel = config.attention_filter_size;
   params.precision = precision_;
   const std::int64_t total = params.heads * params.head_dim;
   Graph::Step step;

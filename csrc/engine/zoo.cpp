@@ -6,15 +6,15 @@ namespace {
 using Stages = std::vector<std::vector<BlockConfig>>;
 
 constexpr BlockConfig block(BlockKind kind, std::int64_t width, std::int64_t stride = 1, double expand = 1,
-                            std::int64_t kernel = 3, std::int64_t attention_kernel = 5) {
-  return {kind, width, stride, expand, kernel, attention_kernel};
+                            std::int64_t filter_size = 3, std::int64_t attention_filter_size = 5) {
+  return {kind, width, stride, expand, filter_size, attention_filter_size};
 }
 
 // Stages of an EfficientViT-L backbone: after the stem each opens with a stride-2 block that expands four times as much
 // as the blocks that follow it.
 Stages large_stages(const std::vector<std::int64_t>& widths, const std::vector<int>& depths,
                     const std::vector<BlockKind>& kinds, const std::vector<double>& expands,
-                    std::int64_t attention_kernel) {
+                    std::int64_t attention_filter_size) {
   Stages stages(widths.size());
   stages[0].push_back(block(BlockKind::conv, widths[0], 2));
   for (int i = 0; i < depths[0]; ++i) stages[0].push_back(block(kinds[0], widths[0], 1, expands[0]));
@@ -22,7 +22,7 @@ Stages large_stages(const std::vector<std::int64_t>& widths, const std::vector<i
     const BlockKind down = kinds[s] == BlockKind::att ? BlockKind::mb : kinds[s];
     stages[s].push_back(block(down, widths[s], 2, expands[s] * 4));
     for (int i = 0; i < depths[s]; ++i) {
-      stages[s].push_back(block(kinds[s], widths[s], 1, expands[s], 3, attention_kernel));
+      stages[s].push_back(block(kinds[s], widths[s], 1, expands[s], 3, attention_filter_size));
     }
   }
   return stages;

@@ -14,11 +14,11 @@ enum class BlockKind { conv, ds, res, fmb, mb, att };
 
 struct BlockConfig {
   BlockKind kind;
-  std::int64_t width;             // output channels
-  std::int64_t stride;            // 1 or 2
-  double expand;                  // hidden channels per input channel
-  std::int64_t kernel;            // side of the spatial kernel
-  std::int64_t attention_kernel;  // side of LiteMLA's multi-scale kernel (att only)
+  std::int64_t width;                  // output channels
+  std::int64_t stride;                 // 1 or 2
+  double expand;                       // hidden channels per input channel
+  std::int64_t filter_size;            // side of the spatial filter
+  std::int64_t attention_filter_size;  // side of LiteMLA's multi-scale filter (att only)
 };
 
 struct NeckConfig {

@@ -64,13 +64,13 @@ def _block(layer: str, block: Block, batch: int, size: int, channels: int, head_
         case "fmb":
             yield FusedMBConv(layer, *at, residual=shortcut, hidden=hidden)
         case "ds":
-            yield MBConv(layer, *at, residual=shortcut, hidden=channels, kernel=block.kernel, expands=False)
+            yield MBConv(layer, *at, residual=shortcut, hidden=channels, kernel=block.filter_size, expands=False)
         case "mb":
-            yield MBConv(layer, *at, residual=shortcut, hidden=hidden, kernel=block.kernel)
+            yield MBConv(layer, *at, residual=shortcut, hidden=hidden, kernel=block.filter_size)
         case "att":
             heads = channels // head_dim
-            yield LiteMLA(f"{layer} context", batch, size, size, channels, heads, head_dim, block.attention_kernel)
-            yield MBConv(f"{layer} local", *at, residual=True, hidden=hidden, kernel=block.kernel)
+            yield LiteMLA(f"{layer} context", batch, size, size, channels, heads, head_dim, block.attention_filter_size)
+            yield MBConv(f"{layer} local", *at, residual=True, hidden=hidden, kernel=block.filter_size)
 
 
 def _neck(neck: NeckConfig, batch: int, maps: list[tuple[int, int]]) -> Iterator[Op]:

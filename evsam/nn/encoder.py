@@ -29,14 +29,14 @@ def build_block(block: Block, in_channels: int, activation: Activation, head_dim
     """The module of one :class:`~evsam.zoo.Block`."""
     match block.kind:
         case "conv":
-            return ConvLayer(in_channels, block.width, block.kernel, block.stride, activation=activation)
+            return ConvLayer(in_channels, block.width, block.filter_size, block.stride, activation=activation)
         case "att":
             return EfficientViTBlock(
                 in_channels,
                 head_dim,
                 block.expand,
-                block.kernel,
-                block.attention_kernel,
+                block.filter_size,
+                block.attention_filter_size,
                 block.fewer_norm,
                 activation,
             )
@@ -45,10 +45,10 @@ def build_block(block: Block, in_channels: int, activation: Activation, head_dim
         case "fmb":
             main = FusedMBConv(in_channels, block.width, block.stride, block.expand, activation)
         case "ds":
-            main = DSConv(in_channels, block.width, block.stride, block.kernel, activation)
+            main = DSConv(in_channels, block.width, block.stride, block.filter_size, activation)
         case "mb":
             main = MBConv(
-                in_channels, block.width, block.stride, block.expand, block.kernel, block.fewer_norm, activation
+                in_channels, block.width, block.stride, block.expand, block.filter_size, block.fewer_norm, activation
             )
     return Residual(main, shortcut=block.stride == 1 and in_channels == block.width)
 

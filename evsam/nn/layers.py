@@ -245,12 +245,12 @@ class EfficientViTBlock(nn.Module):
         head_dim: int,
         expand: float,
         kernel: int,
-        attention_kernel: int,
+        attention_filter_size: int,
         fewer_norm: bool,
         activation: Activation,
     ) -> None:
         super().__init__()
-        self.context_module = Residual(LiteMLA(channels, head_dim, attention_kernel))
+        self.context_module = Residual(LiteMLA(channels, head_dim, attention_filter_size))
         self.local_module = Residual(MBConv(channels, channels, 1, expand, kernel, fewer_norm, activation))
 
     def forward(self, x: Tensor) -> Tensor:

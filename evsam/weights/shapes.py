@@ -82,7 +82,7 @@ def _conv_layer(
 
 
 def _block(name: str, block: Block, inputs: int, head_dim: int) -> Iterator[Entry]:
-    width, kernel = block.width, block.kernel
+    width, kernel = block.width, block.filter_size
     hidden = round(inputs * block.expand)
     main = f"{name}.main"
     if block.kind == "conv":
@@ -98,7 +98,7 @@ def _block(name: str, block: Block, inputs: int, head_dim: int) -> Iterator[Entr
     elif block.kind == "mb":
         yield from _mb(main, block, inputs)
     else:
-        yield from _lite_mla(f"{name}.context_module.main", inputs, head_dim, block.attention_kernel)
+        yield from _lite_mla(f"{name}.context_module.main", inputs, head_dim, block.attention_filter_size)
         yield from _mb(f"{name}.local_module.main", block, inputs)
 
 
@@ -111,7 +111,7 @@ def _mb(name: str, block: Block, inputs: int) -> Iterator[Entry]:
     hidden = round(inputs * block.expand)
     norm, bias = not block.fewer_norm, block.fewer_norm
     yield from _conv_layer(f"{name}.inverted_conv", inputs, hidden, norm=norm, bias=bias)
-    yield from _conv_layer(f"{name}.depth_conv", 1, hidden, block.kernel, norm=norm, bias=bias)
+    yield from _conv_layer(f"{name}.depth_conv", 1, hidden, block.filter_size, norm=norm, bias=bias)
     yield from _conv_layer(f"{name}.point_conv", hidden, block.width)
 
 
