@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["ENGINES", "Engine", "EngineInfo", "create_engine", "open_folder"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EngineInfo:
     """How to make an engine, without importing it.
 
     Attributes:
         name: how users call it.
         module: what defines ``create(weights, threads, device, precision) -> Engine``.
+        summary: one line for people who choose.
         requires: packages outside evsam's own dependencies that it imports.
         extra: the extra of the evsam distribution that installs them, empty if there is nothing to install.
-        summary: one line for people who choose.
         devices: kinds of devices that it computes on, without their numbers; its default first.
         precisions: precisions that it computes in; its default first.
         opens: kind of the exported models that it opens, empty for none.
@@ -36,9 +36,9 @@ class EngineInfo:
 
     name: str
     module: str
-    requires: tuple[str, ...]
-    extra: str
     summary: str
+    requires: tuple[str, ...] = ()
+    extra: str = ""
     devices: tuple[str, ...] = ("cpu",)
     precisions: tuple[str, ...] = ("fp32",)
     opens: str = ""
@@ -59,41 +59,38 @@ ENGINES: Mapping[str, EngineInfo] = MappingProxyType(
         engine.name: engine
         for engine in (
             EngineInfo(
-                "native",
-                "evsam.engines.native",
-                (),
-                "",
-                "compiled, on the CPU; needs no other package",
-                ("cpu",),
-                ("fp32", "int8"),
+                name="native",
+                module="evsam.engines.native",
+                summary="compiled, on the CPU; needs no other package",
+                precisions=("fp32", "int8"),
             ),
             EngineInfo(
-                "torch",
-                "evsam.engines.torch",
-                ("torch",),
-                "torch",
-                "PyTorch on CPU, CUDA or Apple GPUs; the reference",
-                ("cpu", "cuda", "mps"),
+                name="torch",
+                module="evsam.engines.torch",
+                summary="PyTorch on CPU, CUDA or Apple GPUs; the reference",
+                requires=("torch",),
+                extra="torch",
+                devices=("cpu", "cuda", "mps"),
             ),
             EngineInfo(
-                "onnxruntime",
-                "evsam.engines.onnxruntime",
-                ("onnxruntime", "onnx"),
-                "onnx",
-                "ONNX models, for hardware that only speaks ONNX",
-                ("cpu", "cuda", "tensorrt"),
-                ("fp32", "fp16"),
-                "onnx",
+                name="onnxruntime",
+                module="evsam.engines.onnxruntime",
+                summary="ONNX models, for hardware that only speaks ONNX",
+                requires=("onnxruntime", "onnx"),
+                extra="onnx",
+                devices=("cpu", "cuda", "tensorrt"),
+                precisions=("fp32", "fp16"),
+                opens="onnx",
             ),
             EngineInfo(
-                "tensorrt",
-                "evsam.engines.tensorrt",
-                ("tensorrt", "cuda", "onnx", "onnxruntime"),
-                "tensorrt",
-                "NVIDIA GPUs by TensorRT; builds plans first, which takes minutes",
-                ("cuda",),
-                ("fp16", "fp32"),
-                "tensorrt",
+                name="tensorrt",
+                module="evsam.engines.tensorrt",
+                summary="NVIDIA GPUs by TensorRT; builds plans first, which takes minutes",
+                requires=("tensorrt", "cuda", "onnx", "onnxruntime"),
+                extra="tensorrt",
+                devices=("cuda",),
+                precisions=("fp16", "fp32"),
+                opens="tensorrt",
             ),
         )
     }

@@ -14,26 +14,22 @@ import numpy.typing as npt
 
 from evsam.embedding import embedding_shapes
 from evsam.engines.base import AnyFeatures, FloatArray
-from evsam.engines.tensorrt_runtime.arrays import is_device_array, take_array
-from evsam.engines.tensorrt_runtime.execution import Execution, OnDevice
-from evsam.engines.tensorrt_runtime.facts import Facts, check_machine
-from evsam.engines.tensorrt_runtime.library import load_library
+from evsam.engines.tensorrt_runtime.arrays import DeviceMap, MapMemory, take_array
+from evsam.engines.tensorrt_runtime.cuda import FLOAT_BYTES
+from evsam.engines.tensorrt_runtime.execution import Execution, Gate, OnDevice, Plan, Pool
+from evsam.engines.tensorrt_runtime.facts import WITH_POINTS, WITHOUT_POINTS, Facts, check_machine
+from evsam.engines.tensorrt_runtime.library import Setup, load_library
 from evsam.engines.tensorrt_runtime.library import plugin_library as find_plugin_library
 from evsam.engines.tensorrt_runtime.library import register_plugins as _register
-from evsam.engines.tensorrt_runtime.maps import DeviceMap, MapMemory
-from evsam.engines.tensorrt_runtime.memory import FLOAT_BYTES
-from evsam.engines.tensorrt_runtime.plan import Plan
-from evsam.engines.tensorrt_runtime.pool import Gate, Pool
-from evsam.engines.tensorrt_runtime.profiles import WITH_POINTS, WITHOUT_POINTS
-from evsam.engines.tensorrt_runtime.setup import Setup
 from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError
 from evsam.export.folder import PARTS, ExportFolder
 from evsam.ops import mask_upsample, preprocess
+from evsam.ops._device import is_device_array
 from evsam.weights.matching import check_shapes
 from evsam.zoo import LOGITS_SIZE, get_variant
 
 if TYPE_CHECKING:
-    from evsam.engines.tensorrt_runtime.profiles import BuildOptions, Profiles
+    from evsam.engines.tensorrt_runtime.facts import BuildOptions, Profiles
     from evsam.export.options import ExportPrecision
     from evsam.weights import Weights
 

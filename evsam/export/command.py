@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from evsam.engines.tensorrt_runtime.profiles import Profiles
+    from evsam.engines.tensorrt_runtime.facts import Profiles
     from evsam.export.folder import ExportFolder
     from evsam.weights import Weights
 
@@ -145,7 +145,7 @@ def _calibration(arguments: argparse.Namespace, weights: Weights) -> list[npt.ND
 
 
 def _profiles(arguments: argparse.Namespace) -> Profiles:
-    from evsam.engines.tensorrt_runtime.profiles import Profiles
+    from evsam.engines.tensorrt_runtime.facts import Profiles
 
     profiles = Profiles()
     if arguments.max_batch is not None:

@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 import evsam
-from evsam.engines.tensorrt_runtime.builder import build_plan, strip_functions
-from evsam.engines.tensorrt_runtime.cache import install_folder, locked
-from evsam.engines.tensorrt_runtime.facts import ENTRY, Facts
-from evsam.engines.tensorrt_runtime.library import NO_PLUGINS
-from evsam.engines.tensorrt_runtime.profiles import BuildOptions, Profiles
-from evsam.engines.tensorrt_runtime.setup import Setup
+from evsam.engines.tensorrt_runtime.builder import build_plan, install_folder, locked, strip_functions
+from evsam.engines.tensorrt_runtime.facts import ENTRY, BuildOptions, Facts, Profiles
+from evsam.engines.tensorrt_runtime.library import NO_PLUGINS, Setup
 from evsam.errors import EvsamError
 from evsam.export.folder import PARTS, ExportFolder, make_manifest, write_folder
 from evsam.export.options import FLOAT32_PLUGINS, PLUGINS, ExportOptions, ExportPrecision

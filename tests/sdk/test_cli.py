@@ -187,7 +187,9 @@ class TestInfo:
     def test_engine_that_is_not_installed(self, capsys, monkeypatch) -> None:
         from evsam import engines
 
-        absent = engines.EngineInfo("warp", "evsam.engines.warp", ("no_such_package",), "warp", "")
+        absent = engines.EngineInfo(
+            name="warp", module="evsam.engines.warp", summary="", requires=("no_such_package",), extra="warp"
+        )
         monkeypatch.setattr(info, "ENGINES", {"warp": absent})
         assert cli.main(["info"]) == 0
         assert "warp     not installed: pip install 'evsam[warp]'" in capsys.readouterr().out

@@ -16,7 +16,13 @@ from evsam.engines import ENGINES, EngineInfo, create_engine
 from evsam.engines.base import Engine
 from evsam.transforms import fitted_size, masks_from_logits
 
-MISSING = EngineInfo("native", "evsam.engines.native", ("no_such_package", "numpy"), "fast", "not there")
+MISSING = EngineInfo(
+    name="native",
+    module="evsam.engines.native",
+    summary="not there",
+    requires=("no_such_package", "numpy"),
+    extra="fast",
+)
 
 
 def test_unknown_engine() -> None:
@@ -31,8 +37,8 @@ def test_missing_package_is_named_with_its_extra(monkeypatch) -> None:
 
 
 def test_auto_takes_the_first_that_is_available(monkeypatch) -> None:
-    here = EngineInfo("here", "json", ("numpy",), "here", "")
-    later = EngineInfo("later", "json", (), "later", "")
+    here = EngineInfo(name="here", module="json", summary="", requires=("numpy",), extra="here")
+    later = EngineInfo(name="later", module="json", summary="", extra="later")
     table = {e.name: e for e in (MISSING, here, later)}
     monkeypatch.setattr(engines, "ENGINES", MappingProxyType(table))
     assert engines.find_engine("auto") is here
@@ -50,9 +56,9 @@ def test_errors_are_also_runtime_errors() -> None:
 
 
 def test_auto_looks_at_device_and_precision(monkeypatch) -> None:
-    first = EngineInfo("first", "json", (), "", "")
-    gpu = EngineInfo("gpu", "json", (), "gpu", "", ("cpu", "cuda"))
-    small = EngineInfo("small", "json", (), "", "", ("cpu",), ("fp32", "int8"))
+    first = EngineInfo(name="first", module="json", summary="")
+    gpu = EngineInfo(name="gpu", module="json", summary="", extra="gpu", devices=("cpu", "cuda"))
+    small = EngineInfo(name="small", module="json", summary="", precisions=("fp32", "int8"))
     monkeypatch.setattr(engines, "ENGINES", MappingProxyType({e.name: e for e in (first, gpu, small)}))
     assert engines.find_engine("auto") is first
     assert engines.find_engine("auto", "cpu") is first

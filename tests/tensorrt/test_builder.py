@@ -10,8 +10,8 @@ import pytest
 
 from evsam import EvsamError
 from evsam.engines.tensorrt_runtime.builder import build_plan, strip_functions
-from evsam.engines.tensorrt_runtime.profiles import BuildOptions, Profiles
-from evsam.engines.tensorrt_runtime.setup import Setup
+from evsam.engines.tensorrt_runtime.facts import BuildOptions, Profiles
+from evsam.engines.tensorrt_runtime.library import Setup
 from tests.tensorrt import small_models
 from tests.tensorrt.stand_in import tensorrt as fake
 from tests.tensorrt.stand_in.network import unpack

@@ -13,8 +13,8 @@ trt: Any = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 not ins
 from evsam import EvsamError
 from evsam.engines.tensorrt_runtime import builder
 from evsam.engines.tensorrt_runtime.cuda import Cuda, Device
+from evsam.engines.tensorrt_runtime.facts import BuildOptions, Profiles
 from evsam.engines.tensorrt_runtime.library import Library
-from evsam.engines.tensorrt_runtime.profiles import BuildOptions, Profiles
 from evsam.export.build import build_models
 from evsam.export.onnx import build_encoder
 from evsam.export.options import PLUGINS, ExportOptions

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from evsam.engines.tensorrt import TensorRTEngine
-from evsam.engines.tensorrt_runtime import cache
-from evsam.engines.tensorrt_runtime.cache import install_folder, locked
-from evsam.engines.tensorrt_runtime.profiles import BuildOptions, Profiles
+from evsam.engines.tensorrt_runtime import builder
+from evsam.engines.tensorrt_runtime.builder import install_folder, locked
+from evsam.engines.tensorrt_runtime.facts import BuildOptions, Profiles
 from evsam.export.folder import make_manifest, write_folder
 from evsam.export.options import PLUGINS
 from evsam.export.tensorrt import plan_cache
@@ -203,7 +203,7 @@ def test_another_process_was_faster(tmp_path, monkeypatch) -> None:
 
         monkeypatch.setattr(Path, "rename", renamed)
 
-    monkeypatch.setattr(cache, "write_folder", write_late)
+    monkeypatch.setattr(builder, "write_folder", write_late)
     install_folder(path, files, manifest)
     install_folder(path, files, manifest)
     assert (path / "evsam.json").read_text() == "theirs"
@@ -213,7 +213,7 @@ def test_another_process_was_faster(tmp_path, monkeypatch) -> None:
 LOCKER = """
 import sys, time
 from pathlib import Path
-from evsam.engines.tensorrt_runtime.cache import locked
+from evsam.engines.tensorrt_runtime.builder import locked
 with locked(Path(sys.argv[1])):
     print("inside", flush=True)
     time.sleep(float(sys.argv[2]))

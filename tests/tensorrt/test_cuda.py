@@ -11,10 +11,8 @@ import pytest
 
 from evsam import BackendUnavailable, EvsamError
 from evsam.engines.tensorrt import register_plugins
-from evsam.engines.tensorrt_runtime.cuda import Cuda, find_device, load_cuda
+from evsam.engines.tensorrt_runtime.cuda import Cuda, DeviceBuffer, PinnedBuffer, Stream, find_device, load_cuda
 from evsam.engines.tensorrt_runtime.library import load_library
-from evsam.engines.tensorrt_runtime.memory import DeviceBuffer, PinnedBuffer
-from evsam.engines.tensorrt_runtime.stream import Stream
 
 
 def test_both_names_of_the_module(machine) -> None:

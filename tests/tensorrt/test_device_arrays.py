@@ -13,7 +13,7 @@ import pytest
 
 from evsam import BackendUnavailable, ImageError
 from evsam.engines.tensorrt import TensorRTEngine
-from evsam.engines.tensorrt_runtime.maps import KEPT, DeviceMap
+from evsam.engines.tensorrt_runtime.arrays import KEPT, DeviceMap
 from evsam.transforms import image_to_pixels
 from tests.tensorrt.stand_in.install import DeviceArray
 from tests.tensorrt.stand_in.world import World

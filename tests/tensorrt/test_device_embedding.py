@@ -14,7 +14,7 @@ from evsam import Embedding
 from evsam.compat import SamPredictor
 from evsam.engines.native import NativeEngine
 from evsam.engines.tensorrt import TensorRTEngine
-from evsam.engines.tensorrt_runtime.maps import DeviceMap
+from evsam.engines.tensorrt_runtime.arrays import DeviceMap
 from evsam.sam import Sam
 from tests.tensorrt.stand_in.world import World
 from tests.tensorrt.test_engine import PROFILES

@@ -15,8 +15,8 @@ import pytest
 from evsam import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
 from evsam.engines.base import Engine
 from evsam.engines.tensorrt import TensorRTEngine, create
-from evsam.engines.tensorrt_runtime.maps import DeviceMap
-from evsam.engines.tensorrt_runtime.profiles import Profiles
+from evsam.engines.tensorrt_runtime.arrays import DeviceMap
+from evsam.engines.tensorrt_runtime.facts import Profiles
 from evsam.ops import preprocess
 from evsam.transforms import image_to_pixels, masks_from_logits
 from tests.tensorrt import small_models

@@ -13,8 +13,8 @@ import pytest
 
 from evsam import BackendUnavailable, EvsamError
 from evsam.engines.tensorrt import TensorRTEngine, open_folder, plugin_library
+from evsam.engines.tensorrt_runtime.facts import BuildOptions
 from evsam.engines.tensorrt_runtime.library import load_library, register_plugins
-from evsam.engines.tensorrt_runtime.profiles import BuildOptions
 from evsam.export.folder import ExportFolder, make_manifest, write_folder
 from evsam.export.options import FLOAT32_PLUGINS, PLUGINS
 from evsam.export.tensorrt import _WeightsModel, export_tensorrt

@@ -12,7 +12,7 @@ for package in ("torch", "onnx", "onnxruntime"):
     pytest.importorskip(package, reason=f"the exported models and the expected numbers need {package}")
 
 from evsam.engines.tensorrt import TensorRTEngine
-from evsam.engines.tensorrt_runtime.profiles import Profiles
+from evsam.engines.tensorrt_runtime.facts import Profiles
 from evsam.export.onnx import build_decoder, build_encoder
 from evsam.weights import Weights
 from evsam.zoo import get_variant

@@ -1,4 +1,4 @@
-"""TensorRT's library: its module, its messages, and evsam's plugins for it."""
+"""TensorRT's library: its module, its messages, evsam's plugins for it, and the device that goes with it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from evsam.engines.tensorrt_runtime.cuda import Device, find_device, load_cuda
+from evsam.engines.tensorrt_runtime.facts import Machine
 from evsam.errors import BackendUnavailable
 
 logger = logging.getLogger("evsam.tensorrt")
@@ -160,3 +163,45 @@ def _numbers(version: str) -> tuple[int, int]:
 def joined(messages: list[str]) -> str:
     """Messages in one text, for an error; each once."""
     return "; ".join(dict.fromkeys(message.strip() for message in messages)) or "TensorRT gave no reason"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where and with what plans are built and run.
+
+    Attributes:
+        device: the GPU.
+        library: TensorRT.
+        plugins: digest of evsam's plugins, which are registered, or ``none``.
+    """
+
+    device: Device
+    library: Library
+    plugins: str
+
+    @classmethod
+    def find(cls, device: str | None, plugins: bool | None = None) -> Setup:
+        """Load TensorRT and CUDA.
+
+        Args:
+            device: ``cuda``, ``cuda:N`` or None.
+            plugins: whether evsam's plugins are needed; None takes them where this build of evsam has them, and False
+                leaves them alone.
+
+        Raises:
+            BackendUnavailable: a package, the device, or demanded plugins are missing.
+        """
+        library = load_library()
+        found = find_device(load_cuda(), device)
+        digest = NO_PLUGINS if plugins is False else register_plugins(library, required=plugins is True)
+        return cls(found, library, digest)
+
+    @property
+    def has_plugins(self) -> bool:
+        """Whether evsam's plugins are registered."""
+        return self.plugins != NO_PLUGINS
+
+    def machine(self, plugins: str) -> Machine:
+        """What plans depend on here, with plugins of a digest or ``none``."""
+        device = self.device
+        return Machine(device.name, device.compute_capability, device.driver, self.library.version, plugins)
