@@ -6,7 +6,6 @@ import json
 import platform
 import re
 import subprocess
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.cost import Cost, Roofs
-from evsam import _C
+from evsam import _C, timing
+from evsam.timing import Timing
 
-__all__ = ["Settings", "Timing", "device_name", "environment", "measure", "record", "save"]
+__all__ = ["Settings", "device_name", "environment", "measure", "record", "save"]
 
 # Larger than the last-level cache of most machines; written before each repetition when caches shall be cold.
 FLUSH_BYTES = 64 << 20
@@ -40,79 +40,42 @@ class Settings:
     cache: Literal["warm", "cold"] = "warm"
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds per call over all repetitions."""
-
-    median: float
-    p10: float
-    p90: float
-    repetitions: int
-
-
 def measure(candidates: Mapping[str, Callable[[], object]], settings: Settings) -> dict[str, Timing]:
-    """Times each candidate, interleaved, so that a change of clock rate or load hits all of them alike.
-
-    Warms up until two calls in a row differ by less than a tenth, at most ten calls. At least five repetitions each.
-    """
+    """Times each candidate in turns, at least five calls each; see :func:`evsam.timing.samples`."""
     flush = np.zeros(FLUSH_BYTES, np.uint8) if settings.cache == "cold" else None
 
-    def once(call: Callable[[], object]) -> float:
+    def before(_: Callable[[], object]) -> None:
         if flush is not None:
             flush.__iadd__(1)
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
 
-    for call in candidates.values():
-        last = once(call)
-        for _ in range(9):
-            now = once(call)
-            if abs(now - last) < 0.1 * last:
-                break
-            last = now
-
-    samples: dict[str, list[float]] = {name: [] for name in candidates}
-    spent = dict.fromkeys(candidates, 0.0)
-    while any(spent[name] < settings.seconds or len(samples[name]) < 5 for name in candidates):
-        for name, call in candidates.items():
-            if spent[name] >= settings.seconds and len(samples[name]) >= 5:
-                continue
-            start = time.perf_counter()
-            samples[name].append(once(call))
-            spent[name] += time.perf_counter() - start
-    timings = {}
-    for name, values in samples.items():
-        p10, median, p90 = np.percentile(values, [10, 50, 90])
-        timings[name] = Timing(float(median), float(p10), float(p90), len(values))
-    return timings
+    return timing.measure(candidates, seconds=settings.seconds, before=before)
 
 
-def record(case: Mapping[str, Any], candidate: str, timing: Timing, cost: Cost, roofs: Roofs | None) -> dict[str, Any]:
+def record(case: Mapping[str, Any], candidate: str, times: Timing, cost: Cost, roofs: Roofs | None) -> dict[str, Any]:
     """One line of the results: times in microseconds, rates, and the share of the nearer roof.
 
     Args:
         case: What was run: op, shape, dtype, threads, cache.
         candidate: Kernel variant or name of the peer.
-        timing: Its times.
+        times: Of one call.
         cost: The op's least work; a peer that does more is charged the same.
         roofs: None for peers.
     """
     line: dict[str, Any] = {
         **case,
         "candidate": candidate,
-        "median_us": round(timing.median * 1e6, 2),
-        "p10_us": round(timing.p10 * 1e6, 2),
-        "p90_us": round(timing.p90 * 1e6, 2),
-        "repetitions": timing.repetitions,
-        "gflops": round(cost.flops / timing.median * 1e-9, 2),
-        "gbs": round(cost.bytes / timing.median * 1e-9, 2),
+        "median_us": round(times.median * 1e6, 2),
+        "p10_us": round(times.p10 * 1e6, 2),
+        "p90_us": round(times.p90 * 1e6, 2),
+        "repetitions": times.calls,
+        "gflops": round(cost.flops / times.median * 1e-9, 2),
+        "gbs": round(cost.bytes / times.median * 1e-9, 2),
     }
     if roofs is not None:
         line["roof"] = {
             **{name: round(value, 1) for name, value in asdict(roofs).items()},
             "nearer": roofs.nearer(cost),
-            "percent": round(roofs.percent(cost, timing.median), 1),
+            "percent": round(roofs.percent(cost, times.median), 1),
         }
     return line
 

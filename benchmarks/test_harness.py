@@ -15,8 +15,9 @@ import pytest
 
 from benchmarks import cost, run
 from benchmarks.cost import Cost, Roofs
-from benchmarks.harness import Settings, Timing, environment, measure, record, save
+from benchmarks.harness import Settings, environment, measure, record, save
 from evsam import _C
+from evsam.timing import Timing
 
 
 def test_cost_by_hand() -> None:
@@ -60,7 +61,7 @@ def test_measure(monkeypatch: pytest.MonkeyPatch, cache: Any) -> None:
         now += next(times)
         order.append(name)
 
-    monkeypatch.setattr("benchmarks.harness.time.perf_counter", lambda: now)
+    monkeypatch.setattr("evsam.timing.time.perf_counter", lambda: now)
     candidates = {
         "slow": partial(call, "slow", slow_times),
         "fast": partial(call, "fast", itertools.repeat(0.1)),
@@ -68,9 +69,9 @@ def test_measure(monkeypatch: pytest.MonkeyPatch, cache: Any) -> None:
     timings = measure(candidates, Settings(threads=1, seconds=2.1, cache=cache))
     assert timings["slow"].median == pytest.approx(0.4)
     assert 0.3 <= timings["slow"].p10 < 0.4 < timings["slow"].p90 <= 0.5
-    assert timings["slow"].repetitions == 6
+    assert timings["slow"].calls == 6
     assert timings["fast"].median == pytest.approx(0.1)
-    assert timings["fast"].repetitions >= 21
+    assert timings["fast"].calls >= 21
     assert "".join(name[0] for name in order).count("sf") >= 6, "interleaved"
 
 

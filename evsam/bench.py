@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict, runtime_checkable
@@ -11,6 +10,7 @@ import numpy as np
 
 from evsam.errors import BackendUnavailable
 from evsam.sam import Sam
+from evsam.timing import Timing, measure
 from evsam.weights import Weights, expected_tensors
 from evsam.zoo import get_variant
 
@@ -18,16 +18,6 @@ PHOTO = (720, 1280)
 """Height and width of the photo that is encoded."""
 
 _MIN_RUNS = 3
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds per call: median, 10th and 90th percentile, and of how many calls."""
-
-    median: float
-    p10: float
-    p90: float
-    runs: int
 
 
 @dataclass(frozen=True)
@@ -99,8 +89,10 @@ def time_model(sam: Sam, seconds: float = 2.0) -> dict[str, Timing]:
         sam: the model.
         seconds: time to spend on each, at least three calls.
     """
-    calls = _calls(sam)
-    return {name: _measure(call, seconds) for name, call in calls.items()}
+    timings: dict[str, Timing] = {}
+    for name, call in _calls(sam).items():  # one after the other, each with the caches to itself
+        timings |= measure({name: call}, seconds=seconds, calls=_MIN_RUNS)
+    return timings
 
 
 def profile_model(sam: Sam, seconds: float = 2.0) -> list[BlockCost]:
@@ -125,7 +117,7 @@ def profile_model(sam: Sam, seconds: float = 2.0) -> list[BlockCost]:
         call()
     engine.begin_profile()
     for call in calls:
-        _measure(call, seconds / 2)
+        measure({"": call}, seconds=seconds / 2, calls=_MIN_RUNS)
     rows = engine.end_profile()
     roof = _C.measure_fma_gflops(_C.selected_isa(), engine.threads)
     return [_block_cost(row, roof) for row in rows if row["calls"]]
@@ -148,15 +140,3 @@ def _calls(sam: Sam) -> Mapping[str, Callable[[], Any]]:
         "predict, 1 box": lambda: sam.predict(embedding, box=boxes[0]),
         "predict, 16 boxes": lambda: sam.predict(embedding, boxes=boxes),
     }
-
-
-def _measure(call: Callable[[], Any], seconds: float) -> Timing:
-    call()
-    samples: list[float] = []
-    begin = time.perf_counter()
-    while len(samples) < _MIN_RUNS or time.perf_counter() - begin < seconds:
-        start = time.perf_counter()
-        call()
-        samples.append(1e3 * (time.perf_counter() - start))
-    p10, median, p90 = (float(x) for x in np.percentile(samples, [10, 50, 90]))
-    return Timing(median, p10, p90, len(samples))

@@ -250,7 +250,8 @@ def _bench(arguments: argparse.Namespace) -> None:
         print(f"{sam.variant.name}, engine {sam.engine.name} on {sam.device}, photo of 1280 x 720, milliseconds")
         print(f"{'':<18} {'median':>9} {'p10':>9} {'p90':>9} {'calls':>6}")
         for name, timing in time_model(sam, arguments.seconds).items():
-            print(f"{name:<18} {timing.median:>9.2f} {timing.p10:>9.2f} {timing.p90:>9.2f} {timing.runs:>6}")
+            median, p10, p90 = (1e3 * seconds for seconds in (timing.median, timing.p10, timing.p90))
+            print(f"{name:<18} {median:>9.2f} {p10:>9.2f} {p90:>9.2f} {timing.calls:>6}")
         if arguments.profile:
             blocks = profile_model(sam, arguments.seconds)
             width = max([5, *(len(block.name) for block in blocks)])

@@ -15,8 +15,9 @@ from evsam.gpu_model.devices import Device
 from evsam.selftest.check import Check, Values
 from evsam.selftest.dtypes import EPSILON, to_bits
 from evsam.selftest.reference import exact, rounding
-from evsam.selftest.timing import Cache, Clock, Timing, measure, rates
+from evsam.selftest.timing import Cache, measure_on_device, rates
 from evsam.selftest.tolerance import Comparison, compare
+from evsam.timing import Clock, Timing
 
 __all__ = ["Contest", "contestants", "record", "tensors"]
 
@@ -116,7 +117,7 @@ def compete(
         found = comparisons[EVSAM]
         raise AssertionError(f"{check.op} {check.shape}: expected an error up to {found.allowed}, got {found.error}")
     right = {name: call for name, call in candidates.items() if comparisons[name].passed}
-    return Contest(check, comparisons, measure(right, flush, clock, cache, calls))
+    return Contest(check, comparisons, measure_on_device(right, flush, clock, cache, calls))
 
 
 def record(contest: Contest, cache: Cache, sheet: Device | None) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ def test_contest() -> None:
     assert list(candidates) == [EVSAM, "torch eager", "torch eager, channels last"]
     right = candidates["torch eager"]
     candidates = {EVSAM: right, "right": right, "wrong": lambda: right() + 1}
-    clock = Clock(*[2e-6, 4e-6] * 3)
+    clock = Clock(*[2e-6] * 2, *[4e-6] * 2, *[2e-6, 4e-6] * 3)  # warm-up, then turns
     contest = compete(check, inputs, candidates, lambda: None, clock, "cold", calls=3)
     lines = {line["candidate"]: line for line in record(contest, "cold", get_device("a100"))}
     assert (lines[EVSAM]["median_us"], lines["right"]["median_us"]) == (2.0, 4.0)

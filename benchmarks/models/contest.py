@@ -16,12 +16,15 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from evsam.timing import take_turns
 
 WORKER = Path(__file__).resolve().parent / "workers" / "main.py"
 
@@ -196,15 +199,15 @@ class Contest:
 
     def measure(self, rounds: int) -> dict[str, list[float]]:
         """Seconds of every timed run, by contestant, after `rounds` rounds of turns."""
-        samples: dict[str, list[float]] = {entry.name: [] for entry in self.entries}
         best = {entry.name: entry.first for entry in self.entries}
-        for number in range(rounds):
-            for entry in self.entries:
-                seconds = best[entry.name]
-                if seconds > SLOW_FACTOR * min(best.values()) and number % SLOW_EVERY:
-                    continue
-                repeat = max(1, min(TURN_RUNS, int(TURN_SECONDS / seconds)))
-                answer = entry.worker.ask("run", warm=int(seconds < SHORT), repeat=repeat)
-                samples[entry.name] += answer["seconds"]
-                best[entry.name] = min(seconds, *answer["seconds"])
-        return samples
+
+        def turn(entry: Entry, number: int) -> list[float]:
+            seconds = best[entry.name]
+            if seconds > SLOW_FACTOR * min(best.values()) and number % SLOW_EVERY:
+                return []
+            repeat = max(1, min(TURN_RUNS, int(TURN_SECONDS / seconds)))
+            answer: list[float] = entry.worker.ask("run", warm=int(seconds < SHORT), repeat=repeat)["seconds"]
+            best[entry.name] = min(seconds, *answer)
+            return answer
+
+        return take_turns({entry.name: partial(turn, entry) for entry in self.entries}, rounds=rounds)

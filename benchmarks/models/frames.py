@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
+from functools import partial
 
 import numpy as np
 
 import evsam
 from benchmarks.models import report
 from benchmarks.models.inputs import frame
+from evsam.timing import samples
 
 BOX = (420, 180, 900, 560)
-WARM = 10
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,15 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     image = frame()
     models = {name: evsam.load("nano", engine=name, threads=chosen.threads) for name in chosen.engine}
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    coverage = {}
-    for number in range(WARM + chosen.frames):
-        for name, sam in models.items():
-            start = time.perf_counter()
-            masks = sam.predict(image, box=BOX).masks
-            if number >= WARM:
-                seconds[name].append(time.perf_counter() - start)
-            coverage[name] = float(masks.mean())
+    masks: dict[str, np.ndarray] = {}
+
+    def predict(name: str) -> None:
+        masks[name] = models[name].predict(image, box=BOX).masks
+
+    seconds = samples({name: partial(predict, name) for name in models}, calls=chosen.frames)
+    coverage = {name: float(array.mean()) for name, array in masks.items()}
 
     lines = []
     rows = [["engine", "threads", "median ms", "p10", "p90", "p99", "max", "p99 / median", "mask"]]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -18,6 +17,7 @@ import evsam
 from benchmarks.models import options, report
 from benchmarks.models.inputs import clicks, photo
 from benchmarks.models.plot import Panel, Series, draw
+from evsam.timing import seconds_of, take_turns
 
 IMAGES = (1, 2, 4, 8, 16)
 PROMPTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -27,15 +27,12 @@ def measure(calls: Mapping[int, Callable[[], object]], rounds: int) -> dict[int,
     """Seconds of each call, in turns; each runs once untimed before."""
     for call in calls.values():
         call()
-    seconds: dict[int, list[float]] = {count: [] for count in calls}
-    for _ in range(rounds):
-        for count, call in calls.items():
-            # The cheap ones oftener, as they are the noisier.
-            for _ in range(3 if count <= 4 else 1):
-                start = time.perf_counter()
-                call()
-                seconds[count].append(time.perf_counter() - start)
-    return seconds
+
+    def turn(count: int, call: Callable[[], object]) -> Callable[[int], list[float]]:
+        # The cheap ones oftener, as they are the noisier.
+        return lambda _: [seconds_of(call) for _ in range(3 if count <= 4 else 1)]
+
+    return take_turns({count: turn(count, call) for count, call in calls.items()}, rounds=rounds)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -169,9 +169,8 @@ def test_every_table_lists_contestants(tmp_path: Path) -> None:
     assert len(memory.contestants(peers)) >= 8
 
 
-def test_frames(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("skimage")
-    monkeypatch.setattr(frames, "WARM", 1)
     assert frames.main(["--engine", "auto", "--threads", "1", "--frames", "2"]) == 0
     assert "p99 / median" in capsys.readouterr().out
 

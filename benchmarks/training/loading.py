@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.models import report
 from benchmarks.training.shapes import Shape, make_small_tars, make_tars
+from evsam.timing import seconds_of, take_turns
 from evsam.training.command import trial
 from evsam.training.config import BatchConfig, OptimConfig, SystemConfig
 from evsam.training.data.mix import Mix
@@ -64,17 +65,18 @@ def check(source: PhotoSource, made: Sequence[tuple[bytes, dict[str, Any]]]) -> 
 def measure_index(folder: Path, tars: int, pairs: int, repetitions: int = 3) -> Line:
     """Seconds to open tars: for the first time, and with the indexes that were kept then."""
     make_small_tars(folder, tars, pairs)
-    first: list[float] = []
-    again: list[float] = []
-    for _ in range(repetitions):
+
+    def open_tars() -> None:
+        if (opened := len(Sa1bTars(folder))) != tars * pairs:
+            raise RuntimeError(f"expected {tars * pairs} pairs, got {opened}")
+
+    def open_first(_: int) -> list[float]:
         for index in folder.glob("*.npz"):
             index.unlink()
-        for seconds in (first, again):
-            start = time.perf_counter()
-            opened = len(Sa1bTars(folder))
-            seconds.append((time.perf_counter() - start) / tars)
-        if opened != tars * pairs:
-            raise RuntimeError(f"expected {tars * pairs} pairs, got {opened}")
+        return [seconds_of(open_tars) / tars]
+
+    turns = {"first": open_first, "again": lambda _: [seconds_of(open_tars) / tars]}
+    first, again = take_turns(turns, rounds=repetitions).values()
     kept = {f"kept_{name}": value for name, value in report.statistics(again).items() if name == "median_ms"}
     return {
         "op": "index a tar",
@@ -90,12 +92,12 @@ def measure_order(tars: int, pairs: int, draws: int = 20_000) -> Line:
     """Seconds to find the photo of a sample in passes over tars, without reading anything."""
     order = Order([pairs] * tars, 4, "order")
     positions = np.random.default_rng(0).integers(0, order.length, draws // 100)
-    seconds = []
-    for position in positions.tolist():
-        start = time.perf_counter()
+
+    def find(position: int) -> None:
         for step in range(100):  # neighbours, as a loader asks for them
             order[position + step]
-        seconds.append((time.perf_counter() - start) / 100)
+
+    seconds = [seconds_of(partial(find, position)) / 100 for position in positions.tolist()]
     return {"op": "find a photo", "case": f"{pairs} pairs", "tars": tars, "workers": 0, **report.statistics(seconds)}
 
 
@@ -110,10 +112,13 @@ def measure_loader(source: Sa1bTars, case: str, tars: int, workers: int, images:
     masks = 0
     for _ in range(workers):  # begun while the others still started
         next(arriving)
-    start = time.perf_counter()
-    for _ in range(batches):
-        masks += len(next(arriving).index)
-    seconds = (time.perf_counter() - start) / (batches * images)
+
+    def take_all() -> None:
+        nonlocal masks
+        for _ in range(batches):
+            masks += len(next(arriving).index)
+
+    seconds = seconds_of(take_all) / (batches * images)
     return {
         "op": "load a photo",
         "case": case,

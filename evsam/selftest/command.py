@@ -16,7 +16,7 @@ from evsam.selftest.check import Check, to_device
 from evsam.selftest.checks.lists import layer_checks, quick_checks
 from evsam.selftest.events import Events
 from evsam.selftest.runner import Outcome, as_line, header, run_checks
-from evsam.selftest.timing import FLUSH_BYTES, Cache, data_sheet, measure, rates
+from evsam.selftest.timing import FLUSH_BYTES, Cache, data_sheet, measure_on_device, rates
 from evsam.zoo import VARIANTS, get_variant
 
 __all__ = ["selftest_gpu"]
@@ -87,7 +87,9 @@ def _time(checks: Sequence[Check], module: ModuleType, show: Callable[[str], obj
         arrays = {key: to_device(module, values) for key, values in inputs.items()}
         for cache in CACHES:
             candidates = {check.op: lambda arrays=arrays, check=check: check.call(arrays)}
-            timing = measure(candidates, lambda: events.fill(address, FLUSH_BYTES), events, cache, CALLS)[check.op]
+            timing = measure_on_device(candidates, lambda: events.fill(address, FLUSH_BYTES), events, cache, CALLS)[
+                check.op
+            ]
             reached = rates(check.macs, check.bytes, timing.median, sheet)
             place = {"op": check.op, "shape": check.shape, "cache": cache}
             entries.append({**place, **asdict(timing), **asdict(reached)})

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
-
-import numpy as np
+from typing import Literal
 
 from evsam.gpu_model.devices import DEVICES, Device
+from evsam.timing import Clock, Timing, measure
 
-__all__ = ["FLUSH_BYTES", "Cache", "Clock", "Rates", "Timing", "data_sheet", "measure", "rates"]
+__all__ = ["FLUSH_BYTES", "Cache", "Rates", "data_sheet", "measure_on_device", "rates"]
 
 Cache = Literal["warm", "cold"]
 
@@ -18,65 +17,30 @@ FLUSH_BYTES = 512 << 20
 """Written before each timed call: more than any second-level cache, and enough to keep the device busy (160 us at 3350
 GB/s) while the host queues what is timed behind it, so that the host's own time is not measured."""
 
-WARM_UP = 5
 
-
-class Clock(Protocol):
-    """Time on the device: :class:`evsam.selftest.events.Events`, or something like it."""
-
-    def record(self) -> Any:
-        """An event behind everything that was started so far."""
-
-    def seconds(self, begin: Any, end: Any) -> float:
-        """Time between two events."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds per call: median, 10th and 90th percentile, and of how many calls."""
-
-    median: float
-    p10: float
-    p90: float
-    calls: int
-
-
-def measure(
+def measure_on_device(
     candidates: Mapping[str, Callable[[], object]],
     flush: Callable[[], object],
     clock: Clock,
     cache: Cache,
     calls: int,
 ) -> dict[str, Timing]:
-    """Times single calls by events, the candidates in turns, so that a change of clock rate hits all of them alike.
+    """Times single calls by events, the candidates in turns.
 
     Args:
         candidates: each starts its work on the default stream.
         flush: starts to write :data:`FLUSH_BYTES` on the default stream.
-        clock: events of that stream.
+        clock: events of that stream: :class:`evsam.selftest.events.Events`, or something like it.
         cache: "cold": a call follows upon the flush; "warm": another call, that is not timed, lies between.
         calls: how many of each.
     """
-    for call in candidates.values():
-        for _ in range(WARM_UP):
-            call()
-    samples: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(calls):
-        for name, call in candidates.items():
-            flush()
-            if cache == "warm":
-                call()
-            begin = clock.record()
-            call()
-            end = clock.record()
-            samples[name].append(clock.seconds(begin, end))
-    return {name: summary(values) for name, values in samples.items()}
 
+    def before(call: Callable[[], object]) -> None:
+        flush()
+        if cache == "warm":
+            call()
 
-def summary(samples: list[float]) -> Timing:
-    """Median and percentiles."""
-    p10, median, p90 = (float(x) for x in np.percentile(samples, [10, 50, 90]))
-    return Timing(median, p10, p90, len(samples))
+    return measure(candidates, calls=calls, before=before, clock=clock)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 
 import pytest
 
@@ -10,7 +11,8 @@ from evsam.errors import BackendUnavailable
 from evsam.gpu_model.devices import get_device
 from evsam.selftest import events
 from evsam.selftest.events import Events
-from evsam.selftest.timing import WARM_UP, data_sheet, measure, rates
+from evsam.selftest.timing import data_sheet, measure_on_device, rates
+from evsam.timing import Timing
 
 
 class Clock:
@@ -36,26 +38,12 @@ class Clock:
     ("cache", "round_"),
     [("cold", ["flush", "event", "call", "event"]), ("warm", ["flush", "call", "event", "call", "event"])],
 )
-def test_measure(cache, round_):
+def test_measure_on_device(cache, round_):
     clock = Clock()
-    times = iter([9.0] * WARM_UP + [1.0, 2.0, 3.0, 4.0, 10.0] * 2)
-    per_round = round_.count("call")
-    candidates = {"one": lambda: clock.spend("call", next(times))}
-    timing = measure(candidates, lambda: clock.spend("flush", 100.0), clock, cache, calls=10 // per_round)["one"]
-    assert clock.order == ["call"] * WARM_UP + round_ * (10 // per_round)
-    assert timing.calls == 10 // per_round
-    if cache == "cold":
-        assert (timing.median, timing.p10, timing.p90) == (3.0, 1.0, 10.0)
-    else:  # the second of each pair: 2 4 1 3 10
-        assert [timing.median, timing.p10] == pytest.approx([3.0, 1.4])
-
-
-def test_candidates_take_turns():
-    clock = Clock()
-    candidates = {name: lambda name=name: clock.spend(name, len(name)) for name in ("a", "bbb")}
-    timings = measure(candidates, lambda: None, clock, "cold", calls=3)
-    assert [name for name in clock.order if name != "event"] == ["a"] * WARM_UP + ["bbb"] * WARM_UP + ["a", "bbb"] * 3
-    assert [timings["a"].median, timings["bbb"].median] == [1.0, 3.0]
+    candidates = {"one": lambda: clock.spend("call", 2.0)}
+    flush = partial(clock.spend, "flush", 100.0)
+    assert measure_on_device(candidates, flush, clock, cache, calls=4) == {"one": Timing(2.0, 2.0, 2.0, 4)}
+    assert clock.order == round_ * (2 + 4), "until two calls take as long, then those that count"
 
 
 def test_rates():

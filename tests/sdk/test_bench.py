@@ -48,7 +48,7 @@ def test_times(sam) -> None:
     timings = time_model(sam, seconds=0.0)
     assert list(timings) == ["encode", "predict, 1 box", "predict, 16 boxes"]
     for timing in timings.values():
-        assert timing.runs == 3
+        assert timing.calls == 3
         assert 0 < timing.p10 <= timing.median <= timing.p90
 
 
