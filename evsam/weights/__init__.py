@@ -1,8 +1,8 @@
 """Weights: finding, fetching, reading, checking, writing and converting them. Works without torch."""
 
+from evsam.network import expected_tensors
 from evsam.weights.hub import download
 from evsam.weights.locate import cache_dir, resolve
-from evsam.weights.shapes import expected_tensors
 from evsam.weights.store import Weights, convert, load_weights, save_weights
 
 __all__ = [

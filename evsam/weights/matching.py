@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from evsam.errors import WeightsError
-from evsam.weights.shapes import expected_tensors
+from evsam.network import expected_tensors
 from evsam.zoo import VARIANTS
 
 Shapes = Mapping[str, tuple[int, ...]]
