@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,29 +23,21 @@ Array = npt.NDArray[np.float32]
 _FORMAT = "evsam.embedding.1"
 
 
-@dataclass(frozen=True, eq=False, init=False)
 class Embedding:
     """An encoded image. Immutable, picklable, and independent of the engine that computed it.
 
     Engines on a GPU leave the feature maps there until somebody asks for ``features`` or ``lateral``, saves or pickles
     the embedding, or gives it to another engine; :meth:`on_host` frees the GPU of them.
 
-    Attributes:
-        features: float32 (C, G, G), C order, on the host: (256, 64, 64), for nano (128, 32, 32). The grid covers the
-            image padded to a square at the bottom or right.
+    Args:
+        features: float32 (C, G, G), C order, on the host or the engine's device: (256, 64, 64), for nano (128, 32, 32).
+            The grid covers the image padded to a square at the bottom or right.
         lateral: finer feature maps for the decoder, float32 (C_i, G_i, G_i), coarse to fine; only nano has them.
         original_size: height and width of the image in pixels.
         resized_size: its height and width in the 1024 frame in which prompts live.
         variant: name of the model variant.
         fingerprint: digest of the encoder's weights; embeddings of other weights are refused.
     """
-
-    features: Array
-    lateral: tuple[Array, ...]
-    original_size: tuple[int, int]
-    resized_size: tuple[int, int]
-    variant: str
-    fingerprint: str
 
     def __init__(
         self,
@@ -57,31 +48,49 @@ class Embedding:
         variant: str,
         fingerprint: str,
     ) -> None:
-        for array in (features, *lateral):
+        self._arrays = (features, *lateral)
+        self._original_size = original_size
+        self._resized_size = resized_size
+        self._variant = variant
+        self._fingerprint = fingerprint
+        for array in self._arrays:
             if isinstance(array, np.ndarray):
                 array.setflags(write=False)
-        vars(self).update(
-            _arrays=(features, *lateral),
-            original_size=original_size,
-            resized_size=resized_size,
-            variant=variant,
-            fingerprint=fingerprint,
-        )
 
-    if not TYPE_CHECKING:  # for which any name would be an attribute
+    @property
+    def features(self) -> Array:
+        """Float32 (C, G, G), C order, on the host; copied there when first asked for, read-only."""
+        return np.asarray(self._arrays[0])
 
-        def __getattr__(self, name: str) -> Any:
-            """``features`` and ``lateral``, copied to the host when they are first asked for."""
-            if name not in ("features", "lateral"):
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            features, *lateral = (np.asarray(array) for array in vars(self)["_arrays"])
-            vars(self).update(features=features, lateral=tuple(lateral))
-            return vars(self)[name]
+    @property
+    def lateral(self) -> tuple[Array, ...]:
+        """Finer feature maps, float32 (C_i, G_i, G_i), coarse to fine; like :attr:`features`."""
+        return tuple(np.asarray(array) for array in self._arrays[1:])
 
     @property
     def arrays(self) -> tuple[FeatureMap, ...]:
         """What engines decode from: the features, then the lateral maps, on the GPU if they have stayed there."""
-        return vars(self)["_arrays"]  # type: ignore[no-any-return]
+        return self._arrays
+
+    @property
+    def original_size(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return self._original_size
+
+    @property
+    def resized_size(self) -> tuple[int, int]:
+        """Height and width of the image in the 1024 frame."""
+        return self._resized_size
+
+    @property
+    def variant(self) -> str:
+        """Name of the model variant."""
+        return self._variant
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the encoder's weights."""
+        return self._fingerprint
 
     def on_host(self) -> Embedding:
         """The same embedding without memory of a GPU: itself if it has none."""
