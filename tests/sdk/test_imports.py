@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,8 @@ import evsam
 PACKAGE = Path(evsam.__file__).parent
 
 HEAVY = ("torch", "onnxruntime", "tensorrt", "safetensors", "huggingface_hub", "scipy", "skimage", "ray", "fastapi")
+
+ROOT = Path(__file__).parents[2]
 
 RUN = "import sys\n{code}\nprint(*sorted(name for name in sys.modules if '.' not in name))"
 
@@ -136,3 +140,24 @@ def test_package_does_not_import_what_stands_on_it() -> None:
         above = () if path == PACKAGE / "cli.py" else ("evsam.training",)
         wrong = [m for m in imports(path) if m.startswith((*above, "training", "benchmarks", "tests"))]
         assert not wrong, f"{path.relative_to(PACKAGE)} imports {wrong}"
+
+
+def test_sources_that_are_not_installed_say_what_to_do(tmp_path) -> None:
+    shutil.copytree(ROOT / "evsam", tmp_path / "evsam", ignore=shutil.ignore_patterns("*.so", "*.safetensors"))
+    command = [sys.executable, "-S", "-c", "import evsam"]  # without site-packages, where evsam and numpy are
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: evsam: expected an installed package, got its sources; run: pip install ."
+    )
+
+
+def test_every_extra_is_asked_for_by_code() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    table = text.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    extras = re.findall(r"^([a-z-]+) = \[", table, re.MULTILINE)
+    assert "torch" in extras
+    sources = "".join(path.read_text() for folder in ("evsam", "training") for path in (ROOT / folder).rglob("*.py"))
+    tools = {"cuda-toolchain", "test-core", "test", "dev"}  # of people who work on evsam
+    asked = {*re.findall(r"evsam\[([a-z-]+)\]", sources), *re.findall(r"extra=\"([a-z-]+)\"", sources)}
+    assert [extra for extra in extras if extra not in asked | tools] == []
