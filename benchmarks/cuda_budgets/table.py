@@ -11,8 +11,8 @@ from benchmarks.cuda_budgets.build import ARCHITECTURES, CompiledKernel
 from benchmarks.cuda_budgets.sass import LOCAL_MEMORY, MATRIX
 from evsam.gpu_model.devices import DEVICES
 from evsam.gpu_model.geometry import launches
-from evsam.gpu_model.layers import encoder_ops
 from evsam.gpu_model.occupancy import occupancy
+from evsam.layers import encoder_ops
 from evsam.zoo import VARIANTS
 
 __all__ = [

@@ -61,7 +61,7 @@ def _attend(qkv: Tensor) -> Tensor:
 def _(check: Conv3x3Check) -> Peer:
     def run(t: Mapping[str, Tensor]) -> Tensor:
         y = F.conv2d(t["x"], t["weight"], t["bias"], check.layer.stride, 1)
-        y = _activate(check, y) if check.layer.activated else y
+        y = _activate(check, y) if check.layer.activation != "none" else y
         return y + t["residual"] if check.layer.residual else y
 
     return run
@@ -71,7 +71,7 @@ def _(check: Conv3x3Check) -> Peer:
 def _(check: PointwiseCheck) -> Peer:
     def run(t: Mapping[str, Tensor]) -> Tensor:
         y = F.conv2d(t["x"], t["weight"], t["bias"])
-        y = _activate(check, y) if check.layer.activated else y
+        y = _activate(check, y) if check.layer.activation != "none" else y
         return y + t["residual"] if check.layer.residual else y
 
     return run
@@ -93,7 +93,7 @@ def _(check: MBConvCheck) -> Peer:
 
     def run(t: Mapping[str, Tensor]) -> Tensor:
         hidden = _activate(check, F.conv2d(t["x"], t["expand_weight"], t["expand_bias"]))
-        depth = (t["depthwise_weight"], t["depthwise_bias"], layer.stride, layer.kernel // 2, 1, layer.hidden)
+        depth = (t["depthwise_weight"], t["depthwise_bias"], layer.stride, layer.filter_size // 2, 1, layer.hidden)
         y = F.conv2d(_activate(check, F.conv2d(hidden, *depth)), t["project_weight"], t["project_bias"])
         return y + t["x"] if layer.residual else y
 
@@ -107,7 +107,7 @@ def _(check: LiteMLACheck) -> Peer:
 
     def run(t: Mapping[str, Tensor]) -> Tensor:
         qkv = F.conv2d(t["x"], t["qkv_weight"])
-        filtered = F.conv2d(qkv, t["depthwise"], padding=layer.kernel // 2, groups=wide)
+        filtered = F.conv2d(qkv, t["depthwise"], padding=layer.filter_size // 2, groups=wide)
         second = F.conv2d(filtered, t["grouped"], groups=3 * layer.heads)
         heads = torch.cat([qkv, second], 1).unflatten(1, (-1, 3 * layer.head_dim)).flatten(3)
         attended = _attend(heads).flatten(1, 2).unflatten(2, qkv.shape[2:])

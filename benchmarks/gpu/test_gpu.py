@@ -14,8 +14,8 @@ from benchmarks import harness
 from benchmarks.gpu import run
 from benchmarks.gpu.contest import EVSAM, compete, contestants, record, tensors
 from benchmarks.gpu.peers import has_convolution, has_peer, peer
+from evsam.costs import LayerNorm, Pointwise
 from evsam.gpu_model.devices import get_device
-from evsam.gpu_model.ops import LayerNorm, Pointwise
 from evsam.selftest.check import Check
 from evsam.selftest.checks.attention import LinearAttentionCheck
 from evsam.selftest.checks.lists import quick_checks

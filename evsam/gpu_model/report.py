@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from evsam.costs import FP16, MapOp
 from evsam.gpu_model.devices import Device
 from evsam.gpu_model.estimate import Estimate, estimate
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.layers import PHOTO, encoder_ops
-from evsam.gpu_model.ops import Op
+from evsam.layers import PHOTO, encoder_ops
 from evsam.zoo import Variant
 
 __all__ = ["LABEL", "Model", "Row", "as_json", "as_text", "model_encoder"]
@@ -22,7 +22,7 @@ LABEL = "model, not a measurement"
 class Row:
     """One launch of the encoder on one device."""
 
-    op: Op
+    op: MapOp
     launch: Launch
     estimate: Estimate
 
@@ -43,7 +43,7 @@ class Model:
     device: Device
     batch: int
     rows: Sequence[Row]
-    missing: Sequence[Op]
+    missing: Sequence[MapOp]
 
     @property
     def seconds(self) -> float:
@@ -66,8 +66,8 @@ class Model:
         ops = list({row.op.layer: row.op for row in self.rows}.values())
         return {
             "launches": sum(row.launch.bytes for row in self.rows),
-            "separate": sum(op.separate_bytes for op in ops),
-            "compulsory": sum(op.compulsory_bytes for op in ops),
+            "separate": sum(op.separate_bytes(FP16) for op in ops),
+            "compulsory": sum(op.bytes(FP16) for op in ops),
         }
 
 
@@ -76,7 +76,7 @@ def model_encoder(
     device: Device,
     batch: int,
     registers: Mapping[str, Mapping[int, int]],
-    launches_of: Callable[[Op, Device], Sequence[Launch]],
+    launches_of: Callable[[MapOp, Device], Sequence[Launch]],
 ) -> Model:
     """The model of encoding ``batch`` photos.
 
@@ -91,7 +91,7 @@ def model_encoder(
         ValueError: the batch is not positive, or a kernel does not fit on the device.
     """
     rows: list[Row] = []
-    missing: list[Op] = []
+    missing: list[MapOp] = []
     for op in encoder_ops(variant, batch):
         launches = launches_of(op, device)
         if launches and all(launch.kernel in registers for launch in launches):

@@ -12,8 +12,8 @@ import pytest
 
 from evsam.gpu_model.devices import DEVICES, get_device
 from evsam.gpu_model.geometry import launches
-from evsam.gpu_model.layers import encoder_ops
 from evsam.gpu_model.report import model_encoder
+from evsam.layers import encoder_ops
 from evsam.selftest.check import to_device
 from evsam.selftest.checks.lists import check_of
 from evsam.zoo import VARIANTS, get_variant

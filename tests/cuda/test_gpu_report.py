@@ -9,13 +9,14 @@ import sys
 import pytest
 
 from evsam.cli import main
+from evsam.costs import FP16
 from evsam.gpu_model.budgets import parse_registers, read_registers
 from evsam.gpu_model.devices import get_device
 from evsam.gpu_model.estimate import estimate
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.layers import encoder_ops
 from evsam.gpu_model.occupancy import LIMITS
 from evsam.gpu_model.report import LABEL, as_json, as_text, model_encoder
+from evsam.layers import encoder_ops
 from evsam.zoo import VARIANTS
 
 A100 = get_device("a100")
@@ -76,7 +77,7 @@ def test_rates_of_a_launch():
 
 
 def one_launch_per_op(op, _device):
-    return [launch(kernel=f"f16_{op.name}", tensor_macs=op.macs, bytes=op.compulsory_bytes)]
+    return [launch(kernel=f"f16_{op.name}", tensor_macs=op.macs, bytes=op.bytes(FP16))]
 
 
 REGISTERS = {

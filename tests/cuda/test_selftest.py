@@ -9,10 +9,10 @@ import pytest
 
 from evsam import ops
 from evsam.cli import main
+from evsam.costs import LayerNorm
 from evsam.gpu_model.devices import get_device
 from evsam.gpu_model.geometry import launches
-from evsam.gpu_model.layers import encoder_ops
-from evsam.gpu_model.ops import LayerNorm
+from evsam.layers import encoder_ops
 from evsam.selftest import command
 from evsam.selftest.checks.lists import check_of, layer_checks, quick_checks
 from evsam.selftest.checks.maps import LayerNormCheck

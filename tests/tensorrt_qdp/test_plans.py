@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from evsam.costs import FusedMBConv as FusedMBConvOp
 from evsam.export.options import FLOAT32_PLUGINS, PLUGINS
 from evsam.export.quick_plugins import QUICK_PLUGINS, SHARED_BYTES
 from evsam.export.quick_plugins.plugins import FusedMBConv, ReluLinearAttention
 from evsam.gpu_model.geometry.fused_mbconv import fused_mbconv
-from evsam.gpu_model.layers import encoder_ops
-from evsam.gpu_model.ops import FusedMBConv as FusedMBConvOp
+from evsam.layers import encoder_ops
 from evsam.zoo import VARIANTS
 from tests.cuda.toolchain import CSRC
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from evsam.costs import Conv3x3, FusedMBConv, LayerNorm, LiteMLA, MBConv, Op, Pointwise, Preprocess, UpsampleAdd
 from evsam.gpu_model.devices import Device
 from evsam.gpu_model.geometry.conv3x3 import conv3x3
 from evsam.gpu_model.geometry.fused_mbconv import fused_mbconv
@@ -19,7 +20,6 @@ from evsam.gpu_model.geometry.pointwise import pointwise
 from evsam.gpu_model.geometry.preprocess import preprocess
 from evsam.gpu_model.geometry.resize import resize
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import Conv3x3, FusedMBConv, LayerNorm, LiteMLA, MBConv, Op, Pointwise, Preprocess, UpsampleAdd
 
 __all__ = ["launches"]
 

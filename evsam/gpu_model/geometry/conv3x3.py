@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from evsam.costs import FP16, Conv3x3
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import Conv3x3
 
 __all__ = ["PATCH_CHANNELS", "conv3x3", "patch_bytes", "pixel_tiles", "stored_channels"]
 
@@ -24,7 +24,7 @@ def conv3x3(op: Conv3x3, _multiprocessors: int) -> list[Launch]:
     columns = 64 if wide else 32
     blocks = pixel_tiles(op.batch, op.out_height, op.out_width) * -(-op.out_channels // columns)
     shared_bytes = STAGES * columns * 3 * 64 + buffers * patch_bytes(op.stride)
-    moved = replace(op, in_channels=channels).compulsory_bytes
+    moved = replace(op, in_channels=channels).bytes(FP16)
     return [Launch(f"f16_conv3x3_128x{columns}__sm80", (blocks, 1, 1), THREADS, shared_bytes, op.macs, 0, moved)]
 
 

@@ -6,9 +6,9 @@ up.
 
 from __future__ import annotations
 
+from evsam.costs import FP16, FP32, FusedMBConv
 from evsam.gpu_model.geometry.conv3x3 import PATCH_CHANNELS, patch_bytes, pixel_tiles
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import FP16, FP32, FusedMBConv
 
 __all__ = ["fused_mbconv"]
 

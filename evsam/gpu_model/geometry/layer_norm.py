@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from evsam.costs import FP16, LayerNorm
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import LayerNorm
 
 __all__ = ["layer_norm"]
 
@@ -14,4 +14,4 @@ PIXELS_PER_BLOCK = THREADS // 32
 def layer_norm(op: LayerNorm, _multiprocessors: int) -> list[Launch]:
     """One launch."""
     blocks = -(-op.pixels // PIXELS_PER_BLOCK)
-    return [Launch("f16_layer_norm_nhwc__sm80", (blocks, 1, 1), THREADS, 0, 0, 0, op.compulsory_bytes)]
+    return [Launch("f16_layer_norm_nhwc__sm80", (blocks, 1, 1), THREADS, 0, 0, 0, op.bytes(FP16))]

@@ -6,9 +6,9 @@ states of tiles, then their results.
 
 from __future__ import annotations
 
+from evsam.costs import FP16, FP32, LiteMLA
 from evsam.gpu_model.geometry.pointwise import product
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import FP16, FP32, LiteMLA
 
 __all__ = ["lite_mla"]
 
@@ -40,12 +40,12 @@ def _is_whole(op: LiteMLA, multiprocessors: int) -> bool:
 
 
 def _name(op: LiteMLA, phase: str) -> str:
-    return f"f16_lite_mla_k{op.kernel}_d{op.head_dim}_{phase}__sm80"
+    return f"f16_lite_mla_k{op.filter_size}_d{op.head_dim}_{phase}__sm80"
 
 
 def _whole(op: LiteMLA) -> list[Launch]:
     _, depthwise, grouped, attention, _ = op.steps
-    weights = FP16 * op.qkv_channels * (op.kernel**2 + op.head_dim)
+    weights = FP16 * op.qkv_channels * (op.filter_size**2 + op.head_dim)
     maps = FP16 * op.pixels * (op.qkv_channels + 2 * op.heads * op.head_dim)
     shared_bytes = _region_bytes(op, op.height, matrices=3, rings=1) + _scratch_bytes(op) + _state_bytes(op)
     tensor_macs = grouped.macs + attention.macs
@@ -58,7 +58,7 @@ def _whole(op: LiteMLA) -> list[Launch]:
 def _in_tiles(op: LiteMLA, multiprocessors: int) -> list[Launch]:
     _, depthwise, grouped, attention, _ = op.steps
     height, blocks = _tiles(op, multiprocessors)
-    weights = FP16 * op.qkv_channels * (op.kernel**2 + op.head_dim)
+    weights = FP16 * op.qkv_channels * (op.filter_size**2 + op.head_dim)
     third = FP16 * op.pixels * op.heads * op.head_dim  # q, k or v of one scale
     states = FP32 * blocks * 2 * op.head_dim * (op.head_dim + 1)
     # k and v of two thirds of the channels make the states; q, the other third, meets them in the second kernel.
@@ -95,7 +95,7 @@ def _tiles(op: LiteMLA, multiprocessors: int) -> tuple[int, int]:
 
 def _region_bytes(op: LiteMLA, tile_height: int, matrices: int, rings: int) -> int:
     """A tile with its ring of neighbours, of which rows of a whole image share one."""
-    ring = op.kernel // 2
+    ring = op.filter_size // 2
     pixels = (tile_height + 2 * ring) * (TILE_WIDTH + rings * ring) + (ring if rings == 1 else 0)
     return pixels * (matrices * op.head_dim + 8) * FP16
 

@@ -5,9 +5,9 @@ Where there are too few blocks for the device, several share the hidden channels
 
 from __future__ import annotations
 
+from evsam.costs import FP16, FP32, MBConv
 from evsam.gpu_model.geometry.pointwise import product
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import FP16, FP32, MBConv
 
 __all__ = ["mbconv"]
 
@@ -24,7 +24,7 @@ def mbconv(op: MBConv, multiprocessors: int) -> list[Launch]:
     if not op.expands:
         return []
     expand, depthwise, project = op.steps
-    columns = 128 if op.kernel == 5 or op.out_channels <= 128 else 256
+    columns = 128 if op.filter_size == 5 or op.out_channels <= 128 else 256
     channel_tiles = -(-op.out_channels // columns)
     blocks = op.batch * -(-op.out_height // TILE_SIDE) * -(-op.out_width // TILE_SIDE) * channel_tiles
     splits = _splits(-(-op.hidden // DEPTH), blocks, multiprocessors)
@@ -32,12 +32,12 @@ def mbconv(op: MBConv, multiprocessors: int) -> list[Launch]:
     result = op.out_pixels * op.out_channels
     partial = FP32 * splits * result
     finish = FP16 * result * (1 + op.residual) + FP32 * op.out_channels
-    read = FP16 * op.hidden * (op.pixels + op.kernel**2 + op.out_channels) + FP32 * op.hidden
+    read = FP16 * op.hidden * (op.pixels + op.filter_size**2 + op.out_channels) + FP32 * op.hidden
     main = Launch(
-        kernel=f"f16_mbconv_k{op.kernel}s{op.stride}_64x{columns}__sm80",
+        kernel=f"f16_mbconv_k{op.filter_size}s{op.stride}_64x{columns}__sm80",
         grid=(blocks, 1, splits),
         threads=THREADS,
-        shared_bytes=_shared_bytes(op.kernel, op.stride, columns),
+        shared_bytes=_shared_bytes(op.filter_size, op.stride, columns),
         tensor_macs=project.macs,
         fp32_macs=depthwise.macs * channel_tiles,
         bytes=read + (finish if splits == 1 else partial),

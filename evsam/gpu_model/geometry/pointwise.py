@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from evsam.costs import FP16, Pointwise, Step
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import Pointwise, Step
 
 __all__ = ["pointwise", "product"]
 
@@ -31,7 +31,9 @@ def product(pixels: int, out_channels: int, step: Step, multiprocessors: int) ->
     side = 128 if large else 64
     shared_bytes = STAGES * 2 * side * DEPTH * 2
     grid = (_tiles(pixels, out_channels, side), 1, 1)
-    return Launch(f"f16_pointwise_{side}x{side}__sm80", grid, THREADS, shared_bytes, step.macs, 0, step.bytes)
+    return Launch(
+        f"f16_pointwise_{side}x{side}__sm80", grid, THREADS, shared_bytes, step.macs, 0, step.traffic.bytes(FP16)
+    )
 
 
 def _tiles(pixels: int, out_channels: int, side: int) -> int:

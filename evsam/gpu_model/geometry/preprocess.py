@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import ceil
 
+from evsam.costs import FP16, Preprocess
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import FP16, Preprocess
 from evsam.transforms import fitted_size
 
 __all__ = ["CHANNELS", "preprocess"]

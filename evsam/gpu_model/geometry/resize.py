@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from evsam.costs import FP16, UpsampleAdd
 from evsam.gpu_model.launches import Launch
-from evsam.gpu_model.ops import UpsampleAdd
 
 __all__ = ["resize"]
 
@@ -19,4 +19,4 @@ def resize(op: UpsampleAdd, _multiprocessors: int) -> list[Launch]:
     taps = 4 if op.mode == "bicubic" else 2
     # Columns and rows one after the other, which is the least that it takes.
     macs = 2 * taps * len(op.sources) * op.batch * op.out_height * op.out_width * op.channels
-    return [Launch(f"f16_resize_{op.mode}__sm80", grid, THREADS, 0, 0, macs, op.compulsory_bytes)]
+    return [Launch(f"f16_resize_{op.mode}__sm80", grid, THREADS, 0, 0, macs, op.bytes(FP16))]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evsam import ops
-from evsam.gpu_model.ops import FusedMBConv, LiteMLA, MBConv
+from evsam.costs import FusedMBConv, LiteMLA, MBConv
 from evsam.selftest import reference
 from evsam.selftest.check import Values, channels_last, normal, pixels_first
 from evsam.selftest.checks.attention import EPS
@@ -58,7 +58,7 @@ class MBConvCheck(OpCheck[MBConv]):
             "x": self.map(rng, layer.in_channels, layer.height, layer.width),
             "expand_weight": weight(rng, layer.hidden, 1, layer.in_channels),
             "expand_bias": bias(rng, layer.hidden),
-            "depthwise_weight": depthwise_weight(rng, layer.hidden, layer.kernel),
+            "depthwise_weight": depthwise_weight(rng, layer.hidden, layer.filter_size),
             "depthwise_bias": bias(rng, layer.hidden),
             "project_weight": weight(rng, layer.out_channels, 1, layer.hidden),
             "project_bias": bias(rng, layer.out_channels),
@@ -94,7 +94,7 @@ class LiteMLACheck(OpCheck[LiteMLA]):
         return {
             "x": self.map(rng, layer.channels, layer.height, layer.width),
             "qkv_weight": weight(rng, wide, 1, layer.channels),
-            "depthwise": depthwise_weight(rng, wide, layer.kernel),
+            "depthwise": depthwise_weight(rng, wide, layer.filter_size),
             "grouped": Values(grouped, "float16"),
             "project_weight": weight(rng, layer.channels, 1, both),
             "project_bias": bias(rng, layer.channels),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evsam import ops, transforms
-from evsam.gpu_model.ops import Preprocess
+from evsam.costs import Preprocess
 from evsam.selftest.check import Check, Values
 from evsam.selftest.checks.maps import OpCheck
 from evsam.selftest.dtypes import Array, DType

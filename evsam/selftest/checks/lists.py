@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from evsam.costs import Conv3x3, FusedMBConv, LayerNorm, LiteMLA, MBConv, Op, Pointwise, Preprocess, UpsampleAdd
 from evsam.gpu_model.devices import DEVICES
 from evsam.gpu_model.geometry import launches
-from evsam.gpu_model.layers import PHOTO, encoder_ops
-from evsam.gpu_model.ops import Conv3x3, FusedMBConv, LayerNorm, LiteMLA, MBConv, Op, Pointwise, Preprocess, UpsampleAdd
+from evsam.layers import PHOTO, encoder_ops
 from evsam.selftest.check import Check
 from evsam.selftest.checks.attention import LinearAttentionCheck
 from evsam.selftest.checks.blocks import FusedMBConvCheck, LiteMLACheck, MBConvCheck
@@ -22,20 +22,20 @@ __all__ = ["layer_checks", "quick_checks"]
 def quick_checks() -> list[Check]:
     """Small maps with odd sides, batches, every dtype and layout: a few seconds, even where threads are emulated."""
     return [
-        Conv3x3Check(Conv3x3("", 2, 9, 7, 16, 32, activated=True)),
+        Conv3x3Check(Conv3x3("", 2, 9, 7, 16, 32, activation="gelu_tanh")),
         Conv3x3Check(Conv3x3("", 1, 9, 7, 16, 24, stride=2)),
         Conv3x3Check(Conv3x3("", 1, 6, 11, 32, 32, residual=True)),
-        Conv3x3Check(Conv3x3("", 1, 5, 5, 8, 16, activated=True), activation_scale=4.0),
+        Conv3x3Check(Conv3x3("", 1, 5, 5, 8, 16, activation="gelu_tanh"), activation_scale=4.0),
         PointwiseCheck(Pointwise("", 2, 5, 7, 40, 72)),
         PointwiseCheck(Pointwise("", 1, 11, 13, 64, 128, residual=True)),
-        PointwiseCheck(Pointwise("", 1, 3, 3, 24, 8, activated=True), activation_scale=2.0),
-        PointwiseCheck(Pointwise("", 1, 3, 3, 24, 8, activated=True), activation="relu6"),
+        PointwiseCheck(Pointwise("", 1, 3, 3, 24, 8, activation="gelu_tanh"), activation_scale=2.0),
+        PointwiseCheck(Pointwise("", 1, 3, 3, 24, 8, activation="gelu_tanh"), activation="relu6"),
         FusedMBConvCheck(FusedMBConv("", 2, 7, 9, 32, 32, residual=True, hidden=64)),
         FusedMBConvCheck(FusedMBConv("", 1, 9, 7, 32, 64, stride=2, hidden=128), activation_scale=4.0),
         MBConvCheck(MBConv("", 2, 5, 7, 32, 32, residual=True, hidden=64)),
         MBConvCheck(MBConv("", 1, 7, 5, 32, 64, stride=2, hidden=96), activation_scale=4.0),
-        LiteMLACheck(LiteMLA("", 2, 5, 7, channels=64, heads=2, head_dim=32, kernel=5)),
-        LiteMLACheck(LiteMLA("", 1, 17, 16, channels=64, heads=2, head_dim=32, kernel=3)),
+        LiteMLACheck(LiteMLA("", 2, 5, 7, channels=64, heads=2, head_dim=32, filter_size=5)),
+        LiteMLACheck(LiteMLA("", 1, 17, 16, channels=64, heads=2, head_dim=32, filter_size=3)),
         UpsampleAddCheck(UpsampleAdd("", 2, 3, 5, 16, 12, 11, "bicubic")),
         UpsampleAddCheck(UpsampleAdd("", 1, 3, 5, 16, 6, 10, "bilinear")),
         UpsampleAddCheck(UpsampleAdd("", 1, 4, 4, 8, 9, 9, "bicubic", residual=False)),

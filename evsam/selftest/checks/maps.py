@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from evsam import ops
+from evsam.costs import FP16, Conv3x3, LayerNorm, MapOp, Pointwise, UpsampleAdd
 from evsam.gpu_model.geometry.conv3x3 import stored_channels
-from evsam.gpu_model.ops import Conv3x3, LayerNorm, Op, Pointwise, UpsampleAdd
 from evsam.ops.reference import Activation as ActivationName
 from evsam.selftest import reference
 from evsam.selftest.check import Check, Values, channels_last, normal, pixels_first
@@ -30,7 +30,7 @@ __all__ = [
     "weight",
 ]
 
-AnyOp = TypeVar("AnyOp", bound=Op)
+AnyOp = TypeVar("AnyOp", bound=MapOp)
 
 NORM_EPS = 1e-6
 
@@ -63,7 +63,7 @@ class OpCheck(Check, Generic[AnyOp]):
 
     @property
     def bytes(self) -> int:
-        return self.layer.compulsory_bytes
+        return self.layer.bytes(FP16)
 
     @property
     def activation_name(self) -> ActivationName:
@@ -114,14 +114,14 @@ class Conv3x3Check(OpCheck[Conv3x3]):
 
     def call(self, arrays: Mapping[str, Any]) -> Any:
         layer = self.layer
-        activation = self.activation_name if layer.activated else "none"
-        scale = self.activation_scale if layer.activated else 1.0
+        activation = self.activation_name if layer.activation != "none" else "none"
+        scale = self.activation_scale if layer.activation != "none" else 1.0
         return ops.conv3x3(**arrays, stride=layer.stride, activation=activation, activation_scale=scale, backend="cuda")
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
         x, weight = pixels_first(values["x"]), pixels_first(values["weight"])
         y = reference.conv(x, weight, values["bias"], self.layer.stride, store)
-        if self.layer.activated:
+        if self.layer.activation != "none":
             y = self.activate(y, store)
         return channels_last(_add(y, values, store))
 
@@ -145,13 +145,13 @@ class PointwiseCheck(OpCheck[Pointwise]):
         return values
 
     def call(self, arrays: Mapping[str, Any]) -> Any:
-        activation = self.activation_name if self.layer.activated else "none"
-        scale = self.activation_scale if self.layer.activated else 1.0
+        activation = self.activation_name if self.layer.activation != "none" else "none"
+        scale = self.activation_scale if self.layer.activation != "none" else 1.0
         return ops.pointwise(**arrays, activation=activation, activation_scale=scale, backend="cuda")
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
         y = reference.conv(pixels_first(values["x"]), pixels_first(values["weight"]), values["bias"], 1, store)
-        if self.layer.activated:
+        if self.layer.activation != "none":
             y = self.activate(y, store)
         return channels_last(_add(y, values, store))
 
