@@ -36,6 +36,7 @@ __all__ = [
     "PatchConv",
     "Pipe",
     "Pointwise",
+    "PointwiseInt8",
     "Preprocess",
     "ReluLinearAttention",
     "SamHead",
@@ -306,6 +307,14 @@ class Pointwise(_Conv):
         return (_conv_step("1x1", self.pixels, self.out_pixels, 1, channels, self._residual_elements),)
 
 
+class PointwiseInt8(Pointwise):
+    """The same with weights in 8 bits. Maps are as wide as before; weights count as if they were not."""
+
+    @property
+    def name(self) -> str:
+        return "pointwise_int8"
+
+
 @dataclass(frozen=True)
 class DepthwiseConv(_Strided):
     """A depthwise convolution with bias and activation."""
@@ -527,7 +536,8 @@ class UpsampleAdd(MapOp):
     @property
     def shape(self) -> str:
         sources = " + ".join(f"{height}x{width}" for height, width in self.sources)
-        return f"{self.channels} {sources} -> {self.out_height}x{self.out_width} {self.mode}"
+        alone = " alone" * (not self.residual)
+        return f"{self.channels} {sources} -> {self.out_height}x{self.out_width} {self.mode}{alone}"
 
     @property
     def sources(self) -> tuple[tuple[int, int], ...]:
