@@ -25,14 +25,13 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from evsam.errors import EvsamError
-from evsam.training.config import read_config
-from evsam.training.data.frames import NamedSource, frame_pixels, open_named, place
+from evsam.training.config import Config, SourceConfig, read_config
+from evsam.training.data.embeddings import CacheError, Range, ShardWriter, read_shard
+from evsam.training.data.pixels import frame_pixels, place
 from evsam.training.data.records import BrokenSample, UInt8
-from evsam.training.data.sources import SourceConfig
+from evsam.training.data.sources import NamedSource, open_named
 from evsam.training.data.stream import BrokenCounter
 from evsam.training.distributed import pick_device
-from evsam.training.embedding_cache import CacheError, Range, ShardWriter, read_shard
-from evsam.training.settings import Config
 from evsam.training.teachers import Teacher, TeacherConfig, open_teacher
 
 _log = logging.getLogger(__name__)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import math
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,11 +17,17 @@ import yaml
 
 from evsam.errors import EvsamError
 from evsam.training import checkpoints
-from evsam.training.callbacks import Callback, Curves, Progress, TensorBoard, require_tensorboard
+from evsam.training.callbacks import (
+    Callback,
+    Curves,
+    Progress,
+    TensorBoard,
+    require_tensorboard,
+)
 from evsam.training.config import ConfigError, RunConfig, read_config, write_config
 from evsam.training.distributed import World, local, world
-from evsam.training.loading import CONFIG_FILE
-from evsam.training.loop import Meter, Trained, Trainer, advice
+from evsam.training.model import CONFIG_FILE
+from evsam.training.trainer import Meter, Trained, Trainer, TrainingError
 
 TRIAL_STEPS = 3
 """Steps of a trial that are timed, at least."""
@@ -167,3 +174,25 @@ def peak_memory(where: World) -> int:
         return torch.cuda.max_memory_allocated(where.device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextlib.contextmanager
+def advice(config: RunConfig) -> Iterator[None]:
+    """Say what to change where memory runs out."""
+    try:
+        yield
+    except RuntimeError as error:
+        # on a CPU it is a plain RuntimeError of torch's allocator
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        images, accumulate = config.batch.images, config.batch.accumulate
+        smaller = (
+            f"batch.images={images // 2} with batch.accumulate={2 * accumulate} (the same global batch), "
+            if images > 1
+            else ""
+        )
+        raise TrainingError(
+            f"out of memory on {config.system.device} with batch.images={images}: try {smaller}"
+            "system.checkpoint_activations=true, system.precision=bfloat16, fewer masks, or system.shard=fsdp2 on "
+            f"several devices ({error})"
+        ) from error

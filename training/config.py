@@ -1,4 +1,7 @@
-"""Typed configurations: a YAML file, and changes from the command line."""
+"""Typed configurations: a YAML file, and changes from the command line.
+
+Here is what every run has; what one command adds is in its own file (``distill``, ``finetune``, ``cache_embeddings``).
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,60 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evsam.errors import EvsamError
-from evsam.training.data.sources import SourceConfig
-from evsam.training.settings import Config
+
+
+class Config(BaseModel):
+    """Base of all configurations: constant, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ConfigError(EvsamError):
     """A configuration that cannot be used; the message names the key and what was expected."""
+
+
+class SourceConfig(Config):
+    """One source of photos with masks.
+
+    Attributes:
+        kind: ``annotated``, a set of a data directory (:mod:`evsam.training.data.sources`); ``coco`` or ``lvis``, a
+            folder of photos and a json file; ``sa1b``, tars as published; ``sa1b-folder``, the same unpacked.
+        path: the data directory; the folder of the photos; the folder of the tars, or a pattern such as
+            ``/data/sa_0000*.tar``; the folder of the pairs.
+        annotations: json file, of ``coco`` and ``lvis``.
+        split: ``train`` or ``val``, of ``annotated``.
+        set: name of the set, of ``annotated``.
+        weight: how often the source is drawn, compared with the others; 0 leaves it out.
+        name: in logs and scores; by default that of the set, or of the path.
+        cache: folder for the indexes of tars, of ``sa1b``; by default they are written beside the tars.
+    """
+
+    kind: Literal["annotated", "coco", "lvis", "sa1b", "sa1b-folder"]
+    path: Path
+    annotations: Path | None = None
+    split: str = "train"
+    set: str | None = None
+    weight: float = Field(default=1.0, ge=0)
+    name: str = ""
+    cache: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("name") and "path" in values:
+            return {**values, "name": values.get("set") or Path(values["path"]).name}
+        return values
+
+    @model_validator(mode="after")
+    def _complete(self) -> SourceConfig:
+        if self.kind == "annotated" and self.set is None:
+            raise ValueError("set: a source of kind annotated needs the name of a set")
+        if self.kind in ("coco", "lvis") and self.annotations is None:
+            raise ValueError(f"annotations: a source of kind {self.kind} needs a json file")
+        return self
 
 
 class BatchConfig(Config):
@@ -137,7 +185,7 @@ class RunConfig(Config):
     """What every kind of training run needs.
 
     Attributes:
-        variant: what is trained; a name of :mod:`evsam.zoo` or of :mod:`evsam.training.variants`.
+        variant: what is trained; a name of :mod:`evsam.zoo` or of :mod:`evsam.training.efficientnet_lite`.
         start: ``none`` (random weights), ``imagenet`` (nano's family: EfficientNet-Lite backbone), or a variant,
             weights file or run whose weights are taken.
         norms: ``frozen`` keeps the statistics of batch norms; ``train`` learns them, normalising by the photos of each

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from evsam.errors import WeightsError
 from evsam.export.calibration import calibration_folder
+from evsam.training.config import SourceConfig
 from evsam.training.data.records import BrokenSample, DataError, Photos
-from evsam.training.data.sources import SourceConfig, open_source
-from evsam.training.loading import CONFIG_FILE, Loaded, is_run, load_state
+from evsam.training.data.sources import open_source
+from evsam.training.model import CONFIG_FILE, Loaded, is_run, load_state
 from evsam.weights import Weights, load_weights, save_weights
 from evsam.zoo import VARIANTS
 

@@ -19,12 +19,11 @@ from tqdm import tqdm
 
 from evsam.errors import EvsamError
 from evsam.nn import EfficientViTSam
+from evsam.training.config import SourceConfig
 from evsam.training.data.records import DataError, Photo, PhotoSource
-from evsam.training.data.sets import list_sets, read_set
-from evsam.training.data.sources import SourceConfig, open_source
-from evsam.training.loading import load_model
-from evsam.training.validating import readable
-from evsam.training.validation import validate
+from evsam.training.data.sources import list_sets, open_source, read_set
+from evsam.training.model import load_model
+from evsam.training.validation import readable, validate
 
 Table = dict[str, dict[str, float]]
 

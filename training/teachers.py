@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from evsam.errors import BackendUnavailable, EvsamError, ImageError
 from evsam.nn import EfficientViTSam
 from evsam.nn.layers import ConvLayer, EfficientViTBlock
-from evsam.training.loading import load_into, load_state, ready
-from evsam.training.settings import Config
-from evsam.training.transfer import CHECKPOINTS, find_checkpoint, transfer_backbone
-from evsam.training.variants import find_variant
+from evsam.training.config import Config
+from evsam.training.efficientnet_lite import CHECKPOINTS, LiteFeatures, find_checkpoint, transfer_backbone
+from evsam.training.model import find_variant, load_into, load_state, ready
 from evsam.zoo import SAM_DECODER, DecoderConfig, Variant
 
 SAM_SIZE = 1024
@@ -28,9 +26,6 @@ SAM_SIZE = 1024
 
 SAM_MAPS = ((256, 64, 64),)
 """What SAM's encoders of all sizes give: channels, height, width."""
-
-LITE_SHIFT = 8
-"""Zeros before the image's top left, in pixels: half a cell of stride 16, see :class:`LiteFeatures`."""
 
 DECODER_PARTS = ("prompt_encoder.", "mask_decoder.")
 """Where the names of a decoder's tensors begin."""
@@ -293,30 +288,6 @@ def _open_evsam(config: TeacherConfig) -> Teacher:
     model = EfficientViTSam(loaded.variant)
     load_into(model, loaded.state)
     return Teacher(info, ready(model, "cpu").image_encoder, decoder, loaded.variant.decoder)
-
-
-class LiteFeatures(nn.Module):
-    """The last feature maps of EfficientNet-Lite2 at strides 16 (120 channels) and 32 (208 channels).
-
-    Each of the backbone's strided convolutions looks at every other pixel, beginning with the first, so that a cell of
-    stride 16 is about the corner of its 16 x 16 pixels. The student's cells are about their middles. So eight pixels
-    are put around the image, and the first row and column, which are about them, are left out again: the middles then
-    agree at stride 16. At stride 32 they are a quarter of a cell apart, which no such shift mends at the same time.
-
-    Args:
-        backbone: nano-wide's, with the weights of EfficientNet-Lite2.
-    """
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps (B, 120, S/16, S/16) and (B, 208, S/32, S/32) of images (B, 3, S, S), S a multiple of 32."""
-        stages = self.backbone(F.pad(pixels, (LITE_SHIFT,) * 4))
-        side = pixels.shape[-1] // 32
-        first, second = (slice(1, 1 + cells) for cells in (2 * side, side))
-        return stages[3][..., first, first], stages[4][..., second, second]
 
 
 def _open_lite(config: TeacherConfig) -> Teacher:

@@ -25,7 +25,7 @@ from evsam.export.network import read_encoder
 from evsam.export.ranges import fold_ranges
 from evsam.export.simulation import STORAGE_TYPES, simulate
 from evsam.sam import Sam
-from evsam.training.data.sets import list_sets, read_set
+from evsam.training.data.sources import list_sets, read_set
 from evsam.weights import Weights
 from evsam.zoo import VARIANTS
 from tests.export.networks import amplified_weights, weights_of

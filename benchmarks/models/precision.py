@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import evsam
 from benchmarks.models import report
-from evsam.training.data.sets import list_sets, read_set
+from evsam.training.data.sources import list_sets, read_set
 
 
 def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

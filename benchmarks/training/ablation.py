@@ -26,8 +26,8 @@ from pydantic import TypeAdapter
 from benchmarks.models import report
 from benchmarks.training.runs import train
 from benchmarks.training.scoring import score
-from evsam.training.loading import load_model
-from evsam.training.recipes import Recipe, RecipeChoice
+from evsam.training.finetune import Recipe, RecipeChoice
+from evsam.training.model import load_model
 
 WHOLE, TENTH = "whole recipe", "learning rate falls to a tenth only"
 

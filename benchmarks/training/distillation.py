@@ -18,7 +18,7 @@ import torch
 from benchmarks.models import report
 from benchmarks.training.runs import train
 from benchmarks.training.scoring import SETS, score, table
-from evsam.training.loading import load_model
+from evsam.training.model import load_model
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:

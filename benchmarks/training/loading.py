@@ -21,18 +21,15 @@ from benchmarks.models import report
 from benchmarks.training.shapes import Shape, make_small_tars, make_tars
 from evsam.timing import seconds_of, take_turns
 from evsam.training.command import trial
-from evsam.training.config import BatchConfig, OptimConfig, SystemConfig
-from evsam.training.data.mix import Mix
-from evsam.training.data.prompts import PromptConfig
+from evsam.training.config import BatchConfig, OptimConfig, SourceConfig, SystemConfig
+from evsam.training.data.mix import Mix, Order
 from evsam.training.data.records import PhotoSource
 from evsam.training.data.sa1b import Sa1bTars
 from evsam.training.data.samples import SampleConfig, SampleMaker
-from evsam.training.data.shuffle import Order
-from evsam.training.data.sources import SourceConfig
 from evsam.training.data.stream import BatchStream, loader
 from evsam.training.distributed import world
-from evsam.training.finetune import FinetuneConfig, build
-from evsam.training.recipes import RECIPES
+from evsam.training.finetune import RECIPES, FinetuneConfig, build
+from evsam.training.prompts import PromptConfig
 
 _FRAMES = {"scale": (1.0, 1.0), "stretch": 0.0, "shift": False, "paste": 0.0, "masks": 64}
 SAMPLES: Mapping[str, SampleConfig] = MappingProxyType(

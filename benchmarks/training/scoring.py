@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from evsam.boxes import bounding_box
 from evsam.nn import EfficientViTSam
-from evsam.training.data.sets import read_set
-from evsam.training.data.shapes import middle
+from evsam.training.data.pixels import middle
+from evsam.training.data.sources import read_set
 from evsam.training.validation import (
     BoolMask,
     Frame,

@@ -19,19 +19,15 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from evsam.nn import EfficientViTSam
-from evsam.training.config import BatchConfig, LogConfig, OptimConfig, SystemConfig
+from evsam.training.config import BatchConfig, LogConfig, OptimConfig, SourceConfig, SystemConfig
 from evsam.training.data.frames import FrameBatch, FrameMaker
 from evsam.training.data.samples import Batch
-from evsam.training.data.sources import SourceConfig
-from evsam.training.distillation import DistillConfig, DistillTask
+from evsam.training.distill import DistillConfig, DistillTask
 from evsam.training.distributed import World, whole, world
-from evsam.training.finetune import FinetuneConfig
-from evsam.training.finetuning import FinetuneTask
-from evsam.training.loop import Trained, Trainer
-from evsam.training.randomness import StepRandom
-from evsam.training.recipes import RECIPES
-from evsam.training.starting import build_model, freeze_norms
+from evsam.training.finetune import RECIPES, FinetuneConfig, FinetuneTask
+from evsam.training.model import build_model, freeze_norms
 from evsam.training.teachers import copy_decoder
+from evsam.training.trainer import StepRandom, Trained, Trainer
 from tests.training.distillation import tiny
 
 PHOTOS = 4

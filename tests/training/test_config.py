@@ -10,9 +10,8 @@ from evsam.training import config as configs
 from evsam.training.cache_embeddings import CacheConfig
 from evsam.training.config import ConfigError, OptimConfig, RunConfig, read_config, write_config
 from evsam.training.distill import DistillRunConfig
-from evsam.training.finetune import FinetuneConfig
-from evsam.training.loop import scaled_rate, schedule, total_steps
-from evsam.training.recipes import RECIPES
+from evsam.training.finetune import RECIPES, FinetuneConfig
+from evsam.training.trainer import scaled_rate, schedule, total_steps
 
 TEXT = """
 variant: nano

@@ -12,7 +12,7 @@ import yaml
 from evsam.training import cache_embeddings, distill
 from evsam.training.config import ConfigError, read_config
 from evsam.training.distill import DistillRunConfig
-from evsam.training.loading import load_model, load_state
+from evsam.training.model import load_model, load_state
 from evsam.training.teachers import TeacherConfig, open_teacher
 
 TEACHER = {"kind": "evsam", "weights": "nano"}

@@ -21,10 +21,9 @@ from evsam.export.calibration import calibration_folder
 from evsam.nn import EfficientViTSam
 from evsam.training import finetune
 from evsam.training.convert import convert_run
-from evsam.training.data.sets import read_set
+from evsam.training.data.sources import read_set
 from evsam.training.finetune import FinetuneConfig
-from evsam.training.loading import load_model, load_state
-from evsam.training.starting import initialise
+from evsam.training.model import initialise, load_model, load_state
 from evsam.training.validation import encode_photo
 
 
@@ -245,7 +244,7 @@ def test_several_sizes_fill_the_same_grid(data_dir: Path, tmp_path: Path) -> Non
     content = settings(data_dir, variant="l0", samples=samples, batch={"images": 1}, validation={})
     config = FinetuneConfig.model_validate(content)
     from evsam.training.distributed import World
-    from evsam.training.randomness import StepRandom
+    from evsam.training.trainer import StepRandom
 
     trained = finetune.build(config, World(0, 1, torch.device("cpu")))
     sizes = set()

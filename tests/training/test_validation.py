@@ -14,15 +14,15 @@ import torch
 from evsam.nn import EfficientViTSam
 from evsam.training import evaluate
 from evsam.training.data.records import BrokenSample, Photo
-from evsam.training.data.sets import read_set
-from evsam.training.loading import load_model
-from evsam.training.validating import readable
+from evsam.training.data.sources import read_set
+from evsam.training.model import load_model
 from evsam.training.validation import (
     Frame,
     Objects,
     Scores,
     full_size,
     inscribed_ellipse,
+    readable,
     size_class,
     validate,
 )

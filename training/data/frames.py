@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,58 +13,16 @@ import torch
 from torch import Tensor
 
 from evsam.training.config import ConfigError
-from evsam.training.data.records import Annotation, BrokenSample, Photo, Photos, PhotoSource, UInt8
-from evsam.training.data.sources import SourceConfig, open_source
-from evsam.training.embedding_cache import EmbeddingCache, Float16
-from evsam.training.images import normalise
-from evsam.transforms import fitted_size, points_to_frame, resize_image
+from evsam.training.data.embeddings import EmbeddingCache, Float16
+from evsam.training.data.pixels import place
+from evsam.training.data.records import Annotation, BrokenSample, Photo, UInt8
+from evsam.transforms import fitted_size, points_to_frame
 
 TOKENS = 2
 """Points of each prompt: the corners of a box, or a click and the padding that SAM adds where there is no box."""
 
 BOX_SHARE = 0.5
 """Part of the prompts that are boxes, as in the paper's fine-tuning (arXiv 2402.05008, section 3.2)."""
-
-
-class NamedSource(Photos):
-    """A source whose keys begin with its name, so that they are unique among several sources.
-
-    Args:
-        name: of the source.
-        source: its photos.
-    """
-
-    def __init__(self, name: str, source: PhotoSource) -> None:
-        self.name, self.source = name, source
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    @property
-    def groups(self) -> Sequence[int]:
-        """As of the source."""
-        return self.source.groups if isinstance(self.source, Photos) else super().groups
-
-    def photo(self, index: int) -> Photo:
-        """A photo whose key is ``NAME/KEY``.
-
-        Raises:
-            BrokenSample: its record cannot be read.
-        """
-        try:
-            photo = self.source[index]
-        except BrokenSample as error:
-            raise BrokenSample(f"{self.name}/{error.key}", error.reason) from error
-        return replace(photo, key=f"{self.name}/{photo.key}")
-
-
-def open_named(config: SourceConfig) -> NamedSource:
-    """The photos of a source under the keys that cached embeddings know them by.
-
-    Raises:
-        DataError: there are none where the configuration says.
-    """
-    return NamedSource(config.name, open_source(config))
 
 
 class FrameSample(NamedTuple):
@@ -199,53 +157,6 @@ class FrameMaker:
             boxes = labels[:, 0] == 2
             points[boxes, :, 0] = points[boxes, ::-1, 0]
         return points_to_frame(points, size, fitted_size(size)), labels
-
-
-def place(pixels: UInt8, side: int, mirrored: bool = False) -> tuple[UInt8, tuple[int, int]]:
-    """A photo at the top left of a square.
-
-    Args:
-        pixels: RGB (H, W, 3).
-        side: of the square, which is the photo's longer side.
-        mirrored: exchange left and right.
-
-    Returns:
-        uint8 (side, side, 3), zero beyond the photo; height and width of the photo in it.
-    """
-    resized = resize_image(pixels, side)
-    height, width = resized.shape[:2]
-    image = np.zeros((side, side, 3), np.uint8)
-    image[:height, :width] = resized[:, ::-1] if mirrored else resized
-    return image, (height, width)
-
-
-def frame_pixels(images: Tensor, extents: Tensor) -> Tensor:
-    """What an encoder reads, as :func:`evsam.transforms.image_to_pixels` makes it, on the device of the images.
-
-    Args:
-        images: uint8 (B, S, S, 3).
-        extents: (B, 2), height and width of each photo.
-
-    Returns:
-        float32 (B, 3, S, S): normalised, zero beyond the photo.
-    """
-    inside = cells_inside(extents, images.shape[1], (images.shape[1], images.shape[2]))
-    return torch.where(inside[:, None], normalise(images), 0.0)
-
-
-def cells_inside(extents: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
-    """Which cells of a grid over a square image hold some of the photo.
-
-    Args:
-        extents: (B, 2), height and width of each photo in pixels.
-        side: of the image in pixels.
-        grid: rows and columns.
-
-    Returns:
-        bool (B, *grid).
-    """
-    rows, columns = (torch.arange(count, device=extents.device) * (side / count) for count in grid)
-    return (rows < extents[:, :1])[:, :, None] & (columns < extents[:, 1:])[:, None, :]
 
 
 def _click(key: str, annotation: Annotation | None, size: tuple[int, int], rng: random.Random) -> tuple[float, float]:

@@ -1,58 +1,40 @@
-"""Where photos come from, as configurations name it."""
+"""Where photos come from: data directories, COCO and LVIS here, SA-1B in :mod:`evsam.training.data.sa1b`.
+
+A data directory holds ``SPLIT/SET.json`` and ``SPLIT/SET/FILE``. The json is
+``{"images": [{"file", "w", "h", ...}], "anns": [{"image": index, "rle", "area", "bbox", "ignore_rle"?}]}`` with masks
+in COCO's compressed run-length encoding and boxes as (x, y, width, height).
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from pydantic import Field, model_validator
+import numpy as np
+from pycocotools import mask as coco_mask
 
-from evsam.training.data.coco import CocoPhotos
-from evsam.training.data.records import DataError, Photos
+from evsam.training.config import SourceConfig
+from evsam.training.data.records import (
+    Annotation,
+    BrokenSample,
+    DataError,
+    Photo,
+    Photos,
+    PhotoSource,
+    Rle,
+    as_rle,
+    measured,
+    read_span,
+)
 from evsam.training.data.sa1b import Sa1bFolder, Sa1bTars
-from evsam.training.data.sets import read_set
-from evsam.training.settings import Config
 
-
-class SourceConfig(Config):
-    """One source of photos with masks.
-
-    Attributes:
-        kind: ``annotated``, a set of a data directory (:mod:`evsam.training.data.sets`); ``coco`` or ``lvis``, a folder
-            of photos and a json file; ``sa1b``, tars as published; ``sa1b-folder``, the same unpacked.
-        path: the data directory; the folder of the photos; the folder of the tars, or a pattern such as
-            ``/data/sa_0000*.tar``; the folder of the pairs.
-        annotations: json file, of ``coco`` and ``lvis``.
-        split: ``train`` or ``val``, of ``annotated``.
-        set: name of the set, of ``annotated``.
-        weight: how often the source is drawn, compared with the others; 0 leaves it out.
-        name: in logs and scores; by default that of the set, or of the path.
-        cache: folder for the indexes of tars, of ``sa1b``; by default they are written beside the tars.
-    """
-
-    kind: Literal["annotated", "coco", "lvis", "sa1b", "sa1b-folder"]
-    path: Path
-    annotations: Path | None = None
-    split: str = "train"
-    set: str | None = None
-    weight: float = Field(default=1.0, ge=0)
-    name: str = ""
-    cache: Path | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, values: Any) -> Any:
-        if isinstance(values, dict) and not values.get("name") and "path" in values:
-            return {**values, "name": values.get("set") or Path(values["path"]).name}
-        return values
-
-    @model_validator(mode="after")
-    def _complete(self) -> SourceConfig:
-        if self.kind == "annotated" and self.set is None:
-            raise ValueError("set: a source of kind annotated needs the name of a set")
-        if self.kind in ("coco", "lvis") and self.annotations is None:
-            raise ValueError(f"annotations: a source of kind {self.kind} needs a json file")
-        return self
+POLYGON_NUMBERS = 6
+"""Three corners. pycocotools takes four numbers for a box, which no annotation means."""
 
 
 def open_source(config: SourceConfig) -> Photos:
@@ -79,3 +61,204 @@ def _open(config: SourceConfig) -> Photos:
             return Sa1bTars(config.path, config.cache)
         case "sa1b-folder":
             return Sa1bFolder(config.path)
+
+
+class NamedSource(Photos):
+    """A source whose keys begin with its name, so that they are unique among several sources.
+
+    Args:
+        name: of the source.
+        source: its photos.
+    """
+
+    def __init__(self, name: str, source: PhotoSource) -> None:
+        self.name, self.source = name, source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def groups(self) -> Sequence[int]:
+        """As of the source."""
+        return self.source.groups if isinstance(self.source, Photos) else super().groups
+
+    def photo(self, index: int) -> Photo:
+        """A photo whose key is ``NAME/KEY``.
+
+        Raises:
+            BrokenSample: its record cannot be read.
+        """
+        try:
+            photo = self.source[index]
+        except BrokenSample as error:
+            raise BrokenSample(f"{self.name}/{error.key}", error.reason) from error
+        return replace(photo, key=f"{self.name}/{photo.key}")
+
+
+def open_named(config: SourceConfig) -> NamedSource:
+    """The photos of a source under the keys that cached embeddings know them by.
+
+    Raises:
+        DataError: there are none where the configuration says.
+    """
+    return NamedSource(config.name, open_source(config))
+
+
+class AnnotatedSet(Photos):
+    """The photos of one set that have at least one mask.
+
+    Args:
+        root: data directory.
+        split: ``train`` or ``val``.
+        name: name of the set.
+
+    Raises:
+        DataError: there is no such set, or its json is none.
+    """
+
+    def __init__(self, root: Path, split: str, name: str) -> None:
+        self._folder = root / split / name
+        path = root / split / f"{name}.json"
+        try:
+            content = json.loads(path.read_bytes())
+            masks: list[list[dict[str, Any]]] = [[] for _ in content["images"]]
+            for record in content["anns"]:
+                masks[record["image"]].append(record)
+            photos = [[image["file"], found] for image, found in zip(content["images"], masks, strict=True) if found]
+        except FileNotFoundError as error:
+            sets = ", ".join(list_sets(root, split)) or "none"
+            raise DataError(f"set {name}: no file {path}; sets of split {split}: {sets}") from error
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise DataError(f'{path}: expected {{"images": [...], "anns": [...]}} as json: {error!r}') from error
+        self._photos = Packed(photos)
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def photo(self, index: int) -> Photo:
+        """Photo number ``index``; its key is the name of its file."""
+        file, records = self._photos[index]
+        try:
+            annotations = tuple(_annotation(record) for record in records)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BrokenSample(file, f"its annotations cannot be read: {error!r}") from error
+        return Photo(file, annotations, partial(read_span, self._folder / file))
+
+
+def _annotation(record: dict[str, Any]) -> Annotation:
+    ignore = record.get("ignore_rle")
+    x, y, width, height = record["bbox"]
+    return Annotation(
+        rle=as_rle(record["rle"]),
+        box=(x, y, width, height),
+        area=float(record["area"]),
+        ignore=None if ignore is None else as_rle(ignore),
+    )
+
+
+def read_set(root: Path, split: str, name: str) -> AnnotatedSet:
+    """The photos of one set that have at least one mask; see :class:`AnnotatedSet`."""
+    return AnnotatedSet(root, split, name)
+
+
+def list_sets(root: Path, split: str) -> list[str]:
+    """Names of the sets of a split, sorted."""
+    return sorted(path.stem for path in (root / split).glob("*.json"))
+
+
+class CocoPhotos(Photos):
+    """The photos of an annotation file that have at least one mask; masks of crowds are left out.
+
+    Args:
+        photos: folder of the photos. For LVIS, whose sets mix photos of COCO's, either the folder that holds
+            ``train2017`` and ``val2017``, or one with the photos of both.
+        annotations: json file such as ``instances_val2017.json`` or ``lvis_v1_train.json``.
+
+    Raises:
+        DataError: the folder or the file is missing, or the file holds something else.
+    """
+
+    def __init__(self, photos: Path, annotations: Path) -> None:
+        self._folder = photos
+        if not photos.is_dir():
+            raise DataError(f"path {photos}: expected a folder with photos")
+        try:
+            content = json.loads(annotations.read_bytes())
+            found: defaultdict[int, list[Any]] = defaultdict(list)
+            for record in content["annotations"]:
+                if not record.get("iscrowd"):
+                    found[record["image_id"]].append(record["segmentation"])
+            kept = [
+                [self._file(image), image["height"], image["width"], found[image["id"]]]
+                for image in content["images"]
+                if image["id"] in found
+            ]
+        except OSError as error:
+            raise DataError(f"annotations {annotations}: cannot be read: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"annotations {annotations}: expected json of COCO or LVIS with images and annotations: {error!r}"
+            ) from error
+        self._photos = Packed(kept)
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def photo(self, index: int) -> Photo:
+        """Photo number ``index``; its key is the path of its file in the folder."""
+        file, height, width, segmentations = self._photos[index]
+        try:
+            rles = [as_mask(segmentation, height, width) for segmentation in segmentations]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise BrokenSample(file, f"its annotations cannot be read: {error!r}") from error
+        annotations = measured([rle for rle in rles if rle is not None])
+        return Photo(file, annotations, partial(read_span, self._folder / file))
+
+    def _file(self, image: dict[str, Any]) -> str:
+        if "file_name" in image:
+            name: str = image["file_name"]
+            return name
+        # LVIS: http://images.cocodataset.org/train2017/000000391895.jpg
+        *_, split, name = PurePosixPath(image["coco_url"]).parts
+        return f"{split}/{name}" if (self._folder / split).is_dir() else name
+
+
+def as_mask(segmentation: Any, height: int, width: int) -> Rle | None:
+    """One mask from what COCO calls a segmentation: polygons [[x0, y0, x1, y1, ...], ...], or a run-length encoding.
+
+    Returns:
+        None where no polygon has an area.
+    """
+    if isinstance(segmentation, dict):
+        return as_rle(segmentation)
+    polygons = [polygon for polygon in segmentation if len(polygon) >= POLYGON_NUMBERS]
+    if not polygons:
+        return None
+    merged: Rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    return merged
+
+
+class Packed(Sequence[Any]):
+    """Values kept as json text, one after the other, and parsed when they are asked for.
+
+    Python objects would take several times the memory; and worker processes, which share the memory of the process that
+    they are forked from, would copy each as soon as they look at it, for its reference count is written.
+
+    Args:
+        values: anything that json can hold.
+    """
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        text, ends = bytearray(), [0]
+        for value in values:
+            text += json.dumps(value, separators=(",", ":")).encode()
+            ends.append(len(text))
+        self._text, self._ends = bytes(text), np.array(ends)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return json.loads(self._text[self._ends[index] : self._ends[index + 1]])

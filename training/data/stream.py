@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from evsam.training.config import RunConfig, SourceConfig
 from evsam.training.data.mix import Mix
-from evsam.training.data.records import BrokenSample, DataError, Photo
+from evsam.training.data.records import BrokenSample, DataError, Photo, PhotoSource
+from evsam.training.data.sources import open_source
+from evsam.training.distributed import World
 
 ATTEMPTS = 20
 """Photos in a row that may be broken."""
@@ -25,6 +28,30 @@ PlanT = TypeVar("PlanT")
 SampleT = TypeVar("SampleT")
 BatchT = TypeVar("BatchT")
 BatchT_co = TypeVar("BatchT_co", covariant=True)
+
+
+def open_mix(config: RunConfig, opener: Callable[[SourceConfig], PhotoSource] = open_source) -> Mix:
+    """The training photos of a run, each source opened by ``opener``."""
+    wanted = [source for source in config.train if source.weight > 0]
+    return Mix(
+        {source.name: opener(source) for source in wanted},
+        {source.name: source.weight for source in wanted},
+        seed=config.seed,
+    )
+
+
+def open_loader(
+    mix: Mix, maker: BatchMaker[Any, Any, Any], config: RunConfig, where: World, seen: int
+) -> DataLoader[Any]:
+    """This process's micro-batches after all processes together have seen so many photos.
+
+    A run that goes on with another batch, or on other processes, begins with a whole micro-batch: it may see a few
+    photos again.
+    """
+    images = config.batch.images
+    start = seen // (images * where.size)
+    stream = BatchStream(mix, maker, images=images, seed=config.seed, rank=where.rank, world=where.size, start=start)
+    return loader(stream, workers=config.system.workers, pin_memory=where.device.type == "cuda")
 
 
 class BatchMaker(Protocol[PlanT, SampleT, BatchT_co]):

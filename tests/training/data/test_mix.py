@@ -8,9 +8,8 @@ from collections import Counter
 
 import pytest
 
-from evsam.training.data.mix import BLOCK, Mix, Place
+from evsam.training.data.mix import BLOCK, Mix, Order, Place, shuffled
 from evsam.training.data.records import DataError, Photo, Photos
-from evsam.training.data.shuffle import Order, shuffled
 
 
 class Numbers(Photos):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evsam.training.data.packed import Packed
 from evsam.training.data.records import Annotation, BrokenSample, Photo, Photos, as_rle, measured, read_span
+from evsam.training.data.sources import Packed
 from tests.training.conftest import coco_mask, encode, jpg, png
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)

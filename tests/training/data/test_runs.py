@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from evsam.rle import run_ends
-from evsam.training.data.runs import sample_mask
-from evsam.training.data.shapes import coverage, middle
+from evsam.training.data.pixels import coverage, middle, sample_mask
 from tests.training.conftest import coco_mask
 
 

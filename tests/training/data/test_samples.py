@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from evsam.training.data.crops import Crop, window
+from evsam.boxes import bounding_box
 from evsam.training.data.mix import Mix
-from evsam.training.data.prompts import PromptConfig, first_prompt
 from evsam.training.data.records import BrokenSample, Photo, UInt8, as_rle, measured
-from evsam.training.data.samples import Batch, Plan, SampleConfig, SampleMaker
-from evsam.training.data.sets import read_set
-from evsam.training.data.shapes import bounding_box
+from evsam.training.data.samples import Batch, Crop, Plan, SampleConfig, SampleMaker, window
+from evsam.training.data.sources import read_set
 from evsam.training.data.stream import BatchStream
+from evsam.training.prompts import PromptConfig, first_prompt
 from evsam.transforms import resize_image
 from tests.training.conftest import encode, png
 

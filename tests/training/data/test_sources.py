@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evsam.boxes import bounding_box
+from evsam.training.config import SourceConfig
 from evsam.training.data import sa1b
-from evsam.training.data import tars as tar_module
-from evsam.training.data.coco import CocoPhotos
+from evsam.training.data import sa1b as tar_module
 from evsam.training.data.records import BrokenSample, DataError, Photo, Photos
-from evsam.training.data.sa1b import Sa1bFolder, Sa1bTars
-from evsam.training.data.sets import list_sets, read_set
-from evsam.training.data.shapes import bounding_box
-from evsam.training.data.sources import SourceConfig, open_source
-from evsam.training.data.tars import index_path
+from evsam.training.data.sa1b import Sa1bFolder, Sa1bTars, index_path
+from evsam.training.data.sources import CocoPhotos, list_sets, open_source, read_set
 from tests.training.conftest import encode, jpg
 
 SIZE = (40, 60)

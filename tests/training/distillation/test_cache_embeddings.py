@@ -16,8 +16,8 @@ from PIL import Image
 from evsam.training import cache_embeddings as command
 from evsam.training.cache_embeddings import CacheConfig, Cached, cache_embeddings, main
 from evsam.training.config import ConfigError, read_config
+from evsam.training.data.embeddings import CacheError, EmbeddingCache
 from evsam.training.data.records import BrokenSample, DataError
-from evsam.training.embedding_cache import CacheError, EmbeddingCache
 from evsam.training.teachers import Teacher, TeacherConfig
 from evsam.transforms import image_to_pixels
 from tests.training.distillation import tiny

@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evsam.training.config import ConfigError
-from evsam.training.data.frames import FrameBatch, FrameMaker, cells_inside, frame_pixels
-from evsam.training.distillation import DistillConfig, DistillTask, bernoulli_divergence, masked_mean
-from evsam.training.embedding_cache import EmbeddingCache, Range, ShardWriter
-from evsam.training.randomness import StepRandom
+from evsam.training.data.embeddings import EmbeddingCache, Range, ShardWriter
+from evsam.training.data.frames import FrameBatch, FrameMaker
+from evsam.training.data.pixels import cells_inside, frame_pixels
+from evsam.training.distill import DistillConfig, DistillTask, bernoulli_divergence, masked_mean
 from evsam.training.teachers import SAM_MAPS, SAM_SIZE, Teacher, TeacherInfo, copy_decoder, fingerprint
+from evsam.training.trainer import StepRandom
 from evsam.zoo import get_variant
 from tests.training.distillation import tiny
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evsam.training.data.embeddings import CacheError, EmbeddingCache, Range, ShardWriter, array_file, read_shard
 from evsam.training.data.records import BrokenSample
-from evsam.training.embedding_cache import CacheError, EmbeddingCache, Range, ShardWriter, array_file, read_shard
 from evsam.training.teachers import TeacherInfo
 
 INFO = TeacherInfo("small", "ab" * 32, 64, ((4, 3, 3), (2, 5, 5)), paired=True)

@@ -13,19 +13,13 @@ import torch
 
 from evsam.training.config import ConfigError
 from evsam.training.data import frames
-from evsam.training.data.frames import (
-    FrameBatch,
-    FrameMaker,
-    FrameSample,
-    NamedSource,
-    cells_inside,
-    frame_pixels,
-    place,
-)
+from evsam.training.data.embeddings import EmbeddingCache
+from evsam.training.data.frames import FrameBatch, FrameMaker, FrameSample
 from evsam.training.data.mix import Mix
+from evsam.training.data.pixels import cells_inside, frame_pixels, place
 from evsam.training.data.records import Annotation, BrokenSample, Photo
+from evsam.training.data.sources import NamedSource
 from evsam.training.data.stream import BatchStream, loader
-from evsam.training.embedding_cache import EmbeddingCache
 from evsam.transforms import fitted_size, image_to_pixels
 from tests.training.distillation.tiny import photo
 

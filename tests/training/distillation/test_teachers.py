@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from evsam.errors import BackendUnavailable, ImageError
 from evsam.nn import EfficientViTSam
-from evsam.training.data.frames import frame_pixels, place
-from evsam.training.loading import load_model
+from evsam.training.data.pixels import frame_pixels, place
+from evsam.training.model import load_model
 from evsam.training.teachers import (
     Teacher,
     TeacherConfig,

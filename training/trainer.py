@@ -1,10 +1,14 @@
-"""The loop that distillation and fine-tuning share: steps, schedule, average, checkpoints, validation."""
+"""The loop that distillation and fine-tuning share: steps, schedule, average, checkpoints, validation.
+
+What a step computes is in the task: of :mod:`evsam.training.distill` or :mod:`evsam.training.finetune`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,13 +22,11 @@ from torch.utils.data import DataLoader
 from evsam.errors import EvsamError
 from evsam.nn import EfficientViTSam
 from evsam.training import checkpoints
-from evsam.training.average import Average
 from evsam.training.callbacks import Callback, Pictures, ValidationScores
 from evsam.training.config import OptimConfig, RunConfig
 from evsam.training.data.stream import BrokenCounter
-from evsam.training.distributed import World, distribute, local, sharing
-from evsam.training.loading import ready
-from evsam.training.randomness import StepRandom
+from evsam.training.distributed import World, distribute, local, sharing, whole
+from evsam.training.model import kept_buffers, ready
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +38,33 @@ Validate = Callable[[EfficientViTSam, World], tuple[ValidationScores, Pictures]]
 
 class TrainingError(EvsamError):
     """A run that cannot go on; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class StepRandom:
+    """What is drawn in one micro-step.
+
+    Attributes:
+        seed: of the run.
+        step: number of the micro-step, counted from the start of the run.
+        rank: number of this process.
+    """
+
+    seed: int
+    step: int
+    rank: int = 0
+
+    def shared(self, name: str) -> random.Random:
+        """Generator for a purpose, alike in all processes: for choices that decide what is computed."""
+        return random.Random(f"{self.seed}/{name}/{self.step}")
+
+    def own(self, name: str) -> random.Random:
+        """Generator for a purpose of this process alone."""
+        return random.Random(f"{self.seed}/{name}/{self.step}/{self.rank}")
+
+    def generator(self, name: str, device: torch.device | str = "cpu") -> torch.Generator:
+        """Torch generator for a purpose of this process alone."""
+        return torch.Generator(device).manual_seed(self.own(name).getrandbits(63))
 
 
 @dataclass
@@ -281,6 +310,37 @@ class Trainer:
             callback.on_validation(self.step, scores, pictures)
 
 
+class Average:
+    """The averaged weights of a model, each process holding what it holds of the model.
+
+    Args:
+        model: whose weights are averaged.
+        decay: per step; None keeps nothing and answers with the model's own weights.
+    """
+
+    def __init__(self, model: EfficientViTSam, decay: float | None) -> None:
+        self.model, self.decay = model, decay
+        self.parameters: dict[str, Tensor] = (
+            {} if decay is None else {name: p.detach().clone() for name, p in model.named_parameters()}
+        )
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after step number ``step``; early steps count more, or the start would stay for long."""
+        if self.decay is None:
+            return
+        decay = min(self.decay, (1 + step) / (10 + step))
+        ours = [local(p) for p in self.parameters.values()]
+        theirs = [local(p) for p in self.model.parameters()]
+        torch._foreach_lerp_(ours, theirs, 1 - decay)
+
+    @torch.no_grad()
+    def state(self) -> dict[str, Tensor]:
+        """State dict of the model with averaged parameters and its present buffers; every process has to call this."""
+        named = {**dict(self.model.named_parameters()), **self.parameters}
+        return {name: whole(p) for name, p in named.items()} | kept_buffers(self.model)
+
+
 class Meter:
     """Time per step, and what part of it the trainer waited for photos.
 
@@ -367,25 +427,3 @@ def batch_to(batch: Any, device: torch.device) -> Any:
         parts = [batch_to(part, device) for part in batch]
         return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)
     return batch
-
-
-@contextlib.contextmanager
-def advice(config: RunConfig) -> Iterator[None]:
-    """Say what to change where memory runs out."""
-    try:
-        yield
-    except RuntimeError as error:
-        # on a CPU it is a plain RuntimeError of torch's allocator
-        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
-            raise
-        images, accumulate = config.batch.images, config.batch.accumulate
-        smaller = (
-            f"batch.images={images // 2} with batch.accumulate={2 * accumulate} (the same global batch), "
-            if images > 1
-            else ""
-        )
-        raise TrainingError(
-            f"out of memory on {config.system.device} with batch.images={images}: try {smaller}"
-            "system.checkpoint_activations=true, system.precision=bfloat16, fewer masks, or system.shard=fsdp2 on "
-            f"several devices ({error})"
-        ) from error

@@ -1,4 +1,4 @@
-"""The first prompt of a mask in training: a box, or clicks."""
+"""Prompts of a mask in training: the first, a box or clicks; and those that depend on what the model answered."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from evsam.boxes import bounding_box
+from evsam.training.config import Config
+from evsam.training.data.pixels import middle
 from evsam.training.data.records import UInt8
-from evsam.training.data.shapes import middle
-from evsam.training.settings import Config
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -157,3 +159,49 @@ def _any_pixel(rng: random.Random, mask: UInt8, box: tuple[int, int, int, int]) 
     where = np.flatnonzero(part)
     y, x = divmod(int(where[rng.randrange(len(where))]), part.shape[1])
     return box[0] + x + 0.5, box[1] + y + 0.5
+
+
+def error_click(logits: Tensor, target: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """One random click per mask on a pixel that the prediction got wrong.
+
+    Args:
+        logits: (N, 1, H, W) of the prediction.
+        target: (N, 1, H, W), 0 to 1.
+        generator: of the choice.
+
+    Returns:
+        Points (N, 1, 2), x and y in pixels of the logits, and labels (N, 1): 1 where the object was missed, 0 where
+        too much was taken. A mask without errors gets a click anywhere.
+    """
+    true = target[:, 0] > 0.5
+    return _click(((logits[:, 0] > 0) != true).float(), true, generator)
+
+
+def object_click(target: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """One random click per mask on its object; shapes as :func:`error_click`."""
+    true = target[:, 0] > 0.5
+    return _click(true.float(), true, generator)
+
+
+def _click(wanted: Tensor, true: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    chances = wanted.flatten(1)
+    chances = chances + (chances.sum(1, keepdim=True) == 0)
+    where = torch.multinomial(chances, 1, generator=generator)
+    width = true.shape[-1]
+    points = torch.stack([where % width, where // width], -1) + 0.5
+    return points, true.flatten(1).gather(1, where).long()
+
+
+def pick(logits: Tensor, iou: Tensor, labels: Tensor) -> Tensor:
+    """The mask (N, 1, H, W) that is returned to a user.
+
+    The best of three for one click, which is ambiguous; else the single one.
+
+    Args:
+        logits: (N, 4, H, W).
+        iou: predicted IoU (N, 4).
+        labels: (N, T).
+    """
+    clear = (labels >= 0).sum(1) > 1  # a box has two corners
+    index = torch.where(clear, 0, iou[:, 1:].argmax(1) + 1)
+    return logits[torch.arange(len(logits), device=logits.device), index][:, None]

@@ -33,7 +33,6 @@ FORMAT = 1
 AGAIN = "run evsam.training.cache_embeddings again"
 """What mends most caches: it makes anew what is missing or damaged."""
 
-
 OPENED = 32
 """Shards whose files a process keeps open, of which there may be many more than a process may open."""
 
@@ -276,7 +275,7 @@ class EmbeddingCache:
         """The teacher's maps (C, H, W) for a photo; not to be written to.
 
         Args:
-            key: of the photo, with the name of its source in front (:class:`evsam.training.data.frames.NamedSource`).
+            key: of the photo, with the name of its source in front (:class:`evsam.training.data.sources.NamedSource`).
 
         Raises:
             BrokenSample: the photo could not be read when the cache was made.
