@@ -79,6 +79,19 @@ def relu_linear_attention(
     variant: str = "",
 ) -> str: ...
 def check_relu_linear_attention(qkv: NDArray[Any], out: NDArray[Any], *, eps: float) -> None: ...
+def read_prompts(
+    original_size: tuple[int, int],
+    resized_size: tuple[int, int],
+    *,
+    points: NDArray[np.float64] | None,
+    labels: NDArray[np.float64] | None,
+    boxes: NDArray[np.float64] | None,
+    masks: NDArray[np.float32] | None,
+    boxes_name: str,
+) -> tuple[NDArray[np.float32], NDArray[np.int32], bool]: ...
+def points_to_frame(
+    points: NDArray[np.floating[Any]], original_size: tuple[int, int], resized_size: tuple[int, int]
+) -> NDArray[np.float32]: ...
 def preprocess(image: NDArray[Any], size: int, *, threads: int | None = None) -> NDArray[np.float32]: ...
 def resize_image(image: NDArray[Any], size: int, *, threads: int | None = None) -> NDArray[np.uint8]: ...
 def mask_upsample(

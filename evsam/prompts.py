@@ -1,4 +1,8 @@
-"""Points, boxes and mask prompts: checked, brought to one form, and moved to the 1024 frame."""
+"""Points, boxes and mask prompts: checked, brought to one form, and moved to the 1024 frame.
+
+Here arguments become arrays; the rules for what is in them, and their messages, are those of ``csrc/engine/prompts.h``,
+which the C interface has as well.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evsam import _C
 from evsam.errors import PromptError
-from evsam.transforms import points_to_frame
 from evsam.zoo import LOGITS_SIZE
 
-PADDING, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
-"""Labels of prompt points as the prompt encoder knows them."""
-
-BOX_MARGIN = 1.0
-"""How far, in pixels, a box may reach beyond the image before it is an error; detectors round and clip loosely."""
+PADDING, TOP_LEFT, BOTTOM_RIGHT = -1, 2, 3
+"""Labels of prompt points as the prompt encoder knows them, besides 1 (foreground) and 0 (background)."""
 
 
 @dataclass(frozen=True)
@@ -72,40 +73,17 @@ def read_prompts(
     """
     if box is not None and boxes is not None:
         raise PromptError("box, boxes: expected one of the two, got both")
-    if points is None and labels is not None:
-        raise PromptError("labels: expected points to label, got labels without points")
-    if points is None and box is None and boxes is None and mask is None:
-        raise PromptError("points, box, boxes, mask: expected at least one prompt, got none")
-
-    counts: dict[str, int] = {}
-    coordinates: list[npt.NDArray[np.float64]] = []
-    kinds: list[npt.NDArray[np.int32]] = []
-    ambiguous = False
-    if points is not None:
-        clicks = _read_points(points, original_size)
-        counts["points"] = len(clicks)
-        coordinates.append(clicks)
-        kinds.append(_read_labels(labels, clicks.shape[:2]))
-        ambiguous = clicks.shape[1] == 1 and box is None and boxes is None and mask is None
+    clicks = None if points is None else _read_points(points)
+    kinds = None if labels is None else _read_labels(labels, None if clicks is None else clicks.shape[:2])
     name, given = ("box", box) if box is not None else ("boxes", boxes)
-    if given is not None:
-        corners = _read_boxes(name, given, original_size)
-        counts[name] = len(corners)
-        coordinates.append(corners)
-        kinds.append(np.full(corners.shape[:2], (TOP_LEFT, BOTTOM_RIGHT), np.int32))
+    corners = None if given is None else _read_boxes(name, given)
     masks = None if mask is None else _read_mask(mask)
-    if masks is not None:
-        counts["mask"] = len(masks)
-    if len(set(counts.values())) > 1:
-        got = ", ".join(f"{count} from {name}" for name, count in counts.items())
-        raise PromptError(f"{', '.join(counts)}: expected the same number of prompts from each, got {got}")
-
-    number = next(iter(counts.values()))
-    frame = [points_to_frame(c, original_size, resized_size) for c in coordinates]
-    xy = np.concatenate([np.zeros((number, 0, 2), np.float32), *frame], 1)
-    kind = np.concatenate([np.zeros((number, 0), np.int32), *kinds], 1)
-    if points is not None and box is None and boxes is None:
-        xy, kind = pad_points(xy, kind)
+    try:
+        xy, kind, ambiguous = _C.read_prompts(
+            original_size, resized_size, points=clicks, labels=kinds, boxes=corners, masks=masks, boxes_name=name
+        )
+    except ValueError as error:
+        raise PromptError(str(error)) from None
     return Prompts(xy, kind, masks, ambiguous)
 
 
@@ -132,28 +110,19 @@ def _describe(array: npt.NDArray[Any], value: object) -> str:
     return f"shape {array.shape}, dtype {array.dtype}"
 
 
-def _read_points(value: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+def _read_points(value: npt.ArrayLike) -> npt.NDArray[np.float64]:
     expected = "numbers of shape (T, 2) or (N, T, 2)"
     points = _read_numbers("points", value, expected)
     if points.size == 0:
         raise PromptError(f"points: expected at least one point, got shape {points.shape}")
     if points.ndim not in (2, 3) or points.shape[-1] != 2:
         raise PromptError(f"points: expected {expected}, got shape {points.shape}")
-    points = points.reshape(-1, points.shape[-2], 2)
-    _check_finite("points", points)
-    height, width = size
-    outside = ((points < 0) | (points >= (width, height))).any(-1)
-    if outside.any():
-        x, y = points[outside][0]
-        raise PromptError(
-            f"points: expected 0 <= x < {width} and 0 <= y < {height}, the image's width and height, got ({x:g}, {y:g})"
-        )
-    return points
+    return points.reshape(-1, points.shape[-2], 2)
 
 
-def _read_labels(value: npt.ArrayLike | None, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
-    if value is None:
-        return np.full(shape, FOREGROUND, np.int32)
+def _read_labels(value: npt.ArrayLike, shape: tuple[int, ...] | None) -> npt.NDArray[np.float64]:
+    if shape is None:  # without points they are refused, whatever they are
+        return np.zeros(0)
     try:
         labels = np.asarray(value)
     except ValueError:
@@ -163,39 +132,17 @@ def _read_labels(value: npt.ArrayLike | None, shape: tuple[int, int]) -> npt.NDA
         raise PromptError(f"labels: expected one label for each point, shape {wanted}, got shape {labels.shape}")
     if labels.dtype.kind not in "biuf":
         raise PromptError(f"labels: expected 1 (foreground) or 0 (background), got dtype {labels.dtype}")
-    wrong = labels[(labels != 0) & (labels != 1)]
-    if wrong.size:
-        raise PromptError(f"labels: expected 1 (foreground) or 0 (background), got {wrong.flat[0]}")
-    return labels.reshape(shape).astype(np.int32)
+    return labels.reshape(shape).astype(np.float64)
 
 
-def _read_boxes(name: str, value: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Corners (N, 2, 2) of boxes, clipped to the image."""
+def _read_boxes(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
     expected = "numbers x0, y0, x1, y1 of shape (4,)" if name == "box" else "numbers x0, y0, x1, y1 of shape (N, 4)"
     boxes = _read_numbers(name, value, expected)
     if boxes.size == 0:
         raise PromptError(f"{name}: expected at least one box, got shape {boxes.shape}")
     if boxes.shape != (4,) if name == "box" else boxes.ndim != 2 or boxes.shape[1] != 4:
         raise PromptError(f"{name}: expected {expected}, got shape {boxes.shape}")
-    boxes = boxes.reshape(-1, 4)
-    _check_finite(name, boxes)
-    low, high = boxes[:, :2], boxes[:, 2:]
-    for box in boxes[(low >= high).any(1)][:1]:
-        raise PromptError(f"{name}: expected x0 < x1 and y0 < y1, got {_numbers(box)}")
-    height, width = size
-    limit = np.array((width, height), np.float64)
-    beyond = ((low < -BOX_MARGIN) | (high > limit + BOX_MARGIN)).any(1)
-    for box in boxes[beyond][:1]:
-        raise PromptError(
-            f"{name}: expected a box inside the image, 0 <= x <= {width} and 0 <= y <= {height} "
-            f"({BOX_MARGIN:g} pixel beyond is clipped), got {_numbers(box)}"
-        )
-    corners = np.stack([low, high], 1).clip(0, limit)
-    for box in boxes[(corners[:, 0] >= corners[:, 1]).any(1)][:1]:
-        raise PromptError(
-            f"{name}: expected a box with area inside the image of {width} x {height}, got {_numbers(box)}"
-        )
-    return corners
+    return boxes.reshape(-1, 4)
 
 
 def _read_mask(value: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -211,15 +158,4 @@ def _read_mask(value: npt.ArrayLike) -> npt.NDArray[np.float32]:
     if mask.ndim not in (2, 3) or mask.shape[-2:] != (side, side) or mask.size == 0:
         raise PromptError(f"mask: expected {expected}, got shape {mask.shape}")
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is refused as such
-        masks = np.array(mask, np.float32, order="C").reshape(-1, 1, side, side)
-    _check_finite("mask", masks)
-    return masks
-
-
-def _check_finite(name: str, array: npt.NDArray[Any]) -> None:
-    if not np.isfinite(array).all():
-        raise PromptError(f"{name}: expected finite numbers, got {array[~np.isfinite(array)].flat[0]}")
-
-
-def _numbers(values: npt.NDArray[np.float64]) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+        return np.array(mask, np.float32, order="C").reshape(-1, 1, side, side)

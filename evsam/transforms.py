@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from evsam import _C
 from evsam.zoo import FRAME_SIZE, PIXEL_MEAN, PIXEL_STD
 
 BAND_ELEMENTS = 1 << 22
@@ -87,8 +88,7 @@ def points_to_frame(
     Returns:
         float32 (..., 2), x and y in pixels of the frame.
     """
-    scale = (resized_size[1] / original_size[1], resized_size[0] / original_size[0])
-    return np.asarray(points * scale, np.float32)
+    return _C.points_to_frame(points, original_size, resized_size)
 
 
 def _taps(

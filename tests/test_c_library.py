@@ -20,6 +20,7 @@ from PIL import Image
 
 import evsam
 from evsam.weights import resolve
+from tests.sdk.prompt_cases import ORIGINAL, prompt_cases
 
 ROOT = Path(__file__).resolve().parents[1]
 BOX = (5, 0, 420, 300)
@@ -135,16 +136,23 @@ def handles(library, photo) -> Iterator[tuple[ctypes.c_void_p, ctypes.c_void_p]]
     library.evsam_free(model)
 
 
+DTYPES = {"points": np.float32, "labels": np.int32, "boxes": np.float32, "mask": np.float32}
+
+
+def c_prompts(given: dict[str, Any], count: int) -> tuple[CPrompts, dict[str, np.ndarray]]:
+    """The structure, and the arrays that it points to."""
+    arrays = {name: np.ascontiguousarray(given[name], dtype) for name, dtype in DTYPES.items() if name in given}
+    pointers = [arrays[name].ctypes.data if name in arrays else None for name in DTYPES]
+    each = arrays["points"].shape[-2] if "points" in arrays else 0
+    multimask = int(given.get("multimask", False))
+    return CPrompts(ctypes.sizeof(CPrompts), count, each, *pointers, multimask), arrays
+
+
 @pytest.mark.parametrize("kind", PROMPTS)
 def test_same_answers_as_python(library, handles, sam, photo, kind) -> None:
     given = PROMPTS[kind]
     expected = sam.predict(photo, **given)
-    dtypes = {"points": np.float32, "labels": np.int32, "boxes": np.float32, "mask": np.float32}
-    arrays = {name: np.asarray(given[name], dtype) for name, dtype in dtypes.items() if name in given}
-    pointers = [arrays[name].ctypes.data if name in arrays else None for name in dtypes]
-    each = arrays["points"].shape[-2] if "points" in arrays else 0
-    count = expected.masks.shape[0]
-    prompts = CPrompts(ctypes.sizeof(CPrompts), count, each, *pointers, int(given.get("multimask", False)))
+    prompts, _arrays = c_prompts(given, expected.masks.shape[0])
     shape = (ctypes.c_int64 * 4)()
     assert library.evsam_prediction_shape(handles[1], ctypes.byref(prompts), shape) == 0
     assert tuple(shape) == expected.masks.shape
@@ -159,3 +167,30 @@ def test_same_answers_as_python(library, handles, sam, photo, kind) -> None:
     assert np.array_equal(logits, expected.logits)
     assert np.array_equal(scores, expected.scores)
     assert np.array_equal(masks.astype(bool), expected.masks)
+
+
+def test_same_rules_as_python(library, handles) -> None:
+    """Every case that has as many prompts of each kind, which is all that the C interface can say."""
+    model, embedding = handles[0], ctypes.c_void_p()
+    assert library.evsam_embedding_create(model, ctypes.byref(embedding)) == 0
+    image = np.zeros((*ORIGINAL, 3), np.uint8)
+    sizes = [ctypes.c_int64(n) for n in (*ORIGINAL, 3 * ORIGINAL[1])]
+    assert library.evsam_encode(model, image.ctypes.data_as(ctypes.c_void_p), *sizes, embedding) == 0
+    refused = 0
+    for case in prompt_cases():
+        counts = {len(array) for array in case.given.values()} or {1}
+        if len(counts) > 1:
+            continue
+        prompts, _arrays = c_prompts(case.given, counts.pop())
+        shape = (ctypes.c_int64 * 4)()
+        if case.message is None:
+            assert library.evsam_prediction_shape(embedding, ctypes.byref(prompts), shape) == 0, case.line
+            assert shape[1] == (3 if case.ambiguous else 1), case.line
+        assert (library.evsam_predict(model, embedding, ctypes.byref(prompts), None, None, None) == 0) == (
+            case.message is None
+        ), case.line
+        if case.message is not None:
+            assert library.evsam_last_error().decode() == case.message
+            refused += 1
+    assert refused > 20
+    library.evsam_embedding_free(embedding)

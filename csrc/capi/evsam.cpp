@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "capi/prompt_reader.h"
 #include "core/aligned_buffer.h"
 #include "core/thread_pool.h"
 #include "engine/arena_pool.h"
 #include "engine/engine.h"
+#include "engine/prompts.h"
 #include "engine/safetensors.h"
 #include "ops/preprocess/preprocess.h"
 
@@ -48,6 +48,10 @@ static_assert(evsam::kLogitsSize == EVSAM_LOGITS_SIDE, "evsam.h documents the si
 
 // Prompts decoded at a time: 16 MiB of logits, of which the caller may want none.
 constexpr std::int64_t kPromptsAtOnce = 16;
+
+// Far beyond any use, and small enough for no size to overflow.
+constexpr std::int64_t kMostPrompts = std::int64_t{1} << 20;
+constexpr std::int64_t kMostPoints = std::int64_t{1} << 16;
 
 // A buffer of fixed size: telling that memory ran out must not need memory.
 thread_local char last_error[2048] = "";
@@ -208,20 +212,46 @@ Status encode(const evsam_model* model, const evsam::ImageView& image, evsam_emb
   return Status();
 }
 
+// The counts and pointers, and how many masks each prompt gets; nothing that they point to is read.
+Status read_kinds(const evsam_prompts* given, evsam::GivenPrompts<float, std::int32_t>* read,
+                  std::int64_t* masks_each) {
+  evsam_prompts prompts;
+  EVSAM_RETURN_IF_ERROR(read_struct(given, "prompts", &prompts));
+  if (prompts.count < 1 || prompts.count > kMostPrompts) {
+    return invalid("count", "1 to " + std::to_string(kMostPrompts) + " prompts", std::to_string(prompts.count));
+  }
+  const auto count_of = [&prompts](const void* data) { return data != nullptr ? prompts.count : 0; };
+  *read = {count_of(prompts.points), prompts.points_each, prompts.points,          prompts.labels,
+           count_of(prompts.boxes),  prompts.boxes,       count_of(prompts.masks), prompts.masks};
+  EVSAM_RETURN_IF_ERROR(evsam::check_kinds(*read, evsam::PromptNames()));
+  const std::int64_t fewest = prompts.points == nullptr ? 0 : 1;
+  const std::int64_t most = prompts.points == nullptr ? 0 : kMostPoints;
+  if (prompts.points_each < fewest || prompts.points_each > most) {
+    return invalid("points_each", fewest == 0 ? "0, for there are no points" : "1 to " + std::to_string(most),
+                   std::to_string(prompts.points_each));
+  }
+  switch (prompts.multimask) {
+    case EVSAM_MULTIMASK_AUTO: *masks_each = evsam::is_ambiguous(*read) ? 3 : 1; return Status();
+    case EVSAM_MULTIMASK_ON: *masks_each = 3; return Status();
+    case EVSAM_MULTIMASK_OFF: *masks_each = 1; return Status();
+    default: return invalid("multimask", "an evsam_multimask, 0 to 2", std::to_string(prompts.multimask));
+  }
+}
+
 Status predict(const evsam_model* model, const evsam_embedding* embedding, const evsam_prompts* given,
                std::uint8_t* masks, float* scores, float* logits) {
   EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
   EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
-  evsam_prompts read;
-  EVSAM_RETURN_IF_ERROR(read_struct(given, "prompts", &read));
+  evsam::GivenPrompts<float, std::int32_t> read;
+  std::int64_t each = 0;
+  EVSAM_RETURN_IF_ERROR(read_kinds(given, &read, &each));
   const evsam::ImageSize original = embedding->original;
   const evsam::ImageSize resized = embedding->resized;
   evsam::FramePrompts frame;
-  EVSAM_RETURN_IF_ERROR(evsam::read_prompts(read, original, resized, &frame));
+  EVSAM_RETURN_IF_ERROR(evsam::read_prompts(read, original, resized, evsam::PromptNames(), &frame));
 
   std::vector<const float*> maps;
   for (const auto& map : embedding->maps) maps.push_back(map.data());
-  const std::int64_t each = frame.masks_each;
   const std::int64_t first = each == 1 ? 0 : 1;  // the single mask comes first, then the ambiguous ones
   const std::int64_t at_once = std::min(kPromptsAtOnce, frame.prompts.count);
   const std::size_t planes = static_cast<std::size_t>(at_once * evsam::kMaskTokens);
@@ -309,11 +339,10 @@ evsam_status evsam_prediction_shape(const evsam_embedding* embedding, const evsa
     EVSAM_RETURN_IF_ERROR(require(embedding, "embedding"));
     EVSAM_RETURN_IF_ERROR(require(shape, "shape"));
     EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
-    evsam_prompts read;
-    EVSAM_RETURN_IF_ERROR(read_struct(prompts, "prompts", &read));
+    evsam::GivenPrompts<float, std::int32_t> read;
     std::int64_t masks_each = 0;
-    EVSAM_RETURN_IF_ERROR(evsam::read_masks_each(read, &masks_each));
-    shape[0] = read.count;
+    EVSAM_RETURN_IF_ERROR(read_kinds(prompts, &read, &masks_each));
+    shape[0] = prompts->count;
     shape[1] = masks_each;
     shape[2] = embedding->original.height;
     shape[3] = embedding->original.width;

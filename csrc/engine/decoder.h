@@ -2,24 +2,15 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 
 #include "core/run_context.h"
+#include "engine/prompts.h"
 #include "engine/tensor_table.h"
 #include "engine/zoo.h"
 #include "evsam/status.h"
 
 namespace evsam {
-
-// N prompts on one image.
-struct Prompts {
-  std::int64_t count = 0;                // N
-  std::int64_t points = 0;               // T, points of each prompt; 0 where a mask is the only prompt
-  const float* xy = nullptr;             // (N, T, 2), x and y in pixels of the 1024 frame
-  const std::int32_t* labels = nullptr;  // (N, T): -1 padding, 0 background, 1 foreground, 2 and 3 box corners
-  const float* masks = nullptr;          // logits (N, 256, 256), or nullptr
-};
 
 class Decoder {
  public:

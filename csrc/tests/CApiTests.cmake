@@ -21,9 +21,6 @@ evsam_target_defaults(test_cpp_api)
 target_link_libraries(test_cpp_api PRIVATE evsam_static)
 add_test(NAME test_cpp_api COMMAND test_cpp_api "${weights}")
 
-evsam_add_test(test_prompt_reader)
-target_sources(test_prompt_reader PRIVATE "${PROJECT_SOURCE_DIR}/csrc/capi/prompt_reader.cpp")
-
 add_test(NAME test_exported_symbols
   COMMAND "${CMAKE_COMMAND}" "-DNM=${CMAKE_NM}" "-DLIBRARY=$<TARGET_FILE:evsam>"
           "-DHEADER=${PROJECT_SOURCE_DIR}/csrc/include/evsam/evsam.h"

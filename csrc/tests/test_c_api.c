@@ -154,12 +154,30 @@ static void test_shapes(const evsam_model* model, const evsam_embedding* embeddi
   const float box[4] = {30, 20, 80, 60};
   int64_t shape[4];
   evsam_prompts prompts = EVSAM_PROMPTS_INIT;
-  CHECK_FAILS(evsam_prediction_shape(embedding, &prompts, shape), EVSAM_INVALID_ARGUMENT, "count: expected 1 to");
+  CHECK_FAILS(evsam_prediction_shape(embedding, &prompts, shape), EVSAM_INVALID_ARGUMENT,
+              "count: expected 1 to 1048576 prompts, got 0");
+  prompts.count = -3;
+  CHECK_FAILS(evsam_predict(model, embedding, &prompts, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT,
+              "count: expected 1 to 1048576 prompts, got -3");
+  prompts.count = INT64_MAX;
+  CHECK_FAILS(evsam_predict(model, embedding, &prompts, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT,
+              "count: expected 1 to 1048576 prompts, got 9223372036854775807");
   CHECK_FAILS(evsam_prediction_shape(embedding, NULL, shape), EVSAM_INVALID_ARGUMENT, "prompts: expected a pointer");
   prompts.count = 2;
   CHECK_FAILS(evsam_prediction_shape(embedding, &prompts, shape), EVSAM_INVALID_ARGUMENT, "at least one prompt");
+  prompts.boxes = box;
   prompts.points_each = 1;
+  CHECK_FAILS(evsam_prediction_shape(embedding, &prompts, shape), EVSAM_INVALID_ARGUMENT,
+              "points_each: expected 0, for there are no points, got 1");
+  prompts.boxes = NULL;
   prompts.points = points;
+  prompts.points_each = 0;
+  CHECK_FAILS(evsam_predict(model, embedding, &prompts, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT,
+              "points_each: expected 1 to 65536, got 0");
+  prompts.points_each = (int64_t)1 << 40;
+  CHECK_FAILS(evsam_predict(model, embedding, &prompts, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT,
+              "points_each: expected 1 to 65536, got 1099511627776");
+  prompts.points_each = 1;
   prompts.labels = labels;
   CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK);
   CHECK(shape[0] == 2 && shape[1] == 3 && shape[2] == kHeight && shape[3] == kWidth);
@@ -167,7 +185,7 @@ static void test_shapes(const evsam_model* model, const evsam_embedding* embeddi
   CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK && shape[1] == 1);
   prompts.multimask = 9;
   CHECK_FAILS(evsam_predict(model, embedding, &prompts, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT,
-              "multimask: expected");
+              "multimask: expected an evsam_multimask, 0 to 2, got 9");
   prompts.multimask = EVSAM_MULTIMASK_AUTO;
   prompts.count = 1;
   prompts.boxes = box;

@@ -93,8 +93,8 @@ def imports(path: Path) -> set[str]:
 LAYERS = {
     "errors.py": (),
     "zoo.py": ("evsam.errors",),
-    "transforms.py": ("evsam.zoo",),
-    "prompts.py": ("evsam.errors", "evsam.transforms", "evsam.zoo"),
+    "transforms.py": ("evsam._C", "evsam.zoo"),
+    "prompts.py": ("evsam._C", "evsam.errors", "evsam.zoo"),
     "images.py": ("evsam.errors",),
     "boxes.py": (),
     "rle.py": (),

@@ -1,0 +1,187 @@
+#include "engine/prompts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <string>
+
+#include "engine/zoo.h"
+
+namespace evsam {
+namespace {
+
+constexpr std::int32_t kPadding = -1;
+constexpr std::int32_t kForeground = 1;
+constexpr std::int32_t kTopLeft = 2;
+constexpr std::int32_t kBottomRight = 3;
+constexpr double kBoxMargin = 1.0;  // pixels a box may reach beyond the image; detectors round and clip loosely
+constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
+
+Status invalid(const std::string& argument, const std::string& expected, const std::string& got) {
+  return Status::invalid_argument(expected_got(argument, expected, got));
+}
+
+std::string number(double value) {
+  if (std::isnan(value)) return "nan";  // where some systems write "-nan"
+  const bool whole = std::abs(value) < 1e15 && std::floor(value) == value;
+  char text[32];
+  std::snprintf(text, sizeof(text), whole ? "%.0f" : "%g", value);
+  return text;
+}
+
+template <typename Number>
+std::string numbers(const Number* values, int count) {
+  std::string text = "(";
+  for (int i = 0; i < count; ++i) text += (i > 0 ? ", " : "") + number(static_cast<double>(values[i]));
+  return text + ")";
+}
+
+template <typename Number>
+Status check_finite(const char* argument, const Number* values, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (!std::isfinite(values[i])) return invalid(argument, "finite numbers", number(static_cast<double>(values[i])));
+  }
+  return {};
+}
+
+template <typename Number, typename Label>
+Status check_points(const GivenPrompts<Number, Label>& given, ImageSize image, const PromptNames& names) {
+  const std::int64_t count = given.points_count * given.points_each;
+  EVSAM_RETURN_IF_ERROR(check_finite(names.points, given.points, 2 * count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double x = static_cast<double>(given.points[2 * i]);
+    const double y = static_cast<double>(given.points[2 * i + 1]);
+    if (x < 0 || y < 0 || x >= static_cast<double>(image.width) || y >= static_cast<double>(image.height)) {
+      return invalid(names.points,
+                     "0 <= x < " + std::to_string(image.width) + " and 0 <= y < " + std::to_string(image.height) +
+                         ", the image's width and height",
+                     numbers(given.points + 2 * i, 2));
+    }
+  }
+  for (std::int64_t i = 0; given.labels != nullptr && i < count; ++i) {
+    const double label = static_cast<double>(given.labels[i]);
+    if (!(label == 0.0 || label == 1.0)) {
+      return invalid(names.labels, "1 (foreground) or 0 (background)", number(label));
+    }
+  }
+  return {};
+}
+
+// Two corners, clipped to the image.
+template <typename Number>
+Status read_box(const Number* box, ImageSize image, const char* name, double corners[4]) {
+  const double limit[2] = {static_cast<double>(image.width), static_cast<double>(image.height)};
+  const std::string width = std::to_string(image.width);
+  const std::string height = std::to_string(image.height);
+  if (!(box[0] < box[2] && box[1] < box[3])) return invalid(name, "x0 < x1 and y0 < y1", numbers(box, 4));
+  for (int axis = 0; axis < 2; ++axis) {
+    const double low = static_cast<double>(box[axis]);
+    const double high = static_cast<double>(box[axis + 2]);
+    if (low < -kBoxMargin || high > limit[axis] + kBoxMargin) {
+      return invalid(name,
+                     "a box inside the image, 0 <= x <= " + width + " and 0 <= y <= " + height + " (" +
+                         number(kBoxMargin) + " pixel beyond is clipped)",
+                     numbers(box, 4));
+    }
+    corners[axis] = std::clamp(low, 0.0, limit[axis]);
+    corners[axis + 2] = std::clamp(high, 0.0, limit[axis]);
+  }
+  if (corners[0] >= corners[2] || corners[1] >= corners[3]) {
+    return invalid(name, "a box with area inside the image of " + width + " x " + height, numbers(box, 4));
+  }
+  return {};
+}
+
+struct FrameScale {
+  double x;
+  double y;
+
+  FrameScale(ImageSize original, ImageSize resized)
+      : x(static_cast<double>(resized.width) / static_cast<double>(original.width)),
+        y(static_cast<double>(resized.height) / static_cast<double>(original.height)) {}
+};
+
+}  // namespace
+
+template <typename Number, typename Label>
+Status check_kinds(const GivenPrompts<Number, Label>& given, const PromptNames& names) {
+  if (given.points == nullptr && given.labels != nullptr) {
+    return invalid(names.labels, "points to label", "labels without points");
+  }
+  struct Kind {
+    const char* name;
+    const void* data;
+    std::int64_t count;
+  };
+  std::string named;
+  std::string counted;
+  std::int64_t count = 0;
+  bool same = true;
+  for (const Kind& kind :
+       {Kind{names.points, given.points, given.points_count}, Kind{names.boxes, given.boxes, given.boxes_count},
+        Kind{names.masks, given.masks, given.masks_count}}) {
+    if (kind.data == nullptr) continue;
+    same = same && (named.empty() || kind.count == count);
+    count = kind.count;
+    named += (named.empty() ? "" : ", ") + std::string(kind.name);
+    counted += (counted.empty() ? "" : ", ") + std::to_string(kind.count) + " from " + kind.name;
+  }
+  if (named.empty()) return invalid(names.all, "at least one prompt", "none");
+  return same ? Status() : invalid(named, "the same number of prompts from each", counted);
+}
+
+template <typename Number, typename Label>
+Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original, ImageSize resized,
+                    const PromptNames& names, FramePrompts* frame) {
+  EVSAM_RETURN_IF_ERROR(check_kinds(given, names));
+  const bool pad = given.points != nullptr && given.boxes == nullptr;  // SAM's padding point stands for the box
+  if (given.points != nullptr) EVSAM_RETURN_IF_ERROR(check_points(given, original, names));
+  if (given.boxes != nullptr) EVSAM_RETURN_IF_ERROR(check_finite(names.boxes, given.boxes, 4 * given.boxes_count));
+  if (given.masks != nullptr) EVSAM_RETURN_IF_ERROR(check_finite(names.masks, given.masks, kPlane * given.masks_count));
+
+  const std::int64_t count = std::max({given.points_count, given.boxes_count, given.masks_count});
+  const std::int64_t points = given.points_each + (given.boxes != nullptr ? 2 : 0) + (pad ? 1 : 0);
+  frame->xy.clear();
+  frame->labels.clear();
+  frame->xy.reserve(static_cast<std::size_t>(2 * count * points));
+  frame->labels.reserve(static_cast<std::size_t>(count * points));
+  const FrameScale scale(original, resized);
+  const auto add = [&](double x, double y, std::int32_t label) {
+    frame->xy.push_back(static_cast<float>(x * scale.x));
+    frame->xy.push_back(static_cast<float>(y * scale.y));
+    frame->labels.push_back(label);
+  };
+  for (std::int64_t n = 0; n < count; ++n) {
+    for (std::int64_t t = n * given.points_each; t < (n + 1) * given.points_each; ++t) {
+      add(static_cast<double>(given.points[2 * t]), static_cast<double>(given.points[2 * t + 1]),
+          given.labels == nullptr ? kForeground : static_cast<std::int32_t>(given.labels[t]));
+    }
+    if (given.boxes != nullptr) {
+      double corners[4] = {};
+      EVSAM_RETURN_IF_ERROR(read_box(given.boxes + 4 * n, original, names.boxes, corners));
+      add(corners[0], corners[1], kTopLeft);
+      add(corners[2], corners[3], kBottomRight);
+    }
+    if (pad) add(0.0, 0.0, kPadding);
+  }
+  frame->prompts = {count, points, frame->xy.data(), frame->labels.data(), given.masks};
+  frame->ambiguous = is_ambiguous(given);
+  return {};
+}
+
+void points_to_frame(const double* xy, std::int64_t count, ImageSize original, ImageSize resized, float* out) {
+  const FrameScale scale(original, resized);
+  for (std::int64_t i = 0; i < count; ++i) {
+    out[2 * i] = static_cast<float>(xy[2 * i] * scale.x);
+    out[2 * i + 1] = static_cast<float>(xy[2 * i + 1] * scale.y);
+  }
+}
+
+// Of the C interface, and of Python.
+template Status check_kinds(const GivenPrompts<float, std::int32_t>&, const PromptNames&);
+template Status read_prompts(const GivenPrompts<float, std::int32_t>&, ImageSize, ImageSize, const PromptNames&,
+                             FramePrompts*);
+template Status read_prompts(const GivenPrompts<double, double>&, ImageSize, ImageSize, const PromptNames&,
+                             FramePrompts*);
+
+}  // namespace evsam

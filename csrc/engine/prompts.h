@@ -1,0 +1,78 @@
+// Prompts as users give them and as decoders read them, and every rule between the two: evsam/prompts.py and csrc/capi
+// only bring what they got to the form of GivenPrompts.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "evsam/status.h"
+
+namespace evsam {
+
+struct ImageSize {
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+};
+
+// N prompts on one image, as decoders read them.
+struct Prompts {
+  std::int64_t count = 0;                // N
+  std::int64_t points = 0;               // T, points of each prompt; 0 where a mask is the only prompt
+  const float* xy = nullptr;             // (N, T, 2), x and y in pixels of the 1024 frame
+  const std::int32_t* labels = nullptr;  // (N, T): -1 padding, 0 background, 1 foreground, 2 and 3 box corners
+  const float* masks = nullptr;          // logits (N, 256, 256), or nullptr
+};
+
+// Prompts in pixels of an image, in C order; nullptr: there are none of that kind. Number: float or double; Label:
+// std::int32_t or double.
+template <typename Number, typename Label>
+struct GivenPrompts {
+  std::int64_t points_count = 0;   // prompts with points
+  std::int64_t points_each = 0;    // T
+  const Number* points = nullptr;  // (points_count, T, 2): x, y
+  const Label* labels = nullptr;   // (points_count, T): 1 foreground, 0 background; nullptr: all are foreground
+  std::int64_t boxes_count = 0;
+  const Number* boxes = nullptr;  // (boxes_count, 4): x0, y0, x1, y1
+  std::int64_t masks_count = 0;
+  const float* masks = nullptr;  // logits (masks_count, 256, 256)
+};
+
+// What the caller's arguments are called, for messages.
+struct PromptNames {
+  const char* points = "points";
+  const char* labels = "labels";
+  const char* boxes = "boxes";
+  const char* masks = "masks";
+  const char* all = "points, boxes, masks";
+};
+
+struct FramePrompts {
+  Prompts prompts;         // refers to the vectors below, and to the caller's masks
+  bool ambiguous = false;  // each prompt is a single click and nothing else: better answered with several masks
+
+  std::vector<float> xy;
+  std::vector<std::int32_t> labels;
+};
+
+// The rules that need neither coordinates nor an image: there is a prompt, labels have points, and there are as many
+// prompts of each kind.
+template <typename Number, typename Label>
+Status check_kinds(const GivenPrompts<Number, Label>& given, const PromptNames& names);
+
+template <typename Number, typename Label>
+bool is_ambiguous(const GivenPrompts<Number, Label>& given) {
+  return given.points_each == 1 && given.boxes == nullptr && given.masks == nullptr;
+}
+
+// All rules, then the move from the image of size `original` to its resized form in the frame. A box may reach one
+// pixel beyond the image and is clipped; its corners stand behind the points, and points without a box get SAM's
+// padding point.
+template <typename Number, typename Label>
+Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original, ImageSize resized,
+                    const PromptNames& names, FramePrompts* frame);
+
+// xy: `count` points in pixels of the original image; out: in the frame. Each axis has its own factor, since both sides
+// of the resized image were rounded.
+void points_to_frame(const double* xy, std::int64_t count, ImageSize original, ImageSize resized, float* out);
+
+}  // namespace evsam
