@@ -15,7 +15,7 @@ function(evsam_finish_cuda_ops)
   if(EVSAM_CUDA AND EVSAM_CUDA_EMULATION)
     message(FATAL_ERROR "EVSAM_CUDA and EVSAM_CUDA_EMULATION: expected at most one of them, got both.")
   endif()
-  evsam_write_ops(evsam_cuda_ops.inc ${EVSAM_CUDA_OPS})
+  evsam_write_list(evsam_cuda_ops.inc EVSAM_OP ${EVSAM_CUDA_OPS})
   set(launchers csrc/core/status.cpp csrc/cuda/conv_launch.cpp csrc/cuda/epilogue_check.cpp csrc/cuda/kernel_list.cpp
     csrc/cuda/map_view.cpp csrc/ops/preprocess/fitted_size.cpp)
   set(kernels "")

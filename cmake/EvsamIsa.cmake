@@ -1,15 +1,17 @@
-# Instruction sets: each is one object library with its own compiler flags. Code outside these libraries is compiled for
-# the base architecture and picks a kernel at run time.
+# Instruction sets: each is one object library with its own compiler flags, in which the kernels of all ops are compiled
+# on the vectors of csrc/isa/<isa>.h. Code outside these libraries is compiled for the base architecture and picks one of
+# their tables (core/kernels.h) at run time.
 
 string(TOLOWER "${CMAKE_SYSTEM_PROCESSOR}" evsam_processor)
 if(evsam_processor MATCHES "x86_64|amd64")
-  set(EVSAM_ISAS avx2 avx512)
+  set(EVSAM_ISAS scalar avx2 avx512)
 elseif(evsam_processor MATCHES "aarch64|arm64")
-  set(EVSAM_ISAS neon)
+  set(EVSAM_ISAS scalar neon)
 else()
-  set(EVSAM_ISAS "")
+  set(EVSAM_ISAS scalar)
 endif()
 
+set(EVSAM_FLAGS_scalar "")
 set(EVSAM_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(EVSAM_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c)
 set(EVSAM_FLAGS_neon "")
@@ -29,20 +31,19 @@ function(evsam_add_isa_libraries library)
     # Exceptions would bring in shared helper code compiled with this instruction set.
     target_compile_options(evsam_${isa} PRIVATE ${EVSAM_FLAGS_${isa}} -fno-exceptions)
     target_sources(${library} PRIVATE $<TARGET_OBJECTS:evsam_${isa}>)
-    string(TOUPPER ${isa} upper)
-    target_compile_definitions(${library} PUBLIC EVSAM_WITH_${upper}=1)
   endforeach()
   if(EVSAM_EMULATE_AVX512)
     target_compile_definitions(${library} PUBLIC EVSAM_EMULATE_AVX512=1)
   endif()
 endfunction()
 
-# Adds <stem>_<isa>.cpp, where there is such a file, to the library of that instruction set.
-function(evsam_add_isa_sources stem)
+# Adds a source to each instruction set's library that includes isa/<isa>.h, then `file`. COMPILE_OPTIONS: for it alone.
+function(evsam_add_isa_sources name file)
+  cmake_parse_arguments(ARG "" "" "COMPILE_OPTIONS" ${ARGN})
   foreach(isa IN LISTS EVSAM_ISAS)
-    set(source "${PROJECT_SOURCE_DIR}/${stem}_${isa}.cpp")
-    if(EXISTS "${source}")
-      target_sources(evsam_${isa} PRIVATE "${source}")
-    endif()
+    set(source "${PROJECT_BINARY_DIR}/generated/${isa}/${name}_${isa}.cpp")
+    file(CONFIGURE OUTPUT "${source}" CONTENT "#include \"isa/${isa}.h\"\n#include \"${file}\"\n" @ONLY)
+    target_sources(evsam_${isa} PRIVATE "${source}")
+    set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "${ARG_COMPILE_OPTIONS}")
   endforeach()
 endfunction()

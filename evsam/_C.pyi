@@ -6,11 +6,10 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-# One kernel of this build: a row of an op's variants.inc.
-class Variant(TypedDict):
+# One kernel of this build, named <dtype>_<op>__<isa>.
+class Kernel(TypedDict):
     name: str
     op: str
-    device: str
     dtype: str
     isa: str
     supported: bool
@@ -64,7 +63,7 @@ def get_num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def pin_threads(pinned: bool) -> bool: ...
 def variant_configs() -> list[dict[str, Any]]: ...
-def variants() -> list[Variant]: ...
+def kernels() -> list[Kernel]: ...
 def read_safetensors_header(
     name: str, content: NDArray[np.uint8]
 ) -> tuple[list[tuple[str, str, tuple[int, ...], int, int]], dict[str, str]]: ...
@@ -76,7 +75,7 @@ def relu_linear_attention(
     *,
     eps: float,
     threads: int | None = None,
-    variant: str = "",
+    isa: str = "",
 ) -> str: ...
 def check_relu_linear_attention(qkv: NDArray[Any], out: NDArray[Any], *, eps: float) -> None: ...
 def read_prompts(

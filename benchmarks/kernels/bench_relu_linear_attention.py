@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from evsam._C import Variant
+    from evsam._C import Kernel
 
 OP = "relu_linear_attention"
 
@@ -48,11 +48,10 @@ def plain_numpy(qkv: NDArray[Any], eps: float = 1e-15) -> NDArray[Any]:
     return result
 
 
-def kernels(dim: int) -> list[Variant]:
-    """The vector kernels of this machine for this head dimension, best first; the scalar one if there is none."""
-    rows = [row for row in _C.variants() if row["op"] == OP and row["supported"]]
-    fast = [row for row in rows if row["isa"] != "scalar" and f"_d{dim}__" in row["name"]]
-    return fast or rows[-1:]
+def kernels() -> list[Kernel]:
+    """The vector kernels of this machine, best first; the scalar one if there is none. lite_mla's attention."""
+    rows = [row for row in _C.kernels() if row["op"] == "lite_mla" and row["supported"]]
+    return rows[:0:-1] or rows
 
 
 def check(out: NDArray[np.float32], qkv: NDArray[np.float32]) -> None:
@@ -72,10 +71,8 @@ def run(settings: Settings) -> list[dict[str, Any]]:
 
         candidates: dict[str, Callable[[], object]] = {}
         isas = {}
-        for row in kernels(dim):
-            kernel = partial(
-                _C.relu_linear_attention, qkv, out, eps=1e-15, threads=settings.threads, variant=row["name"]
-            )
+        for row in kernels():
+            kernel = partial(_C.relu_linear_attention, qkv, out, eps=1e-15, threads=settings.threads, isa=row["isa"])
             out.fill(np.nan)
             kernel()
             check(out, qkv)
@@ -109,9 +106,9 @@ def run(settings: Settings) -> list[dict[str, Any]]:
 def test_kernel(benchmark: BenchmarkFixture, name: str) -> None:
     qkv = inputs(*CASES[name])
     dim = CASES[name][2]
-    row = kernels(dim)[0]
+    row = kernels()[0]
     out = np.full((*qkv.shape[:2], dim, qkv.shape[3]), np.nan, np.float32)
-    benchmark(_C.relu_linear_attention, qkv, out, eps=1e-15, threads=1, variant=row["name"])
+    benchmark(_C.relu_linear_attention, qkv, out, eps=1e-15, threads=1, isa=row["isa"])
     check(out, qkv)
 
 

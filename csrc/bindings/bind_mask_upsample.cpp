@@ -1,4 +1,5 @@
 #include "bindings/bindings.h"
+#include "bindings/kernels.h"
 #include "core/workspace.h"
 #include "ops/mask_upsample/mask_upsample.h"
 
@@ -30,16 +31,15 @@ py::array upsample(const py::array& logits, const Side& resized, const Side& ori
   const op::Params params = {view.shape[0] * view.shape[1], resized.first, resized.second, original.first,
                              original.second};
   check(op::validate(params));
-  const op::Variant* variant = nullptr;
-  check(op::choose(&variant));
+  const Kernels& kernels = kernels_named("");
   RunContext context;
   context.threads = thread_count(threads);
   py::array out(dtype, {view.shape[0], view.shape[1], params.height, params.width});
   T* data = static_cast<T*>(out.mutable_data());
   const py::gil_scoped_release unlocked;
-  context.workspace_bytes = op::workspace_bytes(*variant->kernel, params, context.threads);
+  context.workspace_bytes = op::workspace_bytes(*kernels.mask_upsample, params, context.threads);
   context.workspace = thread_workspace().reserve(context.workspace_bytes);
-  function(*variant->kernel, context, params, static_cast<const float*>(view.data), data);
+  function(*kernels.mask_upsample, context, params, static_cast<const float*>(view.data), data);
   return out;
 }
 

@@ -1,4 +1,5 @@
 #include "bindings/bindings.h"
+#include "bindings/kernels.h"
 #include "core/workspace.h"
 #include "ops/preprocess/preprocess.h"
 
@@ -28,14 +29,13 @@ op::Photo checked_photo(const py::array& image, std::int64_t side) {
 
 template <typename T, typename F>
 void run(const op::Photo& photo, std::int64_t side, const py::object& threads, T* out, const F& function) {
-  const op::Variant* variant = nullptr;
-  check(op::choose(&variant));
+  const Kernels& kernels = kernels_named("");
   RunContext context;
   context.threads = thread_count(threads);
   const py::gil_scoped_release unlocked;
   context.workspace_bytes = op::workspace_bytes(photo.height, photo.width, side, context.threads);
   context.workspace = thread_workspace().reserve(context.workspace_bytes);
-  function(*variant->kernel, context, photo, side, out);
+  function(*kernels.preprocess, context, photo, side, out);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "bindings/bindings.h"
+#include "bindings/kernels.h"
 #include "core/workspace.h"
 #include "ops/relu_linear_attention/relu_linear_attention.h"
 
@@ -18,29 +19,24 @@ op::Params checked_params(const py::array& qkv, py::array& out, float eps) {
   return params;
 }
 
-const char* run(const py::array& qkv, py::array& out, float eps, const py::object& threads, const std::string& name) {
+const char* run(const py::array& qkv, py::array& out, float eps, const py::object& threads, const std::string& isa) {
   const op::Params params = checked_params(qkv, out, eps);
-  const op::Variant* variant = nullptr;
-  check(name.empty() ? op::choose(params, &variant) : op::find(name.c_str(), params, &variant));
+  const Kernels& kernels = kernels_named(isa);
   RunContext context;
   context.threads = thread_count(threads);
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    context.workspace_bytes = op::workspace_bytes(params, context.threads);
-    context.workspace = thread_workspace().reserve(context.workspace_bytes);
-    status = op::run(params, context, variant);
-  }
-  check(status);
-  return variant->info.name;
+  const py::gil_scoped_release unlocked;
+  context.workspace_bytes = op::workspace_bytes(kernels, params, context.threads);
+  context.workspace = thread_workspace().reserve(context.workspace_bytes);
+  op::run(kernels, context, params);
+  return isa_name(kernels.isa);
 }
 
 }  // namespace
 
 void bind_relu_linear_attention(py::module_& m) {
   m.def("relu_linear_attention", &run, py::arg("qkv").noconvert(), py::arg("out").noconvert(), py::kw_only(),
-        py::arg("eps"), py::arg("threads") = py::none(), py::arg("variant") = "",
-        "Runs the kernel on float32 arrays with a token stride of 1; returns the variant's name.");
+        py::arg("eps"), py::arg("threads") = py::none(), py::arg("isa") = "",
+        "Runs the kernel on float32 arrays with a token stride of 1; returns the instruction set's name.");
   m.def(
       "check_relu_linear_attention",
       [](const py::array& qkv, py::array& out, float eps) { checked_params(qkv, out, eps); },

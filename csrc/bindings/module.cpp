@@ -1,9 +1,9 @@
 // The compiled module evsam._C: a thin layer over csrc/core, csrc/ops and csrc/engine. Importing it starts no thread
 // and reads no environment variable.
 #include "bindings/bindings.h"
+#include "bindings/kernels.h"
 #include "core/cpu.h"
 #include "core/thread_pool.h"
-#include "core/variant.h"
 #include "probes/probes.h"
 
 namespace py = pybind11;
@@ -41,26 +41,18 @@ py::dict cpu_feature_dict() {
   return features;
 }
 
-py::list variant_list() {
+py::list kernel_list() {
   py::list rows;
-  for (const VariantInfo& row : all_variants()) {
+  for (const KernelInfo& row : list_kernels()) {
     py::dict entry;
     entry["name"] = row.name;
     entry["op"] = row.op;
-    entry["device"] = row.device;
     entry["dtype"] = dtype_name(row.dtype);
     entry["isa"] = isa_name(row.isa);
     entry["supported"] = isa_supported(row.isa);
     rows.append(entry);
   }
   return rows;
-}
-
-Isa isa_by_name(const std::string& name) {
-  for (Isa isa : kAllIsas) {
-    if (name == isa_name(isa) && isa_supported(isa)) return isa;
-  }
-  throw py::value_error(expected_got("isa", "an instruction set of this machine and build", name));
 }
 
 }  // namespace
@@ -80,7 +72,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
         check(selected_isa(&isa));
         return isa_name(isa);
       },
-      "Kernel family in use: EVSAM_ISA, or the best one.");
+      "Instruction set in use: that of EVSAM_ISA, or the best one.");
   m.def("usable_cpus", &usable_cpus, "Hardware threads this process may use.");
   m.def("get_num_threads", &default_threads, "Threads used where a call does not say.");
   m.def(
@@ -94,12 +86,12 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def(
       "pin_threads", [](bool pinned) { return default_pool().pin_workers(pinned); }, py::arg("pinned"),
       "Ties each worker thread to a processor of its own, or frees them again; False where the system cannot.");
-  m.def("variants", &variant_list, "Every kernel of this build.");
+  m.def("kernels", &kernel_list, "Every kernel of this build.");
 
   m.def(
       "measure_fma_gflops",
       [](const std::string& isa_text, const py::object& threads_or_none, double seconds) {
-        const Isa isa = isa_by_name(isa_text);
+        const Isa isa = kernels_named(isa_text).isa;
         const int threads = thread_count(threads_or_none);
         const py::gil_scoped_release unlocked;
         return measure_fma_gflops(isa, threads, seconds);
@@ -109,7 +101,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def(
       "measure_bandwidth_gbs",
       [](const std::string& isa_text, const py::object& threads_or_none, std::int64_t bytes, double seconds) {
-        const Isa isa = isa_by_name(isa_text);
+        const Isa isa = kernels_named(isa_text).isa;
         const int threads = thread_count(threads_or_none);
         if (bytes < 1) throw py::value_error(expected_got("bytes", "a number >= 1", std::to_string(bytes)));
         const py::gil_scoped_release unlocked;

@@ -74,14 +74,38 @@ CpuFeatures detect() { return {}; }
 
 #endif
 
-std::string supported_names() {
-  std::string names;
-  for (Isa isa : kAllIsas) {
-    if (!isa_supported(isa)) continue;
-    if (!names.empty()) names += ", ";
-    names += isa_name(isa);
+bool in_this_build(Isa isa) {
+// evsam_isas.inc, written by CMake, has one line EVSAM_ISA(isa) per instruction set of this build.
+#define EVSAM_ISA(each) \
+  if (isa == Isa::each) return true;
+#include "evsam_isas.inc"
+#undef EVSAM_ISA
+  return false;
+}
+
+bool on_this_machine(Isa isa) {
+  const CpuFeatures& cpu = cpu_features();
+  switch (isa) {
+    case Isa::scalar: return true;
+    case Isa::avx2: return cpu.avx2 && cpu.fma && cpu.f16c;
+    case Isa::avx512:
+#if EVSAM_EMULATE_AVX512
+      return true;
+#else
+      return cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx2 && cpu.fma && cpu.f16c;
+#endif
+    case Isa::neon: return cpu.neon;
   }
-  return names;
+  return false;
+}
+
+template <typename Filter>
+std::string names(const Filter& filter) {
+  std::string list;
+  for (const Isa isa : kAllIsas) {
+    if (filter(isa)) list += (list.empty() ? "" : ", ") + std::string(isa_name(isa));
+  }
+  return list;
 }
 
 struct Selection {
@@ -93,24 +117,22 @@ Selection select_isa() {
   Selection selection;
   const char* forced = std::getenv("EVSAM_ISA");
   if (forced == nullptr || *forced == '\0') {
-    for (Isa isa : {Isa::avx512, Isa::avx2, Isa::neon}) {
-      if (isa_supported(isa)) {
-        selection.isa = isa;
-        break;
-      }
+    for (const Isa isa : kAllIsas) {
+      if (isa_supported(isa)) selection.isa = isa;
     }
     return selection;
   }
-  for (Isa isa : kAllIsas) {
+  for (const Isa isa : kAllIsas) {
     if (std::string(forced) != isa_name(isa)) continue;
     selection.isa = isa;
     if (!isa_supported(isa)) {
       selection.status = Status::unavailable(expected_got(
-          "EVSAM_ISA", "an instruction set of this machine and build (" + supported_names() + ")", forced));
+          "EVSAM_ISA", "an instruction set of this machine and build (" + names(isa_supported) + ")", forced));
     }
     return selection;
   }
-  selection.status = Status::unavailable(expected_got("EVSAM_ISA", "one of scalar, avx2, avx512, neon", forced));
+  selection.status =
+      Status::unavailable(expected_got("EVSAM_ISA", "one of " + names([](Isa) { return true; }), forced));
   return selection;
 }
 
@@ -157,33 +179,7 @@ const CpuFeatures& cpu_features() {
   return features;
 }
 
-bool isa_supported(Isa isa) {
-  [[maybe_unused]] const CpuFeatures& cpu = cpu_features();
-  switch (isa) {
-    case Isa::scalar: return true;
-    case Isa::avx2:
-#if EVSAM_WITH_AVX2
-      return cpu.avx2 && cpu.fma && cpu.f16c;
-#else
-      return false;
-#endif
-    case Isa::avx512:
-#if EVSAM_EMULATE_AVX512
-      return true;
-#elif EVSAM_WITH_AVX512
-      return cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx2 && cpu.fma && cpu.f16c;
-#else
-      return false;
-#endif
-    case Isa::neon:
-#if EVSAM_WITH_NEON
-      return cpu.neon;
-#else
-      return false;
-#endif
-  }
-  return false;
-}
+bool isa_supported(Isa isa) { return in_this_build(isa) && on_this_machine(isa); }
 
 Status selected_isa(Isa* isa) {
   static const Selection selection = select_isa();

@@ -7,7 +7,8 @@
 
 namespace evsam {
 
-// Kernel families. Each is one set of compiler flags (cmake/EvsamIsa.cmake) and one namespace.
+// Instruction sets. Each has its vectors (isa/<isa>.h), its compiler flags (cmake/EvsamIsa.cmake) and its namespace. Of
+// those that one machine runs, a better one comes later.
 enum class Isa { scalar, avx2, avx512, neon };
 inline constexpr Isa kAllIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::neon};
 
@@ -34,10 +35,10 @@ struct CpuFeatures {
 
 const CpuFeatures& cpu_features();
 
-// Whether this build holds the family's kernels and this machine runs them.
+// Whether this build holds the kernels and this machine runs them.
 bool isa_supported(Isa isa);
 
-// The family named by the environment variable EVSAM_ISA, or the best supported one. The variable is read once.
+// The one named by the environment variable EVSAM_ISA, or the best supported one. The variable is read once.
 Status selected_isa(Isa* isa);
 
 // Hardware threads this process may use: affinity mask and container quota taken into account.

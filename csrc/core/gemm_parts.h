@@ -1,5 +1,5 @@
 // A row of pixels whose products are sums of several pieces: the four pixels under a 2x2 kernel, or two feature maps
-// with a weight matrix each. Plain data, because ISA files include it; core/simd/gemm_parts.inl does the work.
+// with a weight matrix each. Plain data, because ISA files include it; isa/gemm_parts.inl does the work.
 #pragma once
 
 #include <cstdint>

@@ -283,7 +283,7 @@ Value BlockBuilder::add_pointwise(std::int64_t channels, Value x, Value residual
     Floats weight;
     Floats bias;
     EVSAM_RETURN_IF_ERROR(load(&weight, &bias));
-    return pointwise_int8::pack(params, precision, weight.data(), bias.data(), nullptr, nullptr, packed.get());
+    return pointwise_int8::pack(params, precision, weight.data(), bias.data(), nullptr, packed.get());
   };
   step.run = [packed, x, y, residual](const RunContext& context, const Graph::Maps& maps) {
     pointwise_int8::run(*packed, context, as_const(maps[x]), residual_map(maps, residual), maps[y]);

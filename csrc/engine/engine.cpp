@@ -36,9 +36,7 @@ struct Engine::Impl {
   Encoder encoder;
   std::unique_ptr<Decoder> decoder;
   std::vector<MapShape> shapes;
-  const preprocess::Variant* preprocess = nullptr;
-  const transpose::Variant* transpose = nullptr;
-  const mask_upsample::Variant* mask_upsample = nullptr;
+  const Kernels* kernels = nullptr;
   ArenaPool arenas;
   Profiler profiler;
 
@@ -75,7 +73,7 @@ struct Engine::Impl {
     }
     const Profiler::Scope scope(profiler, "maps to channels first");
     for (std::size_t i = 0; i < encoder.maps.size(); ++i) {
-      transpose::to_channels_first(*transpose->kernel, run, as_const(maps[encoder.maps[i]]), features[i]);
+      transpose::to_channels_first(*kernels->transpose, run, as_const(maps[encoder.maps[i]]), features[i]);
     }
     return {};
   }
@@ -94,9 +92,7 @@ Status Engine::create(const std::string& variant, const TensorTable& tensors, co
   Impl& impl = *made->impl_;
   impl.config = config;
   impl.threads = std::max(options.threads, 0);
-  EVSAM_RETURN_IF_ERROR(preprocess::choose(&impl.preprocess));
-  EVSAM_RETURN_IF_ERROR(transpose::choose(&impl.transpose));
-  EVSAM_RETURN_IF_ERROR(mask_upsample::choose(&impl.mask_upsample));
+  EVSAM_RETURN_IF_ERROR(selected_kernels(&impl.kernels));
   EVSAM_RETURN_IF_ERROR(make_encoder(*config, tensors, options.precision, impl.thread_count(), &impl.encoder));
   EVSAM_RETURN_IF_ERROR(config->decoder.lite ? make_lite_decoder(*config, tensors, &impl.decoder)
                                              : make_sam_decoder(*config, tensors, &impl.decoder));
@@ -121,7 +117,7 @@ Status Engine::encode(const ImageView& image, float* const* features) const try 
   return impl_->encode(
       preprocess::workspace_bytes(image.height, image.width, side, impl_->thread_count()),
       [&](const RunContext& context, float* pixels) {
-        preprocess::run(*impl_->preprocess->kernel, context, photo, side, pixels);
+        preprocess::run(*impl_->kernels->preprocess, context, photo, side, pixels);
       },
       features);
 } catch (const std::bad_alloc&) {
@@ -133,7 +129,7 @@ Status Engine::encode_pixels(const float* pixels, float* const* features) const 
   return impl_->encode(
       0,
       [&](const RunContext& context, float* to) {
-        transpose::to_channels_last(*impl_->transpose->kernel, context, pixels, feature_map(to, side, side, 3));
+        transpose::to_channels_last(*impl_->kernels->transpose, context, pixels, feature_map(to, side, side, 3));
       },
       features);
 } catch (const std::bad_alloc&) {
@@ -161,7 +157,7 @@ Status Engine::masks(const float* logits, std::int64_t count, std::int64_t resiz
                      std::int64_t original_height, std::int64_t original_width, std::uint8_t* masks) const try {
   const mask_upsample::Params params{count, resized_height, resized_width, original_height, original_width};
   EVSAM_RETURN_IF_ERROR(mask_upsample::validate(params));
-  const mask_upsample::Kernel& kernel = *impl_->mask_upsample->kernel;
+  const mask_upsample::Kernel& kernel = *impl_->kernels->mask_upsample;
   const std::size_t bytes = align_up(mask_upsample::workspace_bytes(kernel, params, impl_->thread_count()));
   ArenaPool::Lease arena = impl_->arenas.borrow(bytes);
   const Profiler::Scope scope(impl_->profiler, "masks at the photo's size");

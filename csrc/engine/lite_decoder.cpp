@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/aligned_buffer.h"
-#include "core/workspace.h"
+#include "core/scratch.h"
 #include "engine/decoder.h"
 #include "engine/lite_mask_upsampler.h"
 #include "engine/lite_prompt_encoder.h"
@@ -54,17 +54,9 @@ struct LiteDecoder::Buffers {
   float* panels = nullptr;  // the cells in the transformer
   float* tokens = nullptr;
   float* vectors = nullptr;
-  void* inner = nullptr;  // of the part in progress
-  std::size_t inner_bytes = 0;
-  std::size_t bytes = 0;
 
-  Buffers(const LiteDecoder& decoder, const Prompts& prompts, int threads, void* workspace) {
-    char* const base = static_cast<char*>(workspace);
-    const auto take = [&](std::int64_t count) {
-      float* taken = base == nullptr ? nullptr : reinterpret_cast<float*>(base + bytes);
-      bytes += align_up(static_cast<std::size_t>(count) * sizeof(float));
-      return taken;
-    };
+  Buffers(Scratch& scratch, const LiteDecoder& decoder, const Prompts& prompts) {
+    const auto take = [&](std::int64_t count) { return scratch.take<float>(count); };
     const auto take_map = [&](std::int64_t side, std::int64_t channels) {
       return feature_map(take(side * side * channels), side, side, channels);
     };
@@ -80,11 +72,6 @@ struct LiteDecoder::Buffers {
     panels = take(static_cast<std::int64_t>(decoder.position_.size()));
     tokens = take(tokens_per_prompt * decoder.dim_);
     vectors = take(kMaskTokens * decoder.lateral_[2]);
-    inner = base == nullptr ? nullptr : base + bytes;
-    inner_bytes = std::max({decoder.prompt_encoder_.workspace_bytes(prompts.points, threads),
-                            decoder.transformer_.group_workspace_bytes(1, tokens_per_prompt, grid * grid, threads),
-                            decoder.heads_.workspace_bytes(1), decoder.upsampler_.workspace_bytes(grid, threads)});
-    bytes += align_up(inner_bytes);
   }
 };
 
@@ -107,9 +94,9 @@ Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors
   EVSAM_RETURN_IF_ERROR(transformer_.load(decoder, tensors, "mask_decoder.transformer"));
   EVSAM_RETURN_IF_ERROR(heads_.load(dim_, lateral_[2], dim_, tensors));
   EVSAM_RETURN_IF_ERROR(upsampler_.load(decoder, lateral_, tensors));
-  const transpose::Variant* variant = nullptr;
-  EVSAM_RETURN_IF_ERROR(transpose::choose(&variant));
-  transpose_ = variant->kernel;
+  const Kernels* kernels = nullptr;
+  EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  transpose_ = kernels->transpose;
   std::vector<float> position(static_cast<std::size_t>(grid_ * grid_ * dim_));
   prompt_tokens_.cell_positions(grid_, grid_, static_cast<double>(kFrameSize) / static_cast<double>(grid_),
                                 position.data());
@@ -121,7 +108,12 @@ Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors
 }
 
 std::size_t LiteDecoder::workspace_bytes(const Prompts& prompts, int threads) const {
-  return Buffers(*this, prompts, threads, nullptr).bytes;
+  Scratch scratch;
+  Buffers(scratch, *this, prompts);
+  const std::int64_t tokens = PromptTokens::kOutputTokens + prompts.points;
+  return scratch.bytes() + std::max({prompt_encoder_.workspace_bytes(prompts.points, threads),
+                                     transformer_.group_workspace_bytes(1, tokens, grid_ * grid_, threads),
+                                     heads_.workspace_bytes(1), upsampler_.workspace_bytes(grid_, threads)});
 }
 
 void LiteDecoder::prepare_image(const RunContext& context, const float* const* features, const Buffers& buffers) const {
@@ -133,10 +125,9 @@ void LiteDecoder::prepare_image(const RunContext& context, const float* const* f
 
 void LiteDecoder::decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
                          float* iou) const {
-  const Buffers buffers(*this, prompts, context.threads, context.workspace);
-  RunContext inner = context;
-  inner.workspace = buffers.inner;
-  inner.workspace_bytes = buffers.inner_bytes;
+  Scratch scratch(context.workspace);
+  const Buffers buffers(scratch, *this, prompts);
+  const RunContext inner = scratch.rest(context);  // of the part in progress
   prepare_image(inner, features, buffers);
 
   const std::int64_t token_count = PromptTokens::kOutputTokens + prompts.points;

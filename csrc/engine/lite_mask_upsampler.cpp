@@ -3,22 +3,29 @@
 #include <algorithm>
 #include <string>
 
-#include "core/workspace.h"
+#include "core/scratch.h"
 
 namespace evsam {
 namespace {
-
-std::size_t float_bytes(std::int64_t count) { return align_up(static_cast<std::size_t>(count) * sizeof(float)); }
 
 template <typename Float>
 BasicFeatureMap<Float> rows_of(const BasicFeatureMap<Float>& map, std::int64_t first, std::int64_t count) {
   return {map.data + first * map.width * map.stride, count, map.width, map.channels, map.stride};
 }
 
-// Both rows of the refined map's row.
-std::int64_t scratch_floats(std::int64_t grid, std::int64_t eighth, std::int64_t quarter) {
-  return 2 * std::max(2 * grid * eighth, 4 * grid * quarter);
-}
+struct Memory {
+  FeatureMap eighth;
+  FeatureMap quarter;
+  PerWorker<float> rows;  // both rows of the refined map's row
+
+  Memory(Scratch& scratch, std::int64_t grid, std::int64_t eighth_channels, std::int64_t quarter_channels, int threads)
+      : eighth(
+            feature_map(scratch.take<float>(4 * grid * grid * eighth_channels), 2 * grid, 2 * grid, eighth_channels)),
+        quarter(feature_map(scratch.take<float>(16 * grid * grid * quarter_channels), 4 * grid, 4 * grid,
+                            quarter_channels)),
+        rows(scratch.take_each<float>(threads, 2 * std::max(2 * grid * eighth_channels, 4 * grid * quarter_channels))) {
+  }
+};
 
 }  // namespace
 
@@ -65,11 +72,10 @@ Status LiteMaskUpsampler::load(const DecoderConfig& config, const std::vector<st
 }
 
 std::size_t LiteMaskUpsampler::workspace_bytes(std::int64_t grid, int threads) const {
-  const std::int64_t eighth = up_[0].params.out_channels;
-  const std::int64_t quarter = up_[1].params.out_channels;
-  return float_bytes(4 * grid * grid * eighth) + float_bytes(16 * grid * grid * quarter) +
-         static_cast<std::size_t>(threads > 0 ? threads : default_threads()) *
-             float_bytes(scratch_floats(grid, eighth, quarter));
+  Scratch scratch;
+  Memory(scratch, grid, up_[0].params.out_channels, up_[1].params.out_channels,
+         threads > 0 ? threads : default_threads());
+  return scratch.bytes();
 }
 
 FeatureMap LiteMaskUpsampler::refine_row(const Refine& refine, const ConstFeatureMap& x, std::int64_t row,
@@ -98,38 +104,26 @@ FeatureMap LiteMaskUpsampler::refine_row(const Refine& refine, const ConstFeatur
 
 void LiteMaskUpsampler::run(const RunContext& context, const Inputs& inputs,
                             const mask_head::Planes<float>& logits) const {
-  const int threads = context.threads > 0 ? context.threads : default_threads();
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  RunContext alone;
-  alone.pool = &pool;
-  alone.threads = 1;
+  const RunContext alone = context.alone();
   const std::int64_t grid = inputs.cells.height;
-  char* memory = static_cast<char*>(context.workspace);
-  const auto take = [&memory](std::int64_t count) {
-    float* taken = reinterpret_cast<float*>(memory);
-    memory += float_bytes(count);
-    return taken;
-  };
-  const std::int64_t channels[2] = {up_[0].params.out_channels, up_[1].params.out_channels};
-  const FeatureMap eighth = feature_map(take(4 * grid * grid * channels[0]), 2 * grid, 2 * grid, channels[0]);
-  const FeatureMap quarter = feature_map(take(16 * grid * grid * channels[1]), 4 * grid, 4 * grid, channels[1]);
-  const std::int64_t per_worker =
-      static_cast<std::int64_t>(float_bytes(scratch_floats(grid, channels[0], channels[1])) / sizeof(float));
-  float* const scratch = take(threads * per_worker);
+  Scratch scratch(context.workspace);
+  const Memory memory(scratch, grid, up_[0].params.out_channels, up_[1].params.out_channels, context.thread_count());
+  const FeatureMap& eighth = memory.eighth;
+  const FeatureMap& quarter = memory.quarter;
 
-  pool.parallel_for(grid, threads, [&](std::int64_t row, int) {
+  context.parallel_for(grid, [&](std::int64_t row, int) {
     const FeatureMap y = rows_of(eighth, 2 * row, 2);
     conv_transpose::run(up_[0], alone, rows_of(inputs.cells, row, 1), rows_of(inputs.lateral[0], 2 * row, 2),
                         rows_of(inputs.prompt[0], 2 * row, 2), y);
     layer_norm::run(norm_, alone, {as_const(y), {}, y, {}, {}});
   });
-  pool.parallel_for(2 * grid, threads, [&](std::int64_t row, int worker) {
-    const FeatureMap x = refine_row(refine_[0], as_const(eighth), row, scratch + worker * per_worker);
+  context.parallel_for(2 * grid, [&](std::int64_t row, int worker) {
+    const FeatureMap x = refine_row(refine_[0], as_const(eighth), row, memory.rows.of(worker));
     conv_transpose::run(up_[1], alone, as_const(x), rows_of(inputs.lateral[1], 2 * row, 2),
                         rows_of(inputs.prompt[1], 2 * row, 2), rows_of(quarter, 2 * row, 2));
   });
-  pool.parallel_for(4 * grid, threads, [&](std::int64_t row, int worker) {
-    const FeatureMap x = refine_row(refine_[1], as_const(quarter), row, scratch + worker * per_worker);
+  context.parallel_for(4 * grid, [&](std::int64_t row, int worker) {
+    const FeatureMap x = refine_row(refine_[1], as_const(quarter), row, memory.rows.of(worker));
     const std::int64_t at = 2 * row * logits.width;
     mask_head::Planes<const float> finest = inputs.finest;
     finest.data += at;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/workspace.h"
+#include "core/scratch.h"
 #include "engine/drawn_prompts.h"
 
 namespace evsam {
@@ -20,23 +20,10 @@ constexpr std::int64_t kRegions = 2;              // what the prompt points at, 
 constexpr double kUnitEps = 1e-12;  // F.normalize's default
 constexpr double kMeanEps = 1e-4;
 
-std::size_t float_bytes(std::int64_t count) { return align_up(static_cast<std::size_t>(count) * sizeof(float)); }
-
 template <typename Float>
 BasicFeatureMap<Float> rows_of(const BasicFeatureMap<Float>& map, std::int64_t first, std::int64_t count) {
   return {map.data + first * map.width * map.stride, count, map.width, map.channels, map.stride};
 }
-
-RunContext alone(const RunContext& context) {
-  RunContext inner;
-  inner.pool = context.pool;
-  inner.threads = 1;
-  return inner;
-}
-
-ThreadPool& pool_of(const RunContext& context) { return context.pool == nullptr ? default_pool() : *context.pool; }
-
-int threads_of(const RunContext& context) { return context.threads > 0 ? context.threads : default_threads(); }
 
 // Several sums side by side: one after the other, every addition would wait for the last.
 double sum_of_squares(const float* x, std::int64_t count) {
@@ -63,25 +50,16 @@ struct LitePromptEncoder::Buffers {
   float* sums = nullptr;     // (kRows, kRegions, feature channels): weighted sums of unit features
   float* means = nullptr;    // weights of a pointwise kernel: one panel
   float* no_bias = nullptr;  // one panel of zeros
-  float* scratch = nullptr;  // per worker
-  std::int64_t scratch_floats = 0;
-  std::size_t bytes = 0;
+  PerWorker<float> drawn;    // rows of a drawing, or of what joins it
 
-  Buffers(const LitePromptEncoder& encoder, std::int64_t points, int threads, void* workspace) {
-    char* const base = static_cast<char*>(workspace);
-    const auto take = [&](std::int64_t count) {
-      float* taken = base == nullptr ? nullptr : reinterpret_cast<float*>(base + bytes);
-      bytes += float_bytes(count);
-      return taken;
-    };
+  Buffers(Scratch& scratch, const LitePromptEncoder& encoder, std::int64_t points, int threads) {
     const std::int64_t panel = encoder.resemblance_.kernel->panel;
-    shapes = take(static_cast<std::int64_t>(PromptDrawing::floats(points)));
-    sums = take(kRows * kRegions * encoder.feature_channels_);
-    means = take(encoder.feature_channels_ * panel);
-    no_bias = take(panel);
+    shapes = scratch.take<float>(static_cast<std::int64_t>(PromptDrawing::floats(points)));
+    sums = scratch.take<float>(kRows * kRegions * encoder.feature_channels_);
+    means = scratch.take<float>(encoder.feature_channels_ * panel);
+    no_bias = scratch.take<float>(panel);
     const std::int64_t join = 2 * kRows * kRegions + kCoarseRows * encoder.convs_[2].params.out_channels;
-    scratch_floats = static_cast<std::int64_t>(float_bytes(std::max(kDrawFloats, join)) / sizeof(float));
-    scratch = take(threads * scratch_floats);
+    drawn = scratch.take_each<float>(threads, std::max(kDrawFloats, join));
   }
 };
 
@@ -118,14 +96,16 @@ Status LitePromptEncoder::load(const DecoderConfig& config, std::int64_t feature
 }
 
 std::size_t LitePromptEncoder::workspace_bytes(std::int64_t points, int threads) const {
-  return Buffers(*this, points, threads > 0 ? threads : default_threads(), nullptr).bytes;
+  Scratch scratch;
+  Buffers(scratch, *this, points, threads > 0 ? threads : default_threads());
+  return scratch.bytes();
 }
 
 void LitePromptEncoder::prepare_image(const RunContext& context, const ConstFeatureMap& fine,
                                       const FeatureMap& unit) const {
-  pool_of(context).parallel_for(unit.height, threads_of(context), [&](std::int64_t row, int) {
+  context.parallel_for(unit.height, [&](std::int64_t row, int) {
     const FeatureMap out = rows_of(unit, row, 1);
-    pointwise::run(compare_, alone(context), rows_of(fine, row, 1), {}, out);
+    pointwise::run(compare_, context.alone(), rows_of(fine, row, 1), {}, out);
     for (std::int64_t p = 0; p < out.width; ++p) {
       float* feature = out.data + p * out.stride;
       const float scale =
@@ -165,7 +145,7 @@ void LitePromptEncoder::draw(const Buffers& buffers, const PromptDrawing& drawin
     }
   }
 
-  const RunContext inner = alone({});
+  const RunContext inner = RunContext().alone();
   const FeatureMap quarter = rows_of(maps.quarter, 2 * row, 2);
   const FeatureMap eighth = rows_of(maps.eighth, row, 1);
   patch_conv::run(convs_[0], inner, {pixels, 4, kDrawn, kMaps, kMaps}, quarter);
@@ -194,7 +174,7 @@ void LitePromptEncoder::average(const Buffers& buffers) const {
 
 void LitePromptEncoder::join(const Buffers& buffers, const ConstFeatureMap& unit, const ConstFeatureMap& embedding,
                              const Maps& maps, std::int64_t row, float* scratch) const {
-  const RunContext inner = alone({});
+  const RunContext inner = RunContext().alone();
   const ConstFeatureMap features = rows_of(unit, 2 * row, 2);
   const FeatureMap eighth = rows_of(maps.eighth, 2 * row, 2);
   const FeatureMap similarity = feature_map(scratch, 2, features.width, kRegions);
@@ -222,16 +202,14 @@ void LitePromptEncoder::join(const Buffers& buffers, const ConstFeatureMap& unit
 
 void LitePromptEncoder::encode(const RunContext& context, const Prompts& prompts, std::int64_t index,
                                const ConstFeatureMap& unit, const ConstFeatureMap& embedding, const Maps& maps) const {
-  const int threads = threads_of(context);
-  ThreadPool& pool = pool_of(context);
-  const Buffers buffers(*this, prompts.points, threads, context.workspace);
+  Scratch scratch(context.workspace);
+  const Buffers buffers(scratch, *this, prompts.points, context.thread_count());
   const PromptDrawing drawing(prompts, index, buffers.shapes);
-  pool.parallel_for(kRows, threads, [&](std::int64_t row, int worker) {
-    draw(buffers, drawing, unit, maps, row, buffers.scratch + worker * buffers.scratch_floats);
-  });
+  context.parallel_for(
+      kRows, [&](std::int64_t row, int worker) { draw(buffers, drawing, unit, maps, row, buffers.drawn.of(worker)); });
   average(buffers);
-  pool.parallel_for(kCoarseRows, threads, [&](std::int64_t row, int worker) {
-    join(buffers, unit, embedding, maps, row, buffers.scratch + worker * buffers.scratch_floats);
+  context.parallel_for(kCoarseRows, [&](std::int64_t row, int worker) {
+    join(buffers, unit, embedding, maps, row, buffers.drawn.of(worker));
   });
 }
 

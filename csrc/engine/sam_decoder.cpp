@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/scratch.h"
 #include "engine/decoder.h"
-#include "engine/pieces.h"
 #include "engine/prompt_tokens.h"
 #include "engine/token_layers.h"
 #include "engine/two_way_transformer.h"
@@ -78,7 +78,7 @@ class SamDecoder : public Decoder {
   std::int64_t head_floats() const { return 2 * kGroup * std::max(dim_, kHiddenOfIou); }
   std::int64_t token_count(const Prompts& prompts) const { return PromptTokens::kOutputTokens + prompts.points; }
 
-  Buffers carve(Pieces& pieces, const Prompts& prompts) const;
+  Buffers carve(Scratch& scratch, const Prompts& prompts) const;
   Status load_mask_prompt(const std::vector<std::int64_t>& channels, const TensorTable& tensors);
   Status load_upscaling(const TensorTable& tensors);
   void fill_embedding(const RunContext& context, const float* embedding, bool mask, float* panels) const;
@@ -155,23 +155,23 @@ Status SamDecoder::load_upscaling(const TensorTable& tensors) {
   return sam_head::pack(params, weights, nullptr, &upscaling_);
 }
 
-SamDecoder::Buffers SamDecoder::carve(Pieces& pieces, const Prompts& prompts) const {
+SamDecoder::Buffers SamDecoder::carve(Scratch& scratch, const Prompts& prompts) const {
   const std::int64_t group = std::min(prompts.count, kGroup);
   Buffers buffers = {};
-  buffers.embedding = pieces.floats(image_floats());
-  if (shares(prompts)) buffers.projected = pieces.floats(transformer_.projected_floats(cells()));
-  buffers.images = pieces.floats(group * image_floats());
-  buffers.tokens = pieces.floats(group * token_count(prompts) * dim_);
-  buffers.kernels = pieces.floats(group * kMaskTokens * features());
-  buffers.hidden = pieces.floats((kMaskTokens + 1) * head_floats());
+  buffers.embedding = scratch.take<float>(image_floats());
+  if (shares(prompts)) buffers.projected = scratch.take<float>(transformer_.projected_floats(cells()));
+  buffers.images = scratch.take<float>(group * image_floats());
+  buffers.tokens = scratch.take<float>(group * token_count(prompts) * dim_);
+  buffers.kernels = scratch.take<float>(group * kMaskTokens * features());
+  buffers.hidden = scratch.take<float>((kMaskTokens + 1) * head_floats());
   return buffers;
 }
 
 std::size_t SamDecoder::workspace_bytes(const Prompts& prompts, int threads) const {
-  Pieces pieces(nullptr);
-  carve(pieces, prompts);
+  Scratch scratch;
+  carve(scratch, prompts);
   const std::int64_t group = std::min(prompts.count, kGroup);
-  return pieces.used() +
+  return scratch.bytes() +
          std::max({transformer_.group_workspace_bytes(group, token_count(prompts), cells(), threads),
                    transformer_.project_workspace_bytes(threads), mask_prompt::workspace_bytes(mask_prompt_, threads),
                    sam_head::workspace_bytes(upscaling_, group, threads)});
@@ -180,11 +180,9 @@ std::size_t SamDecoder::workspace_bytes(const Prompts& prompts, int threads) con
 // A channel's cells are contiguous in the embedding, and a panel's cells in each channel of the panels. Several panels
 // at a time, because each channel is on other pages of memory.
 void SamDecoder::fill_embedding(const RunContext& context, const float* embedding, bool mask, float* panels) const {
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
   const std::int64_t panel = transformer_.kernel().panel;
   constexpr std::int64_t kTaskCells = 256;
-  pool.parallel_for((cells() + kTaskCells - 1) / kTaskCells, threads, [&](std::int64_t task, int) {
+  context.parallel_for((cells() + kTaskCells - 1) / kTaskCells, [&](std::int64_t task, int) {
     const std::int64_t first = task * kTaskCells;
     const std::int64_t last = std::min(first + kTaskCells, cells());
     for (std::int64_t c = 0; c < dim_; ++c) {
@@ -202,10 +200,8 @@ void SamDecoder::fill_embedding(const RunContext& context, const float* embeddin
 // The masks' kernels and the predicted IoU, one head per task.
 void SamDecoder::run_heads(const RunContext& context, const Buffers& buffers, std::int64_t count, std::int64_t tokens,
                            float* iou) const {
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
-  const RunContext alone = {context.pool, 1, nullptr, 0};
-  pool.parallel_for(kMaskTokens + 1, threads, [&](std::int64_t token, int) {
+  const RunContext alone = context.alone();
+  context.parallel_for(kMaskTokens + 1, [&](std::int64_t token, int) {
     const float* x = buffers.tokens + token * dim_;
     float* scratch = buffers.hidden + token * head_floats();
     if (token == 0) {
@@ -219,9 +215,9 @@ void SamDecoder::run_heads(const RunContext& context, const Buffers& buffers, st
 
 void SamDecoder::decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
                         float* iou) const {
-  Pieces pieces(context.workspace);
-  const Buffers buffers = carve(pieces, prompts);
-  const RunContext rest = pieces.rest(context);
+  Scratch scratch(context.workspace);
+  const Buffers buffers = carve(scratch, prompts);
+  const RunContext rest = scratch.rest(context);
   const bool mask = prompts.masks != nullptr;
   const std::int64_t tokens = token_count(prompts);
   const std::int64_t plane = 16 * cells();

@@ -36,13 +36,9 @@ std::size_t TokenHeads::workspace_bytes(std::int64_t prompts) const {
 
 void TokenHeads::run(const RunContext& context, const float* tokens, std::int64_t prompts, std::int64_t token_count,
                      float* vectors, float* iou) const {
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
   float* const scratch = static_cast<float*>(context.workspace);
-  RunContext alone;
-  alone.pool = &pool;
-  alone.threads = 1;
-  pool.parallel_for(kNetworks, threads, [&](std::int64_t n, int) {
+  const RunContext alone = context.alone();
+  context.parallel_for(kNetworks, [&](std::int64_t n, int) {
     const pointwise::Packed(&layers)[kLayers] = layers_[n];
     float* const hidden[2] = {scratch + 2 * n * prompts * widest_, scratch + (2 * n + 1) * prompts * widest_};
     const bool mask = n < kMaskTokens;

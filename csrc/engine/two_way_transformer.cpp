@@ -13,7 +13,7 @@
 #include <cmath>
 #include <vector>
 
-#include "engine/pieces.h"
+#include "core/scratch.h"
 #include "engine/token_layers.h"
 #include "ops/two_way_attention/two_way_attention.h"
 
@@ -226,7 +226,6 @@ struct TwoWayTransformer::Impl {
   // One call of run_group().
   struct Call {
     const RunContext& context;
-    ThreadPool& pool;
     RunContext attention;  // with the rest of the workspace
     RunContext alone;      // for work inside a task
     const Group& group;
@@ -235,15 +234,15 @@ struct TwoWayTransformer::Impl {
     std::int64_t rows() const { return group.prompts * group.token_count; }
   };
 
-  Buffers carve(Pieces& pieces, std::int64_t prompts, std::int64_t tokens) const {
+  Buffers carve(Scratch& scratch, std::int64_t prompts, std::int64_t tokens) const {
     const std::int64_t rows = prompts * tokens;
     const std::int64_t columns = rows * heads();
     Buffers b = {};
-    for (float** buffer : {&b.origin, &b.x, &b.q, &b.k, &b.v}) *buffer = pieces.floats(rows * dim());
-    b.hidden = pieces.floats(rows * config.mlp_dim);
-    b.weights = pieces.floats(columns);
-    for (float** buffer : {&b.queries, &b.keys, &b.values, &b.means}) *buffer = pieces.floats(columns * row());
-    b.key_bias = pieces.floats(columns);
+    for (float** buffer : {&b.origin, &b.x, &b.q, &b.k, &b.v}) *buffer = scratch.take<float>(rows * dim());
+    b.hidden = scratch.take<float>(rows * config.mlp_dim);
+    b.weights = scratch.take<float>(columns);
+    for (float** buffer : {&b.queries, &b.keys, &b.values, &b.means}) *buffer = scratch.take<float>(columns * row());
+    b.key_bias = scratch.take<float>(columns);
     return b;
   }
 
@@ -259,7 +258,7 @@ struct TwoWayTransformer::Impl {
   template <typename F>
   void for_heads(const Call& call, const F& f) const {
     const std::int64_t tokens = call.group.token_count;
-    call.pool.parallel_for(call.group.prompts * heads(), call.attention.threads, [&](std::int64_t task, int) {
+    call.context.parallel_for(call.group.prompts * heads(), [&](std::int64_t task, int) {
       f(task / heads(), task % heads(), task / heads() * tokens, task * tokens);
     });
   }
@@ -387,9 +386,9 @@ TwoWayTransformer::~TwoWayTransformer() = default;
 
 Status TwoWayTransformer::load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix) {
   impl_->config = config;
-  const two_way_attention::Variant* variant = nullptr;
-  EVSAM_RETURN_IF_ERROR(two_way_attention::choose(&variant));
-  impl_->kernel = variant->kernel;
+  const Kernels* kernels = nullptr;
+  EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  impl_->kernel = kernels->two_way_attention;
   impl_->layers = std::vector<Layer>(size(config.depth));
   for (int i = 0; i < config.depth; ++i) {
     EVSAM_RETURN_IF_ERROR(impl_->layers[size(i)].load(config, tensors, prefix + ".layers." + std::to_string(i)));
@@ -407,21 +406,17 @@ const two_way_attention::Kernel& TwoWayTransformer::kernel() const { return *imp
 
 std::size_t TwoWayTransformer::group_workspace_bytes(std::int64_t prompts, std::int64_t token_count, std::int64_t cells,
                                                      int threads) const {
-  Pieces pieces(nullptr);
-  impl_->carve(pieces, prompts, token_count);
-  return pieces.used() + two_way_attention::workspace_bytes(*impl_->kernel, impl_->attention_params(token_count, cells),
-                                                            prompts, threads);
+  Scratch scratch;
+  impl_->carve(scratch, prompts, token_count);
+  return scratch.bytes() + two_way_attention::workspace_bytes(
+                               *impl_->kernel, impl_->attention_params(token_count, cells), prompts, threads);
 }
 
 void TwoWayTransformer::run_group(const RunContext& context, const Group& group) const {
   const Impl& model = *impl_;
-  Pieces pieces(context.workspace);
-  const Impl::Buffers buffers = model.carve(pieces, group.prompts, group.token_count);
-  RunContext attention = pieces.rest(context);
-  if (attention.threads <= 0) attention.threads = default_threads();
-  const Impl::Call call = {context,   context.pool == nullptr ? default_pool() : *context.pool,
-                           attention, {context.pool, 1, nullptr, 0},
-                           group,     buffers};
+  Scratch scratch(context.workspace);
+  const Impl::Buffers buffers = model.carve(scratch, group.prompts, group.token_count);
+  const Impl::Call call = {context, scratch.rest(context), context.alone(), group, buffers};
   std::copy_n(group.tokens, call.rows() * model.dim(), buffers.origin);
 
   const std::size_t depth = model.layers.size();
@@ -461,11 +456,11 @@ void TwoWayTransformer::project(const RunContext& context, const float* image, c
 }
 
 std::size_t TwoWayTransformer::workspace_bytes(std::int64_t tokens, std::int64_t cells, int threads) const {
-  Pieces pieces(nullptr);
+  Scratch scratch;
   const std::int64_t floats = two_way_attention::panel_floats(*impl_->kernel, cells, impl_->dim());
-  pieces.floats(floats);
-  pieces.floats(floats);
-  return pieces.used() + group_workspace_bytes(1, tokens, cells, threads);
+  scratch.take<float>(floats);
+  scratch.take<float>(floats);
+  return scratch.bytes() + group_workspace_bytes(1, tokens, cells, threads);
 }
 
 void TwoWayTransformer::run(const RunContext& context, float* tokens, std::int64_t token_count, float* image,
@@ -473,9 +468,9 @@ void TwoWayTransformer::run(const RunContext& context, float* tokens, std::int64
   const Kernel& kernel = *impl_->kernel;
   const std::int64_t dim = impl_->dim();
   const std::int64_t floats = two_way_attention::panel_floats(kernel, cells, dim);
-  Pieces pieces(context.workspace);
-  float* const panels = pieces.floats(floats);
-  float* const position = pieces.floats(floats);
+  Scratch scratch(context.workspace);
+  float* const panels = scratch.take<float>(floats);
+  float* const position = scratch.take<float>(floats);
   two_way_attention::to_panels(kernel, context, image, cells, dim, panels);
   two_way_attention::to_panels(kernel, context, image_pe, cells, dim, position);
 
@@ -487,7 +482,7 @@ void TwoWayTransformer::run(const RunContext& context, float* tokens, std::int64
   group.image_in = &panels;
   group.image_out = &panels;
   group.position = position;
-  run_group(pieces.rest(context), group);
+  run_group(scratch.rest(context), group);
   two_way_attention::from_panels(kernel, context, panels, cells, dim, image);
 }
 

@@ -4,46 +4,13 @@
 #include <chrono>
 #include <vector>
 
+#include "core/kernels.h"
 #include "core/thread_pool.h"
 #include "probes/probes_kernel.h"
 
 namespace evsam {
 
-namespace scalar {
-extern const probes::Kernel probe_kernel;
-}
-#if EVSAM_WITH_AVX2
-namespace avx2 {
-extern const probes::Kernel probe_kernel;
-}
-#endif
-#if EVSAM_WITH_AVX512
-namespace avx512 {
-extern const probes::Kernel probe_kernel;
-}
-#endif
-#if EVSAM_WITH_NEON
-namespace neon {
-extern const probes::Kernel probe_kernel;
-}
-#endif
-
 namespace {
-
-const probes::Kernel& kernel_of(Isa isa) {
-  switch (isa) {
-#if EVSAM_WITH_AVX2
-    case Isa::avx2: return avx2::probe_kernel;
-#endif
-#if EVSAM_WITH_AVX512
-    case Isa::avx512: return avx512::probe_kernel;
-#endif
-#if EVSAM_WITH_NEON
-    case Isa::neon: return neon::probe_kernel;
-#endif
-    default: return scalar::probe_kernel;
-  }
-}
 
 // Smallest time of one call of `body`, repeated for `seconds`, the first call not counted.
 template <typename Body>
@@ -63,7 +30,7 @@ double best_seconds(double seconds, Body body) {
 }  // namespace
 
 double measure_fma_gflops(Isa isa, int threads, double seconds) {
-  const probes::Kernel& kernel = kernel_of(isa);
+  const probes::Kernel& kernel = *kernels_for(isa)->probes;
   if (threads <= 0) threads = default_threads();
   constexpr std::int64_t kRounds = 100'000;  // about 0.2 ms, long against fork and join
   std::vector<float> sink(static_cast<std::size_t>(threads) * 16);
@@ -75,7 +42,7 @@ double measure_fma_gflops(Isa isa, int threads, double seconds) {
 }
 
 double measure_bandwidth_gbs(Isa isa, int threads, std::int64_t bytes, double seconds) {
-  const probes::Kernel& kernel = kernel_of(isa);
+  const probes::Kernel& kernel = *kernels_for(isa)->probes;
   if (threads <= 0) threads = default_threads();
   constexpr std::int64_t kChunk = 1024;  // floats; 4 KiB pieces of each array
   const std::int64_t count = std::max<std::int64_t>(bytes / 16 / kChunk, 1) * kChunk;

@@ -1,4 +1,4 @@
-// Loops timed by probes.cpp, one pair per instruction set; no functions here (see the rule in core/simd/avx2.h).
+// Loops timed by probes.cpp, one pair per instruction set; no functions here (see the rule in isa/avx2.h).
 #pragma once
 
 #include <cstdint>

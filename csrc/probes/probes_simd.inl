@@ -1,4 +1,4 @@
-// The probe loops for one instruction set; included after core/simd/<isa>.h.
+// The probe loops for one instruction set; included after isa/<isa>.h.
 #include "probes/probes_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -31,6 +31,6 @@ void stream_loop(const float* a, const float* b, const float* c, float* d, std::
 
 }  // namespace
 
-extern const probes::Kernel probe_kernel = {&fma_loop, &stream_loop, F32::kLanes};
+extern const probes::Kernel probes_kernel = {&fma_loop, &stream_loop, F32::kLanes};
 
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

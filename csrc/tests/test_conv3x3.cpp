@@ -20,7 +20,6 @@ using conv3x3::Algorithm;
 using conv3x3::output_size;
 using conv3x3::Packed;
 using conv3x3::Params;
-using conv3x3::Variant;
 
 struct Case {
   std::int64_t height;
@@ -30,8 +29,8 @@ struct Case {
   std::int64_t gap;  // floats between pixels that belong to nobody
 };
 
-std::string describe(const Variant& variant, const Case& c) {
-  return std::string(variant.info.name) + " " + std::to_string(c.height) + " x " + std::to_string(c.width) + " x " +
+std::string describe(const Kernels& kernels, const Case& c) {
+  return std::string(isa_name(kernels.isa)) + " " + std::to_string(c.height) + " x " + std::to_string(c.width) + " x " +
          std::to_string(c.params.in_channels) + " -> " + std::to_string(c.params.out_channels) + " stride " +
          std::to_string(c.params.stride) + " algorithm " + std::to_string(static_cast<int>(c.params.algorithm)) +
          " activation " + std::to_string(static_cast<int>(c.params.activation)) + (c.residual ? " residual" : "");
@@ -48,7 +47,7 @@ double amplification(const Params& params) {
   return params.algorithm == Algorithm::winograd4 ? 20.0 : 86.0;
 }
 
-void test_case(const Variant& variant, const Case& c) {
+void test_case(const Kernels& kernels, const Case& c) {
   const std::int64_t in = c.params.in_channels;
   const std::int64_t out = c.params.out_channels;
   const std::int64_t out_height = output_size(c.height, c.params.stride);
@@ -63,7 +62,7 @@ void test_case(const Variant& variant, const Case& c) {
                        c.residual ? widen(residual).data() : nullptr, c.height, c.width, expected.data());
 
   Packed packed;
-  CHECK(conv3x3::pack(c.params, weight.data(), bias.data(), &variant, &packed).ok());
+  CHECK(conv3x3::pack(c.params, weight.data(), bias.data(), &kernels, &packed).ok());
   const std::vector<float> x_spread = spread(x, in, c.gap);
   const std::vector<float> residual_spread = spread(residual, out, c.gap);
   const ConstFeatureMap x_map{x_spread.data(), c.height, c.width, in, in + c.gap};
@@ -93,13 +92,13 @@ void test_case(const Variant& variant, const Case& c) {
       // Twice the measured error; single values, of which the outermost outputs of a tile are the worst, 16 times. The
       // bias and the residual round once each, at magnitudes up to about 4.
       CHECK_MSG(error.rms <= 2.0 * unit + std::ldexp(1.0, -23),
-                describe(variant, c) + ": rms " + std::to_string(error.rms));
+                describe(kernels, c) + ": rms " + std::to_string(error.rms));
       CHECK_MSG(error.max <= 16.0 * unit + std::ldexp(1.0, -21),
-                describe(variant, c) + ": max " + std::to_string(error.max));
-      CHECK_MSG(error.gaps_untouched, describe(variant, c) + ": wrote between pixels");
+                describe(kernels, c) + ": max " + std::to_string(error.max));
+      CHECK_MSG(error.gaps_untouched, describe(kernels, c) + ": wrote between pixels");
       if (first.empty()) first = y;
       CHECK_MSG(std::memcmp(first.data(), y.data(), y.size() * sizeof(float)) == 0,
-                describe(variant, c) + ": other bits with " + std::to_string(threads) + " threads");
+                describe(kernels, c) + ": other bits with " + std::to_string(threads) + " threads");
     }
   }
 }
@@ -111,9 +110,9 @@ const std::vector<Algorithm>& algorithms(std::int64_t stride) {
   return stride == 1 ? one : two;
 }
 
-std::vector<Case> cases(const Variant& variant) {
-  const std::int64_t panel = variant.kernel->panel;
-  const std::int64_t lanes = variant.kernel->lanes;
+std::vector<Case> cases(const Kernels& kernels) {
+  const std::int64_t panel = kernels.conv3x3->panel;
+  const std::int64_t lanes = kernels.conv3x3->lanes;
   std::vector<Case> all;
   for (const std::int64_t stride : {1, 2}) {
     for (const Algorithm algorithm : algorithms(stride)) {
@@ -143,7 +142,7 @@ std::vector<Case> cases(const Variant& variant) {
 
 // NaN reaches every output that the definition says, and with the direct algorithm no other; Winograd spreads it over
 // the tiles that see it.
-void test_nan(const Variant& variant) {
+void test_nan(const Kernels& kernels) {
   for (const std::int64_t stride : {1, 2}) {
     for (const Algorithm algorithm : algorithms(stride)) {
       for (const Activation activation :
@@ -154,7 +153,7 @@ void test_nan(const Variant& variant) {
         x[static_cast<std::size_t>((at * size + at) * 9 + 4)] = kNan;
         const std::vector<float> weight = random_floats(20 * 9 * 9, 2);
         Packed packed;
-        CHECK(conv3x3::pack({9, 20, stride, activation, algorithm}, weight.data(), nullptr, &variant, &packed).ok());
+        CHECK(conv3x3::pack({9, 20, stride, activation, algorithm}, weight.data(), nullptr, &kernels, &packed).ok());
         const std::int64_t out = output_size(size, stride);
         std::vector<float> y(static_cast<std::size_t>(out * out * 20));
         AlignedBuffer<float> workspace(conv3x3::workspace_bytes(packed, size, size, 1) / sizeof(float));
@@ -204,10 +203,10 @@ void test_messages() {
 }  // namespace
 
 int main() {
-  for (const Variant& variant : conv3x3::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
-    for (const Case& c : cases(variant)) test_case(variant, c);
-    test_nan(variant);
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
+    for (const Case& c : cases(kernels)) test_case(kernels, c);
+    test_nan(kernels);
   }
   test_messages();
   return evsam::test::test_result();

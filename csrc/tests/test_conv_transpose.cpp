@@ -16,7 +16,6 @@ namespace {
 using namespace evsam;
 using conv_transpose::Packed;
 using conv_transpose::Params;
-using conv_transpose::Variant;
 using test::kNan;
 using test::random_floats;
 using test::spread;
@@ -30,8 +29,8 @@ struct Case {
   std::int64_t gap;  // floats between pixels that belong to nobody
 };
 
-std::string describe(const Variant& variant, const Case& c) {
-  return std::string(variant.info.name) + " " + std::to_string(c.height) + " x " + std::to_string(c.width) + " x " +
+std::string describe(const Kernels& kernels, const Case& c) {
+  return std::string(isa_name(kernels.isa)) + " " + std::to_string(c.height) + " x " + std::to_string(c.width) + " x " +
          std::to_string(c.params.in_channels) + " + " + std::to_string(c.params.side_channels) + " x " +
          std::to_string(c.params.out_channels) + " activation " +
          std::to_string(static_cast<int>(c.params.activation)) + (c.lateral ? " lateral" : "") + " gap " +
@@ -45,7 +44,7 @@ double tolerance(const Case& c, double magnitude) {
          std::numeric_limits<float>::epsilon() * magnitude;
 }
 
-void test_case(const Variant& variant, const Case& c) {
+void test_case(const Kernels& kernels, const Case& c) {
   const std::int64_t in = c.params.in_channels;
   const std::int64_t out = c.params.out_channels;
   const std::int64_t side_channels = c.params.side_channels;
@@ -65,7 +64,7 @@ void test_case(const Variant& variant, const Case& c) {
 
   Packed packed;
   CHECK(conv_transpose::pack(c.params, weight.data(), bias.data(), side_channels > 0 ? side_weight.data() : nullptr,
-                             &variant, &packed)
+                             &kernels, &packed)
             .ok());
   const std::vector<float> x_spread = spread(x, in, c.gap);
   const std::vector<float> lateral_spread = spread(lateral, out, c.gap);
@@ -102,16 +101,16 @@ void test_case(const Variant& variant, const Case& c) {
           CHECK(std::isnan(y[static_cast<std::size_t>(p * (out + c.gap) + k)]));
         }
       }
-      CHECK_MSG(worst <= tolerance(c, 4.0), describe(variant, c) + ": error " + std::to_string(worst));
+      CHECK_MSG(worst <= tolerance(c, 4.0), describe(kernels, c) + ": error " + std::to_string(worst));
       if (first.empty()) first = y;
       CHECK_MSG(std::memcmp(first.data(), y.data(), y.size() * sizeof(float)) == 0,
-                describe(variant, c) + ": other bits with " + std::to_string(threads) + " threads");
+                describe(kernels, c) + ": other bits with " + std::to_string(threads) + " threads");
     }
   }
 }
 
-std::vector<Case> cases(const Variant& variant) {
-  const std::int64_t panel = variant.kernel->panel;
+std::vector<Case> cases(const Kernels& kernels) {
+  const std::int64_t panel = kernels.conv_transpose->panel;
   std::vector<Case> all;
   for (std::int64_t width : {1, 3, 5, 6, 7, 11, 12, 13, 31}) {  // around the register tiles' rows
     for (std::int64_t out : {std::int64_t{1}, panel - 1, panel, panel + 1, panel + panel / 2, std::int64_t{53}}) {
@@ -131,14 +130,14 @@ std::vector<Case> cases(const Variant& variant) {
   return all;
 }
 
-void test_nan_stays_where_it_belongs(const Variant& variant) {
+void test_nan_stays_where_it_belongs(const Kernels& kernels) {
   std::vector<float> x = random_floats(2 * 3 * 5, 1);
   x[4 * 5 + 2] = kNan;  // pixel (1, 1)
   std::vector<float> lateral = random_floats(4 * 6 * 20, 2);
   lateral[5 * 20] = kNan;  // pixel (0, 5), channel 0
   const std::vector<float> weight = random_floats(5 * 20 * 4, 3);
   Packed packed;
-  CHECK(conv_transpose::pack({5, 20, 0, Activation::relu}, weight.data(), nullptr, nullptr, &variant, &packed).ok());
+  CHECK(conv_transpose::pack({5, 20, 0, Activation::relu}, weight.data(), nullptr, nullptr, &kernels, &packed).ok());
   std::vector<float> y(4 * 6 * 20);
   conv_transpose::run(packed, {}, {x.data(), 2, 3, 5, 5}, {lateral.data(), 4, 6, 20, 20}, {}, {y.data(), 4, 6, 20, 20});
   for (std::size_t i = 0; i < y.size(); ++i) {
@@ -177,10 +176,10 @@ void test_messages() {
 }  // namespace
 
 int main() {
-  for (const Variant& variant : conv_transpose::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
-    for (const Case& c : cases(variant)) test_case(variant, c);
-    test_nan_stays_where_it_belongs(variant);
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
+    for (const Case& c : cases(kernels)) test_case(kernels, c);
+    test_nan_stays_where_it_belongs(kernels);
   }
   test_messages();
   return evsam::test::test_result();

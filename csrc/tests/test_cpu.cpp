@@ -1,4 +1,4 @@
-// Instruction-set choice and the list of variants. With the argument "forced": what EVSAM_ISA of the environment does.
+// Instruction-set choice and the list of kernels. With the argument "forced": what EVSAM_ISA of the environment does.
 #include <cstdlib>
 #include <cstring>
 #include <set>
@@ -6,7 +6,7 @@
 
 #include "check.h"
 #include "core/cpu.h"
-#include "core/variant.h"
+#include "core/kernels.h"
 
 namespace {
 
@@ -44,16 +44,28 @@ void test_default() {
 #endif
 }
 
-void test_variant_names() {
+void test_kernel_names() {
   std::set<std::string> names;
-  for (const VariantInfo& row : all_variants()) {
-    const std::string name = row.name;
-    CHECK_MSG(names.insert(name).second, "two variants named " + name);
+  for (const KernelInfo& row : list_kernels()) {
+    const std::string& name = row.name;
+    CHECK_MSG(names.insert(name).second, "two kernels named " + name);
     CHECK_MSG(name.find(std::string("_") + row.op + "_") != std::string::npos, name);
     const std::string suffix = std::string("__") + isa_name(row.isa);
     CHECK_MSG(name.size() > suffix.size() && name.substr(name.size() - suffix.size()) == suffix, name);
   }
-  CHECK(!names.empty());
+  CHECK(names.count("f32_pointwise__scalar") == 1);
+}
+
+void test_tables() {
+  const Kernels* selected = nullptr;
+  CHECK(selected_kernels(&selected).ok() && selected != nullptr);
+  bool runnable = false;
+  for (const Kernels* kernels : runnable_kernels()) {
+    CHECK(kernels == kernels_for(kernels->isa) && isa_supported(kernels->isa));
+    runnable = runnable || kernels == selected;
+  }
+  CHECK(runnable);
+  CHECK(runnable_kernels().front() == kernels_for(Isa::scalar) && runnable_kernels().back() == selected);
 }
 
 }  // namespace
@@ -64,7 +76,8 @@ int main(int argc, char** argv) {
   } else {
     unsetenv("EVSAM_ISA");
     test_default();
-    test_variant_names();
+    test_kernel_names();
+    test_tables();
   }
   return evsam::test::test_result();
 }

@@ -1,4 +1,4 @@
-// Every row of variants.inc this machine can run against the float64 oracle; launch by threads; each branch of
+// Every instruction set this machine can run against the float64 oracle; launch by threads; each branch of
 // validate.
 #include <cmath>
 #include <cstring>
@@ -54,9 +54,9 @@ struct Problem {
     return y;
   }
 
-  std::vector<float> run(const op::Variant* variant, int threads, std::int64_t gap) {
+  std::vector<float> run(const Kernels* kernels, int threads, std::int64_t gap) {
     op::Packed packed;
-    CHECK(op::pack(params, weight.data(), bias.data(), variant, &packed).ok());
+    CHECK(op::pack(params, weight.data(), bias.data(), kernels, &packed).ok());
     TestMap y(op::out_size(params, height), op::out_size(params, width), params.channels, gap);
     CHECK(op::validate(packed, view(x), y.map).ok());
     RunContext context;
@@ -67,21 +67,13 @@ struct Problem {
   }
 };
 
-std::vector<const op::Variant*> runnable() {
-  std::vector<const op::Variant*> rows;
-  for (const op::Variant& row : op::variants()) {
-    if (isa_supported(row.info.isa)) rows.push_back(&row);
-  }
-  return rows;
-}
-
 // Sums of k * k terms and a bias, rounded once each; the activations add a few roundings of their own, and GELU's slope
 // is at most 1.13.
 double roundings(const op::Params& params) {
   return 1.13 * static_cast<double>(params.kernel * params.kernel + 1) + 8.0;
 }
 
-void test_every_variant() {
+void test_every_isa() {
   const std::int64_t sizes[][2] = {{1, 1}, {1, 2}, {2, 1}, {2, 3}, {3, 2}, {4, 5},
                                    {5, 4}, {6, 7}, {3, 8}, {7, 9}, {4, 13}};
   const Activation activations[] = {Activation::none, Activation::relu, Activation::relu6, Activation::gelu_tanh,
@@ -96,10 +88,10 @@ void test_every_variant() {
           Problem gaps(plain.params, size[0], size[1], 5);
           const std::vector<double> expected = plain.oracle(false);
           const std::vector<double> bound = plain.oracle(true);
-          for (const op::Variant* variant : runnable()) {
-            const std::string what = std::string(variant->info.name) + " " + plain.name();
-            check_close(plain.run(variant, 1, 3), expected, bound, roundings(plain.params), what);
-            check_close(gaps.run(variant, 1, 0), expected, bound, roundings(plain.params), what + " with gaps");
+          for (const Kernels* kernels : runnable_kernels()) {
+            const std::string what = std::string(isa_name(kernels->isa)) + " " + plain.name();
+            check_close(plain.run(kernels, 1, 3), expected, bound, roundings(plain.params), what);
+            check_close(gaps.run(kernels, 1, 0), expected, bound, roundings(plain.params), what + " with gaps");
           }
         }
       }
@@ -108,18 +100,18 @@ void test_every_variant() {
 }
 
 void test_threads() {
-  for (const op::Variant* variant : runnable()) {
+  for (const Kernels* kernels : runnable_kernels()) {
     for (const op::Params& params : {op::Params{144, 3, 1, Activation::relu6}, op::Params{272, 5, 2, Activation::none},
                                      op::Params{700, 5, 1, Activation::gelu_tanh}}) {
       Problem problem(params, 31, 37, 0);
-      const std::vector<float> first = problem.run(variant, 1, 0);
+      const std::vector<float> first = problem.run(kernels, 1, 0);
       check_close(first, problem.oracle(false), problem.oracle(true), roundings(params),
-                  std::string(variant->info.name) + " " + problem.name());
+                  std::string(isa_name(kernels->isa)) + " " + problem.name());
       for (int threads = 2; threads <= 4; ++threads) {
-        const std::vector<float> result = problem.run(variant, threads, 0);
+        const std::vector<float> result = problem.run(kernels, threads, 0);
         CHECK_MSG(std::memcmp(first.data(), result.data(), first.size() * sizeof(float)) == 0,
-                  std::string(variant->info.name) + " " + problem.name() + ": differs with " + std::to_string(threads) +
-                      " threads");
+                  std::string(isa_name(kernels->isa)) + " " + problem.name() + ": differs with " +
+                      std::to_string(threads) + " threads");
       }
     }
   }
@@ -127,11 +119,11 @@ void test_threads() {
 
 // A NaN reaches the pixels whose taps cover it, in its channel, and no others.
 void test_nan() {
-  for (const op::Variant* variant : runnable()) {
+  for (const Kernels* kernels : runnable_kernels()) {
     for (const Activation activation : {Activation::none, Activation::relu6, Activation::gelu_tanh, Activation::gelu}) {
       Problem problem({19, 3, 1, activation}, 6, 11, 0);
       problem.x.at((2 * 11 + 4) * 19 + 18) = std::numeric_limits<float>::quiet_NaN();
-      const std::vector<float> y = problem.run(variant, 1, 0);
+      const std::vector<float> y = problem.run(kernels, 1, 0);
       for (std::int64_t i = 0; i < static_cast<std::int64_t>(y.size()); ++i) {
         const std::int64_t row = i / 19 / 11;
         const std::int64_t column = i / 19 % 11;
@@ -168,7 +160,7 @@ void test_validate() {
 }  // namespace
 
 int main() {
-  test_every_variant();
+  test_every_isa();
   test_threads();
   test_nan();
   test_validate();

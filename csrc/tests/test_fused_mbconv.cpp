@@ -18,7 +18,6 @@ using conv3x3::Algorithm;
 using conv3x3::output_size;
 using fused_mbconv::Packed;
 using fused_mbconv::Params;
-using fused_mbconv::Variant;
 
 enum class Residual { none, input, other };
 
@@ -30,8 +29,8 @@ struct Case {
   std::int64_t gap;  // floats between pixels that belong to nobody
 };
 
-std::string describe(const Variant& variant, const Case& c) {
-  return std::string(variant.info.name) + " " + std::to_string(c.height) + " x " + std::to_string(c.width) + " x " +
+std::string describe(const Kernels& kernels, const Case& c) {
+  return std::string(isa_name(kernels.isa)) + " " + std::to_string(c.height) + " x " + std::to_string(c.width) + " x " +
          std::to_string(c.params.in_channels) + " -> " + std::to_string(c.params.hidden) + " -> " +
          std::to_string(c.params.out_channels) + " stride " + std::to_string(c.params.stride) + " algorithm " +
          std::to_string(static_cast<int>(c.params.algorithm)) + " activation " +
@@ -46,7 +45,7 @@ double amplification(const Params& params) {
   return 4.0 + (params.algorithm == Algorithm::winograd4 ? 20.0 : 86.0);
 }
 
-void test_case(const Variant& variant, const Case& c) {
+void test_case(const Kernels& kernels, const Case& c) {
   const std::int64_t in = c.params.in_channels;
   const std::int64_t hidden = c.params.hidden;
   const std::int64_t out = c.params.out_channels;
@@ -68,7 +67,7 @@ void test_case(const Variant& variant, const Case& c) {
                             between.data(), expected.data());
 
   Packed packed;
-  CHECK(fused_mbconv::pack(c.params, weight.data(), bias.data(), point_weight.data(), point_bias.data(), &variant,
+  CHECK(fused_mbconv::pack(c.params, weight.data(), bias.data(), point_weight.data(), point_bias.data(), &kernels,
                            &packed)
             .ok());
   const std::vector<float> x_spread = spread(x, in, c.gap);
@@ -98,12 +97,12 @@ void test_case(const Variant& variant, const Case& c) {
 
       const Errors error = errors(y, expected, out, c.gap);
       const double unit = amplification(c.params) * std::ldexp(1.0, -24);
-      CHECK_MSG(error.rms <= 2.0 * unit, describe(variant, c) + ": rms " + std::to_string(error.rms));
-      CHECK_MSG(error.max <= 16.0 * unit, describe(variant, c) + ": max " + std::to_string(error.max));
-      CHECK_MSG(error.gaps_untouched, describe(variant, c) + ": wrote between pixels");
+      CHECK_MSG(error.rms <= 2.0 * unit, describe(kernels, c) + ": rms " + std::to_string(error.rms));
+      CHECK_MSG(error.max <= 16.0 * unit, describe(kernels, c) + ": max " + std::to_string(error.max));
+      CHECK_MSG(error.gaps_untouched, describe(kernels, c) + ": wrote between pixels");
       if (first.empty()) first = y;
       CHECK_MSG(std::memcmp(first.data(), y.data(), y.size() * sizeof(float)) == 0,
-                describe(variant, c) + ": other bits with " + std::to_string(threads) + " threads");
+                describe(kernels, c) + ": other bits with " + std::to_string(threads) + " threads");
     }
   }
 }
@@ -114,8 +113,8 @@ const std::vector<Algorithm>& algorithms(std::int64_t stride) {
   return stride == 1 ? one : two;
 }
 
-std::vector<Case> cases(const Variant& variant) {
-  const std::int64_t panel = variant.kernel->panel;
+std::vector<Case> cases(const Kernels& kernels) {
+  const std::int64_t panel = kernels.fused_mbconv->panel;
   std::vector<Case> all;
   for (const std::int64_t stride : {1, 2}) {
     for (const Algorithm algorithm : algorithms(stride)) {
@@ -136,7 +135,7 @@ std::vector<Case> cases(const Variant& variant) {
   return all;
 }
 
-void test_nan(const Variant& variant) {
+void test_nan(const Kernels& kernels) {
   const std::int64_t size = 30;
   std::vector<float> x = random_floats(size * size * 8, 1);
   x[static_cast<std::size_t>((2 * size + 2) * 8 + 4)] = kNan;
@@ -145,7 +144,7 @@ void test_nan(const Variant& variant) {
   for (const Activation activation : {Activation::relu, Activation::relu6, Activation::gelu_tanh, Activation::gelu}) {
     Packed packed;
     CHECK(fused_mbconv::pack({8, 20, 8, 1, activation, Algorithm::automatic}, weight.data(), nullptr,
-                             point_weight.data(), nullptr, &variant, &packed)
+                             point_weight.data(), nullptr, &kernels, &packed)
               .ok());
     std::vector<float> y(x.size());
     AlignedBuffer<float> workspace(fused_mbconv::workspace_bytes(packed, size, size, 1) / sizeof(float));
@@ -195,10 +194,10 @@ void test_messages() {
 }  // namespace
 
 int main() {
-  for (const Variant& variant : fused_mbconv::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
-    for (const Case& c : cases(variant)) test_case(variant, c);
-    test_nan(variant);
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
+    for (const Case& c : cases(kernels)) test_case(kernels, c);
+    test_nan(kernels);
   }
   test_messages();
   return evsam::test::test_result();

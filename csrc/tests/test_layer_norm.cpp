@@ -1,4 +1,4 @@
-// Every row of variants.inc this machine can run against the float64 oracle; each branch of validate.
+// Every instruction set this machine can run against the float64 oracle; each branch of validate.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -73,9 +73,9 @@ struct Problem {
   }
 
   // The whole y buffer, gaps included; y + pe is checked on the way.
-  std::vector<float> run(const op::Variant& variant, Form form, int threads) const {
+  std::vector<float> run(const Kernels& kernels, Form form, int threads) const {
     op::Packed packed;
-    CHECK(op::pack(params, weight.data(), bias.data(), &variant, &packed).ok());
+    CHECK(op::pack(params, weight.data(), bias.data(), &kernels, &packed).ok());
     std::vector<float> y(x.size(), kGuard);
     std::vector<float> plus(x.size(), kGuard);
     op::Maps maps;
@@ -106,16 +106,16 @@ struct Problem {
           right = right && plus[i] == (c < params.channels ? y[i] + pe[i] : kGuard);
         }
       }
-      CHECK_MSG(right, std::string(variant.info.name) + ": y + pe");
+      CHECK_MSG(right, std::string(isa_name(kernels.isa)) + ": y + pe");
     }
     return y;
   }
 };
 
-void check(const Problem& problem, const op::Variant& variant, Form form, int threads) {
+void check(const Problem& problem, const Kernels& kernels, Form form, int threads) {
   const bool with_residual = form == Form::residual || form == Form::onto_residual || form == Form::with_pe;
   const std::vector<double> expected = problem.oracle(with_residual);
-  const std::vector<float> y = problem.run(variant, form, threads);
+  const std::vector<float> y = problem.run(kernels, form, threads);
   const std::int64_t channels = problem.params.channels;
 
   // Rounding of t and of the mean is relative to |t|, and division by the deviation magnifies it. The sums have at most
@@ -143,43 +143,43 @@ void check(const Problem& problem, const op::Variant& variant, Form form, int th
         worst = error >= 0.0 ? std::max(worst, error / scale) : std::numeric_limits<double>::infinity();
       } else {
         const bool untouched = form == Form::in_place || form == Form::onto_residual ? std::isnan(got) : got == kGuard;
-        CHECK_MSG(untouched, std::string(variant.info.name) + ": written into a gap");
+        CHECK_MSG(untouched, std::string(isa_name(kernels.isa)) + ": written into a gap");
       }
     }
   }
-  CHECK_MSG(worst <= 1.0,
-            std::string(variant.info.name) + " C=" + std::to_string(channels) + " W=" + std::to_string(problem.width) +
-                " form=" + std::to_string(static_cast<int>(form)) + ": error over bound " + std::to_string(worst));
+  CHECK_MSG(worst <= 1.0, std::string(isa_name(kernels.isa)) + " C=" + std::to_string(channels) + " W=" +
+                              std::to_string(problem.width) + " form=" + std::to_string(static_cast<int>(form)) +
+                              ": error over bound " + std::to_string(worst));
 }
 
-void test_every_variant() {
-  for (const op::Variant& variant : op::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
+void test_every_isa() {
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
     for (const std::int64_t channels : {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 64, 97, 256}) {
       for (const Form form : {Form::plain, Form::in_place, Form::residual, Form::onto_residual, Form::with_pe}) {
-        check(Problem(1, 1, channels, 0, Activation::none, 0.0F), variant, form, 1);
-        check(Problem(3, 7, channels, 5, Activation::none, 10.0F), variant, form, 1);
+        check(Problem(1, 1, channels, 0, Activation::none, 0.0F), kernels, form, 1);
+        check(Problem(3, 7, channels, 5, Activation::none, 10.0F), kernels, form, 1);
       }
     }
     for (const Activation activation : {Activation::relu, Activation::relu6, Activation::gelu_tanh, Activation::gelu}) {
-      check(Problem(5, 5, 24, 0, activation, 0.0F), variant, Form::plain, 1);
-      check(Problem(2, 3, 13, 1, activation, 0.0F), variant, Form::residual, 1);
+      check(Problem(5, 5, 24, 0, activation, 0.0F), kernels, Form::plain, 1);
+      check(Problem(2, 3, 13, 1, activation, 0.0F), kernels, Form::residual, 1);
     }
     for (int threads = 1; threads <= 4; ++threads) {
       const Problem problem(64, 37, 40, 3, Activation::gelu, 1.0F);
-      const std::vector<float> alone = problem.run(variant, Form::residual, 1);
-      CHECK(problem.run(variant, Form::residual, threads) == alone);
+      const std::vector<float> alone = problem.run(kernels, Form::residual, 1);
+      CHECK(problem.run(kernels, Form::residual, threads) == alone);
     }
   }
 }
 
 void test_special_values() {
-  for (const op::Variant& variant : op::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
     Problem problem(1, 19, 19, 0, Activation::relu, 0.0F);
     problem.x[size(4 * 19 + 18)] = kNaN;                // reaches its own pixel only
     std::fill_n(problem.x.begin() + 7 * 19, 19, 3.0F);  // no variance: the bias
-    std::vector<float> y = problem.run(variant, Form::plain, 1);
+    std::vector<float> y = problem.run(kernels, Form::plain, 1);
     for (std::int64_t p = 0; p < 19; ++p) {
       for (std::int64_t c = 0; c < 19; ++c) {
         const float got = y[size(p * 19 + c)];
@@ -226,7 +226,7 @@ void test_validate() {
 }  // namespace
 
 int main() {
-  test_every_variant();
+  test_every_isa();
   test_special_values();
   test_validate();
   return evsam::test::test_result();

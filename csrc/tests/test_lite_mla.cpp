@@ -1,4 +1,4 @@
-// Every row of variants.inc this machine can run against the float64 oracle; launch by threads; special values; each
+// Every instruction set this machine can run against the float64 oracle; launch by threads; special values; each
 // branch of validate.
 #include <algorithm>
 #include <cmath>
@@ -61,16 +61,16 @@ struct Problem {
     return y;
   }
 
-  op::Packed pack(const op::Variant* variant) const {
+  op::Packed pack(const Kernels* kernels) const {
     op::Packed packed;
     const op::Weights weights = {qkv.data(),     qkv_bias.data(), depthwise.data(),
                                  grouped.data(), project.data(),  project_bias.data()};
-    CHECK(op::pack(params, weights, variant, &packed).ok());
+    CHECK(op::pack(params, weights, kernels, &packed).ok());
     return packed;
   }
 
-  std::vector<float> run(const op::Variant* variant, int threads, std::int64_t gap) {
-    const op::Packed packed = pack(variant);
+  std::vector<float> run(const Kernels* kernels, int threads, std::int64_t gap) {
+    const op::Packed packed = pack(kernels);
     TestMap y(height, width, params.channels, gap);
     const ConstFeatureMap added = add ? view(residual) : ConstFeatureMap{};
     CHECK(op::validate(packed, view(x), added, y.map).ok());
@@ -90,14 +90,6 @@ struct Problem {
   }
 };
 
-std::vector<const op::Variant*> runnable() {
-  std::vector<const op::Variant*> rows;
-  for (const op::Variant& row : op::variants()) {
-    if (isa_supported(row.info.isa)) rows.push_back(&row);
-  }
-  return rows;
-}
-
 // Attention is a quotient: a token whose queries meet few keys has a small denominator, and the rounding of q, k and v
 // counts there relative to their own sizes (of order 1 here), so a bound per value would have to follow each head. The
 // roundings behind one another are those of the sums over `channels`, k * k, head_dim, a block of tokens, the blocks,
@@ -115,7 +107,7 @@ void check_error(const std::vector<float>& got, const std::vector<double>& expec
               what + " " + problem.name());
 }
 
-void test_every_variant() {
+void test_every_isa() {
   const std::int64_t sizes[][2] = {{1, 1}, {1, 5}, {5, 1}, {7, 9}, {8, 8}, {5, 13}, {3, 67}};
   std::size_t next = 0;
   for (const std::int64_t dim : {16, 32, 48}) {
@@ -125,8 +117,9 @@ void test_every_variant() {
                         size[0], size[1], next % 2 == 0, static_cast<std::int64_t>(next % 4));
         ++next;
         const std::vector<double> expected = problem.oracle();
-        for (const op::Variant* variant : runnable()) {
-          check_error(problem.run(variant, 1 + static_cast<int>(next % 3), 3), expected, problem, variant->info.name);
+        for (const Kernels* kernels : runnable_kernels()) {
+          check_error(problem.run(kernels, 1 + static_cast<int>(next % 3), 3), expected, problem,
+                      isa_name(kernels->isa));
         }
       }
     }
@@ -134,16 +127,16 @@ void test_every_variant() {
 }
 
 void test_threads() {
-  for (const op::Variant* variant : runnable()) {
+  for (const Kernels* kernels : runnable_kernels()) {
     for (const op::Params& params : {op::Params{48, 3, 16, 5, 1e-15F}, op::Params{64, 2, 32, 3, 1e-15F}}) {
       Problem problem(params, 19, 17, true, 0);
-      const std::vector<float> first = problem.run(variant, 1, 0);
-      check_error(first, problem.oracle(), problem, variant->info.name);
+      const std::vector<float> first = problem.run(kernels, 1, 0);
+      check_error(first, problem.oracle(), problem, isa_name(kernels->isa));
       for (int threads = 2; threads <= 4; ++threads) {
-        const std::vector<float> result = problem.run(variant, threads, 0);
+        const std::vector<float> result = problem.run(kernels, threads, 0);
         CHECK_MSG(std::memcmp(first.data(), result.data(), first.size() * sizeof(float)) == 0,
-                  std::string(variant->info.name) + " " + problem.name() + ": differs with " + std::to_string(threads) +
-                      " threads");
+                  std::string(isa_name(kernels->isa)) + " " + problem.name() + ": differs with " +
+                      std::to_string(threads) + " threads");
       }
     }
   }
@@ -166,14 +159,14 @@ void test_int8() {
   const std::vector<double> expected = problem.oracle();
   double largest = 0.0;
   for (const double value : expected) largest = std::max(largest, std::abs(value));
-  for (const op::Variant* variant : runnable()) {
-    const op::Packed packed = problem.pack(variant);
+  for (const Kernels* kernels : runnable_kernels()) {
+    const op::Packed packed = problem.pack(kernels);
     CHECK(packed.qkv.rounds() && packed.project.rounds());
     std::vector<float> first;
     for (int threads = 1; threads <= 4; ++threads) {
-      const std::vector<float> y = problem.run(variant, threads, 1);
+      const std::vector<float> y = problem.run(kernels, threads, 1);
       check_close(y, expected, std::vector<double>(expected.size(), largest), 0x1p24 * 2e-4,
-                  std::string(variant->info.name) + " int8 " + problem.name());
+                  std::string(isa_name(kernels->isa)) + " int8 " + problem.name());
       if (first.empty()) first = y;
       CHECK(std::memcmp(first.data(), y.data(), first.size() * sizeof(float)) == 0);
     }
@@ -182,11 +175,11 @@ void test_int8() {
 
 // y = x + op(x) in place.
 void test_in_place() {
-  for (const op::Variant* variant : runnable()) {
+  for (const Kernels* kernels : runnable_kernels()) {
     Problem problem({40, 2, 16, 3, 1e-15F}, 6, 7, true, 0);
     problem.residual.fill(7);  // x's values
-    const std::vector<float> apart = problem.run(variant, 2, 0);
-    const op::Packed packed = problem.pack(variant);
+    const std::vector<float> apart = problem.run(kernels, 2, 0);
+    const op::Packed packed = problem.pack(kernels);
     problem.run(packed, 2, view(problem.x), problem.x.map);
     const std::vector<float> in_place = problem.x.values();
     CHECK(std::memcmp(apart.data(), in_place.data(), apart.size() * sizeof(float)) == 0);
@@ -194,11 +187,11 @@ void test_in_place() {
 }
 
 void test_special_values() {
-  for (const op::Variant* variant : runnable()) {
+  for (const Kernels* kernels : runnable_kernels()) {
     // Attention sees the whole image: a NaN reaches everything.
     Problem spoilt({24, 2, 16, 3, 1e-15F}, 5, 9, false, 0);
     spoilt.x.at(31 * 24 + 5) = std::numeric_limits<float>::quiet_NaN();
-    for (const float value : spoilt.run(variant, 1, 0)) CHECK(std::isnan(value));
+    for (const float value : spoilt.run(kernels, 1, 0)) CHECK(std::isnan(value));
 
     // ReLU leaves nothing of the queries, in either set: zero over eps, and only bias and residual are left.
     Problem empty({24, 2, 16, 3, 1e-15F}, 5, 9, true, 0);
@@ -210,11 +203,11 @@ void test_special_values() {
       for (std::int64_t t = 0; t < 9; ++t) empty.depthwise[static_cast<std::size_t>(row * 9 + t)] = 1.0F;
       for (std::int64_t k = 0; k < 16; ++k) empty.grouped[static_cast<std::size_t>(row * 16 + k)] = 1.0F;
     }
-    const std::vector<float> y = empty.run(variant, 1, 0);
+    const std::vector<float> y = empty.run(kernels, 1, 0);
     const std::vector<float> added = empty.residual.values();
     for (std::size_t i = 0; i < y.size(); ++i) CHECK(y[i] == added[i] + empty.project_bias[i % 24]);
     empty.params.eps = 0.0F;  // zero over zero
-    for (const float value : empty.run(variant, 1, 0)) CHECK(std::isnan(value));
+    for (const float value : empty.run(kernels, 1, 0)) CHECK(std::isnan(value));
   }
 }
 
@@ -246,7 +239,7 @@ void test_validate() {
 }  // namespace
 
 int main() {
-  test_every_variant();
+  test_every_isa();
   test_int8();
   test_threads();
   test_in_place();

@@ -18,7 +18,6 @@ using mask_head::kMasks;
 using mask_head::Packed;
 using mask_head::Params;
 using mask_head::Planes;
-using mask_head::Variant;
 using test::kNan;
 using test::random_floats;
 using test::spread;
@@ -32,8 +31,8 @@ struct Case {
   std::int64_t gap;  // floats between pixels of x, and between planes, that belong to nobody
 };
 
-std::string describe(const Variant& variant, const Case& c) {
-  return std::string(variant.info.name) + " " + std::to_string(c.height) + " x " + std::to_string(c.width) + " x " +
+std::string describe(const Kernels& kernels, const Case& c) {
+  return std::string(isa_name(kernels.isa)) + " " + std::to_string(c.height) + " x " + std::to_string(c.width) + " x " +
          std::to_string(c.params.in_channels) + " x " + std::to_string(c.params.channels) + " activation " +
          std::to_string(static_cast<int>(c.params.activation)) + (c.lateral ? " lateral" : "") + " gap " +
          std::to_string(c.gap);
@@ -46,7 +45,7 @@ double tolerance(const Case& c, double magnitude) {
          std::numeric_limits<float>::epsilon() * magnitude * std::sqrt(static_cast<double>(c.params.channels));
 }
 
-void test_case(const Variant& variant, const Case& c) {
+void test_case(const Kernels& kernels, const Case& c) {
   const std::int64_t in = c.params.in_channels;
   const std::int64_t channels = c.params.channels;
   const std::int64_t plane = 4 * c.height * c.width;
@@ -62,7 +61,7 @@ void test_case(const Variant& variant, const Case& c) {
                          expected.data());
 
   Packed packed;
-  CHECK(mask_head::pack(c.params, weight.data(), bias.data(), &variant, &packed).ok());
+  CHECK(mask_head::pack(c.params, weight.data(), bias.data(), &kernels, &packed).ok());
   const std::vector<float> x_spread = spread(x, in, c.gap);
   const ConstFeatureMap x_map{x_spread.data(), c.height, c.width, in, in + c.gap};
   const std::vector<float> lateral_spread = spread(lateral, plane, c.gap);
@@ -88,10 +87,10 @@ void test_case(const Variant& variant, const Case& c) {
         worst = error <= worst ? worst : error;
       }
     }
-    CHECK_MSG(worst <= tolerance(c, 8.0), describe(variant, c) + ": error " + std::to_string(worst));
+    CHECK_MSG(worst <= tolerance(c, 8.0), describe(kernels, c) + ": error " + std::to_string(worst));
     if (first.empty()) first = logits;
     CHECK_MSG(std::memcmp(first.data(), logits.data(), logits.size() * sizeof(float)) == 0,
-              describe(variant, c) + ": other bits with " + std::to_string(threads) + " threads");
+              describe(kernels, c) + ": other bits with " + std::to_string(threads) + " threads");
   }
 }
 
@@ -114,7 +113,7 @@ std::vector<Case> cases() {
   return all;
 }
 
-void test_nan_stays_where_it_belongs(const Variant& variant) {
+void test_nan_stays_where_it_belongs(const Kernels& kernels) {
   std::vector<float> x = random_floats(2 * 7 * 5, 1);
   x[(7 + 3) * 5 + 2] = kNan;  // pixel (1, 3)
   std::vector<float> lateral = random_floats(6 * 4 * 14, 2);
@@ -122,7 +121,7 @@ void test_nan_stays_where_it_belongs(const Variant& variant) {
   const std::vector<float> weight = random_floats(5 * 6 * 4, 3);
   const std::vector<float> vectors = random_floats(kMasks * 6, 4);
   Packed packed;
-  CHECK(mask_head::pack({5, 6, Activation::relu}, weight.data(), nullptr, &variant, &packed).ok());
+  CHECK(mask_head::pack({5, 6, Activation::relu}, weight.data(), nullptr, &kernels, &packed).ok());
   std::vector<float> logits(kMasks * 4 * 14);
   mask_head::run(packed, {}, {x.data(), 2, 7, 5, 5}, {lateral.data(), 4, 14, 6, 4 * 14}, vectors.data(),
                  {logits.data(), 4, 14, kMasks, 4 * 14});
@@ -155,10 +154,10 @@ void test_messages() {
 }  // namespace
 
 int main() {
-  for (const Variant& variant : mask_head::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
-    for (const Case& c : cases()) test_case(variant, c);
-    test_nan_stays_where_it_belongs(variant);
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
+    for (const Case& c : cases()) test_case(kernels, c);
+    test_nan_stays_where_it_belongs(kernels);
   }
   test_messages();
   return evsam::test::test_result();

@@ -1,4 +1,4 @@
-// Every row of variants.inc this machine can run against the float64 oracle; the messages of pack.
+// Every instruction set this machine can run against the float64 oracle; the messages of pack.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -50,7 +50,7 @@ struct Problem {
     image = fill(rows * columns * channels, 1.0F);
   }
 
-  op::Packed pack(const op::Variant& row) const {
+  op::Packed pack(const Kernels& row) const {
     op::Packed packed;
     const Status status = op::pack(params, first, second, last, &row, &packed);
     CHECK_MSG(status.ok(), status.message());
@@ -91,13 +91,13 @@ std::vector<float> run(const op::Packed& packed, const Problem& problem, int thr
   return result;
 }
 
-void test_row(const op::Variant& row) {
+void test_row(const Kernels& row) {
   const struct {
     std::int64_t narrow, wide, channels, rows, columns;
   } shapes[] = {{4, 16, 256, 5, 16}, {4, 16, 32, 1, 1}, {3, 5, 7, 5, 3}, {4, 16, 32, 17, 31}, {2, 4, 6, 4, 8}};
   for (const auto& shape : shapes) {
     const Problem problem(shape.narrow, shape.wide, shape.channels, shape.rows, shape.columns);
-    const std::string name = std::string(row.info.name) + " " + std::to_string(shape.channels) + " channels, " +
+    const std::string name = std::string(isa_name(row.isa)) + " " + std::to_string(shape.channels) + " channels, " +
                              std::to_string(shape.rows) + " x " + std::to_string(shape.columns);
     const op::Packed packed = problem.pack(row);
     std::vector<double> dense(problem.image.size());
@@ -119,13 +119,13 @@ void test_row(const op::Variant& row) {
 }
 
 // A NaN in one pixel of the mask reaches its cell, and no other.
-void test_nan(const op::Variant& row) {
+void test_nan(const Kernels& row) {
   Problem problem(4, 16, 32, 3, 7);
   problem.mask[size(6 * 28 + 9)] = kNaN;
   const std::vector<float> out = run(problem.pack(row), problem, 2, false);
   bool right = true;
   for (std::size_t i = 0; i < out.size(); ++i) right = right && std::isnan(out[i]) == (i / 32 == 1 * 7 + 2);
-  CHECK_MSG(right, std::string(row.info.name) + ": NaN of one pixel");
+  CHECK_MSG(right, std::string(isa_name(row.isa)) + ": NaN of one pixel");
 }
 
 void test_messages() {
@@ -143,8 +143,8 @@ void test_messages() {
 }  // namespace
 
 int main() {
-  for (const op::Variant& row : op::variants()) {
-    if (!isa_supported(row.info.isa)) continue;
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& row = *each;
     test_row(row);
     test_nan(row);
   }

@@ -1,4 +1,4 @@
-// Every row of variants.inc this machine can run against the float64 oracle; each branch of validate.
+// Every instruction set this machine can run against the float64 oracle; each branch of validate.
 // tests/ops/test_mask_upsample.py compares with evsam/transforms.py, bit for bit.
 #include <algorithm>
 #include <cmath>
@@ -34,23 +34,23 @@ struct Scratch {
   Workspace workspace;
   RunContext context;
 
-  Scratch(const op::Variant& variant, const op::Params& params, int threads) {
+  Scratch(const Kernels& kernels, const op::Params& params, int threads) {
     context.threads = threads;
-    context.workspace_bytes = op::workspace_bytes(*variant.kernel, params, threads);
+    context.workspace_bytes = op::workspace_bytes(*kernels.mask_upsample, params, threads);
     context.workspace = workspace.reserve(context.workspace_bytes);
     std::memset(context.workspace, 0xFF, context.workspace_bytes);
   }
 };
 
-void check(const op::Variant& variant, const op::Params& params, const std::vector<float>& logits,
+void check(const Kernels& kernels, const op::Params& params, const std::vector<float>& logits,
            const std::vector<double>& expected, int threads) {
   CHECK(op::validate(params).ok());
   const std::int64_t pixels = params.height * params.width;
-  const Scratch scratch(variant, params, threads);
+  const Scratch scratch(kernels, params, threads);
   std::vector<float> upscaled(size(params.count * pixels) + 1, 12345.0F);
-  op::upscale(*variant.kernel, scratch.context, params, logits.data(), upscaled.data());
+  op::upscale(*kernels.mask_upsample, scratch.context, params, logits.data(), upscaled.data());
   std::vector<std::uint8_t> masks(size(params.count * pixels) + 1, 77);
-  op::run(*variant.kernel, scratch.context, params, logits.data(), masks.data());
+  op::run(*kernels.mask_upsample, scratch.context, params, logits.data(), masks.data());
 
   // Four averages of values below 6, each rounded three times, and weights with one rounding each.
   const double bound = 6.0 * 16.0 * 6e-8;
@@ -63,7 +63,7 @@ void check(const op::Variant& variant, const op::Params& params, const std::vect
   }
   const std::int64_t shape[5] = {params.count, params.resized_height, params.resized_width, params.height,
                                  params.width};
-  const std::string name = std::string(variant.info.name) + " " + shape_string(shape, 5);
+  const std::string name = std::string(isa_name(kernels.isa)) + " " + shape_string(shape, 5);
   CHECK_MSG(worst <= bound, name + ": error " + std::to_string(worst));
   CHECK_MSG(right, name + ": masks");
 }
@@ -78,7 +78,7 @@ std::vector<double> oracle(const op::Params& params, const std::vector<float>& l
   return expected;
 }
 
-void test_every_variant() {
+void test_every_isa() {
   const std::vector<float> logits = random_logits(3);
   const op::Params cases[] = {
       {1, 576, 1024, 90, 160}, {1, 1024, 683, 300, 200}, {2, 1024, 1024, 64, 64}, {1, 16, 1024, 17, 1023},
@@ -87,9 +87,9 @@ void test_every_variant() {
   };
   for (const op::Params& params : cases) {
     const std::vector<double> expected = oracle(params, logits);
-    for (const op::Variant& variant : op::variants()) {
-      if (!isa_supported(variant.info.isa)) continue;
-      for (int threads = 1; threads <= 4; ++threads) check(variant, params, logits, expected, threads);
+    for (const Kernels* each : runnable_kernels()) {
+      const Kernels& kernels = *each;
+      for (int threads = 1; threads <= 4; ++threads) check(kernels, params, logits, expected, threads);
     }
   }
 }
@@ -98,12 +98,12 @@ void test_same_bits() {
   const std::vector<float> logits = random_logits(2);
   const op::Params params = {2, 1024, 577, 400, 225};
   std::vector<float> first;
-  for (const op::Variant& variant : op::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
     for (int threads = 1; threads <= 4; ++threads) {
-      const Scratch scratch(variant, params, threads);
+      const Scratch scratch(kernels, params, threads);
       std::vector<float> upscaled(size(2 * 400 * 225));
-      op::upscale(*variant.kernel, scratch.context, params, logits.data(), upscaled.data());
+      op::upscale(*kernels.mask_upsample, scratch.context, params, logits.data(), upscaled.data());
       if (first.empty()) first = upscaled;
       CHECK(upscaled == first);  // also between instruction sets: there is only one way to round
     }
@@ -114,11 +114,11 @@ void test_nan_is_background() {
   std::vector<float> logits(size(kPlane), 1.0F);
   logits[size(128 * 256 + 128)] = std::numeric_limits<float>::quiet_NaN();
   const op::Params params = {1, 1024, 1024, 256, 256};
-  for (const op::Variant& variant : op::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
-    const Scratch scratch(variant, params, 1);
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
+    const Scratch scratch(kernels, params, 1);
     std::vector<std::uint8_t> masks(size(256 * 256));
-    op::run(*variant.kernel, scratch.context, params, logits.data(), masks.data());
+    op::run(*kernels.mask_upsample, scratch.context, params, logits.data(), masks.data());
     CHECK(masks[size(128 * 256 + 128)] == 0);
     CHECK(masks[0] == 1);
     CHECK(std::count(masks.begin(), masks.end(), 0) < 30);
@@ -135,7 +135,7 @@ void test_validate() {
 }  // namespace
 
 int main() {
-  test_every_variant();
+  test_every_isa();
   test_same_bits();
   test_nan_is_background();
   test_validate();

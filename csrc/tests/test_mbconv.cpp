@@ -1,4 +1,4 @@
-// Every row of variants.inc this machine can run against the float64 oracle; launch by threads; each branch of
+// Every instruction set this machine can run against the float64 oracle; launch by threads; each branch of
 // validate.
 #include <algorithm>
 #include <cmath>
@@ -75,16 +75,16 @@ struct Problem {
     return 1.13 * 1.13 * (terms + 3.0) + 20.0;
   }
 
-  op::Packed pack(const op::Variant* variant) const {
+  op::Packed pack(const Kernels* kernels) const {
     op::Packed packed;
     const op::Weights weights = {expand.data(),         expand_bias.data(), depthwise.data(),
                                  depthwise_bias.data(), project.data(),     project_bias.data()};
-    CHECK(op::pack(params, weights, variant, &packed).ok());
+    CHECK(op::pack(params, weights, kernels, &packed).ok());
     return packed;
   }
 
-  std::vector<float> run(const op::Variant* variant, int threads, std::int64_t gap) {
-    const op::Packed packed = pack(variant);
+  std::vector<float> run(const Kernels* kernels, int threads, std::int64_t gap) {
+    const op::Packed packed = pack(kernels);
     TestMap y(out_height, out_width, params.out_channels, gap);
     const ConstFeatureMap added = add ? view(residual) : ConstFeatureMap{};
     CHECK(op::validate(packed, view(x), added, y.map).ok());
@@ -100,15 +100,7 @@ struct Problem {
   }
 };
 
-std::vector<const op::Variant*> runnable() {
-  std::vector<const op::Variant*> rows;
-  for (const op::Variant& row : op::variants()) {
-    if (isa_supported(row.info.isa)) rows.push_back(&row);
-  }
-  return rows;
-}
-
-void test_every_variant() {
+void test_every_isa() {
   const std::int64_t sizes[][2] = {{1, 1}, {1, 5}, {7, 1}, {5, 6}, {9, 13}, {12, 31}};
   const Activation activations[] = {Activation::none, Activation::relu, Activation::relu6, Activation::gelu_tanh,
                                     Activation::gelu};
@@ -123,9 +115,9 @@ void test_every_variant() {
           ++next;
           const std::vector<double> expected = problem.oracle(false);
           const std::vector<double> bound = problem.oracle(true);
-          for (const op::Variant* variant : runnable()) {
-            check_close(problem.run(variant, 1 + static_cast<int>(next % 3), 3), expected, bound, problem.roundings(),
-                        std::string(variant->info.name) + " " + problem.name());
+          for (const Kernels* kernels : runnable_kernels()) {
+            check_close(problem.run(kernels, 1 + static_cast<int>(next % 3), 3), expected, bound, problem.roundings(),
+                        std::string(isa_name(kernels->isa)) + " " + problem.name());
           }
         }
       }
@@ -153,14 +145,14 @@ void test_int8() {
       const std::vector<double> expected = problem.oracle(false);
       double largest = 0.0;
       for (const double value : expected) largest = std::max(largest, std::abs(value));
-      for (const op::Variant* variant : runnable()) {
-        const op::Packed packed = problem.pack(variant);
+      for (const Kernels* kernels : runnable_kernels()) {
+        const op::Packed packed = problem.pack(kernels);
         CHECK(packed.expand.rounds() && packed.project.rounds());
         std::vector<float> first;
         for (int threads = 1; threads <= 4; ++threads) {
-          const std::vector<float> y = problem.run(variant, threads, 1);
+          const std::vector<float> y = problem.run(kernels, threads, 1);
           check_close(y, expected, std::vector<double>(expected.size(), largest), 0x1p24 * 1e-4,
-                      std::string(variant->info.name) + " int8 " + problem.name());
+                      std::string(isa_name(kernels->isa)) + " int8 " + problem.name());
           if (first.empty()) first = y;
           CHECK(std::memcmp(first.data(), y.data(), first.size() * sizeof(float)) == 0);
         }
@@ -175,19 +167,19 @@ void test_int8() {
 
 // Small hidden rows are cut into strips, large ones into blocks of channels.
 void test_threads() {
-  for (const op::Variant* variant : runnable()) {
+  for (const Kernels* kernels : runnable_kernels()) {
     for (const op::Params& params :
          {op::Params{8, 48, 8, 3, 1, Activation::relu6}, op::Params{16, 700, 24, 5, 1, Activation::gelu_tanh},
           op::Params{16, 704, 24, 3, 2, Activation::relu6}, op::Params{8, 40, 16, 5, 2, Activation::gelu}}) {
       Problem problem(params, 41, 33, true, 0);
-      const std::vector<float> first = problem.run(variant, 1, 0);
+      const std::vector<float> first = problem.run(kernels, 1, 0);
       check_close(first, problem.oracle(false), problem.oracle(true), problem.roundings(),
-                  std::string(variant->info.name) + " " + problem.name());
+                  std::string(isa_name(kernels->isa)) + " " + problem.name());
       for (int threads = 2; threads <= 4; ++threads) {
-        const std::vector<float> result = problem.run(variant, threads, 0);
+        const std::vector<float> result = problem.run(kernels, threads, 0);
         CHECK_MSG(std::memcmp(first.data(), result.data(), first.size() * sizeof(float)) == 0,
-                  std::string(variant->info.name) + " " + problem.name() + ": differs with " + std::to_string(threads) +
-                      " threads");
+                  std::string(isa_name(kernels->isa)) + " " + problem.name() + ": differs with " +
+                      std::to_string(threads) + " threads");
       }
     }
   }
@@ -195,11 +187,11 @@ void test_threads() {
 
 // A NaN in x reaches every channel of the pixels around it, and no others.
 void test_nan() {
-  for (const op::Variant* variant : runnable()) {
+  for (const Kernels* kernels : runnable_kernels()) {
     for (const std::int64_t hidden : {24, 4800}) {
       Problem problem({4, hidden, 3, 3, 1, Activation::relu6}, 6, 11, false, 0);
       problem.x.at((2 * 11 + 4) * 4 + 1) = std::numeric_limits<float>::quiet_NaN();
-      const std::vector<float> y = problem.run(variant, 1, 0);
+      const std::vector<float> y = problem.run(kernels, 1, 0);
       for (std::int64_t i = 0; i < static_cast<std::int64_t>(y.size()); ++i) {
         const std::int64_t row = i / 3 / 11;
         const std::int64_t column = i / 3 % 11;
@@ -232,7 +224,7 @@ void test_validate() {
 }  // namespace
 
 int main() {
-  test_every_variant();
+  test_every_isa();
   test_int8();
   test_threads();
   test_nan();

@@ -17,7 +17,6 @@ namespace {
 using namespace evsam;
 using patch_conv::Packed;
 using patch_conv::Params;
-using patch_conv::Variant;
 using test::kNan;
 using test::random_floats;
 using test::spread;
@@ -30,8 +29,8 @@ struct Case {
   std::int64_t gap;  // floats between pixels that belong to nobody
 };
 
-std::string describe(const Variant& variant, const Case& c) {
-  return std::string(variant.info.name) + " " + std::to_string(c.height) + " x " + std::to_string(c.width) + " x " +
+std::string describe(const Kernels& kernels, const Case& c) {
+  return std::string(isa_name(kernels.isa)) + " " + std::to_string(c.height) + " x " + std::to_string(c.width) + " x " +
          std::to_string(c.params.in_channels) + " x " + std::to_string(c.params.out_channels) + " activation " +
          std::to_string(static_cast<int>(c.params.activation)) + " gap " + std::to_string(c.gap);
 }
@@ -42,7 +41,7 @@ double tolerance(const Case& c, double magnitude) {
   return 0.5 * static_cast<double>(4 * c.params.in_channels + 8) * std::numeric_limits<float>::epsilon() * magnitude;
 }
 
-void test_case(const Variant& variant, const Case& c) {
+void test_case(const Kernels& kernels, const Case& c) {
   const std::int64_t in = c.params.in_channels;
   const std::int64_t out = c.params.out_channels;
   const std::int64_t pixels = c.height * c.width;
@@ -55,7 +54,7 @@ void test_case(const Variant& variant, const Case& c) {
                           expected.data());
 
   Packed packed;
-  CHECK(patch_conv::pack(c.params, weight.data(), bias.data(), &variant, &packed).ok());
+  CHECK(patch_conv::pack(c.params, weight.data(), bias.data(), &kernels, &packed).ok());
   const std::vector<float> x_spread = spread(x, in, c.gap);
   const ConstFeatureMap x_map{x_spread.data(), 2 * c.height, 2 * c.width, in, in + c.gap};
   std::vector<float> first;
@@ -77,15 +76,15 @@ void test_case(const Variant& variant, const Case& c) {
         CHECK(std::isnan(y[static_cast<std::size_t>(p * (out + c.gap) + k)]));
       }
     }
-    CHECK_MSG(worst <= tolerance(c, 4.0), describe(variant, c) + ": error " + std::to_string(worst));
+    CHECK_MSG(worst <= tolerance(c, 4.0), describe(kernels, c) + ": error " + std::to_string(worst));
     if (first.empty()) first = y;
     CHECK_MSG(std::memcmp(first.data(), y.data(), y.size() * sizeof(float)) == 0,
-              describe(variant, c) + ": other bits with " + std::to_string(threads) + " threads");
+              describe(kernels, c) + ": other bits with " + std::to_string(threads) + " threads");
   }
 }
 
-std::vector<Case> cases(const Variant& variant) {
-  const std::int64_t panel = variant.kernel->panel;
+std::vector<Case> cases(const Kernels& kernels) {
+  const std::int64_t panel = kernels.patch_conv->panel;
   std::vector<Case> all;
   for (std::int64_t width : {1, 3, 5, 6, 7, 11, 12, 13, 31}) {  // around the register tiles' rows
     for (std::int64_t out : {std::int64_t{1}, panel - 1, panel, panel + 1, panel + panel / 2, std::int64_t{53}}) {
@@ -104,12 +103,12 @@ std::vector<Case> cases(const Variant& variant) {
   return all;
 }
 
-void test_nan_stays_where_it_belongs(const Variant& variant) {
+void test_nan_stays_where_it_belongs(const Kernels& kernels) {
   std::vector<float> x = random_floats(4 * 6 * 5, 1);  // 4 x 6 pixels
   x[(3 * 6 + 2) * 5 + 4] = kNan;                       // under output pixel (1, 1)
   const std::vector<float> weight = random_floats(20 * 5 * 4, 2);
   Packed packed;
-  CHECK(patch_conv::pack({5, 20, Activation::relu}, weight.data(), nullptr, &variant, &packed).ok());
+  CHECK(patch_conv::pack({5, 20, Activation::relu}, weight.data(), nullptr, &kernels, &packed).ok());
   std::vector<float> y(2 * 3 * 20);
   patch_conv::run(packed, {}, {x.data(), 4, 6, 5, 5}, {y.data(), 2, 3, 20, 20});
   for (std::size_t i = 0; i < y.size(); ++i) CHECK(std::isnan(y[i]) == (i / 20 == 4));
@@ -133,10 +132,10 @@ void test_messages() {
 }  // namespace
 
 int main() {
-  for (const Variant& variant : patch_conv::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
-    for (const Case& c : cases(variant)) test_case(variant, c);
-    test_nan_stays_where_it_belongs(variant);
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
+    for (const Case& c : cases(kernels)) test_case(kernels, c);
+    test_nan_stays_where_it_belongs(kernels);
   }
   test_messages();
   return evsam::test::test_result();

@@ -17,7 +17,6 @@ namespace {
 using namespace evsam;
 using pointwise::Packed;
 using pointwise::Params;
-using pointwise::Variant;
 using test::kNan;
 using test::random_floats;
 using test::spread;
@@ -30,8 +29,8 @@ struct Case {
   std::int64_t gap;  // floats between pixels that belong to nobody
 };
 
-std::string describe(const Variant& variant, const Case& c) {
-  return std::string(variant.info.name) + " " + std::to_string(c.pixels) + " x " +
+std::string describe(const Kernels& kernels, const Case& c) {
+  return std::string(isa_name(kernels.isa)) + " " + std::to_string(c.pixels) + " x " +
          std::to_string(c.params.in_channels) + " x " + std::to_string(c.params.out_channels) + " activation " +
          std::to_string(static_cast<int>(c.params.activation)) + (c.residual ? " residual" : "");
 }
@@ -42,7 +41,7 @@ double tolerance(const Case& c, double magnitude) {
   return 0.5 * static_cast<double>(c.params.in_channels + 8) * std::numeric_limits<float>::epsilon() * magnitude;
 }
 
-void test_case(const Variant& variant, const Case& c) {
+void test_case(const Kernels& kernels, const Case& c) {
   const std::int64_t in = c.params.in_channels;
   const std::int64_t out = c.params.out_channels;
   const std::vector<float> x = random_floats(c.pixels * in, 1);
@@ -56,7 +55,7 @@ void test_case(const Variant& variant, const Case& c) {
                          c.residual ? widen(residual).data() : nullptr, c.pixels, expected.data());
 
   Packed packed;
-  CHECK(pointwise::pack(c.params, weight.data(), bias.data(), &variant, &packed).ok());
+  CHECK(pointwise::pack(c.params, weight.data(), bias.data(), &kernels, &packed).ok());
   const std::vector<float> x_spread = spread(x, in, c.gap);
   const std::vector<float> residual_spread = spread(residual, out, c.gap);
   const ConstFeatureMap x_map{x_spread.data(), 1, c.pixels, in, in + c.gap};
@@ -85,17 +84,17 @@ void test_case(const Variant& variant, const Case& c) {
           CHECK(std::isnan(y[static_cast<std::size_t>(p * (out + c.gap) + k)]));
         }
       }
-      CHECK_MSG(worst <= tolerance(c, 4.0), describe(variant, c) + ": error " + std::to_string(worst));
+      CHECK_MSG(worst <= tolerance(c, 4.0), describe(kernels, c) + ": error " + std::to_string(worst));
       if (first.empty()) first = y;
       CHECK_MSG(std::memcmp(first.data(), y.data(), y.size() * sizeof(float)) == 0,
-                describe(variant, c) + ": other bits with " + std::to_string(threads) + " threads");
+                describe(kernels, c) + ": other bits with " + std::to_string(threads) + " threads");
     }
   }
 }
 
-std::vector<Case> cases(const Variant& variant) {
-  const std::int64_t rows = variant.kernel->row_tile;
-  const std::int64_t panel = variant.kernel->panel;
+std::vector<Case> cases(const Kernels& kernels) {
+  const std::int64_t rows = kernels.pointwise->row_tile;
+  const std::int64_t panel = kernels.pointwise->panel;
   std::vector<Case> all;
   for (std::int64_t pixels : {std::int64_t{1}, rows - 1, rows, rows + 1, std::int64_t{101}}) {
     for (std::int64_t out : {std::int64_t{1}, panel - 1, panel, panel + 1, panel + panel / 2, std::int64_t{53}}) {
@@ -113,7 +112,7 @@ std::vector<Case> cases(const Variant& variant) {
   return all;
 }
 
-void test_nan_stays_where_it_belongs(const Variant& variant) {
+void test_nan_stays_where_it_belongs(const Kernels& kernels) {
   for (const Activation activation :
        {Activation::none, Activation::relu, Activation::relu6, Activation::gelu_tanh, Activation::gelu}) {
     const Params params{9, 20, activation};
@@ -121,20 +120,20 @@ void test_nan_stays_where_it_belongs(const Variant& variant) {
     x[4 * 9 + 2] = kNan;
     const std::vector<float> weight = random_floats(20 * 9, 2);
     Packed packed;
-    CHECK(pointwise::pack(params, weight.data(), nullptr, &variant, &packed).ok());
+    CHECK(pointwise::pack(params, weight.data(), nullptr, &kernels, &packed).ok());
     std::vector<float> y(11 * 20);
     pointwise::run(packed, {}, {x.data(), 11, 1, 9, 9}, {}, {y.data(), 11, 1, 20, 20});
     for (std::size_t i = 0; i < y.size(); ++i) CHECK(std::isnan(y[i]) == (i / 20 == 4));
   }
 }
 
-void test_large_values_stay_finite(const Variant& variant) {
+void test_large_values_stay_finite(const Kernels& kernels) {
   const float large[8] = {1e4F, -1e4F, 1e9F, -1e9F, 88.0F, -88.0F, 0.0F, -0.0F};
   for (const Activation activation : {Activation::gelu_tanh, Activation::gelu}) {
     const Params params{1, 1, activation};
     const float one = 1.0F;
     Packed packed;
-    CHECK(pointwise::pack(params, &one, nullptr, &variant, &packed).ok());
+    CHECK(pointwise::pack(params, &one, nullptr, &kernels, &packed).ok());
     float y[8];
     pointwise::run(packed, {}, {large, 8, 1, 1, 1}, {}, {y, 8, 1, 1, 1});
     // The exponential saturates at e^88, which leaves -x / e^88 of large negative values.
@@ -164,11 +163,11 @@ void test_messages() {
 }  // namespace
 
 int main() {
-  for (const Variant& variant : pointwise::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
-    for (const Case& c : cases(variant)) test_case(variant, c);
-    test_nan_stays_where_it_belongs(variant);
-    test_large_values_stay_finite(variant);
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
+    for (const Case& c : cases(kernels)) test_case(kernels, c);
+    test_nan_stays_where_it_belongs(kernels);
+    test_large_values_stay_finite(kernels);
   }
   test_messages();
   return evsam::test::test_result();

@@ -20,7 +20,6 @@ using namespace evsam;
 using namespace evsam::test;
 using pointwise_int8::Packed;
 using pointwise_int8::Params;
-using pointwise_int8::Variant;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
@@ -31,8 +30,8 @@ struct Case {
   std::int64_t gap;
 };
 
-std::string describe(const Variant& variant, const Case& c) {
-  return std::string(variant.info.name) + " " + std::to_string(c.pixels) + " x " +
+std::string describe(const Kernels& kernels, const Case& c) {
+  return std::string(isa_name(kernels.isa)) + " " + std::to_string(c.pixels) + " x " +
          std::to_string(c.params.in_channels) + " x " + std::to_string(c.params.out_channels) + " activation " +
          std::to_string(static_cast<int>(c.params.activation)) + (c.residual ? " residual" : "");
 }
@@ -51,7 +50,7 @@ struct DirtyWorkspace {
   }
 };
 
-void test_case(const Variant& variant, const Case& c) {
+void test_case(const Kernels& kernels, const Case& c) {
   const std::int64_t in = c.params.in_channels;
   const std::int64_t out = c.params.out_channels;
   TestMap x(1, c.pixels, in, c.gap, kNan);
@@ -75,7 +74,7 @@ void test_case(const Variant& variant, const Case& c) {
   const double roundings = 2.0 * (6.0 + slices + (c.params.activation == Activation::none ? 0.0 : 4.0));
 
   Packed packed;
-  CHECK(pointwise_int8::pack(c.params, weight.data(), bias.data(), &variant, &packed).ok());
+  CHECK(pointwise_int8::pack(c.params, weight.data(), bias.data(), &kernels, &packed).ok());
   std::vector<float> first;
   for (int threads = 1; threads <= 4; ++threads) {
     for (const bool in_place : {false, true}) {
@@ -86,18 +85,18 @@ void test_case(const Variant& variant, const Case& c) {
       CHECK(pointwise_int8::validate(packed, view(x), residual_map, y.map).ok());
       const DirtyWorkspace workspace(packed, c.pixels, threads);
       pointwise_int8::run(packed, workspace.context, view(x), residual_map, y.map);
-      check_close(y.values(), expected, bound, roundings, describe(variant, c));
+      check_close(y.values(), expected, bound, roundings, describe(kernels, c));
       CHECK(y.gaps_untouched());
       if (first.empty()) first = y.data;
       CHECK_MSG(std::memcmp(first.data(), y.data.data(), first.size() * sizeof(float)) == 0,
-                describe(variant, c) + ": other bits with " + std::to_string(threads) + " threads");
+                describe(kernels, c) + ": other bits with " + std::to_string(threads) + " threads");
     }
   }
 }
 
-std::vector<Case> cases(const Variant& variant) {
-  const std::int64_t rows = variant.kernel->row_tile;
-  const std::int64_t panel = variant.kernel->panel;
+std::vector<Case> cases(const Kernels& kernels) {
+  const std::int64_t rows = kernels.pointwise_int8->row_tile;
+  const std::int64_t panel = kernels.pointwise_int8->panel;
   std::vector<Case> all;
   for (std::int64_t pixels : {std::int64_t{1}, rows - 1, rows, rows + 1, std::int64_t{101}}) {
     for (std::int64_t out : {std::int64_t{1}, panel - 1, panel, panel + 1, panel + panel / 2, std::int64_t{53}}) {
@@ -117,13 +116,13 @@ std::vector<Case> cases(const Variant& variant) {
 }
 
 // All products of a slice at their largest and of one sign: the sum is 2^31 minus a little.
-void test_largest_sum(const Variant& variant) {
+void test_largest_sum(const Kernels& kernels) {
   const std::int64_t in = pointwise_int8::kDepth;
   for (const float sign : {1.0F, -1.0F}) {
     const std::vector<float> x(static_cast<std::size_t>(in), 3.0F);
     const std::vector<float> weight(static_cast<std::size_t>(in), sign);
     Packed packed;
-    CHECK(pointwise_int8::pack({in, 1, Activation::none}, weight.data(), nullptr, &variant, &packed).ok());
+    CHECK(pointwise_int8::pack({in, 1, Activation::none}, weight.data(), nullptr, &kernels, &packed).ok());
     const DirtyWorkspace workspace(packed, 1, 1);
     float y = 0.0F;
     pointwise_int8::run(packed, workspace.context, {x.data(), 1, 1, in, in}, {}, {&y, 1, 1, 1, 1});
@@ -132,7 +131,7 @@ void test_largest_sum(const Variant& variant) {
 }
 
 // Half a step of each weight times |x|, half a step of each activation times |w|, and their product.
-void test_distance_to_float32(const Variant& variant) {
+void test_distance_to_float32(const Kernels& kernels) {
   const std::int64_t pixels = 20;
   const std::int64_t in = 300;
   const std::int64_t out = 33;
@@ -142,7 +141,7 @@ void test_distance_to_float32(const Variant& variant) {
   pointwise::run_float64({in, out, Activation::none}, widen(x).data(), widen(weight).data(), nullptr, nullptr, pixels,
                          exact.data());
   Packed packed;
-  CHECK(pointwise_int8::pack({in, out, Activation::none}, weight.data(), nullptr, &variant, &packed).ok());
+  CHECK(pointwise_int8::pack({in, out, Activation::none}, weight.data(), nullptr, &kernels, &packed).ok());
   const DirtyWorkspace workspace(packed, pixels, 1);
   std::vector<float> y(exact.size());
   pointwise_int8::run(packed, workspace.context, {x.data(), pixels, 1, in, in}, {}, {y.data(), pixels, 1, out, out});
@@ -177,7 +176,7 @@ void test_distance_to_float32(const Variant& variant) {
   CHECK_MSG(relative > 1e-3 && relative < 1e-2, "relative error " + std::to_string(relative));
 }
 
-void test_special_pixels(const Variant& variant) {
+void test_special_pixels(const Kernels& kernels) {
   const float infinity = std::numeric_limits<float>::infinity();
   for (const Activation activation :
        {Activation::none, Activation::relu, Activation::relu6, Activation::gelu_tanh, Activation::gelu}) {
@@ -191,7 +190,7 @@ void test_special_pixels(const Variant& variant) {
     const std::vector<float> weight = random_floats(20 * 9, 2);
     const std::vector<float> bias = random_floats(20, 3);
     Packed packed;
-    CHECK(pointwise_int8::pack(params, weight.data(), bias.data(), &variant, &packed).ok());
+    CHECK(pointwise_int8::pack(params, weight.data(), bias.data(), &kernels, &packed).ok());
     const DirtyWorkspace workspace(packed, 11, 1);
     std::vector<float> y(11 * 20);
     pointwise_int8::run(packed, workspace.context, {x.data(), 11, 1, 9, 9}, {}, {y.data(), 11, 1, 20, 20});
@@ -241,12 +240,12 @@ void test_messages() {
 }  // namespace
 
 int main() {
-  for (const Variant& variant : pointwise_int8::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
-    for (const Case& c : cases(variant)) test_case(variant, c);
-    test_largest_sum(variant);
-    test_distance_to_float32(variant);
-    test_special_pixels(variant);
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
+    for (const Case& c : cases(kernels)) test_case(kernels, c);
+    test_largest_sum(kernels);
+    test_distance_to_float32(kernels);
+    test_special_pixels(kernels);
   }
   test_weights_are_rounded_per_channel();
   test_messages();

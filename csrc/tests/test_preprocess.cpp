@@ -1,4 +1,4 @@
-// Every row of variants.inc this machine can run against the definition, bit for bit; each branch of validate.
+// Every instruction set this machine can run against the definition, bit for bit; each branch of validate.
 // tests/ops/test_preprocess.py compares with Pillow itself.
 #include <algorithm>
 #include <cstdint>
@@ -38,9 +38,9 @@ struct Problem {
     photo.data = data.data();
   }
 
-  std::string name(const op::Variant& variant) const {
-    return std::string(variant.info.name) + " " + std::to_string(photo.height) + " x " + std::to_string(photo.width) +
-           " to " + std::to_string(side);
+  std::string name(const Kernels& kernels) const {
+    return std::string(isa_name(kernels.isa)) + " " + std::to_string(photo.height) + " x " +
+           std::to_string(photo.width) + " to " + std::to_string(side);
   }
 };
 
@@ -56,7 +56,7 @@ struct Scratch {
   }
 };
 
-void check(const Problem& problem, const op::Variant& variant, int threads) {
+void check(const Problem& problem, const Kernels& kernels, int threads) {
   const op::Size fitted = op::fitted_size(problem.photo.height, problem.photo.width, problem.side);
   std::vector<std::uint8_t> expected(size(fitted.height * fitted.width * 3));
   op::resize_by_definition(problem.photo, problem.side, expected.data());
@@ -64,11 +64,11 @@ void check(const Problem& problem, const op::Variant& variant, int threads) {
   CHECK(op::validate(problem.photo, problem.side).ok());
   const Scratch scratch(problem, threads);
   std::vector<std::uint8_t> bytes(expected.size());
-  op::resize(*variant.kernel, scratch.context, problem.photo, problem.side, bytes.data());
-  CHECK_MSG(bytes == expected, "resize " + problem.name(variant));
+  op::resize(*kernels.preprocess, scratch.context, problem.photo, problem.side, bytes.data());
+  CHECK_MSG(bytes == expected, "resize " + problem.name(kernels));
 
   std::vector<float> pixels(size(problem.side * problem.side * 3), std::numeric_limits<float>::quiet_NaN());
-  op::run(*variant.kernel, scratch.context, problem.photo, problem.side, pixels.data());
+  op::run(*kernels.preprocess, scratch.context, problem.photo, problem.side, pixels.data());
   bool same = true;
   for (std::int64_t i = 0; i < problem.side * problem.side * 3; ++i) {
     const std::int64_t row = i / (problem.side * 3);
@@ -80,28 +80,28 @@ void check(const Problem& problem, const op::Variant& variant, int threads) {
     }
     same = same && pixels[size(i)] == value;
   }
-  CHECK_MSG(same, "pixels " + problem.name(variant));
+  CHECK_MSG(same, "pixels " + problem.name(kernels));
 }
 
-void test_every_variant() {
-  for (const op::Variant& variant : op::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
+void test_every_isa() {
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
     for (const std::int64_t side : {16, 37, 64}) {
       for (const std::int64_t height : {1, 2, 15, 37, 64, 101}) {
         for (const std::int64_t width : {1, 3, 16, 37, 64, 131}) {
-          check(Problem(height, width, (height + width) % 3, side), variant, 1);
+          check(Problem(height, width, (height + width) % 3, side), kernels, 1);
         }
       }
     }
     for (int threads = 1; threads <= 4; ++threads) {
-      check(Problem(181, 320, 5, 128), variant, threads);
-      check(Problem(320, 131, 2, 128), variant, threads);  // rows first
-      check(Problem(128, 72, 0, 128), variant, threads);
+      check(Problem(181, 320, 5, 128), kernels, threads);
+      check(Problem(320, 131, 2, 128), kernels, threads);  // rows first
+      check(Problem(128, 72, 0, 128), kernels, threads);
     }
-    check(Problem(1, 5000, 0, 64), variant, 2);
-    check(Problem(5000, 1, 1, 64), variant, 2);
-    check(Problem(3, 700, 0, 100), variant, 2);
-    check(Problem(700, 3, 0, 100), variant, 2);
+    check(Problem(1, 5000, 0, 64), kernels, 2);
+    check(Problem(5000, 1, 1, 64), kernels, 2);
+    check(Problem(3, 700, 0, 100), kernels, 2);
+    check(Problem(700, 3, 0, 100), kernels, 2);
   }
 }
 
@@ -127,7 +127,7 @@ void test_validate() {
 }  // namespace
 
 int main() {
-  test_every_variant();
+  test_every_isa();
   test_fitted_size();
   test_validate();
   return evsam::test::test_result();

@@ -1,4 +1,4 @@
-// Every row of variants.inc this machine can run against the float64 oracle; launch by threads; each branch of
+// Every instruction set this machine can run against the float64 oracle; launch by threads; each branch of
 // validate.
 #include <algorithm>
 #include <cmath>
@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "core/workspace.h"
+#include "ops/lite_mla/lite_mla_kernel.h"
 #include "ops/relu_linear_attention/relu_linear_attention.h"
 
 namespace {
@@ -92,15 +93,15 @@ struct Problem {
     return values;
   }
 
-  Status run(int threads, const op::Variant* variant) {
+  void run(int threads, const Kernels& kernels) {
     Workspace workspace;
     RunContext context;
     context.threads = threads;
-    context.workspace_bytes = op::workspace_bytes(params, threads);
+    context.workspace_bytes = op::workspace_bytes(kernels, params, threads);
     context.workspace = workspace.reserve(context.workspace_bytes);
     // A kernel that reads what it did not write shows.
     std::memset(context.workspace, 0xFF, context.workspace_bytes);
-    return op::run(params, context, variant);
+    op::run(kernels, context, params);
   }
 
   std::string name() const {
@@ -113,7 +114,8 @@ void check_close(const std::vector<float>& got, const std::vector<double>& expec
                  const std::string& what) {
   // out is an average of v with weights >= 0, so rounding is relative to max |v| < 6. It grows with the additions in a
   // row: kTokenBlock, the number of blocks, D.
-  const double additions = static_cast<double>(op::kTokenBlock + problem.tokens / op::kTokenBlock + problem.dim + 4);
+  const double additions =
+      static_cast<double>(lite_mla::kTokenBlock + problem.tokens / lite_mla::kTokenBlock + problem.dim + 4);
   const double bound = 6.0 * additions * 6e-8;
   double worst = 0.0;
   for (std::size_t i = 0; i < got.size(); ++i) {
@@ -123,48 +125,39 @@ void check_close(const std::vector<float>& got, const std::vector<double>& expec
   CHECK_MSG(worst <= bound, what + " " + problem.name() + ": error " + std::to_string(worst));
 }
 
-std::vector<const op::Variant*> runnable(std::int64_t dim) {
-  std::vector<const op::Variant*> rows;
-  for (const op::Variant& row : op::variants()) {
-    if (isa_supported(row.info.isa) && (row.kernel->dim == 0 || row.kernel->dim == dim)) rows.push_back(&row);
-  }
-  return rows;
-}
-
-void test_every_variant() {
+void test_every_isa() {
   for (const std::int64_t dim : {16, 32, 5}) {
     for (const std::int64_t tokens : {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 97, 127, 128, 129, 256, 383}) {
       std::vector<double> expected;  // the values do not depend on the padding
-      for (const op::Variant* variant : runnable(dim)) {
+      for (const Kernels* kernels : runnable_kernels()) {
         for (const std::int64_t pad : {0, 3}) {
           Problem problem(2, 2, dim, tokens, pad, static_cast<unsigned>(tokens));
           if (expected.empty()) expected = problem.oracle();
-          CHECK(problem.run(1, variant).ok());
-          check_close(problem.result(), expected, problem, variant->info.name);
+          problem.run(1, *kernels);
+          check_close(problem.result(), expected, problem, isa_name(kernels->isa));
         }
       }
     }
   }
 }
 
-// Few heads are cut into token blocks, many are not; the bits are the same.
 void test_threads() {
   for (const std::int64_t dim : {16, 32}) {
-    for (const op::Variant* variant : runnable(dim)) {
-      const bool fast = variant->info.isa != Isa::scalar;
+    for (const Kernels* kernels : runnable_kernels()) {
+      const bool fast = kernels->isa != Isa::scalar;
       for (const std::int64_t heads : {1, 3, 8}) {
         const std::int64_t tokens = fast ? 2001 : 301;
         std::vector<float> first;
         for (int threads = 1; threads <= 4; ++threads) {
           Problem problem(1, heads, dim, tokens, 1);
-          CHECK(problem.run(threads, variant).ok());
+          problem.run(threads, *kernels);
           const std::vector<float> result = problem.result();
           if (threads == 1) {
             first = result;
-            check_close(result, problem.oracle(), problem, variant->info.name);
+            check_close(result, problem.oracle(), problem, isa_name(kernels->isa));
           } else {
             CHECK_MSG(std::memcmp(first.data(), result.data(), first.size() * sizeof(float)) == 0,
-                      std::string(variant->info.name) + " " + problem.name() + ": differs with " +
+                      std::string(isa_name(kernels->isa)) + " " + problem.name() + ": differs with " +
                           std::to_string(threads) + " threads");
           }
         }
@@ -176,7 +169,7 @@ void test_threads() {
 void test_special_values() {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const std::int64_t dim : {16, 32, 5}) {
-    for (const op::Variant* variant : runnable(dim)) {
+    for (const Kernels* kernels : runnable_kernels()) {
       const auto at = [](Problem& p, std::int64_t row, std::int64_t n) -> float& {
         return p.qkv[static_cast<std::size_t>(row * p.params.qkv.strides[2] + n)];
       };
@@ -186,30 +179,30 @@ void test_special_values() {
         for (std::int64_t e = 0; e < dim; ++e) {
           for (std::int64_t n = 0; n < tokens; ++n) at(problem, e, n) = -1.0F;
         }
-        CHECK(problem.run(1, variant).ok());
+        problem.run(1, *kernels);
         for (const float value : problem.result()) CHECK(value == 0.0F);
         problem.params.eps = 0.0F;  // zero over zero
-        CHECK(problem.run(1, variant).ok());
+        problem.run(1, *kernels);
         for (const float value : problem.result()) CHECK(std::isnan(value));
       }
       for (const std::int64_t bad : {std::int64_t{0}, tokens - 1}) {
         Problem q_nan(1, 1, dim, tokens);  // spoils its own token only
         at(q_nan, dim - 1, bad) = nan;
-        CHECK(q_nan.run(1, variant).ok());
+        q_nan.run(1, *kernels);
         const std::vector<float> q_result = q_nan.result();
         for (std::size_t i = 0; i < q_result.size(); ++i) {
           CHECK(std::isnan(q_result[i]) == (static_cast<std::int64_t>(i) % tokens == bad));
         }
         Problem v_nan(1, 1, dim, tokens);  // spoils its own channel only
         at(v_nan, 2 * dim + 1, bad) = nan;
-        CHECK(v_nan.run(1, variant).ok());
+        v_nan.run(1, *kernels);
         const std::vector<float> v_result = v_nan.result();
         for (std::size_t i = 0; i < v_result.size(); ++i) {
           CHECK(std::isnan(v_result[i]) == (static_cast<std::int64_t>(i) / tokens == 1));
         }
         Problem k_nan(1, 1, dim, tokens);  // spoils all
         at(k_nan, dim, bad) = nan;
-        CHECK(k_nan.run(1, variant).ok());
+        k_nan.run(1, *kernels);
         for (const float value : k_nan.result()) CHECK(std::isnan(value));
       }
     }
@@ -261,39 +254,14 @@ void test_validate() {
   expect(op::validate(p), kArgument, "eps: expected a finite number >= 0, got -1.000000");
   p.eps = std::numeric_limits<float>::infinity();
   expect(op::validate(p), kArgument, "eps: expected a finite number >= 0, got inf");
-
-  RunContext context;
-  expect(op::run(good.params, context), kArgument,
-         "workspace: expected at least " + std::to_string(op::workspace_bytes(good.params, 1)) + " bytes, got 0");
-}
-
-void test_find() {
-  const Problem problem(1, 1, 5, 4);
-  const op::Variant* variant = nullptr;
-  CHECK(op::find("f32_relu_linear_attention_any__scalar", problem.params, &variant).ok());
-  expect(op::find("nonsense", problem.params, &variant), StatusCode::kUnavailable,
-         "variant: expected a row of variants.inc in this build, got nonsense");
-  for (const op::Variant& row : op::variants()) {
-    const std::string name = row.info.name;
-    if (!isa_supported(row.info.isa)) {
-      expect(op::find(row.info.name, problem.params, &variant), StatusCode::kUnavailable,
-             "variant: expected a kernel this machine can run, got " + name);
-    } else if (row.kernel->dim != 0) {
-      expect(op::find(row.info.name, problem.params, &variant), StatusCode::kInvalidArgument,
-             "variant: expected a kernel for D = 5, got " + name);
-    }
-  }
-  CHECK(op::choose(problem.params, &variant).ok());
-  CHECK(std::string(variant->info.name) == "f32_relu_linear_attention_any__scalar");
 }
 
 }  // namespace
 
 int main() {
-  test_every_variant();
+  test_every_isa();
   test_threads();
   test_special_values();
   test_validate();
-  test_find();
   return evsam::test::test_result();
 }

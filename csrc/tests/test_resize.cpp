@@ -1,4 +1,4 @@
-// Every row of variants.inc this machine can run against the float64 oracle; each branch of validate.
+// Every instruction set this machine can run against the float64 oracle; each branch of validate.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -61,9 +61,9 @@ struct Problem {
   }
 
   // The whole y buffer, gaps included.
-  std::vector<float> run(const op::Variant& variant, Residual kind, int threads) const {
+  std::vector<float> run(const Kernels& kernels, Residual kind, int threads) const {
     op::Packed packed;
-    CHECK(op::pack(params, &variant, &packed).ok());
+    CHECK(op::pack(params, &kernels, &packed).ok());
     std::vector<float> y(residual.size(), kGuard);
     if (kind == Residual::in_place) y = residual;
     const ConstFeatureMap x_map = {x.data(), params.in_height, params.in_width, params.channels, stride};
@@ -83,9 +83,9 @@ struct Problem {
   }
 };
 
-void check(const Problem& problem, const op::Variant& variant, Residual kind, int threads) {
+void check(const Problem& problem, const Kernels& kernels, Residual kind, int threads) {
   const std::vector<double> expected = problem.oracle(kind != Residual::none);
-  const std::vector<float> y = problem.run(variant, kind, threads);
+  const std::vector<float> y = problem.run(kernels, kind, threads);
   const std::int64_t channels = problem.params.channels;
   // 2 x 4 taps and the residual: ten roundings of numbers below 6 (normal values) times the sum of the absolute weights
   // of both axes, which for bicubic is at most 1.375 each (at t = 1/2).
@@ -104,31 +104,31 @@ void check(const Problem& problem, const op::Variant& variant, Residual kind, in
   }
   const std::int64_t in[3] = {problem.params.in_height, problem.params.in_width, channels};
   const std::int64_t out[3] = {problem.params.out_height, problem.params.out_width, channels};
-  const std::string name = std::string(variant.info.name) +
+  const std::string name = std::string(isa_name(kernels.isa)) +
                            (problem.params.mode == op::Mode::bilinear ? " bilinear " : " bicubic ") +
                            shape_string(in, 3) + " to " + shape_string(out, 3);
   CHECK_MSG(worst <= bound, name + ": error " + std::to_string(worst));
   CHECK_MSG(clean, name + ": written into a gap");
 }
 
-void test_every_variant() {
-  for (const op::Variant& variant : op::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
+void test_every_isa() {
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
     for (const op::Mode mode : {op::Mode::bilinear, op::Mode::bicubic}) {
       for (const Residual kind : {Residual::none, Residual::other, Residual::in_place}) {
         for (const std::int64_t channels : {1, 3, 7, 8, 9, 16, 17, 40}) {
-          check(Problem(mode, 4, 4, 16, 16, channels, 0), variant, kind, 1);
-          check(Problem(mode, 5, 3, 10, 6, channels, 3), variant, kind, 2);
+          check(Problem(mode, 4, 4, 16, 16, channels, 0), kernels, kind, 1);
+          check(Problem(mode, 5, 3, 10, 6, channels, 3), kernels, kind, 2);
         }
-        check(Problem(mode, 1, 1, 5, 7, 8, 0), variant, kind, 1);
-        check(Problem(mode, 2, 9, 7, 11, 8, 1), variant, kind, 1);
-        check(Problem(mode, 6, 6, 6, 6, 8, 0), variant, kind, 1);
-        check(Problem(mode, 9, 8, 4, 3, 8, 0), variant, kind, 1);  // downwards, without a wider filter, as PyTorch
+        check(Problem(mode, 1, 1, 5, 7, 8, 0), kernels, kind, 1);
+        check(Problem(mode, 2, 9, 7, 11, 8, 1), kernels, kind, 1);
+        check(Problem(mode, 6, 6, 6, 6, 8, 0), kernels, kind, 1);
+        check(Problem(mode, 9, 8, 4, 3, 8, 0), kernels, kind, 1);  // downwards, without a wider filter, as PyTorch
       }
       const Problem problem(mode, 16, 16, 64, 64, 24, 0);
-      const std::vector<float> alone = problem.run(variant, Residual::other, 1);
+      const std::vector<float> alone = problem.run(kernels, Residual::other, 1);
       for (int threads = 2; threads <= 4; ++threads) {
-        CHECK(problem.run(variant, Residual::other, threads) == alone);
+        CHECK(problem.run(kernels, Residual::other, threads) == alone);
       }
     }
   }
@@ -136,11 +136,11 @@ void test_every_variant() {
 
 // A NaN reaches the outputs whose taps read it and no other.
 void test_nan() {
-  for (const op::Variant& variant : op::variants()) {
-    if (!isa_supported(variant.info.isa)) continue;
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& kernels = *each;
     Problem problem(op::Mode::bilinear, 4, 4, 8, 8, 3, 0);
     problem.x[size((3 * 4 + 3) * 3 + 1)] = kNaN;  // lower right pixel: rows and columns 5, 6 and 7
-    const std::vector<float> y = problem.run(variant, Residual::none, 1);
+    const std::vector<float> y = problem.run(kernels, Residual::none, 1);
     for (std::int64_t i = 0; i < 8 * 8 * 3; ++i) {
       const bool reached = i % 3 == 1 && i / 3 % 8 >= 5 && i / 24 >= 5;
       CHECK(std::isnan(y[size(i)]) == reached);
@@ -171,7 +171,7 @@ void test_validate() {
 }  // namespace
 
 int main() {
-  test_every_variant();
+  test_every_isa();
   test_nan();
   test_validate();
   return evsam::test::test_result();

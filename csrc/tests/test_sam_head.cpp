@@ -1,4 +1,4 @@
-// Every row of variants.inc this machine can run against the float64 oracle; each branch of pack and validate.
+// Every instruction set this machine can run against the float64 oracle; each branch of pack and validate.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -93,14 +93,14 @@ std::vector<float> run(const op::Packed& packed, const Problem& problem, int thr
   return logits.back();
 }
 
-void test_row(const op::Variant& row) {
+void test_row(const Kernels& row) {
   const struct {
     std::int64_t channels, middle, features, rows, columns;
   } shapes[] = {{256, 64, 32, 3, 16}, {32, 8, 4, 1, 1}, {32, 8, 4, 5, 3}, {40, 7, 5, 1, 16},
                 {33, 9, 3, 17, 5},    {8, 3, 1, 4, 8},  {8, 3, 2, 4, 17}};
   for (const auto& shape : shapes) {
     const Problem problem(shape.channels, shape.middle, shape.features, shape.rows, shape.columns);
-    const std::string name = std::string(row.info.name) + " " + std::to_string(shape.channels) + " channels, " +
+    const std::string name = std::string(isa_name(row.isa)) + " " + std::to_string(shape.channels) + " channels, " +
                              std::to_string(shape.rows) + " x " + std::to_string(shape.columns);
     op::Packed packed;
     const Status status = op::pack(problem.params, problem.weights(), &row, &packed);
@@ -124,7 +124,7 @@ void test_row(const op::Variant& row) {
 }
 
 // A NaN in one cell reaches its 4 x 4 logits of every mask, and no others.
-void test_nan(const op::Variant& row) {
+void test_nan(const Kernels& row) {
   Problem problem(32, 8, 4, 3, 7);
   problem.image[size((1 * 7 + 2) * 32 + 5)] = kNaN;
   op::Packed packed;
@@ -136,7 +136,7 @@ void test_nan(const op::Variant& row) {
     const std::int64_t x = i % 28;
     right = right && std::isnan(logits[size(i)]) == (y / 4 == 1 && x / 4 == 2);
   }
-  CHECK_MSG(right, std::string(row.info.name) + ": NaN of one cell");
+  CHECK_MSG(right, std::string(isa_name(row.isa)) + ": NaN of one cell");
 }
 
 void test_messages() {
@@ -152,8 +152,8 @@ void test_messages() {
 }  // namespace
 
 int main() {
-  for (const op::Variant& row : op::variants()) {
-    if (!isa_supported(row.info.isa)) continue;
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& row = *each;
     test_row(row);
     test_nan(row);
   }

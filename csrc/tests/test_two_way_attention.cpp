@@ -1,4 +1,4 @@
-// Every row of variants.inc this machine can run against the float64 oracle; each branch of validate.
+// Every instruction set this machine can run against the float64 oracle; each branch of validate.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -231,7 +231,7 @@ double largest_error(const std::vector<float>& got, const std::vector<double>& e
 // the last place of a number of about ten; so are the weights, relatively, and all results are of size one to ten.
 constexpr double kTolerance = 64.0 * 1.2e-7 * 4.0;
 
-void test_row(const op::Variant& row) {
+void test_row(const Kernels& row) {
   const struct {
     std::int64_t channels, heads, tokens, cells, inner;
   } shapes[] = {{32, 4, 7, 64, 0},  {32, 4, 6, 1, 0},   {32, 8, 7, 15, 0},  {48, 8, 1, 16, 0},
@@ -239,14 +239,14 @@ void test_row(const op::Variant& row) {
                 {32, 4, 7, 64, 16}, {48, 8, 8, 37, 64}, {64, 1, 3, 131, 8}, {32, 2, 2, 1200, 16}};
   for (const auto& shape : shapes) {
     const Problem problem(shape.channels, shape.heads, shape.tokens, shape.cells, shape.inner);
-    const std::string name = std::string(row.info.name) + " channels " + std::to_string(shape.channels) + " tokens " +
-                             std::to_string(shape.tokens) + " cells " + std::to_string(shape.cells);
+    const std::string name = std::string(isa_name(row.isa)) + " channels " + std::to_string(shape.channels) +
+                             " tokens " + std::to_string(shape.tokens) + " cells " + std::to_string(shape.cells);
     for (int mode = 1; mode < 4; ++mode) {
       const bool update = (mode & 1) != 0;
       const bool query = (mode & 2) != 0;
       if (update && query && shape.inner > 0) continue;  // keys of cells cannot be projected before their update
       const Result expected = oracle(problem, update, query);
-      const Output one = run(*row.kernel, problem, update, query, 1, 1, false);
+      const Output one = run(*row.two_way_attention, problem, update, query, 1, 1, false);
       if (update) {
         const double error = largest_error(one.image, expected.image);
         CHECK_MSG(error < kTolerance, name + " image: error " + std::to_string(error));
@@ -256,7 +256,8 @@ void test_row(const op::Variant& row) {
         CHECK_MSG(error < kTolerance, name + " means: error " + std::to_string(error));
       }
       for (int threads = 1; threads <= 4; ++threads) {
-        const Output other = run(*row.kernel, problem, update, query, threads, threads == 3 ? 3 : 1, threads != 3);
+        const Output other =
+            run(*row.two_way_attention, problem, update, query, threads, threads == 3 ? 3 : 1, threads != 3);
         CHECK_MSG(other.image == one.image && other.means == one.means,
                   name + ": other bits with threads " + std::to_string(threads));
       }
@@ -265,34 +266,35 @@ void test_row(const op::Variant& row) {
 }
 
 // A NaN in one cell reaches that cell's update and all means, and no other cell.
-void test_nan(const op::Variant& row) {
+void test_nan(const Kernels& row) {
   Problem problem(32, 4, 7, 40, 0);
   problem.image[size(5 * 32 + 3)] = kNaN;
-  const Output updated = run(*row.kernel, problem, true, false, 1, 1, false);
+  const Output updated = run(*row.two_way_attention, problem, true, false, 1, 1, false);
   bool right = true;
   for (std::int64_t cell = 0; cell < 40; ++cell) {
     for (std::int64_t c = 0; c < 32; ++c) {
       right = right && std::isnan(updated.image[size(cell * 32 + c)]) == (cell == 5);
     }
   }
-  CHECK_MSG(right, std::string(row.info.name) + ": NaN of one cell");
-  const Output asked = run(*row.kernel, problem, false, true, 1, 1, false);
+  CHECK_MSG(right, std::string(isa_name(row.isa)) + ": NaN of one cell");
+  const Output asked = run(*row.two_way_attention, problem, false, true, 1, 1, false);
   CHECK_MSG(std::all_of(asked.means.begin(), asked.means.end(), [](float x) { return std::isnan(x); }),
-            std::string(row.info.name) + ": NaN in all means");
+            std::string(isa_name(row.isa)) + ": NaN in all means");
 }
 
 // Scores far apart: the softmax over cells is rescaled from strip to strip.
-void test_large_scores(const op::Variant& row) {
+void test_large_scores(const Kernels& row) {
   Problem problem(32, 4, 3, 300, 0);
   for (std::int64_t cell = 0; cell < 300; ++cell) {
     for (std::int64_t c = 0; c < 32; ++c) problem.position[size(cell * 32 + c)] += 0.05F * static_cast<float>(cell);
   }
   for (float& x : problem.queries) x *= 4.0F;
   const Result expected = oracle(problem, false, true);
-  const Output got = run(*row.kernel, problem, false, true, 2, 1, false);
+  const Output got = run(*row.two_way_attention, problem, false, true, 2, 1, false);
   // Scores of a few hundred have errors of their own size times that of a float.
   const double error = largest_error(got.means, expected.means);
-  CHECK_MSG(error < 1e3 * 64.0 * 1.2e-7, std::string(row.info.name) + " large scores: error " + std::to_string(error));
+  CHECK_MSG(error < 1e3 * 64.0 * 1.2e-7,
+            std::string(isa_name(row.isa)) + " large scores: error " + std::to_string(error));
 }
 
 void test_validate() {
@@ -311,8 +313,8 @@ void test_validate() {
 }  // namespace
 
 int main() {
-  for (const op::Variant& row : op::variants()) {
-    if (!isa_supported(row.info.isa)) continue;
+  for (const Kernels* each : runnable_kernels()) {
+    const Kernels& row = *each;
     test_row(row);
     test_nan(row);
     test_large_scores(row);

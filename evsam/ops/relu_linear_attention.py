@@ -41,9 +41,9 @@ def relu_linear_attention(
     Args:
         qkv: (B, H, 3 * D, N): B images, H heads, rows q, then k, then v of D channels, N tokens in any order that the
             output should have (row-major pixels in the network, whose NCHW tensor reshapes to this without a copy).
-            On the CPU float32, a NumPy array or a DLPack array; any strides, a token stride other than 1 costs a copy;
-            D = 16 and D = 32 have fast kernels, other sizes a slow one. On a CUDA device float16, bfloat16 or float32
-            by DLPack or `__cuda_array_interface__`; D is 16 or 32, and tokens or rows are neighbours in memory.
+            On the CPU float32, a NumPy array or a DLPack array; any strides, a token stride other than 1 costs a copy.
+            On a CUDA device float16, bfloat16 or float32 by DLPack or `__cuda_array_interface__`; D is 16 or 32, and
+            tokens or rows are neighbours in memory.
         eps: Added to the denominator, finite and >= 0. A token whose `relu(q)` or all of whose keys are zero gives 0,
             and NaN with eps = 0.
         out: (B, H, D, N) of the dtype of `qkv`, on the same device, writable and apart from `qkv` in memory; filled and

@@ -19,13 +19,16 @@ from evsam.ops import relu_linear_attention
 from tests.tolerance import assert_as_good_as_eager
 
 if TYPE_CHECKING:
-    from evsam._C import Variant
+    from evsam._C import Kernel
 
 torch = pytest.importorskip("torch", reason="torch is the specification")
 
 from evsam.ops import reference
 
-ROWS = [row for row in _C.variants() if row["op"] == "relu_linear_attention"]
+# The attention of lite_mla computes this op.
+ROWS = [row for row in _C.kernels() if row["op"] == "lite_mla"]
+
+DIMS = [4, 16, 24, 32]  # whole vectors and not
 
 
 def random_qkv(batch: int, heads: int, dim: int, tokens: int, seed: int = 0) -> np.ndarray:
@@ -40,80 +43,73 @@ def eager_and_true(qkv: np.ndarray, eps: float = 1e-15) -> tuple[np.ndarray, np.
     return eager, true
 
 
-def dims_of(row: Variant) -> list[int]:
-    tile = row["name"].split("__")[0].rsplit("_", 1)[1]
-    return [int(tile[1:])] if tile.startswith("d") else [4, 16, 24, 32]
-
-
-def runnable(row: Variant) -> Variant:
+def runnable(row: Kernel) -> Kernel:
     if not row["supported"]:
         pytest.skip(f"this machine has no {row['isa']}")
     return row
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
-class TestEveryVariant:
+class TestEveryKernel:
     # vectors of 4, 8 and 16, panels of 32, blocks of 128: one less, exact, one more; primes
     @pytest.mark.parametrize("tokens", [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 97, 127, 128, 129, 257, 1009])
-    def test_sizes(self, row: Variant, tokens: int) -> None:
+    def test_sizes(self, row: Kernel, tokens: int) -> None:
         runnable(row)
-        for dim in dims_of(row):
+        for dim in DIMS:
             qkv = random_qkv(2, 3, dim, tokens, seed=tokens)
             out = np.full((2, 3, dim, tokens), np.nan, np.float32)
-            assert _C.relu_linear_attention(qkv, out, eps=1e-15, variant=row["name"]) == row["name"]
+            assert _C.relu_linear_attention(qkv, out, eps=1e-15, isa=row["isa"]) == row["isa"]
             assert_as_good_as_eager(out, *eager_and_true(qkv))
 
     # stage 4 of l0 (16 heads x 2 scales), stages 4 and 5 of xl0
     @pytest.mark.parametrize(("heads", "tokens"), [(32, 256), (32, 1024), (64, 256)])
-    def test_layers_of_the_models(self, row: Variant, heads: int, tokens: int) -> None:
+    def test_layers_of_the_models(self, row: Kernel, heads: int, tokens: int) -> None:
         runnable(row)
-        if 32 not in dims_of(row):
-            pytest.skip("the released models have head dimension 32")
         qkv = random_qkv(1, heads, 32, tokens)
         out = np.empty((1, heads, 32, tokens), np.float32)
-        _C.relu_linear_attention(qkv, out, eps=1e-15, variant=row["name"])
+        _C.relu_linear_attention(qkv, out, eps=1e-15, isa=row["isa"])
         assert_as_good_as_eager(out, *eager_and_true(qkv))
 
     @pytest.mark.parametrize("tokens", [4096, 100_003])
-    def test_many_tokens(self, row: Variant, tokens: int) -> None:
+    def test_many_tokens(self, row: Kernel, tokens: int) -> None:
         runnable(row)
         if row["isa"] == "scalar":
             tokens = min(tokens, 4096)  # slow, and exact by design
-        for dim in dims_of(row)[-1:]:
+        for dim in DIMS[-1:]:
             qkv = random_qkv(1, 1, dim, tokens)
             # Values all above zero: nothing cancels, and rounding in one direction would pile up.
             qkv[:, :, dim:] = np.abs(qkv[:, :, dim:])
             out = np.empty((1, 1, dim, tokens), np.float32)
-            _C.relu_linear_attention(qkv, out, eps=1e-15, variant=row["name"])
+            _C.relu_linear_attention(qkv, out, eps=1e-15, isa=row["isa"])
             assert_as_good_as_eager(out, *eager_and_true(qkv))
 
     @pytest.mark.parametrize("heads", [1, 3])
-    def test_same_bits_with_any_number_of_threads(self, row: Variant, heads: int) -> None:
+    def test_same_bits_with_any_number_of_threads(self, row: Kernel, heads: int) -> None:
         runnable(row)
-        for dim in dims_of(row)[-1:]:
+        for dim in DIMS[-1:]:
             qkv = random_qkv(1, heads, dim, 1000 if row["isa"] == "scalar" else 5003)
             outs = [np.empty((1, heads, dim, qkv.shape[-1]), np.float32) for _ in range(4)]
             for threads, out in enumerate(outs, start=1):
-                _C.relu_linear_attention(qkv, out, eps=1e-15, threads=threads, variant=row["name"])
+                _C.relu_linear_attention(qkv, out, eps=1e-15, threads=threads, isa=row["isa"])
             assert_as_good_as_eager(outs[0], *eager_and_true(qkv))
             for out in outs[1:]:
                 np.testing.assert_array_equal(out, outs[0])
 
-    def test_nan_goes_where_it_belongs(self, row: Variant) -> None:
+    def test_nan_goes_where_it_belongs(self, row: Kernel) -> None:
         runnable(row)
-        for dim in dims_of(row):
+        for dim in DIMS:
             for part in range(3):
                 qkv = random_qkv(1, 2, dim, 45)
                 qkv[0, 1, part * dim + dim - 1, 44] = np.nan
                 out = np.zeros((1, 2, dim, 45), np.float32)
-                _C.relu_linear_attention(qkv, out, eps=1e-15, variant=row["name"])
+                _C.relu_linear_attention(qkv, out, eps=1e-15, isa=row["isa"])
                 _, true = eager_and_true(qkv)
                 np.testing.assert_array_equal(np.isnan(out), np.isnan(true))
                 assert np.isnan(out).any()
 
-    def test_all_negative_rows(self, row: Variant) -> None:
+    def test_all_negative_rows(self, row: Kernel) -> None:
         runnable(row)
-        for dim in dims_of(row):
+        for dim in DIMS:
             for part in range(2):  # queries of one token, keys of one head
                 qkv = random_qkv(1, 2, dim, 40)
                 zeros = np.zeros((1, 2, dim, 40), bool)
@@ -124,10 +120,10 @@ class TestEveryVariant:
                     qkv[0, 1, dim : 2 * dim] *= -np.sign(qkv[0, 1, dim : 2 * dim])
                     zeros[0, 1] = True
                 out = np.empty((1, 2, dim, 40), np.float32)
-                _C.relu_linear_attention(qkv, out, eps=1e-15, variant=row["name"])
+                _C.relu_linear_attention(qkv, out, eps=1e-15, isa=row["isa"])
                 assert (out[zeros] == 0.0).all()
                 assert_as_good_as_eager(out, *eager_and_true(qkv))
-                _C.relu_linear_attention(qkv, out, eps=0.0, variant=row["name"])
+                _C.relu_linear_attention(qkv, out, eps=0.0, isa=row["isa"])
                 assert np.isnan(out[zeros]).all()
                 _, true = eager_and_true(qkv, eps=0.0)
                 np.testing.assert_array_equal(np.isnan(out), np.isnan(true))
@@ -279,40 +275,37 @@ class TestErrors:
             relu_linear_attention(self.QKV, threads=threads)
         assert str(caught.value) == message
 
-    def test_unknown_variant(self) -> None:
-        with pytest.raises(BackendUnavailable, match=r"variant: expected a row of variants\.inc in this build, got x"):
-            _C.relu_linear_attention(self.QKV, self.OUT, eps=0.0, variant="x")
+    def test_unknown_isa(self) -> None:
+        with pytest.raises(ValueError, match="isa: expected an instruction set of this machine and build, got x"):
+            _C.relu_linear_attention(self.QKV, self.OUT, eps=0.0, isa="x")
 
-    def test_variant_for_another_head_dimension(self) -> None:
+    def test_isa_of_another_machine(self) -> None:
         for row in ROWS:
-            if row["supported"] and row["isa"] != "scalar":
-                with pytest.raises(ValueError, match=f"variant: expected a kernel for D = 4, got {row['name']}"):
-                    _C.relu_linear_attention(self.QKV, self.OUT, eps=0.0, variant=row["name"])
+            if not row["supported"]:
+                with pytest.raises(ValueError, match=f"isa: expected .*, got {row['isa']}"):
+                    _C.relu_linear_attention(self.QKV, self.OUT, eps=0.0, isa=row["isa"])
 
 
 class TestDispatch:
     PROGRAM = """
-import sys
 import numpy as np
 from evsam import _C
-dim = int(sys.argv[1])
-print(_C.relu_linear_attention(
-    np.ones((1, 1, 3 * dim, 40), np.float32), np.empty((1, 1, dim, 40), np.float32), eps=1e-15))
+print(_C.relu_linear_attention(np.ones((1, 1, 96, 40), np.float32), np.empty((1, 1, 32, 40), np.float32), eps=1e-15))
 """
 
-    def run(self, isa: str | None, dim: int = 32) -> subprocess.CompletedProcess[str]:
+    def run(self, isa: str | None) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if name != "EVSAM_ISA"}
         if isa is not None:
             environment["EVSAM_ISA"] = isa
         return subprocess.run(
-            [sys.executable, "-c", self.PROGRAM, str(dim)], env=environment, text=True, capture_output=True, check=False
+            [sys.executable, "-c", self.PROGRAM], env=environment, text=True, capture_output=True, check=False
         )
 
     @pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512", "neon"])
     def test_forced(self, isa: str) -> None:
         result = self.run(isa)
         if any(row["isa"] == isa and row["supported"] for row in ROWS):
-            assert result.stdout.strip().endswith(f"__{isa}"), result.stderr
+            assert result.stdout.strip() == isa, result.stderr
         else:
             assert result.returncode != 0
             assert "BackendUnavailable: EVSAM_ISA: expected an instruction set of this machine and build (scalar" in (
@@ -326,12 +319,9 @@ print(_C.relu_linear_attention(
         assert "BackendUnavailable: EVSAM_ISA: expected one of scalar, avx2, avx512, neon, got avx9000" in result.stderr
 
     def test_best_by_default(self) -> None:
-        best = next(row for row in ROWS if row["supported"] and 32 in dims_of(row))
+        best = [row for row in ROWS if row["supported"]][-1]
         for unset in (None, ""):
-            assert self.run(unset).stdout.strip() == best["name"]
-
-    def test_dimension_without_a_fast_kernel(self) -> None:
-        assert self.run(None, dim=24).stdout.strip() == "f32_relu_linear_attention_any__scalar"
+            assert self.run(unset).stdout.strip() == best["isa"]
 
 
 class TestThreads:

@@ -6,17 +6,8 @@
 
 #include "core/workspace.h"
 
-#define EVSAM_VARIANT(dtype, isa)               \
-  namespace evsam::isa {                        \
-  extern const conv3x3::Kernel dtype##_conv3x3; \
-  }
-#include "ops/conv3x3/variants.inc"
-#undef EVSAM_VARIANT
-
 namespace evsam::conv3x3 {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // A direct task is so much work that starting it (under a microsecond) does not show.
 constexpr double kFlopsPerTask = 2e6;
@@ -65,36 +56,20 @@ winograd::Scheme scheme(Algorithm algorithm, std::int64_t stride) {
   return algorithm == Algorithm::winograd4 ? winograd::Scheme::f4 : winograd::Scheme::f6;
 }
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa) \
-  Variant{{#dtype "_conv3x3__" #isa, "conv3x3", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_conv3x3},
-  static const std::vector<Variant> rows = {
-#include "ops/conv3x3/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "conv3x3", variant); }
-
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {
   EVSAM_RETURN_IF_ERROR(check(params));
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
-  const std::int64_t panel = variant->kernel->panel;
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  const std::int64_t panel = kernels->conv3x3->panel;
   const std::int64_t padded = (params.out_channels + panel - 1) / panel * panel;
   packed->params = params;
   packed->params.algorithm = choose_algorithm(params);
-  packed->kernel = variant->kernel;
+  packed->kernel = kernels->conv3x3;
   packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(padded));
   if (bias != nullptr) std::copy_n(bias, params.out_channels, packed->bias.data());
   if (packed->params.algorithm != Algorithm::direct) {
     const winograd::Scheme chosen = scheme(packed->params.algorithm, params.stride);
     const winograd::Blocking blocking = winograd::choose_blocking(params.in_channels, params.out_channels, panel);
-    winograd::pack(chosen, blocking, weight, params.in_channels, params.out_channels, panel, variant->kernel->lanes,
+    winograd::pack(chosen, blocking, weight, params.in_channels, params.out_channels, panel, kernels->conv3x3->lanes,
                    &packed->winograd);
     return {};
   }
@@ -149,8 +124,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
          const FeatureMap& y) {
   if (y.pixels() == 0) return;
   const Params& params = packed.params;
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
   Output output;
   output.bias = packed.bias.data();
   output.residual = residual.data;
@@ -165,7 +139,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   if (params.algorithm != Algorithm::direct) {
     const winograd::Plan plan = winograd::plan(packed.winograd, y.height, y.width, threads);
     float* scratch = static_cast<float*>(context.workspace);
-    pool.parallel_for(plan.tasks, threads, [&](std::int64_t task, int worker) {
+    context.parallel_for(plan.tasks, [&](std::int64_t task, int worker) {
       float* v = scratch + static_cast<std::size_t>(worker) * (plan.v_floats + plan.m_floats);
       packed.kernel->run_winograd(packed.winograd.scheme,
                                   winograd::block(packed.winograd, plan, task, x, v, v + plan.v_floats), output);
@@ -178,7 +152,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
       threads == 1 ? 1
                    : std::clamp<std::int64_t>(static_cast<std::int64_t>(flops / kFlopsPerTask), 1,
                                               std::min<std::int64_t>(threads * kTasksPerThread, y.pixels()));
-  pool.parallel_for(tasks, threads, [&](std::int64_t task, int worker) {
+  context.parallel_for(tasks, [&](std::int64_t task, int worker) {
     DirectBlock block;
     block.x = x.data;
     block.x_stride = x.stride;

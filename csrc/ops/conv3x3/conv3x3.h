@@ -3,13 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "core/activation.h"
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/conv3x3/conv3x3_kernel.h"
 #include "ops/conv3x3/winograd.h"
@@ -29,17 +28,6 @@ struct Params {
   Algorithm algorithm = Algorithm::automatic;
 };
 
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
-
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Packed {
   Params params;  // with the algorithm that was chosen
@@ -53,8 +41,9 @@ struct Packed {
   }
 };
 
-// weight: (out_channels, in_channels, 3, 3), C order; bias: (out_channels) or nullptr. `variant` nullptr: choose().
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed);
+// weight: (out_channels, in_channels, 3, 3), C order; bias: (out_channels) or nullptr. `kernels` nullptr:
+// selected_kernels().
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed);
 
 // The one check of shapes. residual.data may be nullptr; with an activation it must be.
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);

@@ -1,7 +1,7 @@
-// 3x3 convolution in float32, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h, then this.
+// 3x3 convolution in float32, once for all vector instruction sets. An ISA file includes isa/<isa>.h, then this.
+#include "isa/gemm_rows.inl"
 #include "ops/conv3x3/conv3x3_kernel.h"
 #include "ops/conv3x3/winograd_simd.inl"
-#include "ops/pointwise/pointwise_simd.inl"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
 namespace {
@@ -111,12 +111,14 @@ struct Conv3x3 {
       product.in_channels = depth;
       product.out_channels = output.channels;
       product.activation = output.activation;
-      Pointwise::run(product);
+      GemmRows::run(product);
     }
   }
-
-  static constexpr conv3x3::Kernel kKernel = {&run_winograd, &run_direct, Gemm::kColumns, L};
 };
 
 }  // namespace
+
+extern const conv3x3::Kernel conv3x3_kernel = {&Conv3x3::run_winograd, &Conv3x3::run_direct, Gemm::kColumns,
+                                               F32::kLanes};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

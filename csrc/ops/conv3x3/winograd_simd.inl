@@ -1,5 +1,5 @@
 // The stages of Winograd convolution in float32, once for all vector instruction sets: conv3x3 and fused_mbconv include
-// it after core/simd/<isa>.h and build their kernels from it.
+// it after isa/<isa>.h and build their kernels from it.
 //
 //   input   V[product] = B^T d B     a vector is channels of one tile; both 1-D passes run on registers
 //   multiply M[product] = V[product] U[product], a matrix product over (tiles, channels, output channels)
@@ -7,8 +7,8 @@
 //
 // The 1-D transforms are written out by hand. Nearly all have the form E +- p O for a pair of interpolation points +-p,
 // where E and O take the even and odd samples.
-#include "core/simd/activation.inl"
-#include "core/simd/gemm.inl"
+#include "isa/activation.inl"
+#include "isa/gemm.inl"
 #include "ops/conv3x3/winograd_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {

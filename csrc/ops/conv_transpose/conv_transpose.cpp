@@ -1,21 +1,13 @@
-// Packs, checks, cuts into tasks and launches; the arithmetic is in core/simd/gemm_parts.inl.
+// Packs, checks, cuts into tasks and launches; the arithmetic is in isa/gemm_parts.inl.
 #include "ops/conv_transpose/conv_transpose.h"
 
 #include <algorithm>
 #include <string>
 
-#define EVSAM_VARIANT(dtype, isa)                             \
-  namespace evsam::isa {                                      \
-  extern const conv_transpose::Kernel dtype##_conv_transpose; \
-  }
 #include "core/math.h"
-#include "ops/conv_transpose/variants.inc"
-#undef EVSAM_VARIANT
 
 namespace evsam::conv_transpose {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // Below this much work per task, handing it out costs more than a second thread saves.
 constexpr double kFlopsPerTask = 5e5;
@@ -50,25 +42,8 @@ void run_row(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureM
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa)                                                      \
-  Variant{{#dtype "_conv_transpose__" #isa, "conv_transpose", "cpu", dtype, Isa::isa}, \
-          &evsam::isa::dtype##_conv_transpose},
-  static const std::vector<Variant> rows = {
-#include "ops/conv_transpose/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "conv_transpose", variant); }
-
 Status pack(const Params& params, const float* weight, const float* bias, const float* side_weight,
-            const Variant* variant, Packed* packed) {
+            const Kernels* kernels, Packed* packed) {
   if (params.in_channels < 1 || params.out_channels < 1) {
     const std::int64_t shape[4] = {params.in_channels, params.out_channels, 2, 2};
     return Status::invalid_argument(expected_got("weight", "no empty axis", shape_string(shape, 4)));
@@ -77,10 +52,10 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
     return Status::invalid_argument(expected_got("side_weight", "one with side channels, none without",
                                                  std::to_string(params.side_channels) + " side channels"));
   }
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = variant->kernel;
-  const std::int64_t panel = variant->kernel->panel;
+  packed->kernel = kernels->conv_transpose;
+  const std::int64_t panel = kernels->conv_transpose->panel;
   const std::int64_t padded = divide_up(params.out_channels, panel) * panel;
   const std::int64_t depth = params.in_channels + params.side_channels;
   packed->matrix = padded * depth;
@@ -105,7 +80,7 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& lateral,
                 const ConstFeatureMap& side, const FeatureMap& y) {
   const Params& params = packed.params;
-  const auto check = [](const char* argument, const auto& map, const std::int64_t(&expected)[3]) -> Status {
+  const auto check = [](const char* argument, const auto& map, const std::int64_t (&expected)[3]) -> Status {
     const std::int64_t got[3] = {map.height, map.width, map.channels};
     if (std::equal(expected, expected + 3, got)) return {};
     return Status::invalid_argument(expected_got(argument, "shape " + shape_string(expected, 3), shape_string(got, 3)));
@@ -129,7 +104,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
          const ConstFeatureMap& side, const FeatureMap& y) {
   if (x.pixels() == 0) return;
   const Params& params = packed.params;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
   const double flops = 8.0 * static_cast<double>(x.pixels()) *
                        static_cast<double>((params.in_channels + params.side_channels) * params.out_channels);
   const std::int64_t wanted = std::clamp<std::int64_t>(static_cast<std::int64_t>(flops / kFlopsPerTask), 1,
@@ -140,9 +115,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
     for (std::int64_t i = index * rows; i < last; ++i) run_row(packed, x, lateral, side, y, i);
   };
   const std::int64_t tasks = divide_up(x.height, rows);
-  if (tasks == 1) return task(0, 0);
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  pool.parallel_for(tasks, threads, task);
+  context.parallel_for(tasks, task);
 }
 
 }  // namespace evsam::conv_transpose

@@ -4,13 +4,12 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "core/activation.h"
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/conv_transpose/conv_transpose_kernel.h"
 
@@ -23,17 +22,6 @@ struct Params {
   Activation activation = Activation::none;
 };
 
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
-
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Packed {
   Params params;
@@ -45,9 +33,9 @@ struct Packed {
 
 // weight: (in_channels, out_channels, 2, 2) as PyTorch stores it; bias: (out_channels) or nullptr. side_weight:
 // (out_channels, side_channels), nullptr without side channels; the bias of that convolution belongs into `bias`.
-// `variant` nullptr: choose().
+// `kernels` nullptr: selected_kernels().
 Status pack(const Params& params, const float* weight, const float* bias, const float* side_weight,
-            const Variant* variant, Packed* packed);
+            const Kernels* kernels, Packed* packed);
 
 // x: (H, W, in_channels); y: (2H, 2W, out_channels); lateral: y's shape, or data nullptr; side: (2H, 2W,
 // side_channels), or data nullptr where there are none.

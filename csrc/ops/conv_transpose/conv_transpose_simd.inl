@@ -1,14 +1,10 @@
 // 2x2 transposed convolution in float32, once for all vector instruction sets: a row of pixels is a sum of matrix
-// products. An ISA file includes core/simd/<isa>.h, then this.
-#include "core/simd/gemm_parts.inl"
+// products. An ISA file includes isa/<isa>.h, then this.
+#include "isa/gemm_parts.inl"
 #include "ops/conv_transpose/conv_transpose_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
-namespace {
 
-struct ConvTranspose {
-  static constexpr conv_transpose::Kernel kKernel = {&GemmPartsRow::run, Gemm::kColumns};
-};
+extern const conv_transpose::Kernel conv_transpose_kernel = {&GemmPartsRow::run, Gemm::kColumns};
 
-}  // namespace
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

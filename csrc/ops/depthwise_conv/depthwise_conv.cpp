@@ -4,18 +4,10 @@
 #include <algorithm>
 #include <string>
 
-#define EVSAM_VARIANT(dtype, isa)                             \
-  namespace evsam::isa {                                      \
-  extern const depthwise_conv::Kernel dtype##_depthwise_conv; \
-  }
 #include "core/math.h"
-#include "ops/depthwise_conv/variants.inc"
-#undef EVSAM_VARIANT
 
 namespace evsam::depthwise_conv {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // Below this much work a second thread costs more than it saves: a fork and join takes a few microseconds, and a core
 // does about 25 GFLOP/s here.
@@ -33,24 +25,7 @@ constexpr std::int64_t kLineFloats = 16;
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa)                                                      \
-  Variant{{#dtype "_depthwise_conv__" #isa, "depthwise_conv", "cpu", dtype, Isa::isa}, \
-          &evsam::isa::dtype##_depthwise_conv},
-  static const std::vector<Variant> rows = {
-#include "ops/depthwise_conv/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "depthwise_conv", variant); }
-
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {
   if (params.channels < 1) {
     return Status::invalid_argument(expected_got("channels", "at least 1", std::to_string(params.channels)));
   }
@@ -60,9 +35,9 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
   if (params.stride != 1 && params.stride != 2) {
     return Status::invalid_argument(expected_got("stride", "1 or 2", std::to_string(params.stride)));
   }
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = variant->kernel;
+  packed->kernel = kernels->depthwise_conv;
   const std::int64_t taps = params.kernel * params.kernel;
   packed->weights = AlignedBuffer<float>(static_cast<std::size_t>(taps * params.channels));
   packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(params.channels));
@@ -101,8 +76,7 @@ void run_row(const Packed& packed, std::int64_t first_channel, Row row) {
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const FeatureMap& y) {
   const Params& params = packed.params;
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
 
   const std::int64_t k = params.kernel;
   const std::int64_t window = divide_up(kWindowFloats / (k * x.width), kLineFloats) * kLineFloats;
@@ -115,7 +89,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   const std::int64_t strip = divide_up(y.height, std::min(divide_up(tasks, blocks), y.height));
   const std::int64_t strips = divide_up(y.height, strip);
 
-  pool.parallel_for(strips * blocks, threads, [&](std::int64_t task, int) {
+  context.parallel_for(strips * blocks, [&](std::int64_t task, int) {
     const std::int64_t channel = task / strips * channels;
     const std::int64_t begin = task % strips * strip;
     const std::int64_t end = std::min(begin + strip, y.height);

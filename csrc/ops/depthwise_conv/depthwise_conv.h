@@ -2,13 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "core/activation.h"
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/depthwise_conv/depthwise_conv_kernel.h"
 
@@ -23,17 +22,6 @@ struct Params {
   Activation activation = Activation::none;
 };
 
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
-
 // Made once, then read by any number of threads.
 struct Packed {
   Params params;
@@ -42,8 +30,8 @@ struct Packed {
   AlignedBuffer<float> bias;
 };
 
-// weight: (channels, 1, kernel, kernel), C order; bias: (channels) or nullptr. `variant` nullptr: choose().
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed);
+// weight: (channels, 1, kernel, kernel), C order; bias: (channels) or nullptr. `kernels` nullptr: selected_kernels().
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed);
 
 // Rows or columns of the output for so many of the input.
 inline std::int64_t out_size(const Params& params, std::int64_t size) { return (size - 1) / params.stride + 1; }

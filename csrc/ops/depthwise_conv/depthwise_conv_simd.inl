@@ -1,4 +1,4 @@
-// Depthwise convolution in float32, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h, then
+// Depthwise convolution in float32, once for all vector instruction sets. An ISA file includes isa/<isa>.h, then
 // this.
 //
 // A vector holds neighbouring channels of one pixel. One call makes one output row: for each group of channels (a cache
@@ -10,7 +10,7 @@
 // Pixels whose taps leave the map on the left or right take a slower path without tiles; rows above and below the map
 // are left out of the loop over rows. ReLUs are applied to the sums in registers, GELUs to the group of channels when
 // its row is done.
-#include "core/simd/activation.inl"
+#include "isa/activation.inl"
 #include "ops/depthwise_conv/depthwise_conv_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -163,10 +163,12 @@ struct DepthwiseConv {
       if (c < row.channels) channels<1>(row, lines, inner_begin, inner_end, row.channels - L);
     }
   };
-
-  static constexpr depthwise_conv::Kernel kKernel = {
-      {{&Kernel<3, 1>::run, &Kernel<3, 2>::run}, {&Kernel<5, 1>::run, &Kernel<5, 2>::run}}};
 };
 
 }  // namespace
+
+extern const depthwise_conv::Kernel depthwise_conv_kernel = {
+    {{&DepthwiseConv::Kernel<3, 1>::run, &DepthwiseConv::Kernel<3, 2>::run},
+     {&DepthwiseConv::Kernel<5, 1>::run, &DepthwiseConv::Kernel<5, 2>::run}}};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

@@ -4,18 +4,10 @@
 #include <algorithm>
 #include <string>
 
-#define EVSAM_VARIANT(dtype, isa)                         \
-  namespace evsam::isa {                                  \
-  extern const fused_mbconv::Kernel dtype##_fused_mbconv; \
-  }
 #include "core/math.h"
-#include "ops/fused_mbconv/variants.inc"
-#undef EVSAM_VARIANT
 
 namespace evsam::fused_mbconv {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // Hidden channels that wait for their 1x1 product: so many that loading and storing y once per block costs little
 // against the multiplications, so few that the buffer stays in the cache.
@@ -60,36 +52,20 @@ Scratch scratch_floats(const Packed& packed, const winograd::Plan& plan) {
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa) \
-  Variant{{#dtype "_fused_mbconv__" #isa, "fused_mbconv", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_fused_mbconv},
-  static const std::vector<Variant> rows = {
-#include "ops/fused_mbconv/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "fused_mbconv", variant); }
-
 Status pack(const Params& params, const float* weight, const float* bias, const float* point_weight,
-            const float* point_bias, const Variant* variant, Packed* packed) {
+            const float* point_bias, const Kernels* kernels, Packed* packed) {
   EVSAM_RETURN_IF_ERROR(check(params));
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
-  const std::int64_t panel = variant->kernel->panel;
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  const std::int64_t panel = kernels->fused_mbconv->panel;
   packed->params = params;
   if (params.algorithm == conv3x3::Algorithm::automatic) {
     packed->params.algorithm = params.stride == 2 ? conv3x3::Algorithm::winograd4 : conv3x3::Algorithm::winograd6;
   }
-  packed->kernel = variant->kernel;
+  packed->kernel = kernels->fused_mbconv;
 
   const winograd::Scheme scheme = conv3x3::scheme(packed->params.algorithm, params.stride);
   const winograd::Blocking blocking = winograd::choose_blocking(params.in_channels, params.hidden, panel);
-  winograd::pack(scheme, blocking, weight, params.in_channels, params.hidden, panel, variant->kernel->lanes,
+  winograd::pack(scheme, blocking, weight, params.in_channels, params.hidden, panel, kernels->fused_mbconv->lanes,
                  &packed->winograd);
   packed->hidden_bias = AlignedBuffer<float>(static_cast<std::size_t>(packed->winograd.out_channels));
   if (bias != nullptr) std::copy_n(bias, params.hidden, packed->hidden_bias.data());
@@ -140,8 +116,7 @@ std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int6
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
          const FeatureMap& y) {
   if (y.pixels() == 0) return;
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
   const winograd::Plan plan = winograd::plan(packed.winograd, y.height, y.width, threads);
   const Scratch scratch = scratch_floats(packed, plan);
   Tail tail;
@@ -160,7 +135,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   tail.width = y.width;
   tail.channels = y.channels;
 
-  pool.parallel_for(plan.tasks, threads, [&](std::int64_t task, int worker) {
+  context.parallel_for(plan.tasks, [&](std::int64_t task, int worker) {
     float* v = static_cast<float*>(context.workspace) + static_cast<std::size_t>(worker) * scratch.total();
     float* m = v + scratch.v;
     Tail own = tail;

@@ -3,13 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "core/activation.h"
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/conv3x3/conv3x3.h"
 #include "ops/fused_mbconv/fused_mbconv_kernel.h"
@@ -25,17 +24,6 @@ struct Params {
   Activation activation = Activation::none;
   conv3x3::Algorithm algorithm = conv3x3::Algorithm::automatic;  // any but direct
 };
-
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
 
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Packed {
@@ -54,9 +42,9 @@ struct Packed {
 };
 
 // weight: (hidden, in_channels, 3, 3); point_weight: (out_channels, hidden); both in C order. The biases may be
-// nullptr. `variant` nullptr: choose().
+// nullptr. `kernels` nullptr: selected_kernels().
 Status pack(const Params& params, const float* weight, const float* bias, const float* point_weight,
-            const float* point_bias, const Variant* variant, Packed* packed);
+            const float* point_bias, const Kernels* kernels, Packed* packed);
 
 // The one check of shapes. residual.data may be nullptr.
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);

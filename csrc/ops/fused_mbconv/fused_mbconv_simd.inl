@@ -1,11 +1,11 @@
-// Fused MBConv in float32, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h, then this.
+// Fused MBConv in float32, once for all vector instruction sets. An ISA file includes isa/<isa>.h, then this.
 //
 // For each block of hidden channels: the Winograd stages of conv3x3, activation included, into a buffer that stays in
 // the cache, then its product with the 1x1 weights, added to what the earlier blocks left in y. The first block brings
 // bias and residual.
+#include "isa/gemm_rows.inl"
 #include "ops/conv3x3/winograd_simd.inl"
 #include "ops/fused_mbconv/fused_mbconv_kernel.h"
-#include "ops/pointwise/pointwise_simd.inl"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
 namespace {
@@ -91,7 +91,7 @@ struct FusedMbconv {
           product.in_channels = depth;
           product.out_channels = tail.channels;
           product.activation = Activation::none;
-          Pointwise::run(product);
+          GemmRows::run(product);
         }
       });
     }
@@ -124,9 +124,10 @@ struct FusedMbconv {
       case winograd::Scheme::polyphase: return Run<WinogradPolyphase>{block, tail}.all();
     }
   }
-
-  static constexpr fused_mbconv::Kernel kKernel = {&run, Gemm::kColumns, F32::kLanes};
 };
 
 }  // namespace
+
+extern const fused_mbconv::Kernel fused_mbconv_kernel = {&FusedMbconv::run, Gemm::kColumns, F32::kLanes};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

@@ -4,18 +4,10 @@
 #include <algorithm>
 #include <string>
 
-#define EVSAM_VARIANT(dtype, isa)                     \
-  namespace evsam::isa {                              \
-  extern const layer_norm::Kernel dtype##_layer_norm; \
-  }
 #include "core/math.h"
-#include "ops/layer_norm/variants.inc"
-#undef EVSAM_VARIANT
 
 namespace evsam::layer_norm {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // Pixels of a task are a multiple of this: the kernel takes as many at a time as a vector has lanes.
 constexpr std::int64_t kPixelTile = 16;
@@ -34,29 +26,13 @@ Status check_shape(const char* name, const Map& map, const std::int64_t (&expect
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa) \
-  Variant{{#dtype "_layer_norm__" #isa, "layer_norm", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_layer_norm},
-  static const std::vector<Variant> rows = {
-#include "ops/layer_norm/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "layer_norm", variant); }
-
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {
   if (params.channels < 1) {
     return Status::invalid_argument(expected_got("channels", "at least 1", std::to_string(params.channels)));
   }
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = variant->kernel;
+  packed->kernel = kernels->layer_norm;
   packed->weight = AlignedBuffer<float>(static_cast<std::size_t>(params.channels));
   packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(params.channels));
   std::copy(weight, weight + params.channels, packed->weight.data());
@@ -84,14 +60,13 @@ void run(const Packed& packed, const RunContext& context, const Maps& maps) {
   const Params& params = packed.params;
   const std::int64_t pixels = maps.x.pixels();
   if (pixels == 0) return;
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
   const std::int64_t tasks =
       threads == 1 ? 1
                    : std::clamp<std::int64_t>(pixels * params.channels / kFloatsPerTask, 1, threads * kTasksPerThread);
   const std::int64_t size = divide_up(divide_up(pixels, kPixelTile), tasks) * kPixelTile;
 
-  pool.parallel_for(divide_up(pixels, size), threads, [&](std::int64_t task, int) {
+  context.parallel_for(divide_up(pixels, size), [&](std::int64_t task, int) {
     const std::int64_t first = task * size;
     const auto at = [first](const auto& map) { return map.data == nullptr ? nullptr : map.data + first * map.stride; };
     Block block;

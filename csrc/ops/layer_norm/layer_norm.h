@@ -4,13 +4,12 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "core/activation.h"
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/layer_norm/layer_norm_kernel.h"
 
@@ -22,17 +21,6 @@ struct Params {
   Activation activation = Activation::none;
 };
 
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
-
 // Made once, then read by any number of threads.
 struct Packed {
   Params params;
@@ -41,8 +29,8 @@ struct Packed {
   AlignedBuffer<float> bias;
 };
 
-// weight and bias: (channels). `variant` nullptr: choose().
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed);
+// weight and bias: (channels). `kernels` nullptr: selected_kernels().
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed);
 
 // One call's maps, all of the same shape. Those with data nullptr are left out. y may be x or residual (in place);
 // y_plus_pe may be pe. Any other overlap is an error that is not checked.

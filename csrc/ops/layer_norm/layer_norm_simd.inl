@@ -1,4 +1,4 @@
-// Layer normalisation in float32, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h, then
+// Layer normalisation in float32, once for all vector instruction sets. An ISA file includes isa/<isa>.h, then
 // this.
 //
 // As many pixels at a time as a vector has lanes: each keeps a vector of partial sums, and one transposition adds up
@@ -6,7 +6,7 @@
 // additions, and the division and the square root are done once for all pixels of the group. The pixels' channels stay
 // in the L1 or L2 cache between the three passes (mean, variance, result). Both sums are over differences of moderate
 // size: subtracting the mean first keeps the variance accurate where the mean is large.
-#include "core/simd/activation.inl"
+#include "isa/activation.inl"
 #include "ops/layer_norm/layer_norm_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -135,9 +135,10 @@ struct LayerNorm {
       case Activation::gelu: return run_with<Activation::gelu>(b);
     }
   }
-
-  static constexpr layer_norm::Kernel kKernel = {&run};
 };
 
 }  // namespace
+
+extern const layer_norm::Kernel layer_norm_kernel = {&LayerNorm::run};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

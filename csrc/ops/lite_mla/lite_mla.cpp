@@ -10,17 +10,8 @@
 #include "core/math.h"
 #include "core/workspace.h"
 
-#define EVSAM_VARIANT(dtype, isa)                 \
-  namespace evsam::isa {                          \
-  extern const lite_mla::Kernel dtype##_lite_mla; \
-  }
-#include "ops/lite_mla/variants.inc"
-#undef EVSAM_VARIANT
-
 namespace evsam::lite_mla {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 constexpr std::int64_t kLineFloats = 16;  // of a cache line
 
@@ -64,8 +55,7 @@ Plan make_plan(const Packed& packed, std::int64_t height, std::int64_t width) {
   plan.queries = floats_to_bytes(pixels * dim);
   plan.keys = floats_to_bytes(std::max(plan.rows * width, kTokenBlock) * dim);
   plan.filtered = floats_to_bytes(plan.rows * width * plan.filtered_stride);
-  const std::int64_t columns = packed.kernel->columns;
-  plan.state = floats_to_bytes(divide_up(dim, columns) * columns * dim + dim);
+  plan.state = floats_to_bytes(state_floats(*packed.kernel, dim));
   return plan;
 }
 
@@ -178,37 +168,11 @@ struct Launch {
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-  static const std::vector<Variant> rows = [] {
-    std::vector<Variant> list;
-    const auto add = [&](const char* name, DType dtype, Isa isa, const Kernel* kernel) {
-      Variant row = {{name, "lite_mla", "cpu", dtype, isa}, kernel, nullptr, nullptr, nullptr};
-      for (const pointwise::Variant& part : pointwise::variants()) {
-        if (part.info.isa == isa) row.pointwise = &part;
-      }
-      for (const pointwise_int8::Variant& part : pointwise_int8::variants()) {
-        if (part.info.isa == isa) row.pointwise_int8 = &part;
-      }
-      for (const depthwise_conv::Variant& part : depthwise_conv::variants()) {
-        if (part.info.isa == isa) row.depthwise = &part;
-      }
-      list.push_back(row);
-    };
-#define EVSAM_VARIANT(dtype, isa) add(#dtype "_lite_mla__" #isa, dtype, Isa::isa, &evsam::isa::dtype##_lite_mla);
-#include "ops/lite_mla/variants.inc"
-#undef EVSAM_VARIANT
-    return list;
-  }();
-  return rows;
+std::int64_t state_floats(const Kernel& kernel, std::int64_t head_dim) {
+  return divide_up(head_dim, kernel.columns) * kernel.columns * head_dim + head_dim;
 }
 
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "lite_mla", variant); }
-
-Status pack(const Params& params, const Weights& weights, const Variant* variant, Packed* packed) {
+Status pack(const Params& params, const Weights& weights, const Kernels* kernels, Packed* packed) {
   if (params.heads < 1) {
     return Status::invalid_argument(expected_got("heads", "at least 1", std::to_string(params.heads)));
   }
@@ -218,26 +182,25 @@ Status pack(const Params& params, const Weights& weights, const Variant* variant
   if (!std::isfinite(params.eps) || params.eps < 0.0F) {
     return Status::invalid_argument(expected_got("eps", "a finite number >= 0", std::to_string(params.eps)));
   }
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = variant->kernel;
+  packed->kernel = kernels->lite_mla;
   const std::int64_t total = total_of(params);
   EVSAM_RETURN_IF_ERROR(pointwise_int8::pack({params.channels, 3 * total, Activation::none}, params.precision,
-                                             weights.qkv, weights.qkv_bias, variant->pointwise, variant->pointwise_int8,
-                                             &packed->qkv));
+                                             weights.qkv, weights.qkv_bias, kernels, &packed->qkv));
   EVSAM_RETURN_IF_ERROR(depthwise_conv::pack({3 * total, params.kernel, 1, Activation::none}, weights.depthwise,
-                                             nullptr, variant->depthwise, &packed->depthwise));
+                                             nullptr, kernels, &packed->depthwise));
   packed->grouped.clear();
   for (std::int64_t group = 0; group < 3 * params.heads; ++group) {
     const Activation activation = group % 3 < 2 ? Activation::relu : Activation::none;
     pointwise::Packed part;
     EVSAM_RETURN_IF_ERROR(pointwise::pack({params.head_dim, params.head_dim, activation},
-                                          weights.grouped + group * params.head_dim * params.head_dim, nullptr,
-                                          variant->pointwise, &part));
+                                          weights.grouped + group * params.head_dim * params.head_dim, nullptr, kernels,
+                                          &part));
     packed->grouped.push_back(std::move(part));
   }
   return pointwise_int8::pack({2 * total, params.channels, Activation::none}, params.precision, weights.project,
-                              weights.project_bias, variant->pointwise, variant->pointwise_int8, &packed->project);
+                              weights.project_bias, kernels, &packed->project);
 }
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
@@ -271,8 +234,6 @@ std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int6
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
          const FeatureMap& y) {
   const Params& params = packed.params;
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
   const Plan plan = make_plan(packed, x.height, x.width);
   const std::int64_t total = total_of(params);
   RunContext rounding = context;  // its workspace begins with the rounded map
@@ -284,7 +245,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   pointwise_int8::run(packed.qkv, rounding, x, {}, qkv);
   const Launch launch = {packed, plan, x.height, x.width, qkv.data, attended.data, memory + plan.qkv + plan.attended};
   // The long tasks first: the short ones then even out the threads.
-  pool.parallel_for(2 * params.heads, threads, [&](std::int64_t index, int worker) {
+  context.parallel_for(2 * params.heads, [&](std::int64_t index, int worker) {
     if (index < params.heads) {
       launch.aggregated_head(index, launch.scratch_of(worker));
     } else {

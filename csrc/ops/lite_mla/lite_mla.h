@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/depthwise_conv/depthwise_conv.h"
 #include "ops/lite_mla/lite_mla_kernel.h"
@@ -27,20 +27,6 @@ struct Params {
   Precision precision = Precision::fp32;  // int8: of those of the first and the last 1x1 convolution that it suits
 };
 
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-  const pointwise::Variant* pointwise;
-  const pointwise_int8::Variant* pointwise_int8;
-  const depthwise_conv::Variant* depthwise;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
-
 // Channels of the 3 * heads * head_dim wide maps: for each head its q, k and v. T = heads * head_dim.
 struct Weights {
   const float* qkv = nullptr;           // (3 T, channels)
@@ -50,6 +36,9 @@ struct Weights {
   const float* project = nullptr;       // (channels, 2 T)
   const float* project_bias = nullptr;  // (channels), or nullptr
 };
+
+// Floats of one head's state, as the kernel lays it out.
+std::int64_t state_floats(const Kernel& kernel, std::int64_t head_dim);
 
 // Made once, then read by any number of threads.
 struct Packed {
@@ -61,8 +50,8 @@ struct Packed {
   pointwise_int8::Either project;
 };
 
-// `variant` nullptr: choose().
-Status pack(const Params& params, const Weights& weights, const Variant* variant, Packed* packed);
+// `kernels` nullptr: selected_kernels().
+Status pack(const Params& params, const Weights& weights, const Kernels* kernels, Packed* packed);
 
 // residual.data may be nullptr.
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);

@@ -1,12 +1,12 @@
 // ReLU linear attention of one head in float32, tokens x channels, once for all vector instruction sets. An ISA file
-// includes core/simd/<isa>.h, then this.
+// includes isa/<isa>.h, then this.
 //
 //   state (D x D) = sum over tokens of k^T v         sums (D) = sum over tokens of k         k and q behind ReLU
 //   y = (q state) / (q sums + eps)
 //
 // Layout of the state: panels of Gemm::kColumns columns, [panel][D][kColumns], as gemm.inl reads its right-hand side;
 // then the D sums.
-#include "core/simd/gemm.inl"
+#include "isa/gemm.inl"
 #include "ops/lite_mla/lite_mla_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -155,9 +155,11 @@ struct LiteMla {
       }
     }
   }
-
-  static constexpr lite_mla::Kernel kKernel = {&split, &accumulate, &apply, kColumns};
 };
 
 }  // namespace
+
+extern const lite_mla::Kernel lite_mla_kernel = {&LiteMla::split, &LiteMla::accumulate, &LiteMla::apply,
+                                                 Gemm::kColumns};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

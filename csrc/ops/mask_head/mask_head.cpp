@@ -4,18 +4,10 @@
 #include <algorithm>
 #include <string>
 
-#define EVSAM_VARIANT(dtype, isa)                   \
-  namespace evsam::isa {                            \
-  extern const mask_head::Kernel dtype##_mask_head; \
-  }
 #include "core/math.h"
-#include "ops/mask_head/variants.inc"
-#undef EVSAM_VARIANT
 
 namespace evsam::mask_head {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // Below this much work per task, handing it out costs more than a second thread saves.
 constexpr double kFlopsPerTask = 5e5;
@@ -24,32 +16,16 @@ constexpr std::int64_t kTasksPerThread = 8;
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa) \
-  Variant{{#dtype "_mask_head__" #isa, "mask_head", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_mask_head},
-  static const std::vector<Variant> rows = {
-#include "ops/mask_head/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "mask_head", variant); }
-
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {
   if (params.in_channels < 1 || params.channels < 1 || params.channels > kMaxChannels) {
     const std::int64_t shape[4] = {params.in_channels, params.channels, 2, 2};
     return Status::invalid_argument(expected_got(
         "weight", "no empty axis and at most " + std::to_string(kMaxChannels) + " features", shape_string(shape, 4)));
   }
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = variant->kernel;
-  const std::int64_t panel = variant->kernel->panel;
+  packed->kernel = kernels->mask_head;
+  const std::int64_t panel = kernels->mask_head->panel;
   const std::int64_t padded = divide_up(2 * params.channels, panel) * panel;
   packed->matrix = padded * params.in_channels;
   packed->weights = AlignedBuffer<float>(static_cast<std::size_t>(2 * packed->matrix));
@@ -87,7 +63,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
          const float* vectors, const Planes<float>& logits) {
   if (x.pixels() == 0) return;
   const Params& params = packed.params;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
   const double flops =
       8.0 * static_cast<double>(x.pixels()) * static_cast<double>((params.in_channels + kMasks) * params.channels);
   const std::int64_t wanted = std::clamp<std::int64_t>(static_cast<std::int64_t>(flops / kFlopsPerTask), 1,
@@ -115,9 +91,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
     }
   };
   const std::int64_t tasks = divide_up(x.height, rows);
-  if (tasks == 1) return task(0, 0);
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  pool.parallel_for(tasks, threads, task);
+  context.parallel_for(tasks, task);
 }
 
 }  // namespace evsam::mask_head

@@ -3,13 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "core/activation.h"
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/mask_head/mask_head_kernel.h"
 
@@ -21,17 +20,6 @@ struct Params {
   Activation activation = Activation::none;
 };
 
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
-
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Packed {
   Params params;
@@ -41,8 +29,9 @@ struct Packed {
   std::int64_t matrix = 0;  // floats of one kernel row's weights
 };
 
-// weight: (in_channels, channels, 2, 2) as PyTorch stores it; bias: (channels) or nullptr. `variant` nullptr: choose().
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed);
+// weight: (in_channels, channels, 2, 2) as PyTorch stores it; bias: (channels) or nullptr. `kernels` nullptr:
+// selected_kernels().
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed);
 
 // Maps of height x width, one after the other.
 template <typename Float>

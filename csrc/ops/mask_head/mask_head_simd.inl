@@ -1,10 +1,10 @@
-// The end of a mask decoder in float32, once for all vector instruction sets: include core/simd/<isa>.h first.
+// The end of a mask decoder in float32, once for all vector instruction sets: include isa/<isa>.h first.
 //
 // A block of input pixels is multiplied by the weights of one kernel row into a small buffer [output pixel][channel] on
 // the stack. L output pixels of it at a time are transposed in registers, so that a register holds one channel of L
 // neighbours: that is how the lateral map (planes) is added, the products with the masks' vectors need no horizontal
 // sums, and the logits are stored as the planes they are.
-#include "core/simd/gemm_parts.inl"
+#include "isa/gemm_parts.inl"
 #include "ops/mask_head/mask_head_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -60,8 +60,7 @@ struct MaskHead {
       if (row.channels - c0 >= L) {
 #pragma GCC unroll 16
         for (int c = 0; c < L; ++c) {
-          add_channels<kActivation>(
-              row, lateral, valid, c0 + c, 1, [&](std::int64_t) { return t[c]; }, sums);
+          add_channels<kActivation>(row, lateral, valid, c0 + c, 1, [&](std::int64_t) { return t[c]; }, sums);
         }
       } else {
         float copy[L * L];
@@ -112,9 +111,10 @@ struct MaskHead {
       case Activation::gelu: return run_row<Activation::gelu>(row);
     }
   }
-
-  static constexpr mask_head::Kernel kKernel = {&run, Gemm::kColumns};
 };
 
 }  // namespace
+
+extern const mask_head::Kernel mask_head_kernel = {&MaskHead::run, Gemm::kColumns};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

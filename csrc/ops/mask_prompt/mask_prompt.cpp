@@ -7,17 +7,8 @@
 
 #include "core/workspace.h"
 
-#define EVSAM_VARIANT(dtype, isa)                       \
-  namespace evsam::isa {                                \
-  extern const mask_prompt::Kernel dtype##_mask_prompt; \
-  }
-#include "ops/mask_prompt/variants.inc"
-#undef EVSAM_VARIANT
-
 namespace evsam::mask_prompt {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // Cells of a task: a few tens of microseconds of work.
 constexpr std::int64_t kTaskCells = 256;
@@ -47,29 +38,13 @@ Status check(const std::string& name, const Layer& layer, std::int64_t out, std:
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa) \
-  Variant{{#dtype "_mask_prompt__" #isa, "mask_prompt", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_mask_prompt},
-  static const std::vector<Variant> rows = {
-#include "ops/mask_prompt/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "mask_prompt", variant); }
-
-Status pack(const Params& params, Layer first, Layer second, Layer last, const Variant* variant, Packed* packed) {
+Status pack(const Params& params, Layer first, Layer second, Layer last, const Kernels* kernels, Packed* packed) {
   EVSAM_RETURN_IF_ERROR(check("first", first, params.narrow, 4, true));
   EVSAM_RETURN_IF_ERROR(check("second", second, params.wide, 4 * params.narrow, true));
   EVSAM_RETURN_IF_ERROR(check("last", last, params.channels, params.wide, false));
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = variant->kernel;
+  packed->kernel = kernels->mask_prompt;
   packed->first = std::move(first);
   packed->second = std::move(second);
   packed->last = std::move(last);
@@ -82,8 +57,6 @@ std::size_t workspace_bytes(const Packed& packed, int threads) {
 
 void run(const Packed& packed, const RunContext& context, const float* mask, const float* image, std::int64_t rows,
          std::int64_t columns, float* out) {
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
   const Params& params = packed.params;
   const Weights weights = {params.narrow,
                            params.wide,
@@ -100,7 +73,7 @@ void run(const Packed& packed, const RunContext& context, const float* mask, con
                            packed.last.bias.data()};
   char* const scratch = static_cast<char*>(context.workspace);
   const std::int64_t cells = rows * columns;
-  pool.parallel_for((cells + kTaskCells - 1) / kTaskCells, threads, [&](std::int64_t task, int worker) {
+  context.parallel_for((cells + kTaskCells - 1) / kTaskCells, [&](std::int64_t task, int worker) {
     const std::int64_t first = task * kTaskCells;
     Block block;
     block.weights = &weights;

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/aligned_buffer.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/mask_prompt/mask_prompt_kernel.h"
 
@@ -19,17 +19,6 @@ struct Params {
   std::int64_t wide = 0;      // behind the second
   std::int64_t channels = 0;  // C, of a cell
 };
-
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
 
 // As PyTorch has them: a convolution (out, in, kernel, kernel) with bias, and the layer norm behind it (gain nullptr
 // for the last, which has none).
@@ -44,8 +33,8 @@ struct Packed {
   Layer first, second, last;
 };
 
-// `variant` nullptr: choose().
-Status pack(const Params& params, Layer first, Layer second, Layer last, const Variant* variant, Packed* packed);
+// `kernels` nullptr: selected_kernels().
+Status pack(const Params& params, Layer first, Layer second, Layer last, const Kernels* kernels, Packed* packed);
 
 std::size_t workspace_bytes(const Packed& packed, int threads);
 

@@ -1,9 +1,9 @@
 // A mask prompt added to the image cells, once for all vector instruction sets. An ISA file includes
-// core/simd/<isa>.h, then this.
+// isa/<isa>.h, then this.
 //
 // Cells lie in lanes. The 4 x 4 pixels of a cell are 16 vectors, and no convolution reaches into another cell.
-#include "core/simd/activation.inl"
-#include "core/simd/gemm.inl"
+#include "isa/activation.inl"
+#include "isa/gemm.inl"
 #include "ops/mask_prompt/mask_prompt_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -116,9 +116,10 @@ struct MaskPrompt {
       Gemm::for_row_tiles(weights.channels, Last{weights, block.image + at, wide, block.out + at});
     }
   }
-
-  static constexpr mask_prompt::Kernel kKernel = {&run, kPanel};
 };
 
 }  // namespace
+
+extern const mask_prompt::Kernel mask_prompt_kernel = {&MaskPrompt::run, MaskPrompt::kPanel};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

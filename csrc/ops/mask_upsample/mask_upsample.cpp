@@ -7,17 +7,8 @@
 #include "core/math.h"
 #include "core/workspace.h"
 
-#define EVSAM_VARIANT(dtype, isa)                           \
-  namespace evsam::isa {                                    \
-  extern const mask_upsample::Kernel dtype##_mask_upsample; \
-  }
-#include "ops/mask_upsample/variants.inc"
-#undef EVSAM_VARIANT
-
 namespace evsam::mask_upsample {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // A band computes a few rows that its neighbour computes too, so bands should not be small.
 constexpr std::int64_t kRowsPerTask = 32;
@@ -77,8 +68,7 @@ struct Memory {
 void launch(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,
             std::uint8_t* masks, float* upscaled) {
   if (params.count == 0) return;
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = thread_count(context.threads);
+  const int threads = context.thread_count();
   const Memory memory(context.workspace, kernel, params, threads);
   fill_taps(kLogitsSize, kFrameSize, params.resized_width, padded(params.resized_width), memory.frame_columns);
   fill_taps(kLogitsSize, kFrameSize, params.resized_height, params.resized_height, memory.frame_rows);
@@ -89,7 +79,7 @@ void launch(const Kernel& kernel, const RunContext& context, const Params& param
   const std::int64_t bands = std::clamp<std::int64_t>(params.height / kRowsPerTask, 1, wanted);
   const std::int64_t band_rows = divide_up(params.height, bands);
   const std::int64_t tasks = divide_up(params.height, band_rows);
-  pool.parallel_for(params.count * tasks, threads, [&](std::int64_t task, int worker) {
+  context.parallel_for(params.count * tasks, [&](std::int64_t task, int worker) {
     const std::int64_t plane = task / tasks;
     const std::int64_t pixels = params.height * params.width;
     Block block;
@@ -111,23 +101,6 @@ void launch(const Kernel& kernel, const RunContext& context, const Params& param
 }
 
 }  // namespace
-
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa)                                                    \
-  Variant{{#dtype "_mask_upsample__" #isa, "mask_upsample", "cpu", dtype, Isa::isa}, \
-          &evsam::isa::dtype##_mask_upsample},
-  static const std::vector<Variant> rows = {
-#include "ops/mask_upsample/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "mask_upsample", variant); }
 
 Status validate(const Params& params) {
   if (params.count < 0) {

@@ -5,10 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/mask_upsample/mask_upsample_kernel.h"
 
@@ -22,24 +21,13 @@ struct Params {
   std::int64_t width = 0;
 };
 
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
-
 // The one check of sizes.
 Status validate(const Params& params);
 
 std::size_t workspace_bytes(const Kernel& kernel, const Params& params, int threads);
 
 // For valid arguments. logits: (count, 256, 256); masks: (count, height, width), 1 where the upscaled logit is above 0,
-// else 0 (also where it is NaN). `kernel` is that of choose().
+// else 0 (also where it is NaN).
 void run(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,
          std::uint8_t* masks);
 

@@ -1,4 +1,4 @@
-// Two bilinear resizes and a threshold, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h,
+// Two bilinear resizes and a threshold, once for all vector instruction sets. An ISA file includes isa/<isa>.h,
 // then this. Compiled without fused multiply-adds, because a product and a sum are two roundings in the specification.
 //
 // The order of the four one-dimensional resizes is the specification's: columns, rows (to the frame), columns, rows (to
@@ -118,9 +118,10 @@ struct MaskUpsample {
     }
     resize_columns(t1, b.frame_columns, resized, y, resized);
   }
-
-  static constexpr mask_upsample::Kernel kKernel = {&run, L};
 };
 
 }  // namespace
+
+extern const mask_upsample::Kernel mask_upsample_kernel = {&MaskUpsample::run, F32::kLanes};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

@@ -12,8 +12,6 @@
 namespace evsam::mbconv {
 namespace {
 
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
-
 constexpr std::int64_t kLineFloats = 16;  // of a cache line
 
 // Pixels of one matrix product: their input (at most 256 channels at a time) stays in L2 while the panels of weights
@@ -248,48 +246,16 @@ struct Launch {
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-  static const std::vector<Variant> rows = [] {
-    std::vector<Variant> list;
-    const auto add = [&](const char* name, DType dtype, Isa isa) {
-      Variant row = {{name, "mbconv", "cpu", dtype, isa}, nullptr, nullptr, nullptr};
-      for (const pointwise::Variant& part : pointwise::variants()) {
-        if (part.info.isa == isa) row.pointwise = &part;
-      }
-      for (const pointwise_int8::Variant& part : pointwise_int8::variants()) {
-        if (part.info.isa == isa) row.pointwise_int8 = &part;
-      }
-      for (const depthwise_conv::Variant& part : depthwise_conv::variants()) {
-        if (part.info.isa == isa) row.depthwise = &part;
-      }
-      list.push_back(row);
-    };
-#define EVSAM_VARIANT(dtype, isa) add(#dtype "_mbconv__" #isa, dtype, Isa::isa);
-#include "ops/mbconv/variants.inc"
-#undef EVSAM_VARIANT
-    return list;
-  }();
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "mbconv", variant); }
-
-Status pack(const Params& params, const Weights& weights, const Variant* variant, Packed* packed) {
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+Status pack(const Params& params, const Weights& weights, const Kernels* kernels, Packed* packed) {
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
   EVSAM_RETURN_IF_ERROR(pointwise_int8::pack({params.in_channels, params.hidden_channels, params.activation},
-                                             params.precision, weights.expand, weights.expand_bias, variant->pointwise,
-                                             variant->pointwise_int8, &packed->expand));
+                                             params.precision, weights.expand, weights.expand_bias, kernels,
+                                             &packed->expand));
   EVSAM_RETURN_IF_ERROR(depthwise_conv::pack({params.hidden_channels, params.kernel, params.stride, params.activation},
-                                             weights.depthwise, weights.depthwise_bias, variant->depthwise,
-                                             &packed->depthwise));
+                                             weights.depthwise, weights.depthwise_bias, kernels, &packed->depthwise));
   return pointwise_int8::pack({params.hidden_channels, params.out_channels, Activation::none}, params.precision,
-                              weights.project, weights.project_bias, variant->pointwise, variant->pointwise_int8,
-                              &packed->project);
+                              weights.project, weights.project_bias, kernels, &packed->project);
 }
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
@@ -323,8 +289,7 @@ std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int6
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
          const FeatureMap& y) {
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
   const Plan plan = make_plan(packed, x.height, x.width, threads);
   char* rings = static_cast<char*>(context.workspace) + plan.input_bytes;
   char* filtered = rings + static_cast<std::size_t>(plan.threads) * plan.ring_bytes;
@@ -332,8 +297,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   pointwise_int8::Rounded input;
   if (packed.expand.rounds()) input = pointwise_int8::round_map(packed.expand.int8, context, x);
   const Launch launch = {packed, plan, x, residual, y, input, rings, filtered, rounded};
-  pool.parallel_for(plan.strips * plan.blocks, threads,
-                    [&](std::int64_t index, int worker) { launch.task(index, worker); });
+  context.parallel_for(plan.strips * plan.blocks, [&](std::int64_t index, int worker) { launch.task(index, worker); });
   if (plan.by_strips) return;
   const ConstFeatureMap map = {launch.filtered_of(0), plan.out_height, plan.out_width, packed.params.hidden_channels,
                                plan.filtered_stride};

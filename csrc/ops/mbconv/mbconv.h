@@ -3,12 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "core/activation.h"
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/depthwise_conv/depthwise_conv.h"
 #include "ops/pointwise_int8/either.h"
@@ -24,19 +23,6 @@ struct Params {
   Activation activation = Activation::none;  // behind the first and the depthwise convolution
   Precision precision = Precision::fp32;     // int8: of those 1x1 convolutions that it suits
 };
-
-struct Variant {
-  VariantInfo info;
-  const pointwise::Variant* pointwise;
-  const pointwise_int8::Variant* pointwise_int8;
-  const depthwise_conv::Variant* depthwise;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
 
 // Biases may be nullptr. Shapes: expand (hidden, in), depthwise (hidden, 1, kernel, kernel), project (out, hidden).
 struct Weights {
@@ -56,8 +42,8 @@ struct Packed {
   pointwise_int8::Either project;
 };
 
-// `variant` nullptr: choose().
-Status pack(const Params& params, const Weights& weights, const Variant* variant, Packed* packed);
+// `kernels` nullptr: selected_kernels().
+Status pack(const Params& params, const Weights& weights, const Kernels* kernels, Packed* packed);
 
 // residual.data may be nullptr.
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);

@@ -1,21 +1,13 @@
-// Packs, checks, cuts into tasks and launches; the arithmetic is in core/simd/gemm_parts.inl.
+// Packs, checks, cuts into tasks and launches; the arithmetic is in isa/gemm_parts.inl.
 #include "ops/patch_conv/patch_conv.h"
 
 #include <algorithm>
 #include <string>
 
-#define EVSAM_VARIANT(dtype, isa)                     \
-  namespace evsam::isa {                              \
-  extern const patch_conv::Kernel dtype##_patch_conv; \
-  }
 #include "core/math.h"
-#include "ops/patch_conv/variants.inc"
-#undef EVSAM_VARIANT
 
 namespace evsam::patch_conv {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // Below this much work per task, handing it out costs more than a second thread saves.
 constexpr double kFlopsPerTask = 5e5;
@@ -52,31 +44,15 @@ void run_row(const Packed& packed, const ConstFeatureMap& x, const FeatureMap& y
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa) \
-  Variant{{#dtype "_patch_conv__" #isa, "patch_conv", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_patch_conv},
-  static const std::vector<Variant> rows = {
-#include "ops/patch_conv/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "patch_conv", variant); }
-
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {
   if (params.in_channels < 1 || params.out_channels < 1) {
     const std::int64_t shape[4] = {params.out_channels, params.in_channels, 2, 2};
     return Status::invalid_argument(expected_got("weight", "no empty axis", shape_string(shape, 4)));
   }
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = variant->kernel;
-  const std::int64_t panel = variant->kernel->panel;
+  packed->kernel = kernels->patch_conv;
+  const std::int64_t panel = kernels->patch_conv->panel;
   const std::int64_t padded = divide_up(params.out_channels, panel) * panel;
   const std::int64_t depth = 4 * params.in_channels;
   packed->weights = AlignedBuffer<float>(static_cast<std::size_t>(padded * depth));
@@ -113,7 +89,7 @@ Status validate(const Packed& packed, const ConstFeatureMap& x, const FeatureMap
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const FeatureMap& y) {
   if (y.pixels() == 0) return;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
   const double flops =
       8.0 * static_cast<double>(y.pixels()) * static_cast<double>(x.channels * packed.params.out_channels);
   const std::int64_t wanted = std::clamp<std::int64_t>(static_cast<std::int64_t>(flops / kFlopsPerTask), 1,
@@ -124,9 +100,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
     for (std::int64_t i = index * rows; i < last; ++i) run_row(packed, x, y, i);
   };
   const std::int64_t tasks = divide_up(y.height, rows);
-  if (tasks == 1) return task(0, 0);
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  pool.parallel_for(tasks, threads, task);
+  context.parallel_for(tasks, task);
 }
 
 }  // namespace evsam::patch_conv

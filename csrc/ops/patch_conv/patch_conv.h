@@ -3,13 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "core/activation.h"
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/patch_conv/patch_conv_kernel.h"
 
@@ -21,17 +20,6 @@ struct Params {
   Activation activation = Activation::none;
 };
 
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
-
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Packed {
   Params params;
@@ -40,8 +28,9 @@ struct Packed {
   AlignedBuffer<float> bias;
 };
 
-// weight: (out_channels, in_channels, 2, 2), C order; bias: (out_channels) or nullptr. `variant` nullptr: choose().
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed);
+// weight: (out_channels, in_channels, 2, 2), C order; bias: (out_channels) or nullptr. `kernels` nullptr:
+// selected_kernels().
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed);
 
 // x: (2H, 2W, in_channels); y: (H, W, out_channels).
 Status validate(const Packed& packed, const ConstFeatureMap& x, const FeatureMap& y);

@@ -4,18 +4,10 @@
 #include <algorithm>
 #include <string>
 
-#define EVSAM_VARIANT(dtype, isa)                   \
-  namespace evsam::isa {                            \
-  extern const pointwise::Kernel dtype##_pointwise; \
-  }
 #include "core/math.h"
-#include "ops/pointwise/variants.inc"
-#undef EVSAM_VARIANT
 
 namespace evsam::pointwise {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // Below this much work a second thread costs more than it saves: a fork and join takes a few microseconds, and a core
 // does about 50 GFLOP/s.
@@ -40,31 +32,15 @@ Cut cut(std::int64_t total, std::int64_t tile, std::int64_t pieces) {
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa) \
-  Variant{{#dtype "_pointwise__" #isa, "pointwise", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_pointwise},
-  static const std::vector<Variant> rows = {
-#include "ops/pointwise/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "pointwise", variant); }
-
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {
   if (params.in_channels < 1 || params.out_channels < 1) {
     const std::int64_t shape[2] = {params.out_channels, params.in_channels};
     return Status::invalid_argument(expected_got("weight", "no empty axis", shape_string(shape, 2)));
   }
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = variant->kernel;
-  const std::int64_t panel = variant->kernel->panel;
+  packed->kernel = kernels->pointwise;
+  const std::int64_t panel = kernels->pointwise->panel;
   const std::int64_t padded = divide_up(params.out_channels, panel) * panel;
   packed->weights = AlignedBuffer<float>(static_cast<std::size_t>(padded * params.in_channels));
   packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(padded));
@@ -106,8 +82,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   const Kernel& kernel = *packed.kernel;
   const std::int64_t pixels = x.pixels();
   if (pixels == 0) return;
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
 
   const double flops =
       2.0 * static_cast<double>(pixels) * static_cast<double>(params.in_channels * params.out_channels);
@@ -118,7 +93,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
       cut(pixels, kernel.row_tile, std::max(divide_up(pixels, kBlockPixels), std::min(tasks, pixels / 48)));
   const Cut columns = cut(params.out_channels, kernel.panel, divide_up(tasks, rows.count));
 
-  pool.parallel_for(rows.count * columns.count, threads, [&](std::int64_t task, int) {
+  context.parallel_for(rows.count * columns.count, [&](std::int64_t task, int) {
     const std::int64_t first = task % rows.count * rows.size;
     const std::int64_t channel = task / rows.count * columns.size;
     Block block;

@@ -3,12 +3,12 @@
 namespace evsam::pointwise_int8 {
 
 Status pack(const pointwise::Params& params, Precision precision, const float* weight, const float* bias,
-            const pointwise::Variant* variant, const Variant* variant_int8, Either* packed) {
+            const Kernels* kernels, Either* packed) {
   const Params rounded{params.in_channels, params.out_channels, params.activation};
   if (precision == Precision::int8 && suits(rounded, weight)) {
-    return pack(rounded, weight, bias, variant_int8, &packed->int8);
+    return pack(rounded, weight, bias, kernels, &packed->int8);
   }
-  return pointwise::pack(params, weight, bias, variant, &packed->fp32);
+  return pointwise::pack(params, weight, bias, kernels, &packed->fp32);
 }
 
 std::size_t workspace_bytes(const Either& packed, std::int64_t pixels, int threads) {

@@ -19,7 +19,7 @@ struct Either {
 };
 
 Status pack(const pointwise::Params& params, Precision precision, const float* weight, const float* bias,
-            const pointwise::Variant* variant, const Variant* variant_int8, Either* packed);
+            const Kernels* kernels, Either* packed);
 
 // None in float32.
 std::size_t workspace_bytes(const Either& packed, std::int64_t pixels, int threads);

@@ -8,17 +8,8 @@
 #include "core/math.h"
 #include "core/workspace.h"
 
-#define EVSAM_VARIANT(dtype, isa)                             \
-  namespace evsam::isa {                                      \
-  extern const pointwise_int8::Kernel dtype##_pointwise_int8; \
-  }
-#include "ops/pointwise_int8/variants.inc"
-#undef EVSAM_VARIANT
-
 namespace evsam::pointwise_int8 {
 namespace {
-
-constexpr DType i8 = DType::kInt8;  // the variants table's spelling; of the weights
 
 // Below this much work a second thread costs more than it saves: a fork and join takes a few microseconds, and a core
 // does about 140 G operations per second.
@@ -53,23 +44,6 @@ std::size_t quantized_bytes(const Packed& packed, std::int64_t pixels) {
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa)                                                      \
-  Variant{{#dtype "_pointwise_int8__" #isa, "pointwise_int8", "cpu", dtype, Isa::isa}, \
-          &evsam::isa::dtype##_pointwise_int8},
-  static const std::vector<Variant> rows = {
-#include "ops/pointwise_int8/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "pointwise_int8", variant); }
-
 float quantize_weights(const float* weight, std::int64_t count, std::int8_t* q) {
   float largest = 0.0F;
   for (std::int64_t k = 0; k < count; ++k) largest = std::max(largest, std::abs(weight[k]));
@@ -99,7 +73,7 @@ bool suits(const Params& params, const float* weight) {
   return std::isfinite(squared) && squared_error <= kLargestError * kLargestError * squared;
 }
 
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed) {
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {
   const std::int64_t in = params.in_channels;
   if (in < 1 || params.out_channels < 1) {
     const std::int64_t shape[2] = {params.out_channels, in};
@@ -110,11 +84,11 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
       return Status::invalid_argument(expected_got("weight", "finite values", std::to_string(weight[i])));
     }
   }
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = variant->kernel;
-  const std::int64_t panel = variant->kernel->panel;
-  const std::int64_t group = variant->kernel->group;
+  packed->kernel = kernels->pointwise_int8;
+  const std::int64_t panel = kernels->pointwise_int8->panel;
+  const std::int64_t group = kernels->pointwise_int8->group;
   const std::int64_t depth = divide_up(in, group) * group;
   const std::int64_t padded = divide_up(params.out_channels, panel) * panel;
   packed->depth = depth;
@@ -168,11 +142,9 @@ Rounded rounded(const Packed& packed, std::int64_t pixels, void* workspace) {
 
 Rounded round_map(const Packed& packed, const RunContext& context, const ConstFeatureMap& x) {
   const std::int64_t pixels = x.pixels();
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
   const Rounded result = rounded(packed, pixels, context.workspace);
   const Cut rows = cut(pixels, 1, pixels * packed.depth / kQuantizeFloats);
-  pool.parallel_for(rows.count, threads, [&](std::int64_t task, int) {
+  context.parallel_for(rows.count, [&](std::int64_t task, int) {
     const std::int64_t first = task * rows.size;
     const Rounded to = pixels_from(packed, result, first);
     packed.kernel->quantize({x.data + first * x.stride, x.stride, to.q, packed.depth, to.scale,
@@ -192,8 +164,7 @@ void run_rounded(const Packed& packed, const RunContext& context, const Rounded&
   const Params& params = packed.params;
   const Kernel& kernel = *packed.kernel;
   const std::int64_t pixels = y.pixels();
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
 
   const double operations =
       2.0 * static_cast<double>(pixels) * static_cast<double>(params.in_channels * params.out_channels);
@@ -205,7 +176,7 @@ void run_rounded(const Packed& packed, const RunContext& context, const Rounded&
       cut(pixels, kernel.row_tile, std::max(divide_up(pixels, kBlockPixels), std::min(tasks, pixels / 96)));
   const Cut columns = cut(params.out_channels, kernel.panel, divide_up(tasks, rows.count));
 
-  pool.parallel_for(rows.count * columns.count, threads, [&](std::int64_t task, int) {
+  context.parallel_for(rows.count * columns.count, [&](std::int64_t task, int) {
     const std::int64_t first = task % rows.count * rows.size;
     const std::int64_t channel = task / rows.count * columns.size;
     Block block;

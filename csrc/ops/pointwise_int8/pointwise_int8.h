@@ -4,13 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "core/activation.h"
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/pointwise_int8/pointwise_int8_kernel.h"
 
@@ -21,17 +20,6 @@ struct Params {
   std::int64_t out_channels = 0;
   Activation activation = Activation::none;
 };
-
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
 
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Packed {
@@ -54,8 +42,9 @@ float quantize_weights(const float* weight, std::int64_t count, std::int8_t* q);
 inline constexpr double kLargestError = 0.02;
 bool suits(const Params& params, const float* weight);
 
-// weight: (out_channels, in_channels), C order, finite; bias: (out_channels) or nullptr. `variant` nullptr: choose().
-Status pack(const Params& params, const float* weight, const float* bias, const Variant* variant, Packed* packed);
+// weight: (out_channels, in_channels), C order, finite; bias: (out_channels) or nullptr. `kernels` nullptr:
+// selected_kernels().
+Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed);
 
 // The one check of shapes. residual.data may be nullptr; with an activation it must be.
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);

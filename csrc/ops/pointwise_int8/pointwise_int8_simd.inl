@@ -1,12 +1,12 @@
 // 1x1 convolution with 8-bit weights and 16-bit activations, once for all vector instruction sets. An ISA file includes
-// core/simd/int_<isa>.h, then this.
+// isa/<isa>.h, then this.
 //
 // The loops are those of pointwise_simd.inl: kDepth input channels at a time, then panels of output channels, then
 // tiles of pixels. Before its tiles pass, a panel's slice is widened to 16 bits into a buffer of 16 KiB that stays in
 // the L1 cache (a load and a store per 16 weights, for all pixels of the block), so weights take a byte each in
 // memory. A tile's sums over a slice are exact 32-bit integers; slices are added up in y in float32.
-#include "core/simd/activation.inl"
-#include "core/simd/gemm.inl"
+#include "isa/activation.inl"
+#include "isa/gemm.inl"
 #include "ops/pointwise_int8/pointwise_int8_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -167,9 +167,11 @@ struct PointwiseInt8 {
       }
     }
   }
-
-  static constexpr pointwise_int8::Kernel kKernel = {&quantize, &run, Gemm::kRows, kColumns, G};
 };
 
 }  // namespace
+
+extern const pointwise_int8::Kernel pointwise_int8_kernel = {&PointwiseInt8::quantize, &PointwiseInt8::run, Gemm::kRows,
+                                                             Gemm::kColumns, Dot16::kGroup};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

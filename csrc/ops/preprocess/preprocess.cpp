@@ -8,17 +8,8 @@
 #include "core/math.h"
 #include "core/workspace.h"
 
-#define EVSAM_VARIANT(dtype, isa)                     \
-  namespace evsam::isa {                              \
-  extern const preprocess::Kernel dtype##_preprocess; \
-  }
-#include "ops/preprocess/variants.inc"
-#undef EVSAM_VARIANT
-
 namespace evsam::preprocess {
 namespace {
-
-constexpr DType u8 = DType::kUInt8;  // the variants table's spelling
 
 // Rows at the edge of a band are resized by both neighbours, so bands should be few.
 constexpr std::int64_t kTasksPerThread = 4;
@@ -128,8 +119,7 @@ int thread_count(int threads) { return threads > 0 ? threads : default_threads()
 template <typename Emit, typename After>
 void for_rows(const Kernel& kernel, const RunContext& context, const Photo& photo, Size size, const Emit& emit,
               const After& after) {
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = thread_count(context.threads);
+  const int threads = context.thread_count();
   Layout layout(context.workspace);
   const Memory memory(&layout, photo.height, photo.width, size, threads);
   fill(photo.width, size.width, memory.columns);
@@ -141,7 +131,7 @@ void for_rows(const Kernel& kernel, const RunContext& context, const Photo& phot
       threads == 1 ? 1 : std::clamp<std::int64_t>(size.height / kRowsPerTask, 1, threads * kTasksPerThread);
   const std::int64_t band_rows = divide_up(size.height, tasks);
   const std::int64_t bands = divide_up(size.height, band_rows);
-  pool.parallel_for(bands, threads, [&](std::int64_t band, int worker) {
+  context.parallel_for(bands, [&](std::int64_t band, int worker) {
     std::uint8_t* scratch = memory.scratch + worker * memory.worker_bytes;
     const std::uint8_t** list = memory.list + worker * rows.taps;
     const std::int64_t stop = std::min(size.height, (band + 1) * band_rows);
@@ -180,22 +170,6 @@ void for_rows(const Kernel& kernel, const RunContext& context, const Photo& phot
 }
 
 }  // namespace
-
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa) \
-  Variant{{#dtype "_preprocess__" #isa, "preprocess", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_preprocess},
-  static const std::vector<Variant> rows = {
-#include "ops/preprocess/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "preprocess", variant); }
 
 Status validate(const Photo& photo, std::int64_t side) {
   if (photo.height < 1 || photo.width < 1) {

@@ -5,11 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/preprocess/fitted_size.h"
 #include "ops/preprocess/preprocess_kernel.h"
@@ -24,23 +23,12 @@ struct Photo {
   std::int64_t row_bytes = 0;
 };
 
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
-
 // The one check of shapes. `side` is that of the encoder's image.
 Status validate(const Photo& photo, std::int64_t side);
 
 std::size_t workspace_bytes(std::int64_t height, std::int64_t width, std::int64_t side, int threads);
 
-// For valid arguments. pixels: (side, side, 3), contiguous, all of it written. `kernel` is that of choose().
+// For valid arguments. pixels: (side, side, 3), contiguous, all of it written.
 void run(const Kernel& kernel, const RunContext& context, const Photo& photo, std::int64_t side, float* pixels);
 
 // The resize alone: bytes is (height, width, 3) of fitted_size(), contiguous.

@@ -1,5 +1,5 @@
 // Weighted sums of bytes in 32-bit integers, once for all vector instruction sets. An ISA file includes
-// core/simd/<isa>.h, then this. The sums are exact in any order.
+// isa/<isa>.h, then this. The sums are exact in any order.
 //
 // columns(): a vector holds kLanes / 4 neighbouring input pixels, three lanes each; weights are loaded once for four
 // rows. rows_*(): a vector holds neighbouring bytes of a row.
@@ -124,9 +124,11 @@ struct Preprocess {
       out[i] = (value - mean[i % 3]) / deviation[i % 3];
     }
   }
-
-  static constexpr preprocess::Kernel kKernel = {&columns, &rows_to_bytes, &rows_to_pixels};
 };
 
 }  // namespace
+
+extern const preprocess::Kernel preprocess_kernel = {&Preprocess::columns, &Preprocess::rows_to_bytes,
+                                                     &Preprocess::rows_to_pixels};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

@@ -1,130 +1,73 @@
-// Checks, chooses and launches the kernels; the arithmetic is in the other files of this folder.
+// Checks and cuts into heads; the arithmetic is that of lite_mla's attention, which takes tokens x channels.
 #include "ops/relu_linear_attention/relu_linear_attention.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <string>
 
 #include "core/math.h"
 #include "core/overlap.h"
-#include "core/workspace.h"
-
-#define EVSAM_VARIANT(dtype, tile, isa)                                            \
-  namespace evsam::isa {                                                           \
-  extern const relu_linear_attention::Kernel dtype##_relu_linear_attention_##tile; \
-  }
-#include "ops/relu_linear_attention/variants.inc"
-#undef EVSAM_VARIANT
+#include "core/scratch.h"
+#include "ops/lite_mla/lite_mla.h"
+#include "ops/transpose/transpose_kernel.h"
 
 namespace evsam::relu_linear_attention {
 namespace {
 
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
-
-// Below this much work a second thread costs more than it saves: a fork and join takes a few microseconds, and a core
-// does about 50 GFLOP/s.
-constexpr double kFlopsPerThread = 5e5;
+using lite_mla::kTokenBlock;
 
 std::int64_t batch_of(const Params& p) { return p.qkv.shape[0]; }
 std::int64_t heads_of(const Params& p) { return p.qkv.shape[1]; }
 std::int64_t dim_of(const Params& p) { return p.qkv.shape[2] / 3; }
 std::int64_t tokens_of(const Params& p) { return p.qkv.shape[3]; }
 
-// How one call is cut into tasks and laid out in the workspace.
-struct Plan {
-  int threads = 1;
-  bool split_tokens = false;
-  std::int64_t blocks = 1;        // of kTokenBlock tokens
-  std::size_t state_floats = 0;   // per state
-  std::size_t scratch_bytes = 0;  // per thread
-  std::size_t bytes = 0;
+// The kernels take whole vectors of channels. The channels behind the last are zeros, which change no sum.
+std::int64_t padded_dim(const Params& p) { return divide_up(dim_of(p), 16) * 16; }
+
+// What a worker keeps of the head that it works on.
+struct Memory {
+  PerWorker<float> block;    // (kTokenBlock, q k v) of padded_dim() channels each; then the result
+  PerWorker<float> queries;  // (tokens, padded_dim())
+  PerWorker<float> keys;     // (kTokenBlock, padded_dim())
+  PerWorker<float> values;
+  PerWorker<float> state;
+
+  Memory(Scratch& scratch, const Kernels& kernels, const Params& params, int threads)
+      : block(scratch.take_each<float>(threads, kTokenBlock * 3 * padded_dim(params))),
+        queries(scratch.take_each<float>(threads, tokens_of(params) * padded_dim(params))),
+        keys(scratch.take_each<float>(threads, kTokenBlock * padded_dim(params))),
+        values(scratch.take_each<float>(threads, kTokenBlock * padded_dim(params))),
+        state(scratch.take_each<float>(threads, lite_mla::state_floats(*kernels.lite_mla, padded_dim(params)))) {}
 };
 
-Plan make_plan(const Params& params, const Kernel& kernel, int threads) {
-  const std::int64_t heads = batch_of(params) * heads_of(params);
+void run_head(const Kernels& kernels, const Params& params, const Memory& memory, std::int64_t index, int worker) {
   const std::int64_t dim = dim_of(params);
-  const std::int64_t rows = std::max(kernel.state_rows, dim + 1);
-  Plan plan;
-  plan.blocks = divide_up(tokens_of(params), kTokenBlock);
-  plan.state_floats = align_up(static_cast<std::size_t>(rows * dim) * sizeof(float)) / sizeof(float);
-  plan.scratch_bytes = align_up(kernel.scratch_bytes);
-
-  const double flops = 4.0 * static_cast<double>(heads * tokens_of(params)) * static_cast<double>(dim * (dim + 1));
-  plan.threads = static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(std::max(threads, 1))));
-  plan.threads = static_cast<int>(std::min<std::int64_t>(plan.threads, heads * plan.blocks));
-  // Heads alone keep all threads busy unless they are few: tolerate a fifth of idle time before cutting them up.
-  const std::int64_t rounds = divide_up(heads, plan.threads);
-  plan.split_tokens = plan.blocks > 1 && 5 * rounds * plan.threads > 6 * heads;
-
-  const std::size_t states =
-      plan.split_tokens ? static_cast<std::size_t>(heads * plan.blocks) : static_cast<std::size_t>(plan.threads);
-  plan.bytes = states * plan.state_floats * sizeof(float) + static_cast<std::size_t>(plan.threads) * plan.scratch_bytes;
-  return plan;
-}
-
-struct Launch {
-  const Params& params;
-  const Kernel& kernel;
-  Plan plan;
-  float* states;
-  char* scratch;
-
-  Head head(std::int64_t index) const {
-    const std::int64_t b = index / heads_of(params);
-    const std::int64_t h = index % heads_of(params);
-    const ConstTensorView& qkv = params.qkv;
-    Head head;
-    head.in_stride = qkv.strides[2];
-    head.q = static_cast<const float*>(qkv.data) + b * qkv.strides[0] + h * qkv.strides[1];
-    head.k = head.q + dim_of(params) * head.in_stride;
-    head.v = head.k + dim_of(params) * head.in_stride;
-    head.out = static_cast<float*>(params.out.data) + b * params.out.strides[0] + h * params.out.strides[1];
-    head.out_stride = params.out.strides[2];
-    head.dim = dim_of(params);
-    head.eps = params.eps;
-    return head;
-  }
-
-  float* state(std::int64_t index) const { return states + static_cast<std::size_t>(index) * plan.state_floats; }
-  void* scratch_of(int worker) const { return scratch + static_cast<std::size_t>(worker) * plan.scratch_bytes; }
-  void clear(float* state) const { std::memset(state, 0, plan.state_floats * sizeof(float)); }
-  std::int64_t block_end(std::int64_t block) const { return std::min((block + 1) * kTokenBlock, tokens_of(params)); }
-
-  void whole_head(std::int64_t index, int worker) const {
-    const Head h = head(index);
-    float* sums = state(worker);
-    clear(sums);
-    for (std::int64_t block = 0; block < plan.blocks; ++block) {
-      kernel.accumulate(h, block * kTokenBlock, block_end(block), sums, scratch_of(worker));
+  const std::int64_t padded = padded_dim(params);
+  const std::int64_t tokens = tokens_of(params);
+  const std::int64_t row = params.qkv.strides[2];
+  const std::int64_t image = index / heads_of(params);
+  const std::int64_t head = index % heads_of(params);
+  const float* q =
+      static_cast<const float*>(params.qkv.data) + image * params.qkv.strides[0] + head * params.qkv.strides[1];
+  float* out = static_cast<float*>(params.out.data) + image * params.out.strides[0] + head * params.out.strides[1];
+  float* const block = memory.block.of(worker);
+  float* const state = memory.state.of(worker);
+  std::fill_n(block, kTokenBlock * 3 * padded, 0.0F);
+  std::fill_n(state, lite_mla::state_floats(*kernels.lite_mla, padded), 0.0F);
+  for (std::int64_t n = 0; n < tokens; n += kTokenBlock) {
+    const std::int64_t count = std::min(kTokenBlock, tokens - n);
+    for (std::int64_t part = 0; part < 3; ++part) {
+      kernels.transpose->run({q + part * dim * row + n, row, block + part * padded, 3 * padded, dim, count});
     }
-    kernel.apply(h, 0, tokens_of(params), sums, scratch_of(worker));
+    kernels.lite_mla->split(block, 3 * padded, count, padded, memory.queries.of(worker) + n * padded,
+                            memory.keys.of(worker), memory.values.of(worker));
+    kernels.lite_mla->accumulate(memory.keys.of(worker), memory.values.of(worker), count, padded, state);
   }
-
-  void sum_block(std::int64_t task, int worker) const {
-    const std::int64_t block = task % plan.blocks;
-    clear(state(task));
-    kernel.accumulate(head(task / plan.blocks), block * kTokenBlock, block_end(block), state(task), scratch_of(worker));
+  for (std::int64_t n = 0; n < tokens; n += kTokenBlock) {
+    const std::int64_t count = std::min(kTokenBlock, tokens - n);
+    kernels.lite_mla->apply(memory.queries.of(worker) + n * padded, count, padded, state, params.eps, block, padded);
+    kernels.transpose->run({block, padded, out + n, params.out.strides[2], count, dim});
   }
-
-  // Adds up a head's states in token order, which is the order of whole_head(): the same bits for any thread count.
-  void add_states(std::int64_t index) const {
-    float* sums = state(index * plan.blocks);
-    for (std::int64_t block = 1; block < plan.blocks; ++block) {
-      const float* other = state(index * plan.blocks + block);
-      for (std::size_t i = 0; i < plan.state_floats; ++i) sums[i] += other[i];
-    }
-  }
-
-  void apply_block(std::int64_t task, int worker) const {
-    const std::int64_t block = task % plan.blocks;
-    const std::int64_t index = task / plan.blocks;
-    kernel.apply(head(index), block * kTokenBlock, block_end(block), state(index * plan.blocks), scratch_of(worker));
-  }
-};
-
-bool fits(const Variant& variant, const Params& params) {
-  return variant.kernel->dim == 0 || variant.kernel->dim == dim_of(params);
 }
 
 }  // namespace
@@ -168,82 +111,17 @@ Status validate(const Params& params) {
   return {};
 }
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, tile, isa)                                                                        \
-  Variant{{#dtype "_relu_linear_attention_" #tile "__" #isa, "relu_linear_attention", "cpu", dtype, Isa::isa}, \
-          &evsam::isa::dtype##_relu_linear_attention_##tile},
-  static const std::vector<Variant> rows = {
-#include "ops/relu_linear_attention/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
+std::size_t workspace_bytes(const Kernels& kernels, const Params& params, int threads) {
+  Scratch scratch;
+  Memory(scratch, kernels, params, threads > 0 ? threads : default_threads());
+  return scratch.bytes();
 }
 
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Params& params, const Variant** variant) {
-  Isa isa = Isa::scalar;
-  EVSAM_RETURN_IF_ERROR(selected_isa(&isa));
-  for (const Variant& row : variants()) {
-    if ((row.info.isa == isa || row.info.isa == Isa::scalar) && fits(row, params)) {
-      *variant = &row;
-      return {};
-    }
-  }
-  return Status::unavailable("relu_linear_attention: no kernel in this build");
-}
-
-Status find(const char* name, const Params& params, const Variant** variant) {
-  for (const Variant& row : variants()) {
-    if (std::strcmp(row.info.name, name) != 0) continue;
-    if (!isa_supported(row.info.isa)) {
-      return Status::unavailable(expected_got("variant", "a kernel this machine can run", name));
-    }
-    if (!fits(row, params)) {
-      return Status::invalid_argument(
-          expected_got("variant", "a kernel for D = " + std::to_string(dim_of(params)), name));
-    }
-    *variant = &row;
-    return {};
-  }
-  return Status::unavailable(expected_got("variant", "a row of variants.inc in this build", name));
-}
-
-std::size_t workspace_bytes(const Params& params, int threads) {
-  if (threads <= 0) threads = default_threads();
-  std::size_t bytes = 0;
-  for (const Variant& row : variants()) {
-    if (fits(row, params)) bytes = std::max(bytes, make_plan(params, *row.kernel, threads).bytes);
-  }
-  return bytes;
-}
-
-Status run(const Params& params, const RunContext& context, const Variant* variant) {
-  EVSAM_RETURN_IF_ERROR(validate(params));
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(params, &variant));
-  const int threads = context.threads > 0 ? context.threads : default_threads();
-  const Plan plan = make_plan(params, *variant->kernel, threads);
-  if (context.workspace_bytes < plan.bytes) {
-    return Status::invalid_argument(expected_got("workspace", "at least " + std::to_string(plan.bytes) + " bytes",
-                                                 std::to_string(context.workspace_bytes)));
-  }
-  char* memory = static_cast<char*>(context.workspace);
-  const Launch launch{params, *variant->kernel, plan,
-                      reinterpret_cast<float*>(memory + static_cast<std::size_t>(plan.threads) * plan.scratch_bytes),
-                      memory};
-  ThreadPool& pool = context.pool != nullptr ? *context.pool : default_pool();
-  const std::int64_t heads = batch_of(params) * heads_of(params);
-  if (!plan.split_tokens) {
-    pool.parallel_for(heads, plan.threads, [&](std::int64_t i, int worker) { launch.whole_head(i, worker); });
-    return {};
-  }
-  const std::int64_t tasks = heads * plan.blocks;
-  pool.parallel_for(tasks, plan.threads, [&](std::int64_t i, int worker) { launch.sum_block(i, worker); });
-  pool.parallel_for(heads, plan.threads, [&](std::int64_t i, int) { launch.add_states(i); });
-  pool.parallel_for(tasks, plan.threads, [&](std::int64_t i, int worker) { launch.apply_block(i, worker); });
-  return {};
+void run(const Kernels& kernels, const RunContext& context, const Params& params) {
+  Scratch scratch(context.workspace);
+  const Memory memory(scratch, kernels, params, context.thread_count());
+  context.parallel_for(batch_of(params) * heads_of(params),
+                       [&](std::int64_t index, int worker) { run_head(kernels, params, memory, index, worker); });
 }
 
 }  // namespace evsam::relu_linear_attention

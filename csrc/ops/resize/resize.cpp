@@ -8,17 +8,8 @@
 #include "core/math.h"
 #include "core/workspace.h"
 
-#define EVSAM_VARIANT(dtype, isa)             \
-  namespace evsam::isa {                      \
-  extern const resize::Kernel dtype##_resize; \
-  }
-#include "ops/resize/variants.inc"
-#undef EVSAM_VARIANT
-
 namespace evsam::resize {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // Below this many output floats a second thread costs more than it saves.
 constexpr std::int64_t kFloatsPerTask = 16384;
@@ -54,23 +45,7 @@ std::size_t row_buffer_floats(const Params& params) {
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa) \
-  Variant{{#dtype "_resize__" #isa, "resize", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_resize},
-  static const std::vector<Variant> rows = {
-#include "ops/resize/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "resize", variant); }
-
-Status pack(const Params& params, const Variant* variant, Packed* packed) {
+Status pack(const Params& params, const Kernels* kernels, Packed* packed) {
   const std::int64_t in[3] = {params.in_height, params.in_width, params.channels};
   const std::int64_t out[3] = {params.out_height, params.out_width, params.channels};
   if (*std::min_element(in, in + 3) < 1) {
@@ -79,9 +54,9 @@ Status pack(const Params& params, const Variant* variant, Packed* packed) {
   if (*std::min_element(out, out + 3) < 1) {
     return Status::invalid_argument(expected_got("y", "no empty axis", shape_string(out, 3)));
   }
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = variant->kernel;
+  packed->kernel = kernels->resize;
   packed->row_taps = AlignedBuffer<Taps>(static_cast<std::size_t>(params.out_height));
   packed->column_taps = AlignedBuffer<Taps>(static_cast<std::size_t>(params.out_width));
   fill_taps(params.mode, params.in_height, params.out_height, packed->row_taps.data());
@@ -111,8 +86,7 @@ std::size_t workspace_bytes(const Packed& packed, int threads) {
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
          const FeatureMap& y) {
   const Params& params = packed.params;
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
   const std::int64_t floats = params.out_height * params.out_width * params.channels;
   const std::int64_t tasks =
       threads == 1 ? 1 : std::clamp<std::int64_t>(floats / kFloatsPerTask, 1, threads * kTasksPerThread);
@@ -120,7 +94,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   float* scratch = static_cast<float*>(context.workspace);
   const std::size_t scratch_floats = row_buffer_floats(params);
 
-  pool.parallel_for(divide_up(params.out_height, size), threads, [&](std::int64_t task, int worker) {
+  context.parallel_for(divide_up(params.out_height, size), [&](std::int64_t task, int worker) {
     const std::int64_t row = task * size;
     const std::int64_t first = row * params.out_width;
     Block block;

@@ -4,12 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/resize/resize_kernel.h"
 
@@ -26,17 +25,6 @@ struct Params {
   std::int64_t channels = 0;
 };
 
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
-
 // The taps of both axes. Made once, then read by any number of threads.
 struct Packed {
   Params params;
@@ -45,8 +33,8 @@ struct Packed {
   AlignedBuffer<Taps> column_taps;
 };
 
-// `variant` nullptr: choose().
-Status pack(const Params& params, const Variant* variant, Packed* packed);
+// `kernels` nullptr: selected_kernels().
+Status pack(const Params& params, const Kernels* kernels, Packed* packed);
 
 // The one check of shapes. residual.data may be nullptr.
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);

@@ -1,4 +1,4 @@
-// Separable upsampling in float32, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h, then
+// Separable upsampling in float32, once for all vector instruction sets. An ISA file includes isa/<isa>.h, then
 // this.
 //
 // Per output row: the tap rows of x become one row of x's width in scratch (few pixels, since x is the smaller map),
@@ -57,9 +57,10 @@ struct Resize {
   }
 
   static void run(const resize::Block& b) { b.taps == 2 ? run_with<2>(b) : run_with<4>(b); }
-
-  static constexpr resize::Kernel kKernel = {&run};
 };
 
 }  // namespace
+
+extern const resize::Kernel resize_kernel = {&Resize::run};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

@@ -5,17 +5,8 @@
 
 #include "core/workspace.h"
 
-#define EVSAM_VARIANT(dtype, isa)                 \
-  namespace evsam::isa {                          \
-  extern const sam_head::Kernel dtype##_sam_head; \
-  }
-#include "ops/sam_head/variants.inc"
-#undef EVSAM_VARIANT
-
 namespace evsam::sam_head {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // Rows of weights are read several at a time; a power of two apart they would share few sets of the L1 cache.
 constexpr std::int64_t kRowGap = 16;
@@ -24,8 +15,6 @@ constexpr std::int64_t kRowGap = 16;
 constexpr std::int64_t kTaskCells = 64;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-int thread_count(const RunContext& context) { return context.threads > 0 ? context.threads : default_threads(); }
 
 std::size_t scratch_bytes(const Packed& packed) {
   return align_up(size((4 * packed.params.middle + 16 * kMasks) * packed.kernel->panel) * sizeof(float));
@@ -57,30 +46,14 @@ AlignedBuffer<float> pack_rows(const float* weight, std::int64_t in, std::int64_
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa) \
-  Variant{{#dtype "_sam_head__" #isa, "sam_head", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_sam_head},
-  static const std::vector<Variant> rows = {
-#include "ops/sam_head/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "sam_head", variant); }
-
-Status pack(const Params& params, const BasicWeights<float>& weights, const Variant* variant, Packed* packed) {
+Status pack(const Params& params, const BasicWeights<float>& weights, const Kernels* kernels, Packed* packed) {
   const std::int64_t shape[3] = {params.channels, params.middle, params.features};
   if (std::any_of(shape, shape + 3, [](std::int64_t extent) { return extent < 1; })) {
     return Status::invalid_argument(expected_got("params", "no empty axis", shape_string(shape, 3)));
   }
-  if (variant == nullptr) EVSAM_RETURN_IF_ERROR(choose(&variant));
+  if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = variant->kernel;
+  packed->kernel = kernels->sam_head;
   packed->first = pack_rows(weights.first, params.channels, params.middle);
   packed->first_bias = repeat(weights.first_bias, params.middle, 4);
   packed->gain = repeat(weights.gain, params.middle, 1);
@@ -105,8 +78,6 @@ std::size_t workspace_bytes(const Packed& packed, std::int64_t count, int thread
 
 void run(const Packed& packed, const RunContext& context, const Prompt* prompts, std::int64_t count, std::int64_t rows,
          std::int64_t columns) {
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = thread_count(context);
   const Params& params = packed.params;
   const Weights weights = {params.channels,           params.middle,
                            params.features,           packed.first.data(),
@@ -115,7 +86,7 @@ void run(const Packed& packed, const RunContext& context, const Prompt* prompts,
                            packed.second.data(),      params.middle + kRowGap,
                            packed.second_bias.data()};
   char* const scratch = static_cast<char*>(context.workspace);
-  char* const kernels = scratch + size(threads) * scratch_bytes(packed);
+  char* const kernels = scratch + size(context.thread_count()) * scratch_bytes(packed);
   const auto kernel_of = [&](std::int64_t prompt) {
     return reinterpret_cast<float*>(kernels + size(prompt) * kernel_bytes(packed));
   };
@@ -128,7 +99,7 @@ void run(const Packed& packed, const RunContext& context, const Prompt* prompts,
   }
   const std::int64_t cells = rows * columns;
   const std::int64_t tasks = (cells + kTaskCells - 1) / kTaskCells;
-  pool.parallel_for(count * tasks, threads, [&](std::int64_t task, int worker) {
+  context.parallel_for(count * tasks, [&](std::int64_t task, int worker) {
     const std::int64_t prompt = task / tasks;
     const std::int64_t first = task % tasks * kTaskCells;
     Block block;

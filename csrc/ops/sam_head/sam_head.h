@@ -4,11 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "core/aligned_buffer.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/sam_head/sam_head_kernel.h"
 
@@ -19,17 +18,6 @@ struct Params {
   std::int64_t middle = 0;    // M
   std::int64_t features = 0;  // K
 };
-
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
 
 // As PyTorch has them: transposed convolutions (in, out, 2, 2).
 template <typename T>
@@ -49,8 +37,8 @@ struct Packed {
   AlignedBuffer<float> first, first_bias, gain, shift, second, second_bias;
 };
 
-// `variant` nullptr: choose().
-Status pack(const Params& params, const BasicWeights<float>& weights, const Variant* variant, Packed* packed);
+// `kernels` nullptr: selected_kernels().
+Status pack(const Params& params, const BasicWeights<float>& weights, const Kernels* kernels, Packed* packed);
 
 // One prompt's maps.
 struct Prompt {

@@ -1,10 +1,10 @@
-// From cells to logits, once for all vector instruction sets. An ISA file includes core/simd/<isa>.h, then this.
+// From cells to logits, once for all vector instruction sets. An ISA file includes isa/<isa>.h, then this.
 //
 // Cells lie in lanes, as in two_way_attention: a panel [C][cells] is the right operand of the first product, whose
 // result [position][M][cells] is normalised and activated by vertical code and is the right operand of the second. The
 // features behind the second never leave the registers: each tile is activated and multiplied with the masks' kernels.
-#include "core/simd/activation.inl"
-#include "core/simd/gemm.inl"
+#include "isa/activation.inl"
+#include "isa/gemm.inl"
 #include "ops/sam_head/sam_head_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -139,9 +139,10 @@ struct SamHead {
       scatter(block, dots, block.first_cell + cell, cells);
     }
   }
-
-  static constexpr sam_head::Kernel kKernel = {&run, kPanel};
 };
 
 }  // namespace
+
+extern const sam_head::Kernel sam_head_kernel = {&SamHead::run, SamHead::kPanel};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

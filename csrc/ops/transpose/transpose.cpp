@@ -4,18 +4,10 @@
 #include <algorithm>
 #include <string>
 
-#define EVSAM_VARIANT(dtype, isa)                   \
-  namespace evsam::isa {                            \
-  extern const transpose::Kernel dtype##_transpose; \
-  }
 #include "core/math.h"
-#include "ops/transpose/variants.inc"
-#undef EVSAM_VARIANT
 
 namespace evsam::transpose {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // Pixels of a task are a multiple of this, so that two threads never write the same cache line of a channel.
 constexpr std::int64_t kPixelTile = 16;
@@ -28,35 +20,18 @@ constexpr std::int64_t kTasksPerThread = 4;
 // Calls f(first, count) for ranges of pixels.
 template <typename F>
 void for_pixels(const RunContext& context, std::int64_t pixels, std::int64_t channels, const F& f) {
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = context.threads > 0 ? context.threads : default_threads();
+  const int threads = context.thread_count();
   const std::int64_t tasks =
       threads == 1 ? 1 : std::clamp<std::int64_t>(pixels * channels / kFloatsPerTask, 1, threads * kTasksPerThread);
   const std::int64_t size = divide_up(divide_up(pixels, kPixelTile), tasks) * kPixelTile;
   if (size == 0) return;
-  pool.parallel_for(divide_up(pixels, size), threads, [&](std::int64_t task, int) {
+  context.parallel_for(divide_up(pixels, size), [&](std::int64_t task, int) {
     const std::int64_t first = task * size;
     f(first, std::min(size, pixels - first));
   });
 }
 
 }  // namespace
-
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa) \
-  Variant{{#dtype "_transpose__" #isa, "transpose", "cpu", dtype, Isa::isa}, &evsam::isa::dtype##_transpose},
-  static const std::vector<Variant> rows = {
-#include "ops/transpose/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "transpose", variant); }
 
 Status validate(const ConstFeatureMap& map) {
   if (map.height < 0 || map.width < 0 || map.channels < 1) {

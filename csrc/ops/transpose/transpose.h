@@ -2,32 +2,19 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "core/feature_map.h"
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/transpose/transpose_kernel.h"
 
 namespace evsam::transpose {
 
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
-
 // The one check of shapes: `map` is the channels-last side of either function.
 Status validate(const ConstFeatureMap& map);
 
-// x (height, width, channels) to y (channels, height, width), which must not overlap. No workspace. `kernel` is that of
-// choose().
+// x (height, width, channels) to y (channels, height, width), which must not overlap. No workspace.
 void to_channels_first(const Kernel& kernel, const RunContext& context, const ConstFeatureMap& x, float* y);
 
 // x (channels, height, width) to y (height, width, channels), which must not overlap.

@@ -1,5 +1,5 @@
 // A matrix transposed in squares of one vector, once for all vector instruction sets. An ISA file includes
-// core/simd/<isa>.h, then this.
+// isa/<isa>.h, then this.
 //
 // Rows of x are taken 16 at a time: with 16 rows of x a cache line of y is filled at once, before the next line with
 // the same cache set is touched (rows of y are often a power of two apart).
@@ -41,9 +41,10 @@ struct Transpose {
       rest(b, r + whole_rows, rows - whole_rows, 0, b.columns);
     }
   }
-
-  static constexpr transpose::Kernel kKernel = {&run};
 };
 
 }  // namespace
+
+extern const transpose::Kernel transpose_kernel = {&Transpose::run};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

@@ -7,17 +7,8 @@
 #include "core/math.h"
 #include "core/workspace.h"
 
-#define EVSAM_VARIANT(dtype, isa)                                   \
-  namespace evsam::isa {                                            \
-  extern const two_way_attention::Kernel dtype##_two_way_attention; \
-  }
-#include "ops/two_way_attention/variants.inc"
-#undef EVSAM_VARIANT
-
 namespace evsam::two_way_attention {
 namespace {
-
-constexpr DType f32 = DType::kFloat32;  // the variants table's spelling
 
 // The cells of an image in at most kMaxChunks pieces of whole strips. They do not depend on the number of threads, so
 // neither do the bits.
@@ -36,8 +27,6 @@ std::int64_t padded_columns(const Kernel& kernel, const Params& params) {
   return divide_up(params.heads * params.tokens, kernel.lanes) * kernel.lanes;
 }
 
-int thread_count(const RunContext& context) { return context.threads > 0 ? context.threads : default_threads(); }
-
 std::size_t bytes(std::int64_t floats) { return align_up(static_cast<std::size_t>(floats) * sizeof(float)); }
 
 Projected from_cell(const Projected& projected, std::int64_t cell) {
@@ -55,23 +44,6 @@ std::size_t scratch_bytes(const Kernel& kernel, const Params& params) {
 
 }  // namespace
 
-const std::vector<Variant>& variants() {
-#define EVSAM_VARIANT(dtype, isa)                                                            \
-  Variant{{#dtype "_two_way_attention__" #isa, "two_way_attention", "cpu", dtype, Isa::isa}, \
-          &evsam::isa::dtype##_two_way_attention},
-  static const std::vector<Variant> rows = {
-#include "ops/two_way_attention/variants.inc"
-  };
-#undef EVSAM_VARIANT
-  return rows;
-}
-
-void append_variants(std::vector<VariantInfo>& rows) {
-  for (const Variant& variant : variants()) rows.push_back(variant.info);
-}
-
-Status choose(const Variant** variant) { return choose_variant(variants(), "two_way_attention", variant); }
-
 std::int64_t panel_count(const Kernel& kernel, std::int64_t cells) { return divide_up(cells, kernel.panel); }
 
 std::int64_t panel_floats(const Kernel& kernel, std::int64_t cells, std::int64_t channels) {
@@ -80,9 +52,8 @@ std::int64_t panel_floats(const Kernel& kernel, std::int64_t cells, std::int64_t
 
 void to_panels(const Kernel& kernel, const RunContext& context, const float* x, std::int64_t cells,
                std::int64_t channels, float* panels) {
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
   const std::int64_t size = kernel.panel;
-  pool.parallel_for(divide_up(cells, size), thread_count(context), [&](std::int64_t p, int) {
+  context.parallel_for(divide_up(cells, size), [&](std::int64_t p, int) {
     float* to = panels + p * size * channels;
     const std::int64_t count = std::min(size, cells - p * size);
     for (std::int64_t cell = 0; cell < count; ++cell) {
@@ -94,9 +65,8 @@ void to_panels(const Kernel& kernel, const RunContext& context, const float* x, 
 
 void from_panels(const Kernel& kernel, const RunContext& context, const float* panels, std::int64_t cells,
                  std::int64_t channels, float* y) {
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
   const std::int64_t size = kernel.panel;
-  pool.parallel_for(divide_up(cells, size), thread_count(context), [&](std::int64_t p, int) {
+  context.parallel_for(divide_up(cells, size), [&](std::int64_t p, int) {
     const float* from = panels + p * size * channels;
     const std::int64_t count = std::min(size, cells - p * size);
     for (std::int64_t cell = 0; cell < count; ++cell) {
@@ -131,8 +101,7 @@ std::size_t workspace_bytes(const Kernel& kernel, const Params& params, std::int
 void run(const Kernel& kernel, const RunContext& context, const Params& params, const float* position,
          const Prompt* prompts, std::int64_t count) {
   if (count == 0) return;
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
-  const int threads = thread_count(context);
+  const int threads = context.thread_count();
   const Chunks chunks = cut(kernel, params.cells);
   const std::int64_t columns = padded_columns(kernel, params);
   const bool query = prompts[0].queries.data != nullptr;
@@ -145,7 +114,7 @@ void run(const Kernel& kernel, const RunContext& context, const Params& params, 
     return Partial{maxima + 2 * columns, maxima, maxima + columns};
   };
 
-  pool.parallel_for(count * chunks.count, threads, [&](std::int64_t task, int worker) {
+  context.parallel_for(count * chunks.count, [&](std::int64_t task, int worker) {
     const Prompt& prompt = prompts[task / chunks.count];
     const std::int64_t chunk = task % chunks.count;
     const std::int64_t first = chunk * chunks.cells;
@@ -172,7 +141,7 @@ void run(const Kernel& kernel, const RunContext& context, const Params& params, 
   if (!query) return;
 
   const std::int64_t vectors = columns / kernel.lanes;
-  pool.parallel_for(count * vectors, threads, [&](std::int64_t task, int) {
+  context.parallel_for(count * vectors, [&](std::int64_t task, int) {
     const std::int64_t prompt = task / vectors;
     Partial of_prompt[kMaxChunks];
     for (std::int64_t i = 0; i < chunks.count; ++i) of_prompt[i] = partial(prompt, i);
@@ -193,9 +162,8 @@ std::size_t project_workspace_bytes(const Kernel& kernel, std::int64_t channels,
 void project(const Kernel& kernel, const RunContext& context, const float* image, const float* position,
              std::int64_t cells, std::int64_t channels, const Rows& matrix, const float* bias, std::int64_t inner,
              float* out) {
-  ThreadPool& pool = context.pool == nullptr ? default_pool() : *context.pool;
   const Chunks chunks = cut(kernel, cells);
-  pool.parallel_for(chunks.count, thread_count(context), [&](std::int64_t chunk, int worker) {
+  context.parallel_for(chunks.count, [&](std::int64_t chunk, int worker) {
     const std::int64_t first = chunk * chunks.cells;
     Projection projection;
     projection.channels = channels;

@@ -5,10 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "core/kernels.h"
 #include "core/run_context.h"
-#include "core/variant.h"
 #include "evsam/status.h"
 #include "ops/two_way_attention/two_way_attention_kernel.h"
 
@@ -20,17 +19,6 @@ struct Params {
   std::int64_t tokens = 0;  // of one prompt
   std::int64_t cells = 0;
 };
-
-struct Variant {
-  VariantInfo info;
-  const Kernel* kernel;
-};
-
-const std::vector<Variant>& variants();
-void append_variants(std::vector<VariantInfo>& rows);
-
-// The row for the selected instruction set.
-Status choose(const Variant** variant);
 
 // Image cells in the kernels' layout, [panel][channel][cell in panel]; a last panel that is not full holds any numbers
 // behind its cells.

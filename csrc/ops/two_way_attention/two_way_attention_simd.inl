@@ -1,12 +1,12 @@
 // Attention between few tokens and many image cells, once for all vector instruction sets. An ISA file includes
-// core/simd/<isa>.h, then this. README.md has the mathematics.
+// isa/<isa>.h, then this. README.md has the mathematics.
 //
 // Cells are kept in panels [channel][kColumns cells]: a panel is the right operand of a matrix product as it is, cells
 // lie in lanes, so softmax over tokens and layer norm over channels are vertical, and a panel of 256 channels (16 KiB
 // on AVX2) stays in L1 while everything happens to it. Scores for the softmax over cells are transposed in strips of a
 // few panels; there too the softmax is vertical, with columns of scores in lanes.
-#include "core/simd/activation.inl"
-#include "core/simd/gemm.inl"
+#include "isa/activation.inl"
+#include "isa/gemm.inl"
 #include "ops/two_way_attention/two_way_attention_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -340,9 +340,12 @@ struct TwoWayAttention {
       }
     }
   }
-
-  static constexpr two_way_attention::Kernel kKernel = {&run, &project, &merge, kPanel, L, kStrip};
 };
 
 }  // namespace
+
+extern const two_way_attention::Kernel two_way_attention_kernel = {
+    &TwoWayAttention::run, &TwoWayAttention::project, &TwoWayAttention::merge, TwoWayAttention::kPanel,
+    F32::kLanes,           TwoWayAttention::kStrip};
+
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

@@ -1,8 +1,0 @@
-#include "core/simd/avx2.h"
-#include "ops/two_way_attention/two_way_attention_simd.inl"
-
-namespace evsam::avx2 {
-
-extern const two_way_attention::Kernel f32_two_way_attention = TwoWayAttention::kKernel;
-
-}  // namespace evsam::avx2
