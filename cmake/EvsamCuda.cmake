@@ -1,23 +1,29 @@
 # CUDA kernels, from the same sources for two targets: EVSAM_CUDA compiles them with nvcc for GPUs (library evsam_cuda),
 # EVSAM_CUDA_EMULATION as C++ for the CPU (library evsam_cuda_emulated), for tests only. csrc/cuda/README.md says more.
 #
-# One line adds an op: evsam_add_cuda_op(<op>) takes csrc/ops/<op>/<op>.cu and <op>_cuda.cpp, and in emulation
-# csrc/tests/cuda/test_cuda_<op>.cpp.
+# The ops with CUDA kernels. Each has csrc/ops/<op>/<op>.cu, <op>_cuda_args.h and <op>_cuda.cpp,
+# csrc/bindings/cuda/bind_cuda_<op>.cpp, and csrc/tests/cuda/test_cuda_<op>.cpp.
+set(EVSAM_CUDA_OPS conv3x3 fused_mbconv layer_norm lite_mla mask_upsample mbconv pointwise preprocess
+  relu_linear_attention resize)
 
-set(EVSAM_CUDA_OPS "")
+# evsam_cuda_ops.h: EVSAM_CUDA_OPS(row), a row(op) for each of them, and the headers with their lists of kernels.
+function(evsam_write_cuda_ops)
+  set(includes "#pragma once\n")
+  set(rows "#define EVSAM_CUDA_OPS(row)")
+  foreach(op IN LISTS EVSAM_CUDA_OPS)
+    string(APPEND includes "#include \"ops/${op}/${op}_cuda_args.h\"\n")
+    string(APPEND rows " row(${op})")
+  endforeach()
+  file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/generated/evsam_cuda_ops.h" CONTENT "${includes}${rows}\n" @ONLY)
+endfunction()
 
-macro(evsam_add_cuda_op op)
-  list(APPEND EVSAM_CUDA_OPS ${op})
-endmacro()
-
-# After the last evsam_add_cuda_op.
-function(evsam_finish_cuda_ops)
+function(evsam_add_cuda_ops)
   if(EVSAM_CUDA AND EVSAM_CUDA_EMULATION)
     message(FATAL_ERROR "EVSAM_CUDA and EVSAM_CUDA_EMULATION: expected at most one of them, got both.")
   endif()
-  evsam_write_list(evsam_cuda_ops.inc EVSAM_OP ${EVSAM_CUDA_OPS})
-  set(launchers csrc/core/status.cpp csrc/cuda/conv_launch.cpp csrc/cuda/epilogue_check.cpp csrc/cuda/kernel_list.cpp
-    csrc/cuda/map_view.cpp csrc/ops/preprocess/fitted_size.cpp)
+  evsam_write_cuda_ops()
+  set(launchers csrc/core/status.cpp csrc/cuda/arguments.cpp csrc/cuda/kernel_list.cpp
+    csrc/ops/preprocess/fitted_size.cpp)
   set(kernels "")
   foreach(op IN LISTS EVSAM_CUDA_OPS)
     list(APPEND launchers csrc/ops/${op}/${op}_cuda.cpp)
@@ -32,7 +38,7 @@ function(evsam_finish_cuda_ops)
 endfunction()
 
 function(evsam_add_cuda_library kernels launchers)
-  add_library(evsam_cuda STATIC ${kernels} ${launchers} csrc/cuda/launch_cuda.cpp csrc/cuda/memory_cuda.cpp)
+  add_library(evsam_cuda STATIC ${kernels} ${launchers} csrc/cuda/runtime_cuda.cpp)
   evsam_target_defaults(evsam_cuda)
   evsam_cuda_target_defaults(evsam_cuda)
 endfunction()
@@ -45,7 +51,7 @@ function(evsam_add_emulated_cuda_library kernels launchers)
   target_compile_options(evsam_cuda_scheduler PRIVATE -O2)
 
   add_library(evsam_cuda_emulated STATIC ${kernels} ${launchers}
-    csrc/cuda/emulation/async_copies.cpp csrc/cuda/emulation/launch.cpp csrc/cuda/emulation/memory.cpp
+    csrc/cuda/emulation/async_copies.cpp csrc/cuda/emulation/runtime.cpp
     $<TARGET_OBJECTS:evsam_cuda_scheduler>)
   set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
   evsam_target_defaults(evsam_cuda_emulated)

@@ -1,21 +1,16 @@
 # The Python module of the CUDA kernels, _cuda: for GPUs, installed beside _C; or, with EVSAM_CUDA_EMULATION, in place of
 # _C with the kernels emulated on the CPU, for tests, never installed.
 
-# `library` holds the kernels and their launchers. Ops without csrc/bindings/cuda/bind_cuda_<op>.cpp are not in the module.
+# `library` holds the kernels and their launchers.
 function(evsam_add_cuda_python_module library)
   find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
   find_package(pybind11 2.13 CONFIG REQUIRED)
   set(folder csrc/bindings/cuda)
   set(sources ${folder}/module.cpp ${folder}/bind_device_array.cpp ${folder}/call.cpp ${folder}/device_array.cpp
     ${folder}/device_tensor.cpp csrc/bindings/bindings.cpp)
-  set(bound "")
   foreach(op IN LISTS EVSAM_CUDA_OPS)
-    if(EXISTS "${PROJECT_SOURCE_DIR}/${folder}/bind_cuda_${op}.cpp")
-      list(APPEND bound ${op})
-      list(APPEND sources ${folder}/bind_cuda_${op}.cpp)
-    endif()
+    list(APPEND sources ${folder}/bind_cuda_${op}.cpp)
   endforeach()
-  evsam_write_ops(evsam_cuda_python_ops.inc ${bound})
   if(EVSAM_CUDA_EMULATION)
     list(APPEND sources ${folder}/bind_emulation.cpp)
   endif()

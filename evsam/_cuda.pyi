@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from numpy.typing import NDArray
 
-# A row of an op's cuda_kernels.inc.
+# A row of an op's list of kernels.
 class Kernel(TypedDict):
     name: str
     op: str

@@ -40,11 +40,11 @@ from tests.cuda.toolchain import find_nvcc, nvcc_version
 
 
 def op_of(name: str) -> str:
-    """Folder of a kernel in ``csrc/ops``, from the rows of ``cuda_kernels.inc``."""
+    """Folder of a kernel in ``csrc/ops``, from the rows of its list of kernels."""
     for file in kernel_files():
-        if f"({name}," in (file.parent / "cuda_kernels.inc").read_text():
+        if f"  row({name}," in file.with_name(f"{file.stem}_cuda_args.h").read_text():
             return file.parent.name
-    raise SystemExit(f"{name}: expected a row in a cuda_kernels.inc, got none")
+    raise SystemExit(f"{name}: expected a row in a csrc/ops/<op>/<op>_cuda_args.h, got none")
 
 
 def show(kernels: Mapping[str, Mapping[int, CompiledKernel]], budgets: Mapping[str, Budget]) -> str:

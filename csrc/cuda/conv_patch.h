@@ -6,9 +6,9 @@
 // either stride, which meet no bank twice.
 #pragma once
 
-#include "cuda/conv_args.h"
 #include "cuda/device.h"
 #include "cuda/gemm_tile.h"
+#include "cuda/kernel_args.h"
 
 namespace evsam::cuda {
 

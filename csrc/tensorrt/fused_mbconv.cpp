@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/math.h"
-#include "cuda/conv_args.h"
+#include "cuda/kernel_args.h"
 #include "ops/fused_mbconv/fused_mbconv_cuda.h"
 #include "tensorrt/names.h"
 #include "tensorrt/op.h"

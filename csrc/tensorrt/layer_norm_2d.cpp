@@ -1,5 +1,5 @@
 // EvsamLayerNorm2d: x, weight (C), bias (C) -> as x.
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "ops/layer_norm/layer_norm_cuda.h"
 #include "tensorrt/names.h"
 #include "tensorrt/op.h"

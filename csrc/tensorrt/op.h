@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 #include "evsam/status.h"
 #include "tensorrt/fields.h"
 #include "tensorrt/tensors.h"

@@ -3,8 +3,8 @@
 #include <exception>
 #include <utility>
 
-#include "cuda/map_view.h"
-#include "cuda/memory.h"
+#include "cuda/arguments.h"
+#include "cuda/runtime.h"
 #include "tensorrt/formats.h"
 #include "tensorrt/log.h"
 

@@ -24,7 +24,7 @@ namespace evsam::cuda::fused_mbconv {
     args.splits = 1;                                                                                                  \
     args.split_size = hidden;                                                                                         \
     args.epilogue = {point_bias, residual != 0 ? x : nullptr, out, out_channels, Activation::none, 1.0F};             \
-    block<f16, threads, hidden_step, outputs>(args);                                                                  \
+    convolve_tile<f16, threads, hidden_step, outputs>(args);                                                          \
   }
 EVSAM_QUICK_FUSED_MBCONV(128x64, 128, 2, 64, 64)
 EVSAM_QUICK_FUSED_MBCONV(128x128, 128, 2, 32, 128)

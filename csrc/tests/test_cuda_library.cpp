@@ -1,11 +1,11 @@
-// The library of CUDA kernels as nvcc built it links, knows its kernels, and says what is missing where there is no driver.
+// The library of CUDA kernels as nvcc built it links, knows its kernels, and says what is missing where there is no
+// driver.
 #include <cstdio>
 #include <set>
 #include <string>
 
 #include "check.h"
-#include "cuda/kernel_list.h"
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 
 int main() {
   const auto kernels = evsam::cuda::all_kernels();

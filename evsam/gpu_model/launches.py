@@ -12,7 +12,7 @@ class Launch:
     """One kernel launch.
 
     Attributes:
-        kernel: name of its entry, as in cuda_kernels.inc.
+        kernel: name of its entry.
         grid: blocks along x, y and z.
         threads: of a block.
         shared_bytes: dynamic shared memory of a block.

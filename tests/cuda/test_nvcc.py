@@ -68,9 +68,7 @@ def test_every_entry_has_a_row(compiled):
     rows = [
         name
         for file in kernel_files()
-        for name in re.findall(
-            r"^EVSAM_CUDA_KERNEL\((\w+),", (file.parent / "cuda_kernels.inc").read_text(), re.MULTILINE
-        )
+        for name in re.findall(r"^  row\((\w+),", file.with_name(f"{file.stem}_cuda_args.h").read_text(), re.MULTILINE)
     ]
     assert sorted(rows) == sorted(compiled)
 

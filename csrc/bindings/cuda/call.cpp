@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "bindings/cuda/device_array.h"
-#include "cuda/map_view.h"
-#include "cuda/memory.h"
+#include "cuda/arguments.h"
+#include "cuda/runtime.h"
 
 namespace py = pybind11;
 

@@ -10,7 +10,7 @@
 #include "bindings/check.h"
 #include "bindings/cuda/device_tensor.h"
 #include "core/activation.h"
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 
 namespace evsam::bindings::cuda {
 

@@ -8,7 +8,7 @@
 #include "bindings/bindings.h"
 #include "bindings/cuda/device_tensor.h"
 #include "bindings/cuda/dlpack.h"
-#include "cuda/memory.h"
+#include "cuda/runtime.h"
 
 namespace py = pybind11;
 

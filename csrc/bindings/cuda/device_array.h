@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 #include "evsam/tensor_view.h"
 
 namespace evsam::bindings::cuda {

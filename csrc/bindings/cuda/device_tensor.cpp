@@ -5,7 +5,7 @@
 
 #include "bindings/check.h"
 #include "bindings/cuda/dlpack.h"
-#include "cuda/memory.h"
+#include "cuda/runtime.h"
 
 namespace py = pybind11;
 

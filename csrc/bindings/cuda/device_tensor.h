@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 #include "evsam/tensor_view.h"
 
 namespace evsam::bindings::cuda {

@@ -8,16 +8,15 @@
 #include "bindings/check.h"
 #include "bindings/cuda/device_array.h"
 #include "bindings/cuda/device_tensor.h"
-#include "cuda/kernel_list.h"
-#include "cuda/memory.h"
+#include "cuda/runtime.h"
+#include "evsam_cuda_ops.h"
 
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
 
-#define EVSAM_OP(op) void bind_##op(py::module_& m);
-#include "evsam_cuda_python_ops.inc"
-#undef EVSAM_OP
+#define EVSAM_DECLARE_BINDING(op) void bind_##op(py::module_& m);
+EVSAM_CUDA_OPS(EVSAM_DECLARE_BINDING)
 #ifdef EVSAM_CUDA_EMULATION
 void bind_emulation(py::module_& m);
 #endif
@@ -81,9 +80,8 @@ PYBIND11_MODULE(_cuda, m) {
 #ifdef EVSAM_CUDA_EMULATION
   bind_emulation(m);
 #endif
-#define EVSAM_OP(op) bind_##op(m);
-#include "evsam_cuda_python_ops.inc"
-#undef EVSAM_OP
+#define EVSAM_BIND(op) bind_##op(m);
+  EVSAM_CUDA_OPS(EVSAM_BIND)
 }
 
 }  // namespace evsam::bindings::cuda

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <vector>
 
-#include "cuda/emulation/runtime.h"
+#include "cuda/emulation/scheduler.h"
 
 #if defined(EVSAM_SANITIZE_THREAD)
 // The compiler expands small memcpy and memset calls without telling ThreadSanitizer.

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "cuda/emulation/float16.h"
-#include "cuda/emulation/runtime.h"
+#include "cuda/emulation/scheduler.h"
 #include "cuda/types.h"
 
 #define EVSAM_DEVICE [[maybe_unused]] inline

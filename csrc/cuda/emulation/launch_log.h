@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 
 namespace evsam::cuda::emulation {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cuda/emulation/fiber.h"
-#include "cuda/emulation/runtime.h"
+#include "cuda/emulation/scheduler.h"
 #include "cuda/types.h"
 
 #ifdef EVSAM_SANITIZE_THREAD
@@ -38,8 +38,8 @@ struct Block {
   Grid grid;
   Dim3 index;
   std::vector<std::unique_ptr<Thread>> threads;  // kept from block to block, for their stacks
-  std::vector<unsigned> order;   // which thread runs at which turn
-  std::vector<unsigned> turn;    // the inverse
+  std::vector<unsigned> order;                   // which thread runs at which turn
+  std::vector<unsigned> turn;                    // the inverse
   std::vector<Warp> warps;
   Fiber launcher;
   Thread* current = nullptr;

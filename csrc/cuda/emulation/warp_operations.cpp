@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "cuda/emulation/float16.h"
-#include "cuda/emulation/runtime.h"
+#include "cuda/emulation/scheduler.h"
 #include "cuda/types.h"
 
 namespace evsam::cuda::emulation {

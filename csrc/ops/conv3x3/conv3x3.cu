@@ -61,7 +61,6 @@ EVSAM_DEVICE void convolution(const Args& args) {
 
 }  // namespace
 
-EVSAM_CUDA_ENTRY(f16_conv3x3_128x64__sm80, Args, kThreads, 2) { convolution<f16, 64>(args); }
-EVSAM_CUDA_ENTRY(f16_conv3x3_128x32__sm80, Args, kThreads, 3) { convolution<f16, 32>(args); }
+EVSAM_CUDA_KERNELS_conv3x3(EVSAM_CUDA_DEFINE)
 
 }  // namespace evsam::cuda::conv3x3

@@ -4,8 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cuda/conv_args.h"
-#include "cuda/epilogue_args.h"
+#include "cuda/kernel_args.h"
 
 namespace evsam::cuda::conv3x3 {
 
@@ -21,5 +20,13 @@ struct Args {
   unsigned column_tiles;  // that the output channels take; blocks: tiles x these, these innermost
   EpilogueArgs epilogue;
 };
+
+// Every kernel; cuda/runtime.h says what the columns are. Behind the type: output channels of a block, each of which
+// has 128 pixels.
+// clang-format off
+#define EVSAM_CUDA_KERNELS_conv3x3(row)                                  \
+  row(f16_conv3x3_128x64__sm80, Args, kThreads, 2, convolution, f16, 64) \
+  row(f16_conv3x3_128x32__sm80, Args, kThreads, 3, convolution, f16, 32)
+// clang-format on
 
 }  // namespace evsam::cuda::conv3x3

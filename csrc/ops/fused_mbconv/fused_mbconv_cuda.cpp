@@ -4,40 +4,36 @@
 #include <string>
 
 #include "core/math.h"
-#include "cuda/conv_launch.h"
-#include "cuda/epilogue_check.h"
+#include "cuda/arguments.h"
 #include "ops/fused_mbconv/fused_mbconv_cuda_args.h"
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) extern "C" void name(evsam::cuda::fused_mbconv::Args);
-#include "ops/fused_mbconv/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
-
 namespace evsam::cuda::fused_mbconv {
+
+EVSAM_CUDA_KERNELS_fused_mbconv(EVSAM_CUDA_DECLARE);
+
 namespace {
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) \
-  constexpr Kernel<Args> k_##name{{#name, "fused_mbconv", threads}, ::name};
-#include "ops/fused_mbconv/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+struct TileKernel {
+  Kernel<Args> kernel;
+  std::int64_t hidden;      // channels at a time
+  std::int64_t outputs;     // channels at most
+  std::size_t stage_bytes;  // weights of a step
+};
+
+template <typename T, unsigned kThreads, unsigned kHidden, unsigned kOutputs>
+constexpr TileKernel describe(const Kernel<Args>& kernel) {
+  return {kernel, kHidden, kOutputs, kStageBytes<kHidden>};
+}
+
+constexpr TileKernel kTileKernels[] = {EVSAM_CUDA_FUSED_MBCONV_TILES(EVSAM_CUDA_ROW)};
+constexpr Kernel<SumArgs> kAddSplits = EVSAM_CUDA_FUSED_MBCONV_SUM(EVSAM_CUDA_KERNEL);
 
 // What the smallest of the architectures allow a block.
 constexpr std::size_t kSharedLimit = std::size_t{99} * 1024;
 
-struct Tile {
-  const Kernel<Args>* kernel;
-  std::int64_t hidden;      // channels at a time
-  std::size_t stage_bytes;  // weights of a step
-};
-
-Tile choose_tile(std::int64_t outputs) {
-  if (outputs <= 64) return {&k_f16_fused_mbconv_128x64__sm80, 64, kStageBytes<64>};
-  if (outputs <= 128) return {&k_f16_fused_mbconv_128x128__sm80, 32, kStageBytes<32>};
-  return {&k_f16_fused_mbconv_128x256__sm80, 64, kStageBytes<64>};
-}
-
 // Grid and shared memory of a launch.
-struct Plan {
-  Tile tile;
+struct LaunchGeometry {
+  const TileKernel* tile;
   std::int64_t tiles;   // of 8 x 16 pixels
   std::int64_t pixels;  // of the output
   std::int64_t splits;
@@ -52,30 +48,30 @@ struct Plan {
 };
 
 // The whole patch stays in shared memory if it fits; then three stages rather than two.
-void place_in_shared_memory(const ConvArgs& conv, Plan* plan) {
+void place_in_shared_memory(const ConvArgs& conv, LaunchGeometry* geometry) {
   const auto chunks = static_cast<unsigned>(divide_up(conv.in_channels, 32));
   for (const unsigned buffers : {chunks, std::min(chunks, 2U)}) {
     for (const unsigned stages : {3U, 2U}) {
-      plan->patch_buffers = buffers;
-      plan->stages = stages;
-      plan->shared_bytes = stages * plan->tile.stage_bytes + buffers * patch_bytes(conv);
-      if (plan->shared_bytes <= kSharedLimit) return;
+      geometry->patch_buffers = buffers;
+      geometry->stages = stages;
+      geometry->shared_bytes = stages * geometry->tile->stage_bytes + buffers * patch_bytes(conv);
+      if (geometry->shared_bytes <= kSharedLimit) return;
     }
   }
 }
 
-Plan make_plan(const MapView& x, const ConvArgs& conv, std::int64_t outputs, const Device& device) {
-  Plan plan{};
-  plan.tile = choose_tile(outputs);
-  plan.tiles = conv_tiles(x, conv);
-  plan.pixels = x.batch * conv.out_height * conv.out_width;
-  const std::int64_t blocks = divide_up(conv.channels, plan.tile.hidden);
-  const std::int64_t wanted = std::clamp<std::int64_t>(device.multiprocessors / plan.tiles, 1, blocks);
+LaunchGeometry geometry_of(const MapView& x, const ConvArgs& conv, std::int64_t outputs, const Device& device) {
+  LaunchGeometry geometry{};
+  geometry.tile = &first_that(kTileKernels, [&](const TileKernel& row) { return outputs <= row.outputs; });
+  geometry.tiles = conv_tiles(x, conv);
+  geometry.pixels = x.batch * conv.out_height * conv.out_width;
+  const std::int64_t blocks = divide_up(conv.channels, geometry.tile->hidden);
+  const std::int64_t wanted = std::clamp<std::int64_t>(device.multiprocessors / geometry.tiles, 1, blocks);
   const std::int64_t blocks_per_split = divide_up(blocks, wanted);
-  plan.splits = divide_up(blocks, blocks_per_split);
-  plan.split_size = blocks_per_split * plan.tile.hidden;
-  place_in_shared_memory(conv, &plan);
-  return plan;
+  geometry.splits = divide_up(blocks, blocks_per_split);
+  geometry.split_size = blocks_per_split * geometry.tile->hidden;
+  place_in_shared_memory(conv, &geometry);
+  return geometry;
 }
 
 // Of valid params.
@@ -84,15 +80,15 @@ ConvArgs conv_of(const Params& params, MapView* x) {
   return conv_args(params.x.data, params.weight.data, *x, params.weight.shape[0], params.stride);
 }
 
-Status add_splits(const Plan& plan, const Args& args, Stream stream) {
+Status add_splits(const LaunchGeometry& geometry, const Args& args, Stream stream) {
   SumArgs sum{};
   sum.partial = args.partial_sums;
-  sum.splits = static_cast<unsigned>(plan.splits);
-  sum.pixels = plan.pixels;
+  sum.splits = static_cast<unsigned>(geometry.splits);
+  sum.pixels = geometry.pixels;
   sum.epilogue = args.epilogue;
-  const std::int64_t threads = plan.pixels * args.epilogue.channels / 8;
+  const std::int64_t threads = geometry.pixels * args.epilogue.channels / 8;
   const Dim3 grid{static_cast<unsigned>(divide_up(threads, kSumThreads)), 1, 1};
-  return launch(k_f16_fused_mbconv_sum__sm80, grid, 0, stream, sum);
+  return launch(kAddSplits, grid, 0, stream, sum);
 }
 
 }  // namespace
@@ -124,7 +120,7 @@ std::size_t workspace_bytes(const Params& params, const Device& device) {
   MapView x;
   const ConvArgs conv = conv_of(params, &x);
   const std::int64_t outputs = params.out.shape[1];
-  return make_plan(x, conv, outputs, device).workspace_bytes(outputs);
+  return geometry_of(x, conv, outputs, device).workspace_bytes(outputs);
 }
 
 Status run(const Params& params, void* workspace, std::size_t workspace_bytes, Stream stream) {
@@ -134,33 +130,27 @@ Status run(const Params& params, void* workspace, std::size_t workspace_bytes, S
   MapView x;
   Args args{};
   args.conv = conv_of(params, &x);
-  const Plan plan = make_plan(x, args.conv, params.out.shape[1], device);
-  const std::size_t needed = plan.workspace_bytes(params.out.shape[1]);
+  const LaunchGeometry geometry = geometry_of(x, args.conv, params.out.shape[1], device);
+  const std::size_t needed = geometry.workspace_bytes(params.out.shape[1]);
   if (workspace_bytes < needed || (needed > 0 && workspace == nullptr)) {
     return Status::invalid_argument(expected_got("workspace", "at least " + std::to_string(needed) + " bytes",
                                                  std::to_string(workspace == nullptr ? 0 : workspace_bytes)));
   }
   EVSAM_RETURN_IF_ERROR(check_aligned(workspace, "workspace", 16));
-  args.conv.patch_buffers = plan.patch_buffers;
+  args.conv.patch_buffers = geometry.patch_buffers;
   args.bias = static_cast<const float*>(params.bias.data);
   args.point_weight = params.point_weight.data;
   args.activation = params.activation;
   args.activation_scale = params.activation_scale;
-  args.stages = plan.stages;
-  args.splits = static_cast<unsigned>(plan.splits);
-  args.split_size = static_cast<int>(plan.split_size);
+  args.stages = geometry.stages;
+  args.splits = static_cast<unsigned>(geometry.splits);
+  args.split_size = static_cast<int>(geometry.split_size);
   args.partial_sums = static_cast<float*>(workspace);
-  args.pixels = plan.pixels;
+  args.pixels = geometry.pixels;
   args.epilogue = epilogue_args(params.point_bias, params.residual, params.out, Activation::none, 1.0F);
-  const Dim3 grid{static_cast<unsigned>(plan.tiles * plan.splits), 1, 1};
-  EVSAM_RETURN_IF_ERROR(launch(*plan.tile.kernel, grid, plan.shared_bytes, stream, args));
-  return plan.splits == 1 ? Status() : add_splits(plan, args, stream);
-}
-
-void append_kernels(std::vector<KernelInfo>& rows) {
-#define EVSAM_CUDA_KERNEL(name, Args, threads) rows.push_back(k_##name.info);
-#include "ops/fused_mbconv/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+  const Dim3 grid{static_cast<unsigned>(geometry.tiles * geometry.splits), 1, 1};
+  EVSAM_RETURN_IF_ERROR(launch(geometry.tile->kernel, grid, geometry.shared_bytes, stream, args));
+  return geometry.splits == 1 ? Status() : add_splits(geometry, args, stream);
 }
 
 }  // namespace evsam::cuda::fused_mbconv

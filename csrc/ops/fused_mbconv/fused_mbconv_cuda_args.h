@@ -4,9 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cuda/conv_args.h"
-#include "cuda/epilogue_args.h"
-#include "cuda/split_sums_args.h"
+#include "cuda/kernel_args.h"
 
 namespace evsam::cuda::fused_mbconv {
 
@@ -33,5 +31,17 @@ struct Args {
 };
 
 using SumArgs = SplitSumArgs;
+
+// Every kernel; cuda/runtime.h says what the columns are. Behind the type: threads, hidden channels at a time, output
+// channels of a block, each of which has 128 pixels. The last one adds what splits of the hidden channels left.
+// clang-format off
+#define EVSAM_CUDA_FUSED_MBCONV_TILES(row)                                            \
+  row(f16_fused_mbconv_128x64__sm80, Args, 128, 2, convolve_tile, f16, 128, 64, 64)   \
+  row(f16_fused_mbconv_128x128__sm80, Args, 128, 2, convolve_tile, f16, 128, 32, 128) \
+  row(f16_fused_mbconv_128x256__sm80, Args, 256, 1, convolve_tile, f16, 256, 64, 256)
+#define EVSAM_CUDA_FUSED_MBCONV_SUM(row) \
+  row(f16_fused_mbconv_sum__sm80, SumArgs, kSumThreads, 2, add_splits, f16, kSumThreads)
+#define EVSAM_CUDA_KERNELS_fused_mbconv(row) EVSAM_CUDA_FUSED_MBCONV_TILES(row) EVSAM_CUDA_FUSED_MBCONV_SUM(row)
+// clang-format on
 
 }  // namespace evsam::cuda::fused_mbconv

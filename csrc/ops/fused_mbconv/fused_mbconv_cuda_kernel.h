@@ -13,7 +13,6 @@
 
 #include "cuda/conv_patch.h"
 #include "cuda/epilogue.h"
-#include "cuda/split_sums.h"
 #include "ops/fused_mbconv/fused_mbconv_cuda_args.h"
 
 namespace evsam::cuda::fused_mbconv {
@@ -89,7 +88,7 @@ EVSAM_DEVICE void activate_hidden(uint32_t (&operands)[kTilesN / 2][kTilesM][4],
 }
 
 template <typename T, unsigned kThreads, unsigned kHidden, unsigned kOutputs>
-EVSAM_DEVICE void block(const Args& args) {
+EVSAM_DEVICE void convolve_tile(const Args& args) {
   using Steps = Loader<T, kThreads, kHidden, kOutputs>;
   constexpr int kTilesM = kConvTileHeight / (kThreads / kWarpSize);
   constexpr int kTilesN = kOutputs / 8;

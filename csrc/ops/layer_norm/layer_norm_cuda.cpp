@@ -4,28 +4,35 @@
 #include <string>
 
 #include "core/math.h"
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "ops/layer_norm/layer_norm_cuda_args.h"
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) extern "C" void name(evsam::cuda::layer_norm::Args);
-#include "ops/layer_norm/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
-
 namespace evsam::cuda::layer_norm {
+
+EVSAM_CUDA_KERNELS_layer_norm(EVSAM_CUDA_DECLARE);
+
 namespace {
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) constexpr Kernel<Args> k_##name{{#name, "layer_norm", threads}, ::name};
-#include "ops/layer_norm/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+struct NormKernel {
+  Kernel<Args> kernel;
+  DType dtype;
+  bool channels_last;
+};
+
+template <typename T, bool kChannelsLast>
+constexpr NormKernel describe(const Kernel<Args>& kernel) {
+  return {kernel, kDTypeOf<T>, kChannelsLast};
+}
+
+constexpr NormKernel kNormKernels[] = {EVSAM_CUDA_KERNELS_layer_norm(EVSAM_CUDA_ROW)};
 
 constexpr std::int64_t kMaxChannelsLast = kMaxSteps * kChannelsPerStep;
 
 const Kernel<Args>& choose(const MapView& map) {
-  switch (map.dtype) {
-    case DType::kFloat16: return map.channels_last ? k_f16_layer_norm_nhwc__sm80 : k_f16_layer_norm_nchw__sm80;
-    case DType::kBFloat16: return map.channels_last ? k_bf16_layer_norm_nhwc__sm80 : k_bf16_layer_norm_nchw__sm80;
-    default: return map.channels_last ? k_f32_layer_norm_nhwc__sm80 : k_f32_layer_norm_nchw__sm80;
-  }
+  return first_that(
+             kNormKernels,
+             [&](const NormKernel& row) { return row.dtype == map.dtype && row.channels_last == map.channels_last; })
+      .kernel;
 }
 
 }  // namespace
@@ -72,12 +79,6 @@ Status run(const Params& params, Stream stream) {
   const auto blocks = static_cast<unsigned>(divide_up(map.batch * map.pixels(), pixels_per_block));
   const std::size_t shared_bytes = map.channels_last ? 0 : kThreads * sizeof(float);
   return launch(choose(map), {blocks, 1, 1}, shared_bytes, stream, args);
-}
-
-void append_kernels(std::vector<KernelInfo>& rows) {
-#define EVSAM_CUDA_KERNEL(name, Args, threads) rows.push_back(k_##name.info);
-#include "ops/layer_norm/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
 }
 
 }  // namespace evsam::cuda::layer_norm

@@ -2,9 +2,8 @@
 #pragma once
 
 #include <cstddef>
-#include <vector>
 
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 #include "evsam/status.h"
 #include "evsam/tensor_view.h"
 
@@ -23,7 +22,5 @@ Status validate(const Params& params);
 
 // Validates and launches on `stream`. No workspace.
 Status run(const Params& params, Stream stream);
-
-void append_kernels(std::vector<KernelInfo>& rows);
 
 }  // namespace evsam::cuda::layer_norm

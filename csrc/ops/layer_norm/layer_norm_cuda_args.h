@@ -24,4 +24,15 @@ struct Args {
   float eps;
 };
 
+// Every kernel; cuda/runtime.h says what the columns are. Channels last (nhwc) and channels first (nchw) in memory.
+// clang-format off
+#define EVSAM_CUDA_KERNELS_layer_norm(row)                                   \
+  row(f16_layer_norm_nhwc__sm80, Args, kThreads, 2, normalise, f16, true)    \
+  row(bf16_layer_norm_nhwc__sm80, Args, kThreads, 2, normalise, bf16, true)  \
+  row(f32_layer_norm_nhwc__sm80, Args, kThreads, 2, normalise, float, true)  \
+  row(f16_layer_norm_nchw__sm80, Args, kThreads, 2, normalise, f16, false)   \
+  row(bf16_layer_norm_nchw__sm80, Args, kThreads, 2, normalise, bf16, false) \
+  row(f32_layer_norm_nchw__sm80, Args, kThreads, 2, normalise, float, false)
+// clang-format on
+
 }  // namespace evsam::cuda::layer_norm

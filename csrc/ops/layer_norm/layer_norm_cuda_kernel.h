@@ -7,7 +7,7 @@
 // compulsory; FLOPs: about 8 N C. Layer Normalization, arXiv 1607.06450.
 #pragma once
 
-#include "cuda/vectors.h"
+#include "cuda/device.h"
 #include "ops/layer_norm/layer_norm_cuda_args.h"
 
 namespace evsam::cuda::layer_norm {
@@ -94,6 +94,15 @@ EVSAM_DEVICE void channels_first(const Args& args) {
   for (std::int64_t c = first; c < end; c += kThreadsPerPixel) {
     const float normal = (to_float(x[c * args.pixels]) - mean) * scale;
     out[c * args.pixels] = from_float<T>(normal * args.weight[c] + args.bias[c]);
+  }
+}
+
+template <typename T, bool kChannelsLast>
+EVSAM_DEVICE void normalise(const Args& args) {
+  if constexpr (kChannelsLast) {
+    channels_last<T>(args);
+  } else {
+    channels_first<T>(args);
   }
 }
 

@@ -9,7 +9,7 @@
 // in registers. An image of one tile is done in one launch (whole); else the first launch writes the states of the
 // tiles (state), and the second adds them up in order and applies them (apply).
 //
-// Depthwise: a lane has two channels and walks along a row with the weights and as many running sums as the kernel is
+// Depthwise: a lane has two channels and walks along a row with the weights and as many running sums as the filter is
 // wide in registers (float32 FMA); results are rounded to float16, as operands of the tensor cores. Grouped: keys and
 // values come out transposed, channels x tokens, so that the sums of one mma are, rounded to float16, the operand of
 // the next: neither they nor the aggregated queries go through memory. The states and their application are those of
@@ -47,7 +47,7 @@ EVSAM_DEVICE void store_pair(f16* to, float first, float second) {
 
 // The depthwise convolution of 2 * kPairs channels, 16 pixels of a row at a time. A lane has two channels; where they
 // are fewer than 64, the lanes share the row.
-template <int kKernel, int kPairs>
+template <int kFilter, int kPairs>
 class Filter {
  public:
   // `weights`: of the first channel. Rows of neighbouring channels, taken two channels at a time, are whole words.
@@ -68,34 +68,34 @@ class Filter {
     const int first = static_cast<int>(lane_index()) / kPairs * kOutputs;
     in += first * kInStride + 2 * pair();
     out += first * kOutStride + 2 * pair();
-    float sums[kKernel][2] = {};  // of output x in x % kKernel
-    constexpr int kColumns = kOutputs + kKernel - 1;
+    float sums[kFilter][2] = {};  // of output x in x % kFilter
+    constexpr int kColumns = kOutputs + kFilter - 1;
     EVSAM_NO_UNROLL
-    for (int start = 0; start < kColumns; start += kKernel) {
+    for (int start = 0; start < kColumns; start += kFilter) {
       EVSAM_UNROLL
-      for (int j = 0; j < kKernel; ++j) {
+      for (int j = 0; j < kFilter; ++j) {
         const int column = start + j;
-        if (kColumns % kKernel != 0 && column >= kColumns) continue;
+        if (kColumns % kFilter != 0 && column >= kColumns) continue;
         EVSAM_UNROLL
-        for (int y = 0; y < kKernel; ++y) {
+        for (int y = 0; y < kFilter; ++y) {
           const Float2 value = unpack<f16>(load_pair(in + y * kInRow + column * kInStride));
           EVSAM_UNROLL
-          for (int x = 0; x < kKernel; ++x) {
-            float(&sum)[2] = sums[(j - x + kKernel) % kKernel];
+          for (int x = 0; x < kFilter; ++x) {
+            float (&sum)[2] = sums[(j - x + kFilter) % kFilter];
             const bool begins = x == 0 && y == 0;
-            sum[0] = multiply_add(value.first, weights_[0][y * kKernel + x], begins ? 0.0F : sum[0]);
-            sum[1] = multiply_add(value.second, weights_[1][y * kKernel + x], begins ? 0.0F : sum[1]);
+            sum[0] = multiply_add(value.first, weights_[0][y * kFilter + x], begins ? 0.0F : sum[0]);
+            sum[1] = multiply_add(value.second, weights_[1][y * kFilter + x], begins ? 0.0F : sum[1]);
           }
         }
-        const int done = column - (kKernel - 1);
-        const float(&sum)[2] = sums[(j + 1) % kKernel];
+        const int done = column - (kFilter - 1);
+        const float (&sum)[2] = sums[(j + 1) % kFilter];
         if (done >= 0) store_pair(out + done * kOutStride, sum[0], sum[1]);
       }
     }
   }
 
  private:
-  static constexpr int kTaps = kKernel * kKernel;
+  static constexpr int kTaps = kFilter * kFilter;
   static constexpr int kOutputs = kTileWidth * kPairs / static_cast<int>(kWarpSize);
   EVSAM_DEVICE static int pair() { return static_cast<int>(lane_index()) % kPairs; }
 
@@ -192,10 +192,10 @@ class Group {
 };
 
 // The head and the tile of a block.
-template <int kDim, int kKernel, Phase kPhase>
-class Block {
+template <int kDim, int kFilter, Phase kPhase>
+class HeadTile {
  public:
-  EVSAM_DEVICE explicit Block(const Args& args)
+  EVSAM_DEVICE explicit HeadTile(const Args& args)
       : args_(args),
         head_(block_index_x() / args.tiles % args.heads),
         image_(block_index_x() / args.tiles / args.heads),
@@ -226,9 +226,9 @@ class Block {
   }
 
  private:
-  static constexpr int kRing = kKernel / 2;
-  static constexpr int kPitch = pitch(kKernel, kPhase);  // pixels
-  static constexpr int kBehind = pixels_behind(kKernel, kPhase);
+  static constexpr int kRing = kFilter / 2;
+  static constexpr int kPitch = pitch(kFilter, kPhase);  // pixels
+  static constexpr int kBehind = pixels_behind(kFilter, kPhase);
   static constexpr int kStride = pixel_stride(kDim, kPhase);
   static constexpr int kRow = kPitch * kStride;
   static constexpr int kKeys = kPhase == Phase::whole ? kDim : 0;  // first channel of a pixel; the values follow
@@ -239,7 +239,7 @@ class Block {
   EVSAM_DEVICE int pixels() const { return (args_.tile_height + 2 * kRing) * kPitch + kBehind; }
   EVSAM_DEVICE int total() const { return static_cast<int>(args_.heads) * kDim; }
   EVSAM_DEVICE const f16* depthwise(int channel) const {
-    return static_cast<const f16*>(args_.depthwise) + (head_ * 3 * kDim + channel) * (kKernel * kKernel);
+    return static_cast<const f16*>(args_.depthwise) + (head_ * 3 * kDim + channel) * (kFilter * kFilter);
   }
   EVSAM_DEVICE const f16* grouped(int part) const {
     return static_cast<const f16*>(args_.grouped) + (head_ * 3 + part) * (kDim * kDim);
@@ -313,7 +313,7 @@ class Block {
 
   EVSAM_DEVICE void add_aggregated(StateSums<f16, kDim>& sums, f16* scratch) const {
     f16* filtered = scratch + static_cast<int>(warp_index()) * (kTileWidth * kFilteredStride);
-    const Filter<kKernel, kDim> filter(depthwise(kDim));
+    const Filter<kFilter, kDim> filter(depthwise(kDim));
     const TransposedGroup<kDim> key_group(grouped(1));
     const TransposedGroup<kDim> value_group(grouped(2));
     for_each_row([&](int row) {
@@ -394,7 +394,7 @@ class Block {
   }
 
   EVSAM_DEVICE void apply_aggregated(const float* state) const {
-    const Filter<kKernel, kDim / 2> filter(depthwise(0));
+    const Filter<kFilter, kDim / 2> filter(depthwise(0));
     const Group<kDim> group(grouped(0));
     const Quotient<kDim> quotient(state, args_.eps);
     for_each_row([&](int row) {
@@ -456,22 +456,13 @@ class Block {
   float* behind_;
 };
 
+template <typename T, int kDim, int kFilter, Phase kPhase>
+EVSAM_DEVICE void attend(const Args& args) {
+  HeadTile<kDim, kFilter, kPhase>(args).run();
+}
+
 }  // namespace
 
-#define EVSAM_LITE_MLA(kernel, dim)                                                    \
-  EVSAM_CUDA_ENTRY(f16_lite_mla_k##kernel##_d##dim##_whole__sm80, Args, kThreads, 1) { \
-    Block<dim, kernel, Phase::whole>(args).run();                                      \
-  }                                                                                    \
-  EVSAM_CUDA_ENTRY(f16_lite_mla_k##kernel##_d##dim##_state__sm80, Args, kThreads, 1) { \
-    Block<dim, kernel, Phase::state>(args).run();                                      \
-  }                                                                                    \
-  EVSAM_CUDA_ENTRY(f16_lite_mla_k##kernel##_d##dim##_apply__sm80, Args, kThreads, 1) { \
-    Block<dim, kernel, Phase::apply>(args).run();                                      \
-  }
-EVSAM_LITE_MLA(3, 16)
-EVSAM_LITE_MLA(3, 32)
-EVSAM_LITE_MLA(5, 16)
-EVSAM_LITE_MLA(5, 32)
-#undef EVSAM_LITE_MLA
+EVSAM_CUDA_KERNELS_lite_mla(EVSAM_CUDA_DEFINE)
 
 }  // namespace evsam::cuda::lite_mla

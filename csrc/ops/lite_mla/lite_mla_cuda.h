@@ -3,9 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 #include "evsam/status.h"
 #include "evsam/tensor_view.h"
 
@@ -42,7 +41,5 @@ std::size_t workspace_bytes(const Params& params, const Device& device);
 
 // Validates and launches on `stream`. `workspace` is device memory of workspace_bytes() at least, aligned to 16 bytes.
 Status run(const Params& params, void* workspace, std::size_t workspace_bytes, Stream stream);
-
-void append_kernels(std::vector<KernelInfo>& rows);
 
 }  // namespace evsam::cuda::lite_mla

@@ -64,7 +64,7 @@ EVSAM_DEVICE void advance(Rows<kCount>& rows, int first, int second, const Make&
 }
 
 template <typename T>
-EVSAM_DEVICE void run(const Args& args) {
+EVSAM_DEVICE void upsample(const Args& args) {
   RowTap* taps = reinterpret_cast<RowTap*>(shared_memory());
   const int64_t first_row = static_cast<int64_t>(block_index_y()) * args.rows_per_block;
   const int64_t rest = args.height - first_row;
@@ -84,7 +84,7 @@ EVSAM_DEVICE void run(const Args& args) {
 
   Rows<2 * kColumns> narrow;  // logits rows at both columns of the frame of each column
   Rows<kColumns> wide;        // rows of the frame
-  const auto make_narrow = [&](int row, float(&values)[2 * kColumns]) {
+  const auto make_narrow = [&](int row, float (&values)[2 * kColumns]) {
     EVSAM_UNROLL
     for (unsigned j = 0; j < 2 * kColumns; ++j) {
       const int first = columns[j / 2].first;
@@ -93,7 +93,7 @@ EVSAM_DEVICE void run(const Args& args) {
       values[j] = blend(to_float(from[tap.first]), to_float(from[second_of(tap.first, kLogitsSize)]), tap.weight);
     }
   };
-  const auto make_wide = [&](int row, float(&values)[kColumns]) {
+  const auto make_wide = [&](int row, float (&values)[kColumns]) {
     const RowTap tap = frame_tap(row);
     advance(narrow, tap.first, second_of(tap.first, kLogitsSize), make_narrow);
     EVSAM_UNROLL
@@ -126,7 +126,6 @@ EVSAM_DEVICE void run(const Args& args) {
 
 }  // namespace
 
-EVSAM_CUDA_ENTRY(f32_mask_upsample__sm80, Args, kThreads, 6) { run<float>(args); }
-EVSAM_CUDA_ENTRY(f16_mask_upsample__sm80, Args, kThreads, 6) { run<f16>(args); }
+EVSAM_CUDA_KERNELS_mask_upsample(EVSAM_CUDA_DEFINE)
 
 }  // namespace evsam::cuda::mask_upsample

@@ -6,17 +6,23 @@
 #include "core/math.h"
 #include "ops/mask_upsample/mask_upsample_cuda_args.h"
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) extern "C" void name(evsam::cuda::mask_upsample::Args);
-#include "ops/mask_upsample/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
-
 namespace evsam::cuda::mask_upsample {
+
+EVSAM_CUDA_KERNELS_mask_upsample(EVSAM_CUDA_DECLARE);
+
 namespace {
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) \
-  constexpr Kernel<Args> k_##name{{#name, "mask_upsample", threads}, ::name};
-#include "ops/mask_upsample/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+struct DTypeKernel {
+  Kernel<Args> kernel;
+  DType dtype;  // of the logits
+};
+
+template <typename T>
+constexpr DTypeKernel describe(const Kernel<Args>& kernel) {
+  return {kernel, kDTypeOf<T>};
+}
+
+constexpr DTypeKernel kDTypeKernels[] = {EVSAM_CUDA_KERNELS_mask_upsample(EVSAM_CUDA_ROW)};
 
 constexpr std::int64_t kMaxSide = 1 << 24;
 constexpr std::int64_t kMaxGrid = 65535;  // of its second and third axis
@@ -112,15 +118,9 @@ Status run(const Params& params, Stream stream) {
   args.column_scale = static_cast<double>(params.resized_width) / static_cast<double>(args.width);
   args.rows_per_block = launched.rows_per_block;
   args.whole_words = args.width % kColumns == 0 && reinterpret_cast<std::uintptr_t>(args.masks) % kColumns == 0 ? 1 : 0;
-  const Kernel<Args>& kernel =
-      params.logits.dtype == DType::kFloat32 ? k_f32_mask_upsample__sm80 : k_f16_mask_upsample__sm80;
-  return launch(kernel, launched.grid, launched.rows_per_block * sizeof(RowTap), stream, args);
-}
-
-void append_kernels(std::vector<KernelInfo>& rows) {
-#define EVSAM_CUDA_KERNEL(name, Args, threads) rows.push_back(k_##name.info);
-#include "ops/mask_upsample/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+  const DTypeKernel& chosen =
+      first_that(kDTypeKernels, [&](const DTypeKernel& row) { return row.dtype == params.logits.dtype; });
+  return launch(chosen.kernel, launched.grid, launched.rows_per_block * sizeof(RowTap), stream, args);
 }
 
 }  // namespace evsam::cuda::mask_upsample

@@ -31,4 +31,11 @@ struct Args {
   std::uint32_t whole_words;  // rows start at multiples of 4 bytes, and end there
 };
 
+// Every kernel; cuda/runtime.h says what the columns are. By the type of the logits.
+// clang-format off
+#define EVSAM_CUDA_KERNELS_mask_upsample(row)                      \
+  row(f32_mask_upsample__sm80, Args, kThreads, 6, upsample, float) \
+  row(f16_mask_upsample__sm80, Args, kThreads, 6, upsample, f16)
+// clang-format on
+
 }  // namespace evsam::cuda::mask_upsample

@@ -16,7 +16,6 @@
 // + C). MBConv: arXiv 1801.04381.
 #include "cuda/epilogue.h"
 #include "cuda/gemm_tile.h"
-#include "cuda/split_sums.h"
 #include "ops/mbconv/mbconv_cuda_args.h"
 
 namespace evsam::cuda::mbconv {
@@ -43,14 +42,14 @@ EVSAM_DEVICE Tile tile_of_block(const Args& args) {
           static_cast<int>(block_index_x() % args.channel_tiles * kColumns)};
 }
 
-template <unsigned kKernel, unsigned kStride>
+template <unsigned kFilter, unsigned kStride>
 struct Filter {
-  static constexpr unsigned kPatch = kPatchSide<kKernel, kStride>;
-  static constexpr unsigned kTaps = kKernel * kKernel;
+  static constexpr unsigned kPatch = kPatchSide<kFilter, kStride>;
+  static constexpr unsigned kTaps = kFilter * kFilter;
   static constexpr unsigned kPatchBytes = kPatch * kPatch * kTileRowBytes;
   static constexpr unsigned kWeightBytes = kTaps * kTileRowBytes;
   static constexpr unsigned kBiasBytes = kDepth * 4;
-  static_assert(kPatchBytes + kWeightBytes + kBiasBytes == kInputBytes<kKernel, kStride>);
+  static_assert(kPatchBytes + kWeightBytes + kBiasBytes == kInputBytes<kFilter, kStride>);
 
   // Place of patch column x in its row.
   EVSAM_DEVICE static unsigned place(unsigned x) { return kStride == 1 ? x : x % 2 * ((kPatch + 1) / 2) + x / 2; }
@@ -61,8 +60,8 @@ struct Filter {
     const auto* hidden = static_cast<const f16*>(args.hidden);
     const unsigned chunk = thread_index() % kTileChunks;
     const bool has_chunk = static_cast<int>(chunk * kChunkNumbers) < channels;
-    const int first_row = tile.row * static_cast<int>(kStride) - static_cast<int>(kKernel / 2);
-    const int first_column = tile.column * static_cast<int>(kStride) - static_cast<int>(kKernel / 2);
+    const int first_row = tile.row * static_cast<int>(kStride) - static_cast<int>(kFilter / 2);
+    const int first_column = tile.column * static_cast<int>(kStride) - static_cast<int>(kFilter / 2);
     const std::int64_t offset = k + static_cast<int>(chunk * kChunkNumbers);
     EVSAM_NO_UNROLL
     for (unsigned i = thread_index() / kTileChunks; i < kPatch * kPatch; i += kThreads / kTileChunks) {
@@ -112,17 +111,17 @@ struct Filter {
       sums[1][i] = bias[1];
     }
 
-    constexpr unsigned kRows = (kFiltered - 1) * kStride + kKernel;
+    constexpr unsigned kRows = (kFiltered - 1) * kStride + kFilter;
     EVSAM_UNROLL
     for (unsigned r = 0; r < kRows; ++r) {
       EVSAM_UNROLL
-      for (unsigned j = 0; j < kKernel; ++j) {
+      for (unsigned j = 0; j < kFilter; ++j) {
         const unsigned at = (first_y * kStride + r) * kPatch + place(x * kStride + j);
         const Float2 value = unpack<f16>(*reinterpret_cast<const uint32_t*>(from + at * kTileRowBytes + pair * 4));
         EVSAM_UNROLL
         for (unsigned i = 0; i < kFiltered; ++i) {
-          if (r < i * kStride || r - i * kStride >= kKernel) continue;
-          const unsigned tap = (r - i * kStride) * kKernel + j;
+          if (r < i * kStride || r - i * kStride >= kFilter) continue;
+          const unsigned tap = (r - i * kStride) * kFilter + j;
           sums[0][i] = multiply_add(weight[tap], value.first, sums[0][i]);
           sums[1][i] = multiply_add(weight[kTaps + tap], value.second, sums[1][i]);
         }
@@ -154,16 +153,16 @@ EVSAM_DEVICE void load_project(const Args& args, int first_channel, int k, unsig
   }
 }
 
-template <unsigned kKernel, unsigned kStride, unsigned kColumns>
+template <typename T, unsigned kFilter, unsigned kStride, unsigned kColumns>
 EVSAM_DEVICE void filter_and_project(const Args& args) {
-  using Depthwise = Filter<kKernel, kStride>;
-  constexpr unsigned kStageBytes = kInputBytes<kKernel, kStride>;
+  using Depthwise = Filter<kFilter, kStride>;
+  constexpr unsigned kStageBytes = kInputBytes<kFilter, kStride>;
   constexpr unsigned kProjectBytes = kColumns * kTileRowBytes;
   constexpr unsigned kFilteredBytes = kTilePixels * kTileRowBytes;
   constexpr unsigned kWarpColumns = kColumns / 4;  // warps are 2 x 4 on a tile
   constexpr int kTilesM = kTilePixels / 2 / 16;
   constexpr int kTilesN = kWarpColumns / 8;
-  static_assert(8 * kEpilogueBytes<kTilesM, kTilesN> <= kSharedBytes<kKernel, kStride, kColumns>);
+  static_assert(8 * kEpilogueBytes<kTilesM, kTilesN> <= kSharedBytes<kFilter, kStride, kColumns>);
   unsigned char* inputs = shared_memory();
   unsigned char* projects = inputs + 2 * kStageBytes;
   unsigned char* tiles = projects + 2 * kProjectBytes;
@@ -238,12 +237,6 @@ EVSAM_DEVICE void filter_and_project(const Args& args) {
 
 }  // namespace
 
-EVSAM_CUDA_ENTRY(f16_mbconv_k3s1_64x256__sm80, Args, kThreads, 2) { filter_and_project<3, 1, 256>(args); }
-EVSAM_CUDA_ENTRY(f16_mbconv_k3s2_64x256__sm80, Args, kThreads, 2) { filter_and_project<3, 2, 256>(args); }
-EVSAM_CUDA_ENTRY(f16_mbconv_k3s1_64x128__sm80, Args, kThreads, 2) { filter_and_project<3, 1, 128>(args); }
-EVSAM_CUDA_ENTRY(f16_mbconv_k3s2_64x128__sm80, Args, kThreads, 2) { filter_and_project<3, 2, 128>(args); }
-EVSAM_CUDA_ENTRY(f16_mbconv_k5s1_64x128__sm80, Args, kThreads, 2) { filter_and_project<5, 1, 128>(args); }
-EVSAM_CUDA_ENTRY(f16_mbconv_k5s2_64x128__sm80, Args, kThreads, 2) { filter_and_project<5, 2, 128>(args); }
-EVSAM_CUDA_ENTRY(f32_mbconv_sum__sm80, SumArgs, kThreads, 2) { add_splits<f16, kThreads>(args); }
+EVSAM_CUDA_KERNELS_mbconv(EVSAM_CUDA_DEFINE)
 
 }  // namespace evsam::cuda::mbconv

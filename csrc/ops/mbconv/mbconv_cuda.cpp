@@ -4,48 +4,50 @@
 #include <string>
 
 #include "core/math.h"
-#include "cuda/epilogue_check.h"
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "ops/mbconv/mbconv_cuda_args.h"
 #include "ops/pointwise/pointwise_cuda.h"
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) extern "C" void name(evsam::cuda::mbconv::Args);
-#include "ops/mbconv/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
-
 namespace evsam::cuda::mbconv {
+
+EVSAM_CUDA_KERNELS_mbconv(EVSAM_CUDA_DECLARE);
+
 namespace {
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) constexpr Kernel<Args> k_##name{{#name, "mbconv", threads}, ::name};
-#include "ops/mbconv/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+struct TileKernel {
+  Kernel<Args> kernel;
+  std::int64_t filter;  // side of the depthwise filter
+  std::int64_t stride;
+  std::int64_t columns;  // output channels of a block
+  std::size_t shared_bytes;
+};
+
+template <typename T, unsigned kFilter, unsigned kStride, unsigned kColumns>
+constexpr TileKernel describe(const Kernel<Args>& kernel) {
+  return {kernel, kFilter, kStride, kColumns, kSharedBytes<kFilter, kStride, kColumns>};
+}
+
+constexpr TileKernel kTileKernels[] = {EVSAM_CUDA_MBCONV_TILES(EVSAM_CUDA_ROW)};
+constexpr Kernel<SumArgs> kAddSplits = EVSAM_CUDA_MBCONV_SUM(EVSAM_CUDA_KERNEL);
 
 constexpr std::int64_t kMaxSide = 1 << 20;      // kernels count rows and columns in 32 bits
 constexpr std::int64_t kMaxChannels = 1 << 20;  // and channels
 constexpr std::int64_t kAlignment = 256;        // of the pieces of a workspace, in bytes
 
-// A split should have enough steps that starting and ending its pipeline is little of it, and there should be few sums
-// to add.
+// A split should have enough steps that starting and ending its pipeline is little of it, and there should be few
+// sums to add.
 constexpr std::int64_t kMinStepsPerSplit = 4;
 constexpr std::int64_t kMaxSplits = 8;
 
-struct Choice {
-  const Kernel<Args>* kernel;
-  std::size_t shared_bytes;
-  unsigned columns;
-};
-
-Choice choose(std::int64_t kernel, std::int64_t stride, std::int64_t out_channels) {
-  if (kernel == 5) {
-    return stride == 1 ? Choice{&k_f16_mbconv_k5s1_64x128__sm80, kSharedBytes<5, 1, 128>, 128}
-                       : Choice{&k_f16_mbconv_k5s2_64x128__sm80, kSharedBytes<5, 2, 128>, 128};
+// The narrowest tile that has all output channels, or the widest.
+const TileKernel& choose(std::int64_t filter, std::int64_t stride, std::int64_t out_channels) {
+  const TileKernel* chosen = nullptr;
+  for (const TileKernel& row : kTileKernels) {
+    if (row.filter != filter || row.stride != stride) continue;
+    chosen = &row;
+    if (out_channels <= row.columns) break;
   }
-  if (out_channels <= 128) {
-    return stride == 1 ? Choice{&k_f16_mbconv_k3s1_64x128__sm80, kSharedBytes<3, 1, 128>, 128}
-                       : Choice{&k_f16_mbconv_k3s2_64x128__sm80, kSharedBytes<3, 2, 128>, 128};
-  }
-  return stride == 1 ? Choice{&k_f16_mbconv_k3s1_64x256__sm80, kSharedBytes<3, 1, 256>, 256}
-                     : Choice{&k_f16_mbconv_k3s2_64x256__sm80, kSharedBytes<3, 2, 256>, 256};
+  return *chosen;
 }
 
 bool expands(const Params& params) { return params.expand_weight.data != nullptr; }
@@ -55,11 +57,11 @@ std::int64_t hidden_channels(const Params& params) {
 }
 
 // Sizes, kernel, grid and workspace of a call with valid arguments.
-struct Plan {
+struct LaunchGeometry {
   std::int64_t hidden_channels;
   std::int64_t out_channels;
   std::int64_t out_pixels;
-  Choice choice;
+  const TileKernel* tile;
   std::int64_t tile_rows;
   std::int64_t tile_columns;
   std::int64_t channel_tiles;
@@ -74,27 +76,28 @@ std::size_t aligned_bytes(std::int64_t count, std::size_t size) {
   return static_cast<std::size_t>(divide_up(count * static_cast<std::int64_t>(size), kAlignment) * kAlignment);
 }
 
-Plan make_plan(const Params& params, const Device& device) {
+LaunchGeometry geometry_of(const Params& params, const Device& device) {
   const std::int64_t* out = params.out.shape;
-  Plan plan{};
-  plan.hidden_channels = hidden_channels(params);
-  plan.out_channels = out[1];
-  plan.out_pixels = out[0] * out[2] * out[3];
-  plan.choice = choose(params.depthwise_weight.shape[3], params.stride, plan.out_channels);
-  plan.tile_rows = divide_up(out[2], kTileSide);
-  plan.tile_columns = divide_up(out[3], kTileSide);
-  plan.channel_tiles = divide_up(plan.out_channels, plan.choice.columns);
-  plan.blocks = out[0] * plan.tile_rows * plan.tile_columns * plan.channel_tiles;
-  const std::int64_t steps = divide_up(plan.hidden_channels, kDepth);
-  const std::int64_t wanted = std::min(device.multiprocessors / plan.blocks, steps / kMinStepsPerSplit);
-  plan.steps_per_split = divide_up(steps, std::clamp<std::int64_t>(wanted, 1, kMaxSplits));
-  plan.splits = divide_up(steps, plan.steps_per_split);
+  LaunchGeometry geometry{};
+  geometry.hidden_channels = hidden_channels(params);
+  geometry.out_channels = out[1];
+  geometry.out_pixels = out[0] * out[2] * out[3];
+  geometry.tile = &choose(params.depthwise_weight.shape[3], params.stride, geometry.out_channels);
+  geometry.tile_rows = divide_up(out[2], kTileSide);
+  geometry.tile_columns = divide_up(out[3], kTileSide);
+  geometry.channel_tiles = divide_up(geometry.out_channels, geometry.tile->columns);
+  geometry.blocks = out[0] * geometry.tile_rows * geometry.tile_columns * geometry.channel_tiles;
+  const std::int64_t steps = divide_up(geometry.hidden_channels, kDepth);
+  const std::int64_t wanted = std::min(device.multiprocessors / geometry.blocks, steps / kMinStepsPerSplit);
+  geometry.steps_per_split = divide_up(steps, std::clamp<std::int64_t>(wanted, 1, kMaxSplits));
+  geometry.splits = divide_up(steps, geometry.steps_per_split);
   const std::int64_t pixels = params.x.shape[0] * params.x.shape[2] * params.x.shape[3];
-  if (expands(params)) plan.hidden_bytes = aligned_bytes(pixels * plan.hidden_channels, 2);
-  if (plan.splits > 1) {
-    plan.partial_bytes = aligned_bytes(plan.splits * plan.out_pixels * plan.out_channels, sizeof(float));
+  if (expands(params)) geometry.hidden_bytes = aligned_bytes(pixels * geometry.hidden_channels, 2);
+  if (geometry.splits > 1) {
+    geometry.partial_bytes =
+        aligned_bytes(geometry.splits * geometry.out_pixels * geometry.out_channels, sizeof(float));
   }
-  return plan;
+  return geometry;
 }
 
 // (B, K, H, W), channels last, in the workspace.
@@ -124,7 +127,7 @@ Status run_expand(const Params& params, const TensorView& hidden, Stream stream)
   return pointwise::run(expand, stream);
 }
 
-Status run_project(const Params& params, const Plan& plan, const void* hidden, float* partial,
+Status run_project(const Params& params, const LaunchGeometry& geometry, const void* hidden, float* partial,
                    const EpilogueArgs& epilogue, Stream stream) {
   Args args{};
   args.hidden = hidden;
@@ -136,23 +139,23 @@ Status run_project(const Params& params, const Plan& plan, const void* hidden, f
   args.width = static_cast<std::int32_t>(params.x.shape[3]);
   args.out_height = static_cast<std::int32_t>(params.out.shape[2]);
   args.out_width = static_cast<std::int32_t>(params.out.shape[3]);
-  args.out_pixels = plan.out_pixels;
-  args.hidden_channels = static_cast<std::int32_t>(plan.hidden_channels);
-  args.tile_rows = static_cast<std::uint32_t>(plan.tile_rows);
-  args.tile_columns = static_cast<std::uint32_t>(plan.tile_columns);
-  args.channel_tiles = static_cast<std::uint32_t>(plan.channel_tiles);
-  args.steps_per_split = static_cast<std::uint32_t>(plan.steps_per_split);
+  args.out_pixels = geometry.out_pixels;
+  args.hidden_channels = static_cast<std::int32_t>(geometry.hidden_channels);
+  args.tile_rows = static_cast<std::uint32_t>(geometry.tile_rows);
+  args.tile_columns = static_cast<std::uint32_t>(geometry.tile_columns);
+  args.channel_tiles = static_cast<std::uint32_t>(geometry.channel_tiles);
+  args.steps_per_split = static_cast<std::uint32_t>(geometry.steps_per_split);
   args.activation = params.activation;
   args.activation_scale = params.activation_scale;
   args.epilogue = epilogue;
-  const Dim3 grid = {static_cast<unsigned>(plan.blocks), 1, static_cast<unsigned>(plan.splits)};
-  return launch(*plan.choice.kernel, grid, plan.choice.shared_bytes, stream, args);
+  const Dim3 grid = {static_cast<unsigned>(geometry.blocks), 1, static_cast<unsigned>(geometry.splits)};
+  return launch(geometry.tile->kernel, grid, geometry.tile->shared_bytes, stream, args);
 }
 
-Status run_sum(const Plan& plan, const float* partial, const EpilogueArgs& epilogue, Stream stream) {
-  const SumArgs args{partial, plan.out_pixels, static_cast<unsigned>(plan.splits), epilogue};
-  const std::int64_t vectors = plan.out_pixels * plan.out_channels / 8;
-  return launch(k_f32_mbconv_sum__sm80, {static_cast<unsigned>(divide_up(vectors, kThreads)), 1, 1}, 0, stream, args);
+Status run_sum(const LaunchGeometry& geometry, const float* partial, const EpilogueArgs& epilogue, Stream stream) {
+  const SumArgs args{partial, geometry.out_pixels, static_cast<unsigned>(geometry.splits), epilogue};
+  const std::int64_t vectors = geometry.out_pixels * geometry.out_channels / 8;
+  return launch(kAddSplits, {static_cast<unsigned>(divide_up(vectors, kThreads)), 1, 1}, 0, stream, args);
 }
 
 Status check_channels(std::int64_t channels, const char* name, const char* of) {
@@ -192,14 +195,14 @@ Status validate(const Params& params) {
   const std::int64_t hidden = hidden_channels(params);
 
   const ConstTensorView& depthwise = params.depthwise_weight;
-  const std::int64_t kernel = depthwise.ndim == 4 ? depthwise.shape[3] : 0;
-  if (kernel != 3 && kernel != 5) {
+  const std::int64_t filter = depthwise.ndim == 4 ? depthwise.shape[3] : 0;
+  if (filter != 3 && filter != 5) {
     const std::string channels = std::to_string(hidden);
     return Status::invalid_argument(expected_got("depthwise_weight",
                                                  "shape (" + channels + ", 1, 3, 3) or (" + channels + ", 1, 5, 5)",
                                                  shape_string(depthwise.shape, depthwise.ndim)));
   }
-  EVSAM_RETURN_IF_ERROR(check_f16_weight(depthwise, "depthwise_weight", {hidden, 1, kernel, kernel}, {0, 1, 2, 3}));
+  EVSAM_RETURN_IF_ERROR(check_f16_weight(depthwise, "depthwise_weight", {hidden, 1, filter, filter}, {0, 1, 2, 3}));
   EVSAM_RETURN_IF_ERROR(check_bias(params.depthwise_bias, "depthwise_bias", hidden));
   EVSAM_RETURN_IF_ERROR(check_aligned(params.depthwise_bias.data, "depthwise_bias", 16));
   if (params.stride != 1 && params.stride != 2) {
@@ -218,16 +221,16 @@ Status validate(const Params& params) {
 }
 
 std::size_t workspace_bytes(const Params& params, const Device& device) {
-  const Plan plan = make_plan(params, device);
-  return plan.hidden_bytes + plan.partial_bytes;
+  const LaunchGeometry geometry = geometry_of(params, device);
+  return geometry.hidden_bytes + geometry.partial_bytes;
 }
 
 Status run(const Params& params, void* workspace, std::size_t workspace_bytes, Stream stream) {
   EVSAM_RETURN_IF_ERROR(validate(params));
   Device device;
   EVSAM_RETURN_IF_ERROR(current_device(&device));
-  const Plan plan = make_plan(params, device);
-  const std::size_t needed = plan.hidden_bytes + plan.partial_bytes;
+  const LaunchGeometry geometry = geometry_of(params, device);
+  const std::size_t needed = geometry.hidden_bytes + geometry.partial_bytes;
   if (needed > 0 && (workspace == nullptr || workspace_bytes < needed)) {
     return Status::invalid_argument(expected_got("workspace", "at least " + std::to_string(needed) + " bytes",
                                                  std::to_string(workspace == nullptr ? 0 : workspace_bytes)));
@@ -240,16 +243,10 @@ Status run(const Params& params, void* workspace, std::size_t workspace_bytes, S
     EVSAM_RETURN_IF_ERROR(run_expand(params, hidden_map(params, workspace), stream));
   }
   float* partial = nullptr;
-  if (plan.splits > 1) partial = reinterpret_cast<float*>(static_cast<char*>(workspace) + plan.hidden_bytes);
+  if (geometry.splits > 1) partial = reinterpret_cast<float*>(static_cast<char*>(workspace) + geometry.hidden_bytes);
   const EpilogueArgs epilogue = epilogue_args(params.project_bias, params.residual, params.out, Activation::none, 1.0F);
-  EVSAM_RETURN_IF_ERROR(run_project(params, plan, hidden, partial, epilogue, stream));
-  return plan.splits > 1 ? run_sum(plan, partial, epilogue, stream) : Status();
-}
-
-void append_kernels(std::vector<KernelInfo>& rows) {
-#define EVSAM_CUDA_KERNEL(name, Args, threads) rows.push_back(k_##name.info);
-#include "ops/mbconv/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+  EVSAM_RETURN_IF_ERROR(run_project(params, geometry, hidden, partial, epilogue, stream));
+  return geometry.splits > 1 ? run_sum(geometry, partial, epilogue, stream) : Status();
 }
 
 }  // namespace evsam::cuda::mbconv

@@ -6,8 +6,7 @@
 #include <cstdint>
 
 #include "core/activation.h"
-#include "cuda/epilogue_args.h"
-#include "cuda/split_sums_args.h"
+#include "cuda/kernel_args.h"
 
 namespace evsam::cuda::mbconv {
 
@@ -19,17 +18,17 @@ inline constexpr unsigned kTilePixels = kTileSide * kTileSide;
 inline constexpr unsigned kDepth = 32;
 
 // Pixels of h under a tile, on one side, with the halo.
-template <unsigned kKernel, unsigned kStride>
-inline constexpr unsigned kPatchSide = (kTileSide - 1) * kStride + kKernel;
+template <unsigned kFilter, unsigned kStride>
+inline constexpr unsigned kPatchSide = (kTileSide - 1) * kStride + kFilter;
 
 // In shared memory, two of each: kDepth channels of the patch, of the depthwise weights (16 bits) and of their bias (32
 // bits); the same of the second convolution's weights for kColumns output channels; the filtered tile.
-template <unsigned kKernel, unsigned kStride>
+template <unsigned kFilter, unsigned kStride>
 inline constexpr unsigned kInputBytes =
-    kDepth*(2 * (kPatchSide<kKernel, kStride> * kPatchSide<kKernel, kStride> + kKernel * kKernel) + 4);
-template <unsigned kKernel, unsigned kStride, unsigned kColumns>
-inline constexpr std::size_t kSharedBytes = 2 * (std::size_t{kInputBytes<kKernel, kStride>} +
-                                                 2 * kDepth * (kColumns + kTilePixels));
+    kDepth * (2 * (kPatchSide<kFilter, kStride> * kPatchSide<kFilter, kStride> + kFilter * kFilter) + 4);
+template <unsigned kFilter, unsigned kStride, unsigned kColumns>
+inline constexpr std::size_t kSharedBytes =
+    2 * (std::size_t{kInputBytes<kFilter, kStride>} + 2 * kDepth * (kColumns + kTilePixels));
 
 struct Args {
   const void* hidden;
@@ -54,5 +53,20 @@ struct Args {
 
 // Of the kernel that adds the splits.
 using SumArgs = SplitSumArgs;
+
+// Every kernel; cuda/runtime.h says what the columns are. Behind the type: side of the depthwise filter, stride, output
+// channels of a block, each of which has 64 pixels. The last one adds what splits of the hidden channels left.
+// clang-format off
+#define EVSAM_CUDA_MBCONV_TILES(row)                                                       \
+  row(f16_mbconv_k3s1_64x128__sm80, Args, kThreads, 2, filter_and_project, f16, 3, 1, 128) \
+  row(f16_mbconv_k3s2_64x128__sm80, Args, kThreads, 2, filter_and_project, f16, 3, 2, 128) \
+  row(f16_mbconv_k3s1_64x256__sm80, Args, kThreads, 2, filter_and_project, f16, 3, 1, 256) \
+  row(f16_mbconv_k3s2_64x256__sm80, Args, kThreads, 2, filter_and_project, f16, 3, 2, 256) \
+  row(f16_mbconv_k5s1_64x128__sm80, Args, kThreads, 2, filter_and_project, f16, 5, 1, 128) \
+  row(f16_mbconv_k5s2_64x128__sm80, Args, kThreads, 2, filter_and_project, f16, 5, 2, 128)
+#define EVSAM_CUDA_MBCONV_SUM(row) \
+  row(f32_mbconv_sum__sm80, SumArgs, kThreads, 2, add_splits, f16, kThreads)
+#define EVSAM_CUDA_KERNELS_mbconv(row) EVSAM_CUDA_MBCONV_TILES(row) EVSAM_CUDA_MBCONV_SUM(row)
+// clang-format on
 
 }  // namespace evsam::cuda::mbconv

@@ -68,7 +68,6 @@ EVSAM_DEVICE void product(const Args& args) {
 
 }  // namespace
 
-EVSAM_CUDA_ENTRY(f16_pointwise_128x128__sm80, Args, kThreads, 2) { product<f16, 128>(args); }
-EVSAM_CUDA_ENTRY(f16_pointwise_64x64__sm80, Args, kThreads, 4) { product<f16, 64>(args); }
+EVSAM_CUDA_KERNELS_pointwise(EVSAM_CUDA_DEFINE)
 
 }  // namespace evsam::cuda::pointwise

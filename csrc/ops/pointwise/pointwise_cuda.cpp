@@ -1,28 +1,36 @@
 #include "ops/pointwise/pointwise_cuda.h"
 
 #include "core/math.h"
-#include "cuda/epilogue_check.h"
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "ops/pointwise/pointwise_cuda_args.h"
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) extern "C" void name(evsam::cuda::pointwise::Args);
-#include "ops/pointwise/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
-
 namespace evsam::cuda::pointwise {
+
+EVSAM_CUDA_KERNELS_pointwise(EVSAM_CUDA_DECLARE);
+
 namespace {
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) constexpr Kernel<Args> k_##name{{#name, "pointwise", threads}, ::name};
-#include "ops/pointwise/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+struct TileKernel {
+  Kernel<Args> kernel;
+  unsigned side;  // pixels and output channels of a block
+  std::size_t shared_bytes;
+};
+
+template <typename T, unsigned kSide>
+constexpr TileKernel describe(const Kernel<Args>& kernel) {
+  return {kernel, kSide, kSharedBytes<kSide>};
+}
+
+constexpr TileKernel kTileKernels[] = {EVSAM_CUDA_KERNELS_pointwise(EVSAM_CUDA_ROW)};
 
 std::int64_t tiles(const MapView& x, std::int64_t out_channels, unsigned side) {
   return divide_up(x.batch * x.pixels(), side) * divide_up(out_channels, side);
 }
 
 // Small tiles where there are too few large ones for every multiprocessor, or where half of each would be empty.
-unsigned choose_side(const MapView& x, std::int64_t out_channels, const Device& device) {
-  return out_channels > 64 && tiles(x, out_channels, 128) >= device.multiprocessors ? 128 : 64;
+const TileKernel& choose(const MapView& x, std::int64_t out_channels, const Device& device) {
+  const unsigned side = out_channels > 64 && tiles(x, out_channels, 128) >= device.multiprocessors ? 128 : 64;
+  return first_that(kTileKernels, [&](const TileKernel& row) { return row.side == side; });
 }
 
 }  // namespace
@@ -46,23 +54,16 @@ Status run(const Params& params, Stream stream) {
   Device device;
   EVSAM_RETURN_IF_ERROR(current_device(&device));
   const std::int64_t out_channels = params.out.shape[1];
-  const unsigned side = choose_side(x, out_channels, device);
+  const TileKernel& chosen = choose(x, out_channels, device);
   Args args{};
   args.x = params.x.data;
   args.weight = params.weight.data;
   args.pixels = x.batch * x.pixels();
   args.in_channels = x.channels;
-  args.column_tiles = divide_up(out_channels, side);
+  args.column_tiles = divide_up(out_channels, chosen.side);
   args.epilogue = epilogue_args(params.bias, params.residual, params.out, params.activation, params.activation_scale);
-  const Dim3 grid{static_cast<unsigned>(tiles(x, out_channels, side)), 1, 1};
-  if (side == 128) return launch(k_f16_pointwise_128x128__sm80, grid, kSharedBytes<128>, stream, args);
-  return launch(k_f16_pointwise_64x64__sm80, grid, kSharedBytes<64>, stream, args);
-}
-
-void append_kernels(std::vector<KernelInfo>& rows) {
-#define EVSAM_CUDA_KERNEL(name, Args, threads) rows.push_back(k_##name.info);
-#include "ops/pointwise/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+  const Dim3 grid{static_cast<unsigned>(tiles(x, out_channels, chosen.side)), 1, 1};
+  return launch(chosen.kernel, grid, chosen.shared_bytes, stream, args);
 }
 
 }  // namespace evsam::cuda::pointwise

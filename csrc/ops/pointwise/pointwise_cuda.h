@@ -1,10 +1,8 @@
 // 1x1 convolution, or a linear layer over tokens, on the GPU; README.md says how.
 #pragma once
 
-#include <vector>
-
 #include "core/activation.h"
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 #include "evsam/status.h"
 #include "evsam/tensor_view.h"
 
@@ -26,7 +24,5 @@ Status validate(const Params& params);
 
 // Validates and launches on `stream`. No workspace.
 Status run(const Params& params, Stream stream);
-
-void append_kernels(std::vector<KernelInfo>& rows);
 
 }  // namespace evsam::cuda::pointwise

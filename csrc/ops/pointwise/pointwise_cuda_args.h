@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cuda/epilogue_args.h"
+#include "cuda/kernel_args.h"
 
 namespace evsam::cuda::pointwise {
 
@@ -23,5 +23,12 @@ struct Args {
   std::int64_t column_tiles;  // tiles that the output channels take; blocks: row tiles x these, these innermost
   EpilogueArgs epilogue;
 };
+
+// Every kernel; cuda/runtime.h says what the columns are. Behind the type: pixels and output channels of a block.
+// clang-format off
+#define EVSAM_CUDA_KERNELS_pointwise(row)                                \
+  row(f16_pointwise_128x128__sm80, Args, kThreads, 2, product, f16, 128) \
+  row(f16_pointwise_64x64__sm80, Args, kThreads, 4, product, f16, 64)
+// clang-format on
 
 }  // namespace evsam::cuda::pointwise

@@ -10,7 +10,7 @@
 //
 // Per tile 3 (taps of the columns * 32 * chunk rows + taps of the rows * 512) integer multiply-adds. Bytes: the photo
 // read once from memory, 3 or 8 numbers per pixel written.
-#include "cuda/vectors.h"
+#include "cuda/device.h"
 #include "ops/preprocess/preprocess_cuda_args.h"
 
 namespace evsam::cuda::preprocess {
@@ -27,6 +27,7 @@ struct Triangle {
   }
 };
 
+template <typename Weight>
 EVSAM_DEVICE void make_weights(const Axis& axis, int64_t i) {
   const Triangle triangle = {multiply_rounded(static_cast<double>(i) + 0.5, axis.scale), axis.per_pixel};
   int64_t first = static_cast<int64_t>(triangle.centre - axis.reach + 0.5);
@@ -39,17 +40,18 @@ EVSAM_DEVICE void make_weights(const Axis& axis, int64_t i) {
   axis.count[i] = static_cast<int32_t>(last - first);
   for (int64_t x = first; x < last; ++x) {
     const double share = multiply_rounded(triangle.weight_of(x) / sum, static_cast<double>(1 << kFractionBits));
-    axis.weights[(x - first) * axis.out + i] = static_cast<int32_t>(share + 0.5);
+    axis.weights[(x - first) * axis.out + i] = static_cast<Weight>(share + 0.5);
   }
 }
 
+template <typename Weight>
 EVSAM_DEVICE void make_tables(const WeightsArgs& args) {
   const int64_t i = static_cast<int64_t>(block_index_x()) * kThreads + thread_index();
   const int64_t columns = args.axes[0].out;
   if (i < columns) {
-    make_weights(args.axes[0], i);
+    make_weights<Weight>(args.axes[0], i);
   } else if (i - columns < args.axes[1].out) {
-    make_weights(args.axes[1], i - columns);
+    make_weights<Weight>(args.axes[1], i - columns);
   }
 }
 
@@ -115,7 +117,7 @@ EVSAM_DEVICE void store(const Args& args, int64_t row, int64_t column, const Col
 }
 
 template <typename T>
-EVSAM_DEVICE void run(const Args& args) {
+EVSAM_DEVICE void resize_and_normalise(const Args& args) {
   constexpr unsigned kRowStep = kThreads / kTileColumns;
   constexpr unsigned kPixels = kTileRows / kRowStep;
   uint32_t* chunk = reinterpret_cast<uint32_t*>(shared_memory());
@@ -174,8 +176,6 @@ EVSAM_DEVICE void run(const Args& args) {
 
 }  // namespace
 
-EVSAM_CUDA_ENTRY(i32_preprocess_weights__sm80, WeightsArgs, kThreads, 2) { make_tables(args); }
-EVSAM_CUDA_ENTRY(f16_preprocess__sm80, Args, kThreads, 4) { run<f16>(args); }
-EVSAM_CUDA_ENTRY(f32_preprocess__sm80, Args, kThreads, 4) { run<float>(args); }
+EVSAM_CUDA_KERNELS_preprocess(EVSAM_CUDA_DEFINE)
 
 }  // namespace evsam::cuda::preprocess

@@ -5,20 +5,28 @@
 #include <string>
 
 #include "core/math.h"
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "ops/preprocess/preprocess.h"
 #include "ops/preprocess/preprocess_cuda_args.h"
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) extern "C" void name(evsam::cuda::preprocess::Args);
-#include "ops/preprocess/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
-
 namespace evsam::cuda::preprocess {
+
+EVSAM_CUDA_KERNELS_preprocess(EVSAM_CUDA_DECLARE);
+
 namespace {
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) constexpr Kernel<Args> k_##name{{#name, "preprocess", threads}, ::name};
-#include "ops/preprocess/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+struct ImageKernel {
+  Kernel<Args> kernel;
+  DType dtype;  // of the image
+};
+
+template <typename T>
+constexpr ImageKernel describe(const Kernel<Args>& kernel) {
+  return {kernel, kDTypeOf<T>};
+}
+
+constexpr ImageKernel kImageKernels[] = {EVSAM_CUDA_PREPROCESS_IMAGES(EVSAM_CUDA_ROW)};
+constexpr Kernel<WeightsArgs> kMakeTables = EVSAM_CUDA_PREPROCESS_WEIGHTS(EVSAM_CUDA_KERNEL);
 
 using evsam::preprocess::fitted_size;
 using evsam::preprocess::kDeviation;
@@ -122,7 +130,7 @@ Status run(const Params& params, void* workspace, std::size_t workspace_bytes, S
   WeightsArgs weights{{axis_of(params.photo.shape[1], size.width), axis_of(params.photo.shape[0], size.height)}};
   lay_out(weights.axes, static_cast<std::int32_t*>(workspace));
   const auto blocks = static_cast<unsigned>(divide_up(size.width + size.height, kThreads));
-  EVSAM_RETURN_IF_ERROR(launch(k_i32_preprocess_weights__sm80, {blocks, 1, 1}, 0, stream, weights));
+  EVSAM_RETURN_IF_ERROR(launch(kMakeTables, {blocks, 1, 1}, 0, stream, weights));
 
   Args args{};
   args.columns = weights.axes[0];
@@ -137,14 +145,9 @@ Status run(const Params& params, void* workspace, std::size_t workspace_bytes, S
   std::copy(kDeviation, kDeviation + 3, args.deviation);
   const Dim3 grid = {static_cast<unsigned>(divide_up(args.side, kTileColumns)),
                      static_cast<unsigned>(divide_up(args.side, kTileRows)), 1};
-  const Kernel<Args>& kernel = params.out.dtype == DType::kFloat16 ? k_f16_preprocess__sm80 : k_f32_preprocess__sm80;
-  return launch(kernel, grid, kSharedBytes, stream, args);
-}
-
-void append_kernels(std::vector<KernelInfo>& rows) {
-#define EVSAM_CUDA_KERNEL(name, Args, threads) rows.push_back(k_##name.info);
-#include "ops/preprocess/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+  const ImageKernel& chosen =
+      first_that(kImageKernels, [&](const ImageKernel& row) { return row.dtype == params.out.dtype; });
+  return launch(chosen.kernel, grid, kSharedBytes, stream, args);
 }
 
 }  // namespace evsam::cuda::preprocess

@@ -4,9 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 #include "evsam/status.h"
 #include "evsam/tensor_view.h"
 
@@ -27,7 +26,5 @@ std::size_t workspace_bytes(const Params& params, const Device& device);
 
 // Validates and launches two kernels on `stream`. The workspace is aligned to 16 bytes.
 Status run(const Params& params, void* workspace, std::size_t workspace_bytes, Stream stream);
-
-void append_kernels(std::vector<KernelInfo>& rows);
 
 }  // namespace evsam::cuda::preprocess

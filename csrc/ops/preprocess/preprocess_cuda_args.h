@@ -48,4 +48,14 @@ struct Args {
   float deviation[3];
 };
 
+// Every kernel; cuda/runtime.h says what the columns are. The image by its type; the last one makes the tables.
+// clang-format off
+#define EVSAM_CUDA_PREPROCESS_IMAGES(row)                                   \
+  row(f16_preprocess__sm80, Args, kThreads, 4, resize_and_normalise, f16)   \
+  row(f32_preprocess__sm80, Args, kThreads, 4, resize_and_normalise, float)
+#define EVSAM_CUDA_PREPROCESS_WEIGHTS(row) \
+  row(i32_preprocess_weights__sm80, WeightsArgs, kThreads, 2, make_tables, std::int32_t)
+#define EVSAM_CUDA_KERNELS_preprocess(row) EVSAM_CUDA_PREPROCESS_IMAGES(row) EVSAM_CUDA_PREPROCESS_WEIGHTS(row)
+// clang-format on
+
 }  // namespace evsam::cuda::preprocess

@@ -7,20 +7,29 @@
 
 #include "core/math.h"
 #include "core/overlap.h"
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "ops/relu_linear_attention/relu_linear_attention_cuda_args.h"
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) extern "C" void name(evsam::cuda::relu_linear_attention::Args);
-#include "ops/relu_linear_attention/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
-
 namespace evsam::cuda::relu_linear_attention {
+
+EVSAM_CUDA_KERNELS_relu_linear_attention(EVSAM_CUDA_DECLARE);
+
 namespace {
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) \
-  constexpr Kernel<Args> k_##name{{#name, "relu_linear_attention", threads}, ::name};
-#include "ops/relu_linear_attention/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+struct PhaseKernel {
+  Kernel<Args> kernel;
+  DType dtype;
+  std::int64_t dim;
+  Phase phase;
+  std::size_t shared_bytes;
+};
+
+template <typename T, int kDim, Phase kPhase>
+constexpr PhaseKernel describe(const Kernel<Args>& kernel) {
+  return {kernel, kDTypeOf<T>, kDim, kPhase, kSharedBytes<sizeof(T), kDim>};
+}
+
+constexpr PhaseKernel kPhaseKernels[] = {EVSAM_CUDA_KERNELS_relu_linear_attention(EVSAM_CUDA_ROW)};
 
 // A chunk of fewer tokens is less work than its state and the second launch.
 constexpr std::int64_t kMinChunkTokens = 256;
@@ -32,40 +41,13 @@ std::int64_t heads_of(const Params& p) { return p.qkv.shape[0] * p.qkv.shape[1];
 std::int64_t dim_of(const Params& p) { return p.qkv.shape[2] / 3; }
 std::int64_t tokens_of(const Params& p) { return p.qkv.shape[3]; }
 
-// The kernels of a dtype and D.
-struct Set {
-  const Kernel<Args>* whole;
-  const Kernel<Args>* state;
-  const Kernel<Args>* apply;
-  int shared_bytes;
+// How the tokens of a head are given to blocks.
+struct TokenChunks {
+  std::int64_t tokens;  // of a chunk
+  std::int64_t count;
 };
 
-Set choose(DType dtype, std::int64_t dim) {
-#define EVSAM_SET(type, bytes, dim)                                                                                 \
-  return {                                                                                                          \
-    &k_##type##_relu_linear_attention_d##dim##_whole__sm80, &k_##type##_relu_linear_attention_d##dim##_state__sm80, \
-        &k_##type##_relu_linear_attention_d##dim##_apply__sm80, kSharedBytes<bytes, dim>                            \
-  }
-  switch (dtype) {
-    case DType::kFloat16:
-      if (dim == 16) EVSAM_SET(f16, 2, 16);
-      EVSAM_SET(f16, 2, 32);
-    case DType::kBFloat16:
-      if (dim == 16) EVSAM_SET(bf16, 2, 16);
-      EVSAM_SET(bf16, 2, 32);
-    default:
-      if (dim == 16) EVSAM_SET(f32, 4, 16);
-      EVSAM_SET(f32, 4, 32);
-  }
-#undef EVSAM_SET
-}
-
-struct Plan {
-  std::int64_t chunk_tokens;
-  std::int64_t chunks;
-};
-
-Plan make_plan(const Params& params, const Device& device) {
+TokenChunks chunks_of(const Params& params, const Device& device) {
   const std::int64_t heads = heads_of(params);
   const std::int64_t tokens = tokens_of(params);
   const bool fills = heads >= device.multiprocessors;
@@ -97,7 +79,7 @@ Strides strides_of(const ConstTensorView& view) {
   return {view.strides[0], view.strides[1], view.strides[2], view.strides[3]};
 }
 
-Args make_args(const Params& params, const Plan& plan, void* workspace) {
+Args make_args(const Params& params, const TokenChunks& split, void* workspace) {
   const bool token_major = is_token_major(params);
   const int unit_axis = token_major ? 2 : 3;
   const std::int64_t run = 16 / static_cast<std::int64_t>(dtype_size(params.qkv.dtype));
@@ -109,8 +91,8 @@ Args make_args(const Params& params, const Plan& plan, void* workspace) {
   args.to = strides_of(as_const(params.out));
   args.heads = params.qkv.shape[1];
   args.tokens = tokens_of(params);
-  args.chunk_tokens = plan.chunk_tokens;
-  args.chunks = static_cast<std::int32_t>(plan.chunks);
+  args.chunk_tokens = split.tokens;
+  args.chunks = static_cast<std::int32_t>(split.count);
   args.token_major = token_major ? 1 : 0;
   args.in_aligned = all_multiples(params.qkv, unit_axis, run) ? 1 : 0;
   args.out_aligned = all_multiples(as_const(params.out), unit_axis, run) ? 1 : 0;
@@ -118,10 +100,10 @@ Args make_args(const Params& params, const Plan& plan, void* workspace) {
   return args;
 }
 
-std::size_t bytes_of(const Params& params, const Plan& plan) {
-  if (plan.chunks == 1) return 0;
+std::size_t bytes_of(const Params& params, const TokenChunks& split) {
+  if (split.count == 1) return 0;
   const std::int64_t floats = dim_of(params) == 16 ? kStateElements<16> : kStateElements<32>;
-  return static_cast<std::size_t>(heads_of(params) * plan.chunks * floats) * sizeof(float);
+  return static_cast<std::size_t>(heads_of(params) * split.count * floats) * sizeof(float);
 }
 
 }  // namespace
@@ -175,31 +157,30 @@ Status validate(const Params& params) {
 }
 
 std::size_t workspace_bytes(const Params& params, const Device& device) {
-  return bytes_of(params, make_plan(params, device));
+  return bytes_of(params, chunks_of(params, device));
 }
 
 Status run(const Params& params, void* workspace, std::size_t workspace_bytes, Stream stream) {
   EVSAM_RETURN_IF_ERROR(validate(params));
   Device device;
   EVSAM_RETURN_IF_ERROR(current_device(&device));
-  const Plan plan = make_plan(params, device);
-  if (workspace_bytes < bytes_of(params, plan)) {
-    return Status::invalid_argument(expected_got(
-        "workspace", "at least " + std::to_string(bytes_of(params, plan)) + " bytes", std::to_string(workspace_bytes)));
+  const TokenChunks split = chunks_of(params, device);
+  if (workspace_bytes < bytes_of(params, split)) {
+    return Status::invalid_argument(expected_got("workspace",
+                                                 "at least " + std::to_string(bytes_of(params, split)) + " bytes",
+                                                 std::to_string(workspace_bytes)));
   }
-  const Set kernels = choose(params.qkv.dtype, dim_of(params));
-  const Args args = make_args(params, plan, workspace);
-  const Dim3 grid = {static_cast<unsigned>(heads_of(params)), static_cast<unsigned>(plan.chunks), 1};
-  const auto shared_bytes = static_cast<std::size_t>(kernels.shared_bytes);
-  if (plan.chunks == 1) return launch(*kernels.whole, grid, shared_bytes, stream, args);
-  EVSAM_RETURN_IF_ERROR(launch(*kernels.state, grid, shared_bytes, stream, args));
-  return launch(*kernels.apply, grid, shared_bytes, stream, args);
-}
-
-void append_kernels(std::vector<KernelInfo>& rows) {
-#define EVSAM_CUDA_KERNEL(name, Args, threads) rows.push_back(k_##name.info);
-#include "ops/relu_linear_attention/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+  const Args args = make_args(params, split, workspace);
+  const Dim3 grid = {static_cast<unsigned>(heads_of(params)), static_cast<unsigned>(split.count), 1};
+  const auto start = [&](Phase phase) {
+    const PhaseKernel& chosen = first_that(kPhaseKernels, [&](const PhaseKernel& row) {
+      return row.dtype == params.qkv.dtype && row.dim == dim_of(params) && row.phase == phase;
+    });
+    return launch(chosen.kernel, grid, chosen.shared_bytes, stream, args);
+  };
+  if (split.count == 1) return start(Phase::whole);
+  EVSAM_RETURN_IF_ERROR(start(Phase::state));
+  return start(Phase::apply);
 }
 
 }  // namespace evsam::cuda::relu_linear_attention

@@ -21,16 +21,22 @@ inline constexpr int kTileElements =
         ? kLayoutElements<kElementBytes, kDim, true>
         : kLayoutElements<kElementBytes, kDim, false>;
 
+enum class Phase : std::uint8_t {
+  whole,  // states and outputs, a block a head
+  state,  // the states of the chunks of a head
+  apply,  // the outputs of a chunk, after those
+};
+
 // The state in shared memory is [e][d], d = D being the sum of relu(k); a row is longer than that against conflicts of
 // banks. In the workspace it has no gaps.
 template <int kDim>
 inline constexpr int kStateStride = kDim + 4;
 template <int kDim>
-inline constexpr int kStateElements = kDim*(kDim + 1);
+inline constexpr int kStateElements = kDim * (kDim + 1);
 
 template <int kElementBytes, int kDim>
 inline constexpr int kSharedBytes =
-    kStages * 2 * kTileElements<kElementBytes, kDim>* kElementBytes + kDim* kStateStride<kDim> * 4;
+    kStages * 2 * kTileElements<kElementBytes, kDim> * kElementBytes + kDim * kStateStride<kDim> * 4;
 
 // Strides count elements; those of qkv hold for q, k and v, whose rows follow each other.
 struct Strides {
@@ -55,5 +61,28 @@ struct Args {
   std::int32_t out_aligned;
   float eps;
 };
+
+// Every kernel; cuda/runtime.h says what the columns are.
+// clang-format off
+#define EVSAM_CUDA_KERNELS_relu_linear_attention(row)                                                \
+  row(f16_relu_linear_attention_d16_whole__sm80, Args, kThreads, 3, attend, f16, 16, Phase::whole)   \
+  row(f16_relu_linear_attention_d16_state__sm80, Args, kThreads, 3, attend, f16, 16, Phase::state)   \
+  row(f16_relu_linear_attention_d16_apply__sm80, Args, kThreads, 3, attend, f16, 16, Phase::apply)   \
+  row(f16_relu_linear_attention_d32_whole__sm80, Args, kThreads, 3, attend, f16, 32, Phase::whole)   \
+  row(f16_relu_linear_attention_d32_state__sm80, Args, kThreads, 3, attend, f16, 32, Phase::state)   \
+  row(f16_relu_linear_attention_d32_apply__sm80, Args, kThreads, 3, attend, f16, 32, Phase::apply)   \
+  row(bf16_relu_linear_attention_d16_whole__sm80, Args, kThreads, 3, attend, bf16, 16, Phase::whole) \
+  row(bf16_relu_linear_attention_d16_state__sm80, Args, kThreads, 3, attend, bf16, 16, Phase::state) \
+  row(bf16_relu_linear_attention_d16_apply__sm80, Args, kThreads, 3, attend, bf16, 16, Phase::apply) \
+  row(bf16_relu_linear_attention_d32_whole__sm80, Args, kThreads, 3, attend, bf16, 32, Phase::whole) \
+  row(bf16_relu_linear_attention_d32_state__sm80, Args, kThreads, 3, attend, bf16, 32, Phase::state) \
+  row(bf16_relu_linear_attention_d32_apply__sm80, Args, kThreads, 3, attend, bf16, 32, Phase::apply) \
+  row(f32_relu_linear_attention_d16_whole__sm80, Args, kThreads, 3, attend, float, 16, Phase::whole) \
+  row(f32_relu_linear_attention_d16_state__sm80, Args, kThreads, 3, attend, float, 16, Phase::state) \
+  row(f32_relu_linear_attention_d16_apply__sm80, Args, kThreads, 3, attend, float, 16, Phase::apply) \
+  row(f32_relu_linear_attention_d32_whole__sm80, Args, kThreads, 3, attend, float, 32, Phase::whole) \
+  row(f32_relu_linear_attention_d32_state__sm80, Args, kThreads, 3, attend, float, 32, Phase::state) \
+  row(f32_relu_linear_attention_d32_apply__sm80, Args, kThreads, 3, attend, float, 32, Phase::apply)
+// clang-format on
 
 }  // namespace evsam::cuda::relu_linear_attention

@@ -24,8 +24,6 @@
 
 namespace evsam::cuda::relu_linear_attention {
 
-enum class Phase { whole, state, apply };
-
 // Of neighbours that are copied at once.
 template <typename T>
 inline constexpr int kRun = 16 / static_cast<int>(sizeof(T));

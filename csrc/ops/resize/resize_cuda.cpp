@@ -3,32 +3,37 @@
 #include <string>
 
 #include "core/math.h"
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "ops/resize/resize_cuda_args.h"
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) extern "C" void name(evsam::cuda::resize::Args);
-#include "ops/resize/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
-
 namespace evsam::cuda::resize {
+
+EVSAM_CUDA_KERNELS_resize(EVSAM_CUDA_DECLARE);
+
 namespace {
 
-#define EVSAM_CUDA_KERNEL(name, Args, threads) constexpr Kernel<Args> k_##name{{#name, "resize", threads}, ::name};
-#include "ops/resize/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
+struct ResizeKernel {
+  Kernel<Args> kernel;
+  DType dtype;
+  int taps;
+};
+
+template <typename T, int kTaps>
+constexpr ResizeKernel describe(const Kernel<Args>& kernel) {
+  return {kernel, kDTypeOf<T>, kTaps};
+}
+
+constexpr ResizeKernel kResizeKernels[] = {EVSAM_CUDA_KERNELS_resize(EVSAM_CUDA_ROW)};
 
 constexpr std::int64_t kMaxBatch = 65535;  // of a grid's third axis
 
 const Kernel<Args>& choose(DType dtype, Mode mode) {
-  const bool cubic = mode == Mode::bicubic;
-  switch (dtype) {
-    case DType::kFloat16: return cubic ? k_f16_resize_bicubic__sm80 : k_f16_resize_bilinear__sm80;
-    case DType::kBFloat16: return cubic ? k_bf16_resize_bicubic__sm80 : k_bf16_resize_bilinear__sm80;
-    default: return cubic ? k_f32_resize_bicubic__sm80 : k_f32_resize_bilinear__sm80;
-  }
+  const int taps = mode == Mode::bicubic ? 4 : 2;
+  return first_that(kResizeKernels, [&](const ResizeKernel& row) { return row.dtype == dtype && row.taps == taps; })
+      .kernel;
 }
 
-struct Maps {
+struct CheckedMaps {
   MapView out;
   MapView x;
   MapView x2;  // with height 0 where there is none
@@ -52,7 +57,7 @@ Status check_source(const ConstTensorView& view, const char* name, const MapView
   return check_aligned(view.data, name, 16);
 }
 
-Status check(const Params& params, Maps* maps) {
+Status check(const Params& params, CheckedMaps* maps) {
   EVSAM_RETURN_IF_ERROR(check_float_dtype(params.out.dtype, "out"));
   EVSAM_RETURN_IF_ERROR(read_map(as_const(params.out), "out", Layout::channels_last, &maps->out));
   if (maps->out.channels % 8 != 0) {
@@ -81,12 +86,12 @@ Source source_of(const ConstTensorView& view, const MapView& map) {
 }  // namespace
 
 Status validate(const Params& params) {
-  Maps maps;
+  CheckedMaps maps;
   return check(params, &maps);
 }
 
 Status run(const Params& params, Stream stream) {
-  Maps maps;
+  CheckedMaps maps;
   EVSAM_RETURN_IF_ERROR(check(params, &maps));
   const MapView& out = maps.out;
   Args args{};
@@ -101,12 +106,6 @@ Status run(const Params& params, Stream stream) {
   const Dim3 grid = {static_cast<unsigned>(divide_up(items, kThreads)), static_cast<unsigned>(out.height),
                      static_cast<unsigned>(out.batch)};
   return launch(choose(out.dtype, params.mode), grid, 0, stream, args);
-}
-
-void append_kernels(std::vector<KernelInfo>& rows) {
-#define EVSAM_CUDA_KERNEL(name, Args, threads) rows.push_back(k_##name.info);
-#include "ops/resize/cuda_kernels.inc"
-#undef EVSAM_CUDA_KERNEL
 }
 
 }  // namespace evsam::cuda::resize

@@ -4,9 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 #include "evsam/status.h"
 #include "evsam/tensor_view.h"
 
@@ -28,7 +27,5 @@ Status validate(const Params& params);
 
 // Validates and launches on `stream`. No workspace.
 Status run(const Params& params, Stream stream);
-
-void append_kernels(std::vector<KernelInfo>& rows);
 
 }  // namespace evsam::cuda::resize

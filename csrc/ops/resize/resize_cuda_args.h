@@ -26,4 +26,16 @@ struct Args {
   std::uint32_t channels;
 };
 
+// Every kernel; cuda/runtime.h says what the columns are. Channels last in memory; behind the type: taps of the filter
+// on each axis.
+// clang-format off
+#define EVSAM_CUDA_KERNELS_resize(row)                                  \
+  row(f16_resize_bicubic__sm80, Args, kThreads, 3, resample, f16, 4)    \
+  row(bf16_resize_bicubic__sm80, Args, kThreads, 3, resample, bf16, 4)  \
+  row(f32_resize_bicubic__sm80, Args, kThreads, 3, resample, float, 4)  \
+  row(f16_resize_bilinear__sm80, Args, kThreads, 3, resample, f16, 2)   \
+  row(bf16_resize_bilinear__sm80, Args, kThreads, 3, resample, bf16, 2) \
+  row(f32_resize_bilinear__sm80, Args, kThreads, 3, resample, float, 2)
+// clang-format on
+
 }  // namespace evsam::cuda::resize

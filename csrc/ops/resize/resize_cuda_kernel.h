@@ -10,7 +10,7 @@
 // scale s = in / out: 2 T (1 + s + (T - 1) / kPixelsPerThread), T taps.
 #pragma once
 
-#include "cuda/vectors.h"
+#include "cuda/device.h"
 #include "ops/resize/resize_cuda_args.h"
 
 namespace evsam::cuda::resize {
@@ -125,8 +125,8 @@ EVSAM_DEVICE void make_pixels(const Args& args, const AddSources& add_sources) {
 }
 
 template <typename T, int kTaps>
-EVSAM_DEVICE void run(const Args& args) {
-  make_pixels<T>(args, [&](uint32_t first_pixel, uint32_t channel, float(&sums)[kPixelsPerThread][8]) {
+EVSAM_DEVICE void resample(const Args& args) {
+  make_pixels<T>(args, [&](uint32_t first_pixel, uint32_t channel, float (&sums)[kPixelsPerThread][8]) {
     EVSAM_NO_UNROLL
     for (int s = 0; s < 2; ++s) {
       if (args.sources[s].x != nullptr) add_source<T, kTaps>(args, args.sources[s], first_pixel, channel, sums);

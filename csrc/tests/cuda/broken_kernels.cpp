@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "cuda/device.h"
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 
 namespace evsam::cuda {
 namespace {
@@ -146,7 +146,7 @@ int main(int argc, char** argv) {
     b[i / 8].halves[i % 8] = static_cast<std::uint16_t>(pack_f16(numbers[16 * kDepth + i], 0.0F));
   }
   const std::unique_ptr<float[]> c(new float[256]);
-  const Kernel<Args> kernel{{"small_product", "test", kThreads}, small_product};
+  const Kernel<Args> kernel{"small_product", kThreads, small_product};
   const Status status =
       launch(kernel, {}, 2 * kBufferHalves * sizeof(std::uint16_t), 0, Args{a[0].halves, b[0].halves, c.get(), fault});
   bool right = status.ok();

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "check.h"
+#include "cuda/arguments.h"
 #include "cuda/emulation/launch_log.h"
-#include "cuda/map_view.h"
 #include "device_memory.h"
 #include "ops/lite_mla/lite_mla.h"
 #include "ops/relu_linear_attention/relu_linear_attention.h"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "device_memory.h"
 #include "ops/mask_upsample/mask_upsample.h"
 #include "test_data.h"

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "device_memory.h"
 #include "ops/pointwise/pointwise.h"
 #include "product_test.h"

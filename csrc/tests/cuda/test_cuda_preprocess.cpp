@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "device_memory.h"
 #include "ops/preprocess/preprocess.h"
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "device_memory.h"
 #include "ops/relu_linear_attention/relu_linear_attention.h"
 #include "test_data.h"

@@ -8,7 +8,7 @@
 #include "check.h"
 #include "cuda/device.h"
 #include "cuda/emulation/launch_log.h"
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 
 namespace evsam::cuda {
 namespace {
@@ -127,7 +127,7 @@ using namespace evsam::cuda;
 std::vector<std::uint32_t> run(const char* name, void (*function)(Args), unsigned threads, unsigned blocks,
                                std::size_t shared_bytes, const std::vector<std::uint32_t>& in, std::size_t out_count) {
   std::vector<std::uint32_t> out(out_count, 0xdeadbeefU);
-  const Kernel<Args> kernel{{name, "test", threads}, function};
+  const Kernel<Args> kernel{name, threads, function};
   CHECK(launch(kernel, {blocks, 1, 1}, shared_bytes, 0, Args{in.data(), out.data()}).ok());
   return out;
 }
@@ -235,7 +235,7 @@ void test_conversions() {
 }
 
 void test_launches() {
-  const Kernel<Args> kernel{{"shuffles", "test", kThreads}, shuffles};
+  const Kernel<Args> kernel{"shuffles", kThreads, shuffles};
   const std::vector<std::uint32_t> in = counting(192);
   std::vector<std::uint32_t> out(192);
   const Args args{in.data(), out.data()};

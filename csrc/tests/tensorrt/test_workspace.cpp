@@ -4,7 +4,7 @@
 #include <string>
 
 #include "check.h"
-#include "cuda/map_view.h"
+#include "cuda/arguments.h"
 #include "host.h"
 #include "tensorrt/op.h"
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 
 namespace evsam::cuda::emulation {
 

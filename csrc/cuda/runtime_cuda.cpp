@@ -1,9 +1,11 @@
-#include "cuda/memory.h"
+#include "cuda/runtime.h"
 
 #include <cuda_runtime_api.h>
 
 namespace evsam::cuda {
 namespace {
+
+constexpr std::size_t kSharedBytesWithoutOptIn = 48 * 1024;
 
 Status status_of(const char* call, cudaError_t error) {
   if (error == cudaSuccess) return {};
@@ -12,9 +14,39 @@ Status status_of(const char* call, cudaError_t error) {
                              std::to_string(static_cast<int>(error)) + ")");
 }
 
+Status attribute(cudaDeviceAttr which, int device, int* value) {
+  return status_of("cudaDeviceGetAttribute", cudaDeviceGetAttribute(value, which, device));
+}
+
 cudaStream_t handle(Stream stream) { return reinterpret_cast<cudaStream_t>(stream); }
 
 }  // namespace
+
+Status current_device(Device* device) {
+  EVSAM_RETURN_IF_ERROR(get_device(&device->index));
+  int major = 0;
+  int minor = 0;
+  int shared = 0;
+  EVSAM_RETURN_IF_ERROR(attribute(cudaDevAttrMultiProcessorCount, device->index, &device->multiprocessors));
+  EVSAM_RETURN_IF_ERROR(attribute(cudaDevAttrComputeCapabilityMajor, device->index, &major));
+  EVSAM_RETURN_IF_ERROR(attribute(cudaDevAttrComputeCapabilityMinor, device->index, &minor));
+  EVSAM_RETURN_IF_ERROR(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device->index, &shared));
+  device->compute_capability = 10 * major + minor;
+  device->shared_bytes = static_cast<std::size_t>(shared);
+  return {};
+}
+
+Status launch_any(const AnyKernel& kernel, Dim3 grid, std::size_t shared_bytes, Stream stream, const void* args,
+                  std::size_t) {
+  if (shared_bytes > kSharedBytesWithoutOptIn) {
+    EVSAM_RETURN_IF_ERROR(
+        status_of(kernel.name, cudaFuncSetAttribute(kernel.function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                    static_cast<int>(shared_bytes))));
+  }
+  void* parameters[] = {const_cast<void*>(args)};
+  return status_of(kernel.name, cudaLaunchKernel(kernel.function, dim3(grid.x, grid.y, grid.z), dim3(kernel.threads),
+                                                 parameters, shared_bytes, handle(stream)));
+}
 
 Status device_count(int* count) { return status_of("cudaGetDeviceCount", cudaGetDeviceCount(count)); }
 

@@ -1,11 +1,13 @@
-#include "cuda/launch.h"
+// The CPU as a device: the host's memory is the device's, and every kernel is done when launch() returns.
+#include "cuda/runtime.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <utility>
 
 #include "cuda/emulation/launch_log.h"
-#include "cuda/emulation/runtime.h"
+#include "cuda/emulation/scheduler.h"
 #include "cuda/types.h"
 
 namespace evsam::cuda {
@@ -53,22 +55,22 @@ Status launch_any(const AnyKernel& kernel, Dim3 grid, std::size_t shared_bytes, 
                   std::size_t args_bytes) {
   if (shared_bytes > device.shared_bytes) {
     return Status::unavailable(
-        expected_got(kernel.info.name, "at most " + std::to_string(device.shared_bytes) + " bytes of shared memory",
+        expected_got(kernel.name, "at most " + std::to_string(device.shared_bytes) + " bytes of shared memory",
                      std::to_string(shared_bytes)));
   }
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
     return Status::invalid_argument(
-        expected_got(kernel.info.name, "a grid within CUDA's limits",
+        expected_got(kernel.name, "a grid within CUDA's limits",
                      std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z)));
   }
   if (logging) {
     const auto* bytes = static_cast<const std::uint8_t*>(args);
-    launch_log.push_back({kernel.info.name, grid, kernel.info.threads, shared_bytes, {bytes, bytes + args_bytes}, 0});
+    launch_log.push_back({kernel.name, grid, kernel.threads, shared_bytes, {bytes, bytes + args_bytes}, 0});
   }
   if (!executing) return {};
   emulation::Grid work;
   work.blocks = grid;
-  work.threads = kernel.info.threads;
+  work.threads = kernel.threads;
   work.shared_bytes = shared_bytes;
   work.call = kernel.call;
   work.function = kernel.function;
@@ -79,5 +81,51 @@ Status launch_any(const AnyKernel& kernel, Dim3 grid, std::size_t shared_bytes, 
   if (logging) launch_log.back().matrix_conflicts = emulation::take_matrix_conflicts();
   return {};
 }
+
+Status device_count(int* count) {
+  *count = 1;
+  return {};
+}
+
+Status device_name(int, std::string* name) {
+  *name = "CPU emulation";
+  return {};
+}
+
+Status get_device(int* device) {
+  *device = 0;
+  return {};
+}
+
+Status set_device(int) { return {}; }
+
+Status device_of(const void*, int* device) {
+  *device = 0;
+  return {};
+}
+
+Status allocate(std::size_t bytes, void** data) {
+  // Rows of matrices are read 16 bytes at a time, which needs the alignment that cudaMalloc gives too.
+  constexpr std::size_t kAlignment = 256;
+  *data = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  return *data != nullptr || bytes == 0 ? Status() : Status::unavailable("allocate: out of memory");
+}
+
+void release(void* data) noexcept { std::free(data); }
+
+Status allocate_on(Stream, std::size_t bytes, void** data) {
+  EVSAM_RETURN_IF_ERROR(allocate(bytes, data));
+  std::memset(*data, 0xff, bytes);  // NaN: scratch memory that is read before it is written shows
+  return {};
+}
+
+void release_on(Stream, void* data) noexcept { release(data); }
+
+Status copy(void* to, const void* from, std::size_t bytes, Stream) {
+  std::memcpy(to, from, bytes);
+  return {};
+}
+
+Status order_after(Stream, Stream) { return {}; }
 
 }  // namespace evsam::cuda
