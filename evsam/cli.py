@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict_arguments(predict)
 
     bench = commands.add_parser("bench", help="how long a model takes on this machine")
-    bench.set_defaults(run=_bench, fail=bench.error)
+    bench.set_defaults(run=_bench)
     bench.add_argument(
         "model", nargs="?", default="nano", help="variant, weights file or folder of evsam export (default: nano)"
     )
@@ -83,16 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--precision", choices=PRECISIONS, help="of the engine (default: its own choice)")
     bench.add_argument("--seconds", type=float, default=2.0, help="time for each measurement (default: 2)")
     bench.add_argument("--profile", action="store_true", help="also the time of every block of the model")
-    bench.add_argument(
-        "--model-gpu",
-        nargs="?",
-        const="all",
-        metavar="DEVICE",
-        help="measure nothing: what the CUDA kernels of the variant's encoder should take by the data sheet of a GPU "
-        "(a100, h100, orin, thor; default: all four)",
-    )
-    bench.add_argument("--batch", type=int, metavar="N", help="with --model-gpu: images at once (default: 1)")
-    bench.add_argument("--json", type=Path, metavar="FILE", help="with --model-gpu: also write all its numbers")
 
     export = commands.add_parser("export", help="write a model for another runtime: ONNX, TensorRT, Triton")
     export.set_defaults(run=command.run, fail=export.error)
@@ -237,11 +227,6 @@ def _mask_entry(mask: Any, score: float) -> dict[str, Any]:
 
 
 def _bench(arguments: argparse.Namespace) -> None:
-    if arguments.model_gpu:
-        _model_gpu(arguments)
-        return
-    if arguments.batch is not None or arguments.json is not None:
-        arguments.fail("--batch and --json need --model-gpu")
     from evsam.bench import profile_model, random_weights, time_model
     from evsam.sam import load
 
@@ -259,25 +244,6 @@ def _bench(arguments: argparse.Namespace) -> None:
             for block in blocks:
                 print(f"{block.name:<{width}} {block.ms:>9.3f} {block.gflops:>9.1f} {block.percent:>10.1f}")
             print(f"{'sum':<{width}} {sum(block.ms for block in blocks):>9.3f}")
-
-
-def _model_gpu(arguments: argparse.Namespace) -> None:
-    from evsam.gpu_model.budgets import read_registers
-    from evsam.gpu_model.devices import DEVICES, get_device
-    from evsam.gpu_model.geometry import launches
-    from evsam.gpu_model.report import as_json, as_text, model_encoder
-    from evsam.zoo import get_variant
-
-    variant, batch = get_variant(arguments.model), 1 if arguments.batch is None else arguments.batch
-    try:
-        devices = list(DEVICES.values()) if arguments.model_gpu == "all" else [get_device(arguments.model_gpu)]
-        models = [model_encoder(variant, device, batch, read_registers(), launches) for device in devices]
-    except ValueError as error:
-        arguments.fail(str(error))
-    print("\n\n".join(map(as_text, models)))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(as_json(models), indent=1) + "\n", encoding="utf-8")
-        print(f"\nwrote {arguments.json}")
 
 
 def _selftest(arguments: argparse.Namespace) -> None:

@@ -45,6 +45,7 @@ __all__ = [
     "Transpose",
     "TwoWayAttention",
     "UpsampleAdd",
+    "stored_channels",
 ]
 
 FP16 = 2
@@ -878,3 +879,8 @@ class MaskUpsample(Op):
     @property
     def traffic(self) -> Traffic:
         return Traffic(self.count * LOGITS_SIZE**2, octets=self.count * self.height * self.width)
+
+
+def stored_channels(channels: int) -> int:
+    """Channels of a map as the CUDA kernels have it in memory: a photo's three are followed by five of zeros."""
+    return -(-channels // 8) * 8

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu.peers import has_convolution, peer
-from evsam.gpu_model.devices import Device
-from evsam.selftest.check import Check, Values
-from evsam.selftest.dtypes import EPSILON, to_bits
+from evsam.selftest.checks import Check, Values
+from evsam.selftest.devices import Device
+from evsam.selftest.numbers import EPSILON, Comparison, compare, to_bits
 from evsam.selftest.reference import exact, rounding
 from evsam.selftest.timing import Cache, measure_on_device, rates
-from evsam.selftest.tolerance import Comparison, compare
 from evsam.timing import Clock, Timing
 
 __all__ = ["Contest", "contestants", "record", "tensors"]

@@ -10,16 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evsam.selftest.check import Check
-from evsam.selftest.checks.attention import EPS, LinearAttentionCheck
-from evsam.selftest.checks.blocks import FusedMBConvCheck, LiteMLACheck, MBConvCheck
-from evsam.selftest.checks.images import PreprocessCheck
-from evsam.selftest.checks.maps import (
-    NORM_EPS,
+from evsam.network import ATTENTION_EPS, NORM_EPS
+from evsam.selftest.checks import (
+    Check,
     Conv3x3Check,
+    FusedMBConvCheck,
     LayerNormCheck,
+    LinearAttentionCheck,
+    LiteMLACheck,
+    MBConvCheck,
     OpCheck,
     PointwiseCheck,
+    PreprocessCheck,
     UpsampleAddCheck,
 )
 
@@ -54,7 +56,7 @@ def _attend(qkv: Tensor) -> Tensor:
     q, k = q.relu(), k.relu()
     state = torch.cat([v, torch.ones_like(v[:, :, :1])], 2) @ k.transpose(2, 3)
     out = state @ q
-    return (out[:, :, :-1] / (out[:, :, -1:] + EPS)).to(qkv.dtype)
+    return (out[:, :, :-1] / (out[:, :, -1:] + ATTENTION_EPS)).to(qkv.dtype)
 
 
 @peer.register

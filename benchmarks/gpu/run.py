@@ -21,11 +21,9 @@ import torch
 from benchmarks import harness
 from benchmarks.gpu.contest import compete, contestants, record, tensors
 from benchmarks.gpu.peers import has_peer
-from evsam.gpu_model.devices import Device
-from evsam.selftest.check import Check
-from evsam.selftest.checks.attention import LinearAttentionCheck
-from evsam.selftest.checks.lists import layer_checks
-from evsam.selftest.timing import FLUSH_BYTES, data_sheet
+from evsam.selftest.checks import Check, LinearAttentionCheck, layer_checks
+from evsam.selftest.devices import Device, data_sheet
+from evsam.selftest.timing import FLUSH_BYTES
 from evsam.zoo import VARIANTS
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"

@@ -15,11 +15,8 @@ from benchmarks.gpu import run
 from benchmarks.gpu.contest import EVSAM, compete, contestants, record, tensors
 from benchmarks.gpu.peers import has_convolution, has_peer, peer
 from evsam.costs import LayerNorm, Pointwise
-from evsam.gpu_model.devices import get_device
-from evsam.selftest.check import Check
-from evsam.selftest.checks.attention import LinearAttentionCheck
-from evsam.selftest.checks.lists import quick_checks
-from evsam.selftest.checks.maps import LayerNormCheck, PointwiseCheck
+from evsam.selftest.checks import Check, LayerNormCheck, LinearAttentionCheck, PointwiseCheck, quick_checks
+from evsam.selftest.devices import get_device
 from evsam.selftest.reference import exact
 
 CASES = [check for check in quick_checks() if has_peer(check)]

@@ -2,27 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from evsam.errors import BackendUnavailable
-from evsam.gpu_model.devices import Device
+from evsam.errors import BackendUnavailable, EvsamError
 from evsam.ops._device import cuda_module
-from evsam.selftest.check import Check, to_device
-from evsam.selftest.checks.lists import layer_checks, quick_checks
-from evsam.selftest.events import Events
-from evsam.selftest.runner import Outcome, as_line, header, run_checks
-from evsam.selftest.timing import FLUSH_BYTES, Cache, data_sheet, measure_on_device, rates
+from evsam.selftest.checks import Check, layer_checks, quick_checks, to_device
+from evsam.selftest.devices import Device, data_sheet
+from evsam.selftest.numbers import Comparison
+from evsam.selftest.timing import FLUSH_BYTES, Cache, Events, measure_on_device, rates
 from evsam.zoo import VARIANTS, get_variant
 
-__all__ = ["selftest_gpu"]
+__all__ = ["Outcome", "run_checks", "selftest_gpu"]
 
 CALLS = 100
 CACHES: tuple[Cache, ...] = ("warm", "cold")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a check went.
+
+    Attributes:
+        check: what was checked.
+        comparison: of result and truth; None if there was no result.
+        problem: why not; empty if there was one.
+    """
+
+    check: Check
+    comparison: Comparison | None
+    problem: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether there was a result, and close enough."""
+        return self.comparison is not None and self.comparison.passed
+
+
+def run_checks(checks: Sequence[Check], module: ModuleType) -> Iterator[Outcome]:
+    """Runs checks; one that raises has failed and does not stop the others.
+
+    Args:
+        checks: what to check.
+        module: ``evsam._cuda``.
+    """
+    for check in checks:
+        yield _run(check, module)
+
+
+def _run(check: Check, module: ModuleType) -> Outcome:
+    try:
+        return Outcome(check, check.run(module))
+    except (EvsamError, RuntimeError, TypeError, ValueError) as error:
+        return Outcome(check, None, f"{type(error).__name__}: {error}")
 
 
 def selftest_gpu(
@@ -49,10 +85,10 @@ def selftest_gpu(
         raise BackendUnavailable("timing: expected a CUDA device, got its emulation on the CPU")
     layers = [] if quick else layer_checks(chosen)
     show(f"{module.device_name()}, against NumPy in float64. Allowed: twice the error of separate ops, and 4 ulp.")
-    show(header())
+    show(_header())
     outcomes = []
     for outcome in run_checks([*quick_checks(), *layers], module):
-        show(as_line(outcome))
+        show(_outcome_line(outcome))
         outcomes.append(outcome)
     passed = [outcome for outcome in outcomes if outcome.passed]
     show(f"{len(passed)} of {len(outcomes)} checks passed")
@@ -110,3 +146,17 @@ def _time_line(entry: dict[str, Any]) -> str:
         f"{entry['op']:<14} {entry['cache']:<5} {median:>9.1f} {p10:>9.1f} {p90:>9.1f} {entry['gbs']:>8.1f} "
         f"{entry['tflops']:>8.2f} {roof:>12}  {entry['shape']}"
     )
+
+
+def _header() -> str:
+    """Column titles for :func:`_outcome_line`."""
+    return f"{'op':<22} {'dtype':<9} {'error':>9} {'allowed':>9}  {'':<6}  shape"
+
+
+def _outcome_line(outcome: Outcome) -> str:
+    """One line of the table."""
+    check, comparison = outcome.check, outcome.comparison
+    numbers = f"{comparison.error:>9.2e} {comparison.allowed:>9.2e}" if comparison else f"{'-':>9} {'-':>9}"
+    verdict = "ok" if outcome.passed else "FAILED"
+    problem = f"  ({outcome.problem})" if outcome.problem else ""
+    return f"{check.op:<22} {check.dtype:<9} {numbers}  {verdict:<6}  {check.shape}{problem}"

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from evsam.selftest.dtypes import Array, DType, round_to
+from evsam.selftest.numbers import Array, DType, round_to
 from evsam.zoo import Activation
 
 __all__ = [

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cuda_budgets.build import kernel_files
-from benchmarks.cuda_budgets.table import load
+from benchmarks.gpu_model.budgets import load
+from benchmarks.gpu_model.compiled import kernel_files
 from tests.cuda.toolchain import find_nvcc, require_nvcc
 
 ROOT = Path(__file__).parents[2]

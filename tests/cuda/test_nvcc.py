@@ -1,7 +1,7 @@
 """nvcc compiles every kernel for every architecture, and what comes out is compared with the table of budgets.
 
 No GPU: these are statements about machine code, made by NVIDIA's compiler and disassembler. ``python -m
-benchmarks.cuda_budgets --update`` writes the table; its docstring says what is in it.
+benchmarks.gpu_model.budgets --update`` writes the table; its docstring says what is in it.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cuda_budgets import table
-from benchmarks.cuda_budgets.__main__ import show
-from benchmarks.cuda_budgets.build import (
+from benchmarks.gpu_model import budgets as table
+from benchmarks.gpu_model.compiled import (
     ARCHITECTURES,
+    MATRIX,
     SPILL_GATE,
     CompiledKernel,
     CompileError,
     by_name,
     compile_all,
     compile_file,
+    find_nvdisasm,
     kernel_files,
 )
-from benchmarks.cuda_budgets.sass import MATRIX, find_nvdisasm
 from tests.cuda.toolchain import CSRC, nvcc_version, require_nvcc
 
 Kernels = dict[str, dict[int, CompiledKernel]]
@@ -119,7 +119,7 @@ def test_cmake_builds_the_same():
 
 
 def test_shown_table_names_every_kernel(compiled):
-    lines = show(compiled, TABLE).splitlines()
+    lines = table.show(compiled, TABLE).splitlines()
     assert [line.split()[0] for line in lines[2:]] == sorted(compiled)
 
 

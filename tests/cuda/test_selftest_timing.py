@@ -1,17 +1,16 @@
-"""The self-test's timing, without a device: a clock and a driver made up for the purpose."""
+"""The self-test's timing and data sheets, without a device: a clock and a driver made up for the purpose."""
 
 from __future__ import annotations
 
 import ctypes
+from dataclasses import fields
 from functools import partial
 
 import pytest
 
 from evsam.errors import BackendUnavailable
-from evsam.gpu_model.devices import get_device
-from evsam.selftest import events
-from evsam.selftest.events import Events
-from evsam.selftest.timing import data_sheet, measure_on_device, rates
+from evsam.selftest.devices import DEVICES, data_sheet, get_device
+from evsam.selftest.timing import Events, measure_on_device, rates
 from evsam.timing import Timing
 
 
@@ -147,4 +146,42 @@ def test_no_driver(monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
     with pytest.raises(BackendUnavailable, match="timing: expected the CUDA driver, got none: libcuda"):
-        events.Events()
+        Events()
+
+
+NUMBERS = {
+    "compute_capability",
+    "multiprocessors",
+    "clock_mhz",
+    "tensor_tflops",
+    "fp32_tflops",
+    "dram_gbs",
+    "l2_bytes",
+}
+
+
+@pytest.mark.parametrize("device", DEVICES.values(), ids=lambda device: device.name)
+def test_every_number_has_a_source(device):
+    texts = {"name", "title", "driver_name", "sources", "note"}
+    assert {field.name for field in fields(device)} == NUMBERS | texts
+    assert set(device.sources) == NUMBERS
+    assert all(len(source) > 20 for source in device.sources.values())
+
+
+# FLOP per clock and multiprocessor on the tensor cores (dense fp16) and fp32 lanes per multiprocessor, as the
+# architectures define them; and the clock for which the fp32 rate is given.
+@pytest.mark.parametrize(
+    ("name", "tensor_flop", "lanes", "fp32_mhz"),
+    [("a100", 2048, 64, 1410), ("h100", 4096, 128, 1980), ("orin", 2048, 128, 1300), ("thor", 8192, 128, 1575)],
+)
+def test_rates_agree_with_the_architecture(name, tensor_flop, lanes, fp32_mhz):
+    device = get_device(name)
+    tensor = device.multiprocessors * tensor_flop * device.clock_mhz * 1e-6
+    assert device.tensor_tflops == pytest.approx(tensor, rel=0.01)
+    assert device.fp32_tflops == pytest.approx(device.multiprocessors * 2 * lanes * fp32_mhz * 1e-6, rel=0.01)
+
+
+def test_device_names():
+    assert get_device("a100").tensor_balance == pytest.approx(312e12 / 2039e9)
+    with pytest.raises(ValueError, match="device: expected one of a100, h100, orin, thor, got 'v100'"):
+        get_device("v100")

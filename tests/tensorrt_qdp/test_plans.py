@@ -6,18 +6,20 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.gpu_model.launches import launches
 from evsam.costs import FusedMBConv as FusedMBConvOp
 from evsam.export.options import FLOAT32_PLUGINS, PLUGINS
 from evsam.export.quick_plugins import QUICK_PLUGINS, SHARED_BYTES
 from evsam.export.quick_plugins.plugins import FusedMBConv, ReluLinearAttention
-from evsam.gpu_model.geometry.fused_mbconv import fused_mbconv
 from evsam.layers import encoder_ops
+from evsam.selftest.devices import get_device
 from evsam.zoo import VARIANTS
 from tests.cuda.toolchain import CSRC
 
@@ -35,9 +37,9 @@ def test_names() -> None:
 
 def test_shared_memory_is_that_of_the_launchers() -> None:
     for op in fused_layers():
-        launch = fused_mbconv(op, multiprocessors=1)[0]
+        launch = launches(op, replace(get_device("a100"), multiprocessors=1))[0]
         shared_bytes = FusedMBConv.placement(op.in_channels, op.out_channels, op.stride, 99 * 1024)[2]
-        columns, _, threads = FusedMBConv._tile(op.out_channels)
+        columns, _, threads = FusedMBConv.tile(op.out_channels)
         assert (shared_bytes, threads) == (launch.shared_bytes, launch.threads)
         assert f"128x{columns}" in launch.kernel
 

@@ -7,10 +7,22 @@ from typing import Any, ClassVar
 
 from evsam.errors import EvsamError
 from evsam.export.quick_plugins.plugin import Call, Formats, Kernel, QuickPlugin, float_argument
-from evsam.gpu_model.geometry.conv3x3 import PATCH_CHANNELS, TILE_HEIGHT, TILE_WIDTH, patch_bytes
-from evsam.gpu_model.geometry.fused_mbconv import POINT_ROWS
 
 __all__ = ["FusedMBConv", "LayerNorm2d", "ReluLinearAttention", "UpsampleAdd", "UpsampleAddTwo"]
+
+TILE_HEIGHT, TILE_WIDTH = 8, 16
+"""Output pixels of a block of a 3x3 convolution; csrc/cuda/kernel_args.h."""
+
+PATCH_CHANNELS = 32
+"""Of one patch of the input in shared memory; further channels are patches of their own."""
+
+POINT_ROWS = 128
+"""Output channels in a step of the 1x1 convolution, at most."""
+
+
+def patch_bytes(stride: int) -> int:
+    """Shared memory of one patch, from which a tile is computed."""
+    return ((TILE_HEIGHT - 1) * stride + 3) * ((TILE_WIDTH - 1) * stride + 3) * PATCH_CHANNELS * 2
 
 
 class LayerNorm2d(QuickPlugin):
@@ -181,7 +193,7 @@ class FusedMBConv(QuickPlugin):
     def kernel(self, call: Call, output: Any) -> Kernel:
         """Arguments: those of ``csrc/tensorrt_qdp/fused_mbconv.cu``."""
         stride, outputs, stages, buffers, shared_bytes = self._check(call)
-        columns, _, threads = self._tile(outputs)
+        columns, _, threads = self.tile(outputs)
         divide = call.tensorrt.plugin.cdiv
         images, _, out_height, out_width = output.shape_expr
         tile_rows, tile_columns = divide(out_height, TILE_HEIGHT), divide(out_width, TILE_WIDTH)
@@ -208,7 +220,7 @@ class FusedMBConv(QuickPlugin):
         Returns:
             Stages, buffers of 32 channels of the patch, bytes: the fewest where nothing is within the limit.
         """
-        _, hidden, _ = cls._tile(outputs)
+        _, hidden, _ = cls.tile(outputs)
         stage = max(hidden * 3, POINT_ROWS) * PATCH_CHANNELS * 2
         chunks = -(-in_channels // PATCH_CHANNELS)
         choices = [
@@ -219,7 +231,7 @@ class FusedMBConv(QuickPlugin):
         return next((choice for choice in choices if choice[2] <= limit), choices[-1])
 
     @staticmethod
-    def _tile(outputs: int) -> tuple[int, int, int]:
+    def tile(outputs: int) -> tuple[int, int, int]:
         """Output channels of a block, its hidden channels at a time, its threads."""
         if outputs <= 64:
             return 64, 64, 128

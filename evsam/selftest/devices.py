@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from evsam.gpu_model.occupancy import Limits, limits_of
-
-__all__ = ["DEVICES", "Device", "get_device"]
+__all__ = ["DEVICES", "Device", "data_sheet", "get_device"]
 
 MIB = 1 << 20
 
@@ -45,11 +43,6 @@ class Device:
     # A plain dict, left out of the hash: read-only views can be neither hashed nor pickled, records must be both.
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
     note: str = ""
-
-    @property
-    def limits(self) -> Limits:
-        """Warps, blocks, registers and shared memory of one multiprocessor."""
-        return limits_of(self.compute_capability)
 
     @property
     def tensor_balance(self) -> float:
@@ -177,3 +170,16 @@ def get_device(name: str) -> Device:
     if name not in DEVICES:
         raise ValueError(f"device: expected one of {', '.join(DEVICES)}, got {name!r}")
     return DEVICES[name]
+
+
+def data_sheet(name: str, multiprocessors: int) -> Device | None:
+    """The device with this name in the driver's words ("NVIDIA A100-SXM4-80GB", "Orin"), if its data sheet is known.
+
+    Args:
+        name: as the driver has it.
+        multiprocessors: tells modules of one name apart, most of the time.
+    """
+    for device in DEVICES.values():
+        if device.driver_name in name and device.multiprocessors == multiprocessors:
+            return device
+    return None

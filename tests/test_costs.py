@@ -1,13 +1,10 @@
-"""The ops of the encoders: their work against the definition, their bytes by hand; the devices' numbers."""
+"""The records of ops: their work against the definition, their bytes by hand."""
 
 from __future__ import annotations
-
-from dataclasses import fields
 
 import pytest
 
 from evsam.costs import FP16, Conv3x3, FusedMBConv, LayerNorm, LiteMLA, MBConv, Pointwise, Preprocess, UpsampleAdd
-from evsam.gpu_model.devices import DEVICES, get_device
 from evsam.layers import encoder_ops
 from evsam.zoo import VARIANTS
 
@@ -77,42 +74,3 @@ def test_bytes_of_the_rest_by_hand():
 def test_batch():
     with pytest.raises(ValueError, match="batch: expected a number >= 1, got 0"):
         encoder_ops(VARIANTS["l0"], 0)
-
-
-NUMBERS = {
-    "compute_capability",
-    "multiprocessors",
-    "clock_mhz",
-    "tensor_tflops",
-    "fp32_tflops",
-    "dram_gbs",
-    "l2_bytes",
-}
-
-
-@pytest.mark.parametrize("device", DEVICES.values(), ids=lambda device: device.name)
-def test_every_number_has_a_source(device):
-    texts = {"name", "title", "driver_name", "sources", "note"}
-    assert {field.name for field in fields(device)} == NUMBERS | texts
-    assert set(device.sources) == NUMBERS
-    assert all(len(source) > 20 for source in device.sources.values())
-
-
-# FLOP per clock and multiprocessor on the tensor cores (dense fp16) and fp32 lanes per multiprocessor, as the
-# architectures define them; and the clock for which the fp32 rate is given.
-@pytest.mark.parametrize(
-    ("name", "tensor_flop", "lanes", "fp32_mhz"),
-    [("a100", 2048, 64, 1410), ("h100", 4096, 128, 1980), ("orin", 2048, 128, 1300), ("thor", 8192, 128, 1575)],
-)
-def test_rates_agree_with_the_architecture(name, tensor_flop, lanes, fp32_mhz):
-    device = get_device(name)
-    tensor = device.multiprocessors * tensor_flop * device.clock_mhz * 1e-6
-    assert device.tensor_tflops == pytest.approx(tensor, rel=0.01)
-    assert device.fp32_tflops == pytest.approx(device.multiprocessors * 2 * lanes * fp32_mhz * 1e-6, rel=0.01)
-
-
-def test_device_names():
-    assert get_device("orin").limits.shared_per_block == 163 * 1024
-    assert get_device("a100").tensor_balance == pytest.approx(312e12 / 2039e9)
-    with pytest.raises(ValueError, match="device: expected one of a100, h100, orin, thor, got 'v100'"):
-        get_device("v100")

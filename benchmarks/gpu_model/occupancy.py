@@ -116,7 +116,7 @@ def occupancy(compute_capability: int, threads: int, registers: int, shared_byte
         ValueError: an argument is out of range.
 
     Example:
-        >>> from evsam.gpu_model.occupancy import occupancy
+        >>> from benchmarks.gpu_model.occupancy import occupancy
         >>> occupancy(80, threads=128, registers=128, shared_bytes=40 * 1024)
         Occupancy(blocks=4, warps=16, fraction=0.25, limiter='registers')
     """
