@@ -24,8 +24,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from benchmarks.models import report
-from benchmarks.training.runs import train
-from benchmarks.training.scoring import score
+from benchmarks.training.comparison import score, train
 from evsam.training.finetune import Recipe, RecipeChoice
 from evsam.training.model import load_model
 

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.models import report
-from benchmarks.training.runs import train
-from benchmarks.training.scoring import SETS, score, table
+from benchmarks.training.comparison import SETS, score, table, train
 from evsam.training.model import load_model
 
 

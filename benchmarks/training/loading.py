@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.models import report
-from benchmarks.training.shapes import Shape, make_small_tars, make_tars
+from benchmarks.training.tars import Shape, make_small_tars, make_tars
 from evsam.timing import seconds_of, take_turns
 from evsam.training.command import trial
 from evsam.training.config import BatchConfig, OptimConfig, SourceConfig, SystemConfig

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.models import report
 from benchmarks.training.ablation import NO_AVERAGE, TENTH, WHOLE
-from benchmarks.training.scoring import PROMPTS, SETS
+from benchmarks.training.comparison import PROMPTS, SETS
 
 DEVICE = "amd-epyc"
 """Where the tables in the documentation were measured."""

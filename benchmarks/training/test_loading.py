@@ -13,7 +13,7 @@ pytest.importorskip("pycocotools")
 
 from benchmarks.models import report
 from benchmarks.training import loading
-from benchmarks.training.shapes import Shape, make_tars
+from benchmarks.training.tars import Shape, make_tars
 from evsam.training.data.sa1b import Sa1bTars
 
 SHAPE = Shape(60, 80, 5)

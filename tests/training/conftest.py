@@ -1,9 +1,10 @@
-"""A tiny annotated data directory: coloured ellipses on noise."""
+"""A tiny annotated data directory, coloured ellipses on noise, and a run on it."""
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from evsam.boxes import bounding_box
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 coco_mask = pytest.importorskip("pycocotools.mask")
 pytest.importorskip("scipy")
 pytest.importorskip("tqdm")
@@ -74,3 +75,24 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write_set(root, "train", "more", 2, rng)
     _write_set(root, "val", "blobs", 2, rng)
     return root
+
+
+@pytest.fixture(scope="session")
+def run(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run of fine-tuning."""
+    from evsam.training import finetune
+    from tests.training.runs import settings, write
+
+    folder = tmp_path_factory.mktemp("finetune")
+    config = write(folder / "tiny.yaml", settings(data_dir))
+    assert finetune.main([str(config), "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, whatever ran before; and models as small as these only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -28,7 +28,7 @@ from evsam.training.finetune import RECIPES, FinetuneConfig, FinetuneTask
 from evsam.training.model import build_model, freeze_norms
 from evsam.training.teachers import copy_decoder
 from evsam.training.trainer import StepRandom, Trained, Trainer
-from tests.training.distillation import tiny
+from tests.training import tiny
 
 PHOTOS = 4
 RECIPE = RECIPES["evsam"].model_copy(update={"colour": False, "rounds": (1.0,)})

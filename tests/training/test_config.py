@@ -8,10 +8,9 @@ import pytest
 
 from evsam.training import config as configs
 from evsam.training.cache_embeddings import CacheConfig
-from evsam.training.config import ConfigError, OptimConfig, RunConfig, read_config, write_config
+from evsam.training.config import ConfigError, RunConfig, read_config, write_config
 from evsam.training.distill import DistillRunConfig
 from evsam.training.finetune import RECIPES, FinetuneConfig
-from evsam.training.trainer import scaled_rate, schedule, total_steps
 
 TEXT = """
 variant: nano
@@ -94,31 +93,3 @@ def test_recipes_are_names_or_changes_of_them(path: Path) -> None:
     assert changed.choice == RECIPES["evsam"].choice
     with pytest.raises(ConfigError, match="expected one of paper, authors-code, evsam, got 'theirs'"):
         read_config(FinetuneConfig, path, ["recipe=theirs"])
-
-
-def test_the_papers_recipe_is_the_papers() -> None:
-    paper, code = RECIPES["paper"], RECIPES["authors-code"]
-    assert (paper.mask_loss, paper.answers, paper.iou, paper.choice) == ("focal", "three", 0, 0)
-    assert (code.mask_loss, code.answers, code.iou) == ("points", "three-or-one", 0)
-    for recipe in (paper, code):
-        assert recipe.prompts.clicks == (1, 10)
-        assert recipe.prompts.box == 0.5
-        assert recipe.prompts.negative == recipe.prompts.jitter == 0
-        assert recipe.rounds == (1.0,)
-
-
-def test_learning_rate() -> None:
-    plain = OptimConfig(lr=2e-6, epochs=2, reference_batch=256)
-    assert scaled_rate(plain, 64) == 2e-6
-    assert scaled_rate(plain.model_copy(update={"scaling": "linear"}), 64) == pytest.approx(5e-7)
-    assert scaled_rate(plain.model_copy(update={"scaling": "sqrt"}), 64) == pytest.approx(1e-6)
-    assert total_steps(plain, epoch=1000, batch=64) == 32
-    assert total_steps(OptimConfig(steps=7), epoch=1000, batch=64) == 7
-
-
-def test_schedule_rises_and_falls() -> None:
-    optim = OptimConfig(steps=100, warmup=9, final=0.1)
-    assert schedule(optim, 0, 0.0) == pytest.approx(0.1, rel=1e-3)
-    assert schedule(optim, 50, 0.5) == pytest.approx(0.55)
-    assert schedule(optim, 100, 1.0) == pytest.approx(0.1)
-    assert schedule(optim.model_copy(update={"schedule": "constant"}), 99, 0.99) == 1.0

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from evsam.training.data.records import Annotation, BrokenSample, Photo, Photos, as_rle, measured, read_span
-from evsam.training.data.sources import Packed
 from tests.training.conftest import coco_mask, encode, jpg, png
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
@@ -96,12 +95,3 @@ def test_encodings_of_json() -> None:
     assert annotation == Annotation(uncompressed, (2, 1, 3, 2), 6)
     assert annotation.decode_ignore() is None
     assert measured([]) == ()
-
-
-def test_packed_values_come_back() -> None:
-    values = [["a", 1], {"b": [1.5, None]}, "ü", []]
-    packed = Packed(iter(values))
-    assert list(packed) == values
-    assert list(pickle.loads(pickle.dumps(packed))) == values
-    with pytest.raises(IndexError):
-        packed[4]

@@ -17,7 +17,7 @@ from evsam.training.data.records import BrokenSample, Photo, UInt8, as_rle, meas
 from evsam.training.data.samples import Batch, Crop, Plan, SampleConfig, SampleMaker, window
 from evsam.training.data.sources import read_set
 from evsam.training.data.stream import BatchStream
-from evsam.training.prompts import PromptConfig, first_prompt
+from evsam.training.prompts import PromptConfig
 from evsam.transforms import resize_image
 from tests.training.conftest import encode, png
 
@@ -55,9 +55,6 @@ def box_mask(size: tuple[int, int], left: int, top: int, right: int, bottom: int
 
 def sample(maker: SampleMaker, photo: Photo, seed: int = 0) -> Any:
     return maker.sample(photo, maker.plan(random.Random(seed)), random.Random(seed))
-
-
-# --- batches
 
 
 def test_shapes_and_ranges(data_dir: Path) -> None:
@@ -121,9 +118,6 @@ def test_batches_say_what_was_broken() -> None:
     batch = maker.collate([maker.sample(photo, plan, random.Random(0))], plan, ["x: bad"])
     assert batch.broken == ("x: bad",)
     assert batch.index.tolist() == [0]
-
-
-# --- where the photo and its masks lie
 
 
 def test_whole_frames_lie_as_at_inference() -> None:
@@ -208,9 +202,6 @@ def test_extreme_photos() -> None:
         assert found.targets.any()
 
 
-# --- prompts
-
-
 def boxes_of(batch: Batch) -> list[tuple[list[float], list[float]]]:
     """Boxes of the prompts and of the targets, in frame pixels."""
     return [
@@ -264,14 +255,6 @@ def test_clicks_have_the_right_label(data_dir: Path) -> None:
     assert min(counts[0], counts[1]) > 10
 
 
-def test_background_clicks_need_background() -> None:
-    mask = np.ones((64, 64), np.uint8)
-    _, labels = first_prompt(changed(negative=1), random.Random(0), mask, 4, 1.0, 1.0)
-    _, clicks = first_prompt(changed(negative=1, mixed=False), random.Random(0), mask, 4, 0.0, 1.0)
-    assert 0 not in labels
-    assert clicks.tolist() == [1, 1, 1, -1]
-
-
 def test_how_many_tokens_and_boxes() -> None:
     rng = random.Random(0)
     drawn = Counter(PROMPTS.draw(rng) for _ in range(4000))
@@ -295,26 +278,6 @@ def test_the_papers_prompts_are_boxes_alone_or_one_to_ten_clicks(data_dir: Path)
     assert 18 < sum(seen.values()) < 42
     assert {1, 10} <= set(seen)
     assert max(seen) == 10
-
-
-@pytest.mark.parametrize("size", [3, 40, 300])
-def test_first_clicks_in_the_middle(size: int) -> None:
-    y, x = np.mgrid[:400, :400]
-    mask = ((x - 200) ** 2 + (y - 180) ** 2 <= (size / 2) ** 2).astype(np.uint8)
-    points, labels = first_prompt(changed(centre=1), random.Random(0), mask, 2, 0.0, 1.0)
-    assert labels.tolist() == [1, -1]
-    assert np.abs(points[0] - (200.5, 180.5)).max() <= max(1.5, size / 100)
-
-
-def test_first_clicks_are_on_thin_objects() -> None:
-    mask = np.zeros((400, 400), np.uint8)
-    mask[np.arange(1, 400, 2), np.arange(1, 400, 2)] = 1  # none of the pixels of a coarser grid
-    for seed in range(5):
-        points, _ = first_prompt(changed(centre=1), random.Random(seed), mask, 2, 0.0, 1.0)
-        assert mask[int(points[0, 1]), int(points[0, 0])]
-
-
-# --- pasting
 
 
 def test_pasting_puts_an_object_in_front() -> None:
@@ -343,9 +306,6 @@ def test_nothing_is_pasted_that_is_too_large_or_broken() -> None:
     found = sample(SampleMaker(config, PROMPTS, lambda rng: Photo("other", behind.annotations, bytes)), behind)
     assert len(found.targets) == 1
     assert (found.image == 128).all()
-
-
-# --- photos to which nothing fits
 
 
 def test_a_photo_without_a_mask_that_is_large_enough_is_broken() -> None:
@@ -411,9 +371,3 @@ def test_configurations(changes: dict[str, Any], message: str | None) -> None:
         return
     with pytest.raises(ValueError, match=message):
         SampleConfig(**changes)
-
-
-@pytest.mark.parametrize("clicks", [(0, 3), (4, 3)])
-def test_numbers_of_clicks(clicks: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="clicks: expected the fewest, at least 1, and the most"):
-        PromptConfig(clicks=clicks)

@@ -29,7 +29,7 @@ from evsam.training.teachers import (
     open_teacher,
 )
 from evsam.zoo import PIXEL_MEAN, PIXEL_STD, get_variant
-from tests.training.distillation import tiny
+from tests.training import tiny
 
 RANDOM_B = TeacherConfig(kind="sam", model="vit_b", random=True)
 

@@ -20,7 +20,7 @@ from evsam.training.data.embeddings import CacheError, EmbeddingCache
 from evsam.training.data.records import BrokenSample, DataError
 from evsam.training.teachers import Teacher, TeacherConfig
 from evsam.transforms import image_to_pixels
-from tests.training.distillation import tiny
+from tests.training import tiny
 
 
 class Stopped(Exception):

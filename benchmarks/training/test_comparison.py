@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("pydantic")
 pytest.importorskip("pycocotools")
 
-from benchmarks.training.scoring import LOOSENESS, background_click, boundary_iou, loosened, rim
+from benchmarks.training.comparison import LOOSENESS, background_click, boundary_iou, loosened, rim
 
 
 def square(left: int, top: int, side: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pixels from run-length encodings, and geometry of masks."""
+"""Pixels from run-length encodings, geometry of masks, photos as encoders read them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from evsam.rle import run_ends
-from evsam.training.data.pixels import coverage, middle, sample_mask
+from evsam.training.data.pixels import cells_inside, coverage, middle, place, sample_mask
 from tests.training.conftest import coco_mask
+from tests.training.tiny import photo
 
 
 def rle_of(mask: np.ndarray) -> dict[str, Any]:
@@ -69,3 +71,22 @@ def test_middle_is_inside_a_ring() -> None:
     ring = (x**2 + y**2 <= 400) & (x**2 + y**2 >= 150)
     mx, my = middle(ring)
     assert ring[int(my), int(mx)]
+
+
+def test_mirrored_photos_keep_to_the_left() -> None:
+    one = photo(0)
+    plain, extent = place(one.pixels(), 64)
+    mirrored, same = place(one.pixels(), 64, mirrored=True)
+    assert extent == same == (38, 64)
+    np.testing.assert_array_equal(mirrored[:38], plain[:38, ::-1])
+    narrow, extent = place(photo(0, (80, 48)).pixels(), 64, mirrored=True)
+    assert extent == (64, 38)
+    assert not narrow[:, 38:].any()
+    assert narrow[:, 37].any()
+
+
+def test_cells_inside() -> None:
+    inside = cells_inside(torch.tensor([[64, 64], [33, 16], [32, 1]]), 64, (4, 4))
+    assert inside.shape == (3, 4, 4)
+    assert inside.sum((1, 2)).tolist() == [16, 3 * 1, 2 * 1]
+    assert inside[1, :, 0].tolist() == [True, True, True, False]

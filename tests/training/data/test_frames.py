@@ -1,4 +1,4 @@
-"""Whole photos for distillation: both sizes, mirroring, padding, prompts, cached embeddings."""
+"""Whole photos for distillation: images of both sizes, prompts, cached embeddings."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from evsam.training.data import frames
 from evsam.training.data.embeddings import EmbeddingCache
 from evsam.training.data.frames import FrameBatch, FrameMaker, FrameSample
 from evsam.training.data.mix import Mix
-from evsam.training.data.pixels import cells_inside, frame_pixels, place
+from evsam.training.data.pixels import frame_pixels, place
 from evsam.training.data.records import Annotation, BrokenSample, Photo
 from evsam.training.data.sources import NamedSource
 from evsam.training.data.stream import BatchStream, loader
 from evsam.transforms import fitted_size, image_to_pixels
-from tests.training.distillation.tiny import photo
+from tests.training.tiny import photo
 
 SHAPES = [(48, 80), (80, 48), (31, 200), (64, 64), (1, 90)]
 
@@ -58,18 +58,6 @@ def test_one_image_serves_both_where_the_sizes_are_alike() -> None:
     assert made.keys == ("photo0", "photo1")
     assert made.broken == ("one: gone",)
     assert made.points.shape == (0, 2, 2)
-
-
-def test_mirrored_photos_keep_to_the_left() -> None:
-    one = photo(0)
-    plain, extent = place(one.pixels(), 64)
-    mirrored, same = place(one.pixels(), 64, mirrored=True)
-    assert extent == same == (38, 64)
-    np.testing.assert_array_equal(mirrored[:38], plain[:38, ::-1])
-    narrow, extent = place(photo(0, (80, 48)).pixels(), 64, mirrored=True)
-    assert extent == (64, 38)
-    assert not narrow[:, 38:].any()
-    assert narrow[:, 37].any()
 
 
 def test_both_images_are_mirrored_together() -> None:
@@ -184,13 +172,6 @@ def test_cached_embeddings_take_the_place_of_the_teachers_image() -> None:
 def test_what_does_not_go_together(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         FrameMaker(image_size=64, **arguments)
-
-
-def test_cells_inside() -> None:
-    inside = cells_inside(torch.tensor([[64, 64], [33, 16], [32, 1]]), 64, (4, 4))
-    assert inside.shape == (3, 4, 4)
-    assert inside.sum((1, 2)).tolist() == [16, 3 * 1, 2 * 1]
-    assert inside[1, :, 0].tolist() == [True, True, True, False]
 
 
 class Listed:

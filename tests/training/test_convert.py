@@ -1,0 +1,91 @@
+"""From a run to the runtime: weights file, calibration photos, masks of the native engine."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import evsam
+from evsam.cli import main as evsam_main
+from evsam.export.calibration import calibration_folder
+from evsam.training.convert import convert_run
+from evsam.training.data.sources import read_set
+from evsam.training.model import load_model, load_state
+from evsam.training.validation import encode_photo
+
+
+def test_runs_reach_the_runtime(run: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "out.safetensors"
+    assert evsam_main(["convert", str(run), str(path)]) == 0
+    assert "nano" in capsys.readouterr().out
+    sam = evsam.load(path, engine="native")
+    photo = read_set(data_dir, "val", "blobs")[0]
+    result = sam.predict(photo.pixels(), box=(40, 30, 120, 90))
+    model = load_model(run)
+    with torch.no_grad():
+        frame = encode_photo(model, photo.pixels())
+        scale = torch.tensor([frame.resized[1] / 160, frame.resized[0] / 120])
+        corners = torch.tensor([[[40.0, 30.0], [120.0, 90.0]]]) * scale
+        logits, iou = model.decode(frame.features, corners, torch.tensor([[2, 3]]))
+    expected = logits[0, 0].numpy()
+    np.testing.assert_allclose(result.logits[0, 0], expected, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(result.scores[0, 0], iou[0, 0].item(), atol=1e-3)
+    stored = sorted(calibration_folder(path).iterdir())
+    assert len(stored) == 32
+    kept = load_state(run).state
+    for name, value in load_state(path).state.items():
+        torch.testing.assert_close(kept[name], value, rtol=1e-6, atol=0)
+
+
+def test_exports_find_ranges_on_the_photos_beside_the_weights(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    path = tmp_path / "out.safetensors"
+    convert_run(run, path, photos=2)
+    out = tmp_path / "exported"
+    assert evsam_main(["export", str(path), "--format", "onnx", "--precision", "fp16", "-o", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "generated images" not in printed
+    assert "2 images" in printed or " 2 " in printed
+
+
+def test_convert_refuses_what_is_no_run(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(evsam.WeightsError, match=r"expected a folder with config\.yaml"):
+        convert_run(tmp_path, tmp_path / "x.safetensors")
+    with pytest.raises(evsam.WeightsError, match=r"ends in \.safetensors"):
+        convert_run(run, tmp_path / "x.pt")
+    (tmp_path / "config.yaml").write_text("variant: nano\n")
+    with pytest.raises(evsam.WeightsError, match="has no checkpoint yet"):
+        convert_run(tmp_path, tmp_path / "x.safetensors")
+
+
+def test_convert_checks_before_it_writes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "out.safetensors"
+    assert evsam_main(["convert", str(run), str(path), "--variant", "l0"]) == 1
+    assert "expected l0, got nano" in capsys.readouterr().err
+    moved = tmp_path / "moved"
+    shutil.copytree(run, moved)
+    (moved / "config.yaml").write_text((run / "config.yaml").read_text().replace("set: blobs", "set: gone"))
+    assert evsam_main(["convert", str(moved), str(path)]) == 1
+    assert "--photos 0" in capsys.readouterr().err
+    assert not path.exists()
+    assert evsam_main(["convert", str(moved), str(path), "--photos", "0"]) == 0
+    assert not calibration_folder(path).exists()
+    for photos in (3, 2):
+        convert_run(run, path, photos=photos)
+        assert len(list(calibration_folder(path).iterdir())) == photos
+
+
+def test_the_mean_of_runs(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "out.safetensors"
+    assert evsam_main(["convert", str(run), str(path), "--photos", "0", "--mean-with", "nano", str(run)]) == 0
+    one, other = load_state(run).state, load_state("nano").state
+    for name, value in load_state(path).state.items():
+        torch.testing.assert_close(value, (2 * one[name] + other[name]) / 3)
+    assert evsam_main(["convert", str(run), str(path), "--photos", "0", "--mean-with", "l0"]) == 1
+    capsys.readouterr()
