@@ -39,7 +39,7 @@ from evsam.training.trainer import StepRandom, Trained
 from evsam.training.validation import Validator
 
 
-class DistillConfig(Config):
+class DistillLossConfig(Config):
     """Weights of the parts of the loss.
 
     Attributes:
@@ -58,20 +58,20 @@ class DistillConfig(Config):
     ignore_padding: bool = False
 
     @model_validator(mode="after")
-    def _something(self) -> DistillConfig:
+    def _something(self) -> DistillLossConfig:
         if not (self.l2 or self.cosine or self.decoder):
             raise ValueError("distillation: expected one of l2, cosine and decoder above 0")
         return self
 
 
-class DistillRunConfig(RunConfig):
+class DistillConfig(RunConfig):
     """Distillation of a teacher's embeddings into a model's image encoder.
 
     Attributes:
         teacher: computes embeddings in each step, and gives its decoder.
         cache: folder of embeddings that :mod:`evsam.training.cache_embeddings` made, in place of computing them; a
             ``teacher`` is then only needed for its decoder.
-        distillation: see :class:`evsam.training.distill.DistillConfig`.
+        distillation: see :class:`evsam.training.distill.DistillLossConfig`.
         decoder: take prompt encoder and mask decoder from the teacher, unchanged.
         flip: probability that a photo is mirrored; not with ``cache``.
         prompts: prompts of each photo, where ``distillation.decoder`` is above 0.
@@ -79,13 +79,13 @@ class DistillRunConfig(RunConfig):
 
     teacher: TeacherConfig | None = None
     cache: Path | None = None
-    distillation: DistillConfig = DistillConfig()
+    distillation: DistillLossConfig = DistillLossConfig()
     decoder: bool = True
     flip: float = Field(default=0.0, ge=0, le=1)
     prompts: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _taught(self) -> DistillRunConfig:
+    def _taught(self) -> DistillConfig:
         if self.teacher is None and self.cache is None:
             raise ValueError("give a teacher, or a cache of its embeddings")
         if self.teacher is None and self.decoder:
@@ -104,7 +104,7 @@ class DistillTask(nn.Module):
 
     Args:
         model: the student, on its device.
-        config: see :class:`DistillConfig`.
+        config: see :class:`DistillLossConfig`.
         teacher: asked for its maps in each step; or, where batches bring cached embeddings, what is known of the
             teacher that computed them (``cache.teacher``).
 
@@ -113,7 +113,7 @@ class DistillTask(nn.Module):
             teacher's.
     """
 
-    def __init__(self, model: EfficientViTSam, config: DistillConfig, teacher: Teacher | TeacherInfo) -> None:
+    def __init__(self, model: EfficientViTSam, config: DistillLossConfig, teacher: Teacher | TeacherInfo) -> None:
         super().__init__()
         self.model, self.config = model, config
         device = next(model.parameters()).device
@@ -268,7 +268,7 @@ def bernoulli_divergence(expected: Tensor, found: Tensor) -> Tensor:
     return cross - entropy
 
 
-def build(config: DistillRunConfig, where: World) -> Trained:
+def build(config: DistillConfig, where: World) -> Trained:
     """Model, teacher, photos and validation of a run."""
     model = build_model(config, where.device)
     teacher = None if config.teacher is None else open_teacher(config.teacher)
@@ -288,7 +288,7 @@ def build(config: DistillRunConfig, where: World) -> Trained:
 
 
 def _taught_by(
-    config: DistillRunConfig, model: EfficientViTSam, teacher: Teacher | None
+    config: DistillConfig, model: EfficientViTSam, teacher: Teacher | None
 ) -> tuple[DistillTask, FrameMaker]:
     side = model.variant.image_size
     if config.cache is not None:
@@ -306,7 +306,7 @@ def _taught_by(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of ``python -m evsam.training.distill``."""
-    return command.main("distill", DistillRunConfig, build, arguments)
+    return command.main("distill", DistillConfig, build, arguments)
 
 
 if __name__ == "__main__":

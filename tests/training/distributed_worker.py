@@ -22,7 +22,7 @@ from evsam.nn import EfficientViTSam
 from evsam.training.config import BatchConfig, LogConfig, OptimConfig, SourceConfig, SystemConfig
 from evsam.training.data.frames import FrameBatch, FrameMaker
 from evsam.training.data.samples import Batch
-from evsam.training.distill import DistillConfig, DistillTask
+from evsam.training.distill import DistillLossConfig, DistillTask
 from evsam.training.distributed import World, whole, world
 from evsam.training.finetune import RECIPES, FinetuneConfig, FinetuneTask
 from evsam.training.model import build_model, freeze_norms
@@ -90,7 +90,7 @@ def distilling(settings: FinetuneConfig, where: World) -> tuple[nn.Module, Effic
     teacher, model = tiny.teacher(), tiny.student()
     freeze_norms(model)
     copy_decoder(teacher, model)
-    return DistillTask(model, DistillConfig(cosine=1.0, decoder=1.0), teacher), model
+    return DistillTask(model, DistillLossConfig(cosine=1.0, decoder=1.0), teacher), model
 
 
 KINDS = {"finetune": (finetuning, photos), "distill": (distilling, frames)}

@@ -9,7 +9,7 @@ import pytest
 from evsam.training import config as configs
 from evsam.training.cache_embeddings import CacheConfig
 from evsam.training.config import ConfigError, RunConfig, read_config, write_config
-from evsam.training.distill import DistillRunConfig
+from evsam.training.distill import DistillConfig
 from evsam.training.finetune import RECIPES, FinetuneConfig
 
 TEXT = """
@@ -80,7 +80,7 @@ def test_shipped_configurations_are_valid(name: str) -> None:
     if name.startswith("cache"):
         assert read_config(CacheConfig, Path(name)).data
         return
-    kind = DistillRunConfig if "distill" in name else FinetuneConfig
+    kind = DistillConfig if "distill" in name else FinetuneConfig
     assert read_config(kind, Path(name)).train
 
 

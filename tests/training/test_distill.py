@@ -19,7 +19,7 @@ from evsam.training.config import ConfigError, read_config
 from evsam.training.data.embeddings import EmbeddingCache, Range, ShardWriter
 from evsam.training.data.frames import FrameBatch, FrameMaker
 from evsam.training.data.pixels import cells_inside, frame_pixels
-from evsam.training.distill import DistillConfig, DistillRunConfig, DistillTask, bernoulli_divergence, masked_mean
+from evsam.training.distill import DistillConfig, DistillLossConfig, DistillTask, bernoulli_divergence, masked_mean
 from evsam.training.model import load_model, load_state
 from evsam.training.teachers import (
     SAM_MAPS,
@@ -63,7 +63,7 @@ def maps(task: DistillTask, teacher: Teacher, data: FrameBatch) -> tuple[Tensor,
 @torch.no_grad()
 def test_l2_is_the_mean_squared_error() -> None:
     teacher = tiny.teacher()
-    task = DistillTask(tiny.student(), DistillConfig(), teacher).eval()
+    task = DistillTask(tiny.student(), DistillLossConfig(), teacher).eval()
     data = online(teacher)
     found, expected = maps(task, teacher, data)
     loss, metrics = value(task, data)
@@ -77,7 +77,7 @@ def test_l2_is_the_mean_squared_error() -> None:
 @torch.no_grad()
 def test_cosine_is_of_cells() -> None:
     teacher = tiny.teacher()
-    task = DistillTask(tiny.student(), DistillConfig(l2=0.5, cosine=2.0), teacher).eval()
+    task = DistillTask(tiny.student(), DistillLossConfig(l2=0.5, cosine=2.0), teacher).eval()
     data = online(teacher)
     found, expected = (m.permute(0, 2, 3, 1).flatten(0, 2) for m in maps(task, teacher, data))
     cosine = ((found * expected).sum(1) / found.norm(dim=1) / expected.norm(dim=1)).mean()
@@ -90,13 +90,13 @@ def test_cosine_is_of_cells() -> None:
 def test_padding_can_be_left_out() -> None:
     teacher = tiny.teacher()
     data = online(teacher)
-    task = DistillTask(tiny.student(), DistillConfig(ignore_padding=True), teacher).eval()
+    task = DistillTask(tiny.student(), DistillLossConfig(ignore_padding=True), teacher).eval()
     found, expected = maps(task, teacher, data)
     rows = 10  # 38 of 64 pixels, in cells of 4
     by_hand = (found - expected)[:, :, :rows].square().mean().item()
     loss, _ = value(task, data)
     assert loss == pytest.approx(by_hand, rel=1e-5)
-    assert value(DistillTask(task.model, DistillConfig(), teacher), data)[0] != pytest.approx(by_hand, rel=1e-3)
+    assert value(DistillTask(task.model, DistillLossConfig(), teacher), data)[0] != pytest.approx(by_hand, rel=1e-3)
 
 
 def test_a_mean_over_photos_counts_each_alike() -> None:
@@ -125,7 +125,7 @@ def test_steps_lower_the_loss(name: str) -> None:
     if case.get("decoder"):
         copy_decoder(teacher, model)
     torch.manual_seed(0)
-    task = DistillTask(model, DistillConfig(**case.get("config", {})), teacher).train()
+    task = DistillTask(model, DistillLossConfig(**case.get("config", {})), teacher).train()
     data = online(teacher, prompts=2)
     optimiser = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=1e-2, weight_decay=0)
     losses = []
@@ -142,7 +142,7 @@ def test_steps_lower_the_loss(name: str) -> None:
 @torch.no_grad()
 def test_projections_bring_the_students_map_to_the_teachers() -> None:
     teacher = tiny.teacher(tiny.FINE, paired=False)
-    task = DistillTask(tiny.student(), DistillConfig(), teacher).eval()
+    task = DistillTask(tiny.student(), DistillLossConfig(), teacher).eval()
     assert task.sources == (0, 0, 0, 0)
     assert [tuple(p.weight.shape[:2]) for p in task.projections] == [(c, 16) for c, _, _ in teacher.info.maps]
     data = online(teacher)
@@ -160,17 +160,17 @@ def test_finer_maps_count_as_configured() -> None:
     model = tiny.student(tiny.FINE)
     data = online(teacher)
     all_maps, embedding, half = (
-        value(DistillTask(model, DistillConfig(finer=finer), teacher), data)[0] for finer in (1.0, 0.0, 0.5)
+        value(DistillTask(model, DistillLossConfig(finer=finer), teacher), data)[0] for finer in (1.0, 0.0, 0.5)
     )
     assert all_maps != pytest.approx(embedding, rel=1e-3)
     # a + b = 4 * all, a = embedding, (a + b / 2) / 2.5 = half
     assert half == pytest.approx((embedding + (4 * all_maps - embedding) / 2) / 2.5, rel=1e-4)
-    assert not list(DistillTask(model, DistillConfig(), teacher).projections.parameters())
+    assert not list(DistillTask(model, DistillLossConfig(), teacher).projections.parameters())
 
 
 def test_a_student_without_finer_maps_learns_the_embedding() -> None:
     teacher = tiny.teacher(tiny.FINE)
-    task = DistillTask(tiny.student(), DistillConfig(), teacher)
+    task = DistillTask(tiny.student(), DistillLossConfig(), teacher)
     assert task.sources == (0,)
     assert len(task.projections) == 1
 
@@ -178,7 +178,7 @@ def test_a_student_without_finer_maps_learns_the_embedding() -> None:
 class TestTeacherInside:
     def test_the_teacher_is_no_part_of_the_task(self) -> None:
         teacher = tiny.teacher()
-        task = DistillTask(tiny.student(), DistillConfig(), teacher)
+        task = DistillTask(tiny.student(), DistillLossConfig(), teacher)
         own = {f"model.{name}" for name in task.model.state_dict()}
         assert set(task.state_dict()) == own
         assert {name for name, _ in task.named_parameters()} <= own
@@ -190,7 +190,7 @@ class TestTeacherInside:
         teacher = tiny.teacher()
         model = tiny.student()
         copy_decoder(teacher, model)
-        task = DistillTask(model, DistillConfig(decoder=1.0), teacher).train()
+        task = DistillTask(model, DistillLossConfig(decoder=1.0), teacher).train()
         loss, _ = task(online(teacher, prompts=1), STEP)
         loss.backward()
         for name, parameter in task.named_parameters():
@@ -202,7 +202,7 @@ class TestTeacherInside:
     def test_the_teacher_stays_as_it_is(self) -> None:
         teacher = tiny.teacher()
         before = fingerprint(teacher.state_dict())
-        task = DistillTask(tiny.student(), DistillConfig(), teacher).train()
+        task = DistillTask(tiny.student(), DistillLossConfig(), teacher).train()
         task(online(teacher), STEP)[0].backward()
         assert fingerprint(teacher.state_dict()) == before
 
@@ -211,7 +211,7 @@ class TestDecoder:
     def test_a_student_that_is_the_teacher_has_no_loss(self) -> None:
         teacher = tiny.teacher(tiny.WIDE, seed=1)
         twin = tiny.student(tiny.WIDE, seed=1)
-        config = DistillConfig(cosine=1.0, decoder=1.0)
+        config = DistillLossConfig(cosine=1.0, decoder=1.0)
         loss, metrics = value(DistillTask(twin, config, teacher), online(teacher, prompts=2))
         assert loss == pytest.approx(0, abs=1e-5)
         assert metrics["unexplained"] == pytest.approx(0, abs=1e-6)
@@ -226,7 +226,7 @@ class TestDecoder:
         model = tiny.student()
         copy_decoder(teacher, model)
         monkeypatch.setattr(model, "decode", decode)
-        task = DistillTask(model, DistillConfig(l2=0, decoder=1.0), teacher).eval()
+        task = DistillTask(model, DistillLossConfig(l2=0, decoder=1.0), teacher).eval()
         data = online(teacher, prompts=2)
         found, expected = maps(task, teacher, data)
         parts = []
@@ -254,24 +254,24 @@ class TestDecoder:
         copy_decoder(teacher, model)
         data = online(teacher, prompts=1)
         whole, inside = (
-            value(DistillTask(model, DistillConfig(l2=0, decoder=1, ignore_padding=ignore), teacher), data)[0]
+            value(DistillTask(model, DistillLossConfig(l2=0, decoder=1, ignore_padding=ignore), teacher), data)[0]
             for ignore in (False, True)
         )
         assert whole != pytest.approx(inside, rel=1e-3)
 
     def test_the_decoder_has_to_be_the_teachers(self) -> None:
         with pytest.raises(ConfigError, match="student does not have the decoder of wide 1; copy it first"):
-            DistillTask(tiny.student(), DistillConfig(decoder=1.0), tiny.teacher())
+            DistillTask(tiny.student(), DistillLossConfig(decoder=1.0), tiny.teacher())
 
     def test_the_maps_have_to_be_alike(self) -> None:
         with pytest.raises(ConfigError, match=r"reads maps of .* but tiny gives .*; set decoder=0"):
-            DistillTask(tiny.student(), DistillConfig(decoder=1.0), tiny.teacher(tiny.FINE))
+            DistillTask(tiny.student(), DistillLossConfig(decoder=1.0), tiny.teacher(tiny.FINE))
 
     def test_prompts_are_needed(self) -> None:
         teacher = tiny.teacher()
         model = tiny.student()
         copy_decoder(teacher, model)
-        task = DistillTask(model, DistillConfig(decoder=1.0), teacher)
+        task = DistillTask(model, DistillLossConfig(decoder=1.0), teacher)
         with pytest.raises(ConfigError, match="expected at least 1, got 0"):
             task(online(teacher), STEP)
 
@@ -293,14 +293,14 @@ class TestCached:
         teacher = tiny.teacher()
         model = tiny.student()
         copy_decoder(teacher, model)
-        expected, metrics = value(DistillTask(model, DistillConfig(**config), teacher), online(teacher, prompts=2))
+        expected, metrics = value(DistillTask(model, DistillLossConfig(**config), teacher), online(teacher, prompts=2))
         data = batch(FrameMaker(tiny.SIZE, cache=cache, prompts=2))
-        found, cached = value(DistillTask(model, DistillConfig(**config), cache.teacher), data)
+        found, cached = value(DistillTask(model, DistillLossConfig(**config), cache.teacher), data)
         assert found == pytest.approx(expected, rel=1e-3)
         assert cached == pytest.approx(metrics, rel=1e-3)
 
     def test_without_teacher_embeddings_are_needed(self, cache: EmbeddingCache) -> None:
-        task = DistillTask(tiny.student(), DistillConfig(), cache.teacher)
+        task = DistillTask(tiny.student(), DistillLossConfig(), cache.teacher)
         with pytest.raises(ConfigError, match="no cached embeddings, and there is no teacher"):
             task(online(tiny.teacher()), STEP)
 
@@ -309,7 +309,7 @@ def test_it_computes_under_autocast() -> None:
     teacher = tiny.teacher()
     model = tiny.student()
     copy_decoder(teacher, model)
-    task = DistillTask(model, DistillConfig(cosine=1.0, decoder=1.0), teacher).train()
+    task = DistillTask(model, DistillLossConfig(cosine=1.0, decoder=1.0), teacher).train()
     data = online(teacher, prompts=1)
     with torch.autocast("cpu", torch.bfloat16):
         loss, metrics = task(data, STEP)
@@ -322,7 +322,7 @@ def test_it_computes_under_autocast() -> None:
 
 def test_a_loss_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="expected one of l2, cosine and decoder above 0"):
-        DistillConfig(l2=0)
+        DistillLossConfig(l2=0)
 
 
 def test_sam_teaches_the_l_family() -> None:
@@ -333,7 +333,7 @@ def test_sam_teaches_the_l_family() -> None:
     l0 = get_variant("l0")
     neck = dataclasses.replace(l0.encoder.neck, depth=1)
     variant = dataclasses.replace(l0, image_size=128, encoder=dataclasses.replace(l0.encoder, neck=neck))
-    task = DistillTask(tiny.student(variant), DistillConfig(), teacher).train()
+    task = DistillTask(tiny.student(variant), DistillLossConfig(), teacher).train()
     assert not list(task.projections.parameters())
     data = batch(FrameMaker(128, SAM_SIZE), photos=1)
     optimiser = torch.optim.AdamW(task.model.image_encoder.parameters(), lr=1e-3)
@@ -413,4 +413,4 @@ def test_configurations_that_teach_nothing(
     settings: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        read_config(DistillRunConfig, write(tmp_path / "x.yaml", {**settings, **change}))
+        read_config(DistillConfig, write(tmp_path / "x.yaml", {**settings, **change}))
