@@ -1,5 +1,5 @@
 # One line adds an op: evsam_add_op(<op>) takes csrc/ops/<op>/<op>.cpp, <op>_float64.cpp, its kernels <op>_simd.inl for
-# each instruction set, csrc/bindings/bind_<op>.cpp, and csrc/tests/test_<op>.cpp.
+# each instruction set, csrc/bindings/bind_<op>.cpp, and csrc/tests/ops/<op>.cpp.
 #   NO_PYTHON            only the engine calls it, there is no binding
 #   NO_KERNEL            it runs the kernels of other ops
 #   DTYPE <dtype>        what its kernels are named after; f32 otherwise

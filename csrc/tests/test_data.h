@@ -22,16 +22,16 @@ inline std::vector<float> random_floats(std::int64_t count, unsigned seed, doubl
 
 inline std::vector<double> widen(const std::vector<float>& values) { return {values.begin(), values.end()}; }
 
-// Runs of `size` values with `gap` NaNs behind each, as in a map whose pixels are further apart than they have
-// channels.
-inline std::vector<float> spread(const std::vector<float>& values, std::int64_t size, std::int64_t gap) {
-  std::vector<float> out;
-  for (std::size_t i = 0; i < values.size(); i += static_cast<std::size_t>(size)) {
-    out.insert(out.end(), values.begin() + static_cast<std::ptrdiff_t>(i),
-               values.begin() + static_cast<std::ptrdiff_t>(i) + size);
-    out.insert(out.end(), static_cast<std::size_t>(gap), kNan);
-  }
-  return out;
+inline std::vector<double> magnitudes(const std::vector<float>& values) {
+  std::vector<double> result(values.begin(), values.end());
+  for (double& value : result) value = value < 0.0 ? -value : value;
+  return result;
+}
+
+// The data of what may be left out.
+template <typename T>
+const T* or_null(const std::vector<T>& values) {
+  return values.empty() ? nullptr : values.data();
 }
 
 }  // namespace evsam::test

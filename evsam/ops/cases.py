@@ -51,15 +51,21 @@ __all__ = ["OPS", "Case", "cases", "columns", "values"]
 Option = str | int | float
 
 OPTIONS: Mapping[str, Mapping[str, Option]] = {
-    "conv3x3": {"algorithm": "automatic"},
-    "fused_mbconv": {"algorithm": "automatic", "adds": "input"},
+    "conv3x3": {"bias": 1, "algorithm": "automatic"},
+    "conv_transpose": {"bias": 1},
+    "depthwise_conv": {"bias": 1},
+    "fused_mbconv": {"bias": 1, "algorithm": "automatic", "adds": "input"},
     "layer_norm": {"mean": 0.0},
-    "lite_mla": {"precision": "fp32", "adds": "input"},
-    "mbconv": {"precision": "fp32", "adds": "input"},
+    "lite_mla": {"bias": 1, "precision": "fp32", "adds": "input"},
+    "mask_head": {"bias": 1},
+    "mbconv": {"bias": 1, "precision": "fp32", "adds": "input"},
+    "patch_conv": {"bias": 1},
+    "pointwise": {"bias": 1},
+    "pointwise_int8": {"bias": 1},
 }
 """What the CPU kernels of an op have beyond its record, and the values in rows of the models.
 
-``algorithm`` and ``precision`` are those of the C++ parameters; ``adds`` says whether a residual is the ``input`` or
+``bias`` says whether there is one (or are all); ``algorithm`` and ``precision`` are those of the C++ parameters; ``adds`` says whether a residual is the ``input`` or
 ``other``, another map (``nothing``: lite_mla without one); ``mean`` is that of the numbers in the input.
 """
 
@@ -187,7 +193,11 @@ def _awkward_cases(op: str) -> Iterator[Case]:
         if key in seen:
             continue
         seen.add(key)
-        special = [str(value) for name, value in filled.items() if value != OPTIONS[op][name]]
+        special = [
+            str(value) if isinstance(value, str) else f"{name} {value}"
+            for name, value in filled.items()
+            if value != OPTIONS[op][name]
+        ]
         activation = getattr(record, "activation", "none")
         words = ["awkward", record.shape.replace(" activated", ""), activation * (activation != "none"), *special]
         yield Case(" ".join(filter(None, words)), record, MappingProxyType(filled))
@@ -231,6 +241,7 @@ def _conv3x3() -> _Rows:
             yield Conv3x3("", 1, 24, 24, 64, 72, stride, "gelu_tanh"), options
             yield Conv3x3("", 1, 8, 8, 16, 16, stride, residual=True), options
         yield Conv3x3("", 1, 64, 37, 3, 32, stride, "gelu_tanh"), {"algorithm": "direct"}
+    yield Conv3x3("", 1, 7, 9, 16, 24), {"bias": 0}
 
 
 def _conv_transpose() -> _Rows:
@@ -245,6 +256,7 @@ def _conv_transpose() -> _Rows:
     yield ConvTranspose("", 1, 6, 32, 64, 32, 16, "relu", lateral=True), {}
     yield ConvTranspose("", 1, 3, 16, 256, 64), {}
     yield ConvTranspose("", 1, 3, 16, 64, 32, 0, "gelu"), {}
+    yield ConvTranspose("", 1, 3, 5, 6, 9, lateral=True), {"bias": 0}
 
 
 def _depthwise_conv() -> _Rows:
@@ -259,6 +271,7 @@ def _depthwise_conv() -> _Rows:
     yield DepthwiseConv("", 1, 31, 37, 144, 3, 1, "relu6"), {}
     yield DepthwiseConv("", 1, 31, 37, 272, 5, 2), {}
     yield DepthwiseConv("", 1, 31, 37, 700, 5, 1, "gelu_tanh"), {}
+    yield DepthwiseConv("", 1, 7, 9, 19), {"bias": 0}
 
 
 def _fused_mbconv() -> _Rows:
@@ -277,6 +290,7 @@ def _fused_mbconv() -> _Rows:
             yield FusedMBConv("", 1, 9, 14, 40, 40, stride, "gelu", hidden=256), options
     yield FusedMBConv("", 1, 26, 22, 24, 24, 1, "gelu_tanh", True, 96), {}
     yield FusedMBConv("", 1, 13, 9, 17, 17, 1, "none", True, 40), {}
+    yield FusedMBConv("", 1, 7, 9, 8, 9, 1, "relu", hidden=20), {"bias": 0}
 
 
 def _layer_norm() -> _Rows:
@@ -307,6 +321,7 @@ def _lite_mla() -> _Rows:
     yield LiteMLA("", 1, 19, 17, 64, 2, 32, 3), {"adds": "other"}
     yield LiteMLA("", 1, 6, 7, 40, 2, 16, 3), {}
     yield LiteMLA("", 1, 19, 17, 64, 2, 32, 5), {"precision": "int8", "adds": "other"}
+    yield LiteMLA("", 1, 5, 9, 24, 2, 16, 3), {"bias": 0}
 
 
 def _mask_head() -> _Rows:
@@ -320,6 +335,7 @@ def _mask_head() -> _Rows:
     yield MaskHead("", 1, 9, 64, 32, 8, "relu", lateral=True), {}
     yield MaskHead("", 1, 5, 32, 64, 32, "gelu"), {}
     yield MaskHead("", 1, 1, 26, 7, 64, lateral=True), {}
+    yield MaskHead("", 1, 2, 7, 5, 6, "relu", lateral=True), {"bias": 0}
 
 
 def _mask_prompt() -> _Rows:
@@ -369,6 +385,7 @@ def _mbconv() -> _Rows:
             block = MBConv("", 1, 19, 33, 40, 24, stride, "gelu_tanh", True, hidden, filter_size)
             yield block, {"precision": "int8", "adds": "other"}
     yield MBConv("", 1, 9, 10, 8, 8, 1, "relu6", True, 48), {}
+    yield MBConv("", 1, 6, 11, 4, 3, 1, "relu6", hidden=24), {"bias": 0}
 
 
 _MBCONV_CUTS: tuple[tuple[int, int, int, int, int, Activation], ...] = (
@@ -389,6 +406,7 @@ def _patch_conv() -> _Rows:
     # The decoders' layers, on smaller maps.
     for inputs, outputs in ((6, 16), (16, 32), (32, 64), (1, 4), (4, 16)):
         yield PatchConv("", 1, 32, 64, inputs, outputs, "relu"), {}
+    yield PatchConv("", 1, 4, 6, 5, 20, "relu"), {"bias": 0}
 
 
 def _pointwise_rows(kind: type[Pointwise], deep: tuple[int, ...]) -> _Rows:
@@ -403,6 +421,7 @@ def _pointwise_rows(kind: type[Pointwise], deep: tuple[int, ...]) -> _Rows:
     for inputs in deep:
         yield kind("", 1, 1, 31, inputs, 37, activation="gelu_tanh"), {}
     yield kind("", 1, 20, 20, 521, 70, residual=True), {}
+    yield kind("", 1, 1, 11, 9, 20, residual=True), {"bias": 0}
 
 
 def _pointwise() -> _Rows:
@@ -428,7 +447,7 @@ def _preprocess() -> _Rows:
 
 
 def _relu_linear_attention() -> _Rows:
-    for head_dim in (16, 32):
+    for head_dim in (16, 32, 5):
         for tokens in (1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 97, 127, 128, 129, 256, 383):
             yield ReluLinearAttention("", 2, 2, head_dim, tokens), {}
         for heads in (1, 3, 8):

@@ -1,0 +1,100 @@
+#include "ops/sam_head/sam_head.h"
+
+#include <cmath>
+
+#include "check.h"
+#include "ops/op_harness.h"
+
+namespace {
+
+using namespace evsam;
+using namespace evsam::test;
+namespace op = evsam::sam_head;
+
+// Several prompts are the same one, each with logits of its own; the last one's are the output.
+class Case final : public OpCase {
+ public:
+  explicit Case(const Row& row)
+      : params_{row.number("channels"), row.number("middle"), row.number("features")},
+        prompts_(size(row.number("prompts"))),
+        first_(random_weights(params_.channels * params_.middle * 4, params_.channels, 1)),
+        first_bias_(random_floats(params_.middle, 2, 0.1)),
+        gain_(random_floats(params_.middle, 3, 0.1)),
+        shift_(random_floats(params_.middle, 4, 0.1)),
+        second_(random_weights(params_.middle * params_.features * 4, params_.middle, 5)),
+        second_bias_(random_floats(params_.features, 6, 0.1)),
+        vectors_(random_floats(op::kMasks * params_.features, 7)) {
+    for (float& gain : gain_) gain += 1.0F;
+    inputs = {input(row.number("rows"), row.number("columns"), params_.channels, 8)};
+    outputs = {output(op::kMasks, 1, 16 * inputs[0].pixels())};
+    outputs[0].gaps = false;
+  }
+
+  Expected expected() const override {
+    const std::vector<double> all[] = {widen(first_), widen(first_bias_), widen(gain_),
+                                       widen(shift_), widen(second_),     widen(second_bias_)};
+    const op::BasicWeights<double> weights = {all[0].data(), all[1].data(), all[2].data(),
+                                              all[3].data(), all[4].data(), all[5].data()};
+    Expected e;
+    e.values.resize(size(op::kMasks * outputs[0].channels));
+    op::run_float64(params_, weights, widen(inputs[0].values).data(), widen(vectors_).data(), inputs[0].height,
+                    inputs[0].width, e.values.data());
+    // Features have absolute errors of a few units of a float's last place at one, and kernels' values are about one.
+    e.sizes = {2.0 * std::sqrt(static_cast<double>(params_.features))};
+    e.roundings = 64.0;
+    return e;
+  }
+
+  Status pack(const Kernels& kernels) override { return op::pack(params_, weights(), &kernels, &packed_); }
+  op::BasicWeights<float> weights() const {
+    return {first_.data(), first_bias_.data(), gain_.data(), shift_.data(), second_.data(), second_bias_.data()};
+  }
+  std::size_t workspace_bytes(int threads) const override {
+    return op::workspace_bytes(packed_, static_cast<std::int64_t>(prompts_.size()), threads);
+  }
+  void prepare() override {
+    cells_ = to_panels(inputs[0].values, params_.channels, packed_.kernel->panel);
+    others_.assign(prompts_.size(), std::vector<float>(size(op::kMasks * outputs[0].channels), kNan));
+    for (std::size_t p = 0; p < prompts_.size(); ++p) {
+      const bool last = p + 1 == prompts_.size();
+      prompts_[p] = {cells_.data(), vectors_.data(), last ? out().data : others_[p].data()};
+    }
+  }
+  Status validate() override { return op::validate(packed_, inputs[0].height, inputs[0].width); }
+  void run(const RunContext& context) override {
+    op::run(packed_, context, prompts_.data(), static_cast<std::int64_t>(prompts_.size()), inputs[0].height,
+            inputs[0].width);
+  }
+
+  // The 4 x 4 logits of its cell, of every mask.
+  std::vector<Spoiler> spoilers() const override {
+    const std::int64_t index = middle();
+    return {{0, index, [this, index](std::size_t, std::int64_t at) {
+               const std::int64_t width = inputs[0].width;
+               const std::int64_t logit = at % outputs[0].channels;
+               const std::int64_t cell = logit / (4 * width) / 4 * width + logit % (4 * width) / 4;
+               return cell == index / params_.channels ? Reach::yes : Reach::no;
+             }}};
+  }
+
+ private:
+  op::Params params_;
+  std::vector<op::Prompt> prompts_;
+  std::vector<float> first_, first_bias_, gain_, shift_, second_, second_bias_, vectors_, cells_;
+  std::vector<std::vector<float>> others_;
+  op::Packed packed_;
+};
+
+void check_messages() {
+  const Case c(
+      Row({{"rows", "1"}, {"columns", "1"}, {"channels", "8"}, {"middle", "3"}, {"features", "2"}, {"prompts", "1"}}));
+  op::Packed packed;
+  EXPECT_MESSAGE(op::validate(packed, 1, 1), "packed: expected packed weights, got none");
+  EXPECT_MESSAGE(op::pack({8, 0, 2}, c.weights(), nullptr, &packed), "params: expected no empty axis, got (8, 0, 2)");
+  CHECK(op::pack({8, 3, 2}, c.weights(), nullptr, &packed).ok());
+  EXPECT_MESSAGE(op::validate(packed, 0, 4), "image: expected at least one cell, got (0, 4)");
+}
+
+const OpTest kTest("sam_head", make_case<Case>, nullptr, check_messages);
+
+}  // namespace
