@@ -35,7 +35,7 @@ def tensors(inputs: Mapping[str, Values], device: str) -> dict[str, Tensor]:
     return moved
 
 
-def contestants(check: Check, arrays: Mapping[str, Tensor], compiled: bool) -> dict[str, Callable[[], Tensor]]:
+def contestants(check: Check[Any], arrays: Mapping[str, Tensor], compiled: bool) -> dict[str, Callable[[], Tensor]]:
     """What competes in an op.
 
     Args:
@@ -78,13 +78,13 @@ class Contest:
         timings: of those that were right.
     """
 
-    check: Check
+    check: Check[Any]
     comparisons: Mapping[str, Comparison]
     timings: Mapping[str, Timing]
 
 
 def compete(
-    check: Check,
+    check: Check[Any],
     inputs: Mapping[str, Values],
     candidates: Mapping[str, Callable[[], Tensor]],
     flush: Callable[[], object],

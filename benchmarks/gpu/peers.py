@@ -18,8 +18,8 @@ from evsam.selftest.checks import (
     LayerNormCheck,
     LinearAttentionCheck,
     LiteMLACheck,
+    MapCheck,
     MBConvCheck,
-    OpCheck,
     PointwiseCheck,
     PreprocessCheck,
     UpsampleAddCheck,
@@ -30,24 +30,32 @@ __all__ = ["Peer", "has_convolution", "has_peer", "peer"]
 Peer = Callable[[Mapping[str, Tensor]], Tensor]
 
 
-def has_convolution(check: Check) -> bool:
+def has_convolution(check: Check[Any]) -> bool:
     """Whether cuDNN takes part in the peer."""
     return not isinstance(check, (LayerNormCheck, UpsampleAddCheck, LinearAttentionCheck))
 
 
-def has_peer(check: Check) -> bool:
+def has_peer(check: Check[Any]) -> bool:
     """Whether PyTorch has the op; it does not read photos or make masks on the device as SAM does."""
-    return isinstance(check, (OpCheck, LinearAttentionCheck)) and not isinstance(check, PreprocessCheck)
+    return isinstance(check, (MapCheck, LinearAttentionCheck)) and not isinstance(check, PreprocessCheck)
 
 
 @singledispatch
-def peer(check: Check) -> Peer:
+def peer(check: Check[Any]) -> Peer:
     """The op of a check on tensors that all have one dtype, named as the check's inputs."""
     raise TypeError(f"check: expected an op that PyTorch has a peer for, got {check.op}")
 
 
-def _activate(check: OpCheck[Any], x: Tensor) -> Tensor:
-    return F.relu6(x) if check.activation == "relu6" else F.gelu(x, approximate="tanh")
+_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+}
+
+
+def _activate(check: MapCheck[Any], x: Tensor) -> Tensor:
+    return _ACTIVATIONS[check.layer.activation](x)
 
 
 def _attend(qkv: Tensor) -> Tensor:
@@ -63,7 +71,7 @@ def _attend(qkv: Tensor) -> Tensor:
 def _(check: Conv3x3Check) -> Peer:
     def run(t: Mapping[str, Tensor]) -> Tensor:
         y = F.conv2d(t["x"], t["weight"], t["bias"], check.layer.stride, 1)
-        y = _activate(check, y) if check.layer.activation != "none" else y
+        y = _activate(check, y)
         return y + t["residual"] if check.layer.residual else y
 
     return run
@@ -73,7 +81,7 @@ def _(check: Conv3x3Check) -> Peer:
 def _(check: PointwiseCheck) -> Peer:
     def run(t: Mapping[str, Tensor]) -> Tensor:
         y = F.conv2d(t["x"], t["weight"], t["bias"])
-        y = _activate(check, y) if check.layer.activation != "none" else y
+        y = _activate(check, y)
         return y + t["residual"] if check.layer.residual else y
 
     return run

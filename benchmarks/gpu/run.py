@@ -21,6 +21,7 @@ import torch
 from benchmarks import harness
 from benchmarks.gpu.contest import compete, contestants, record, tensors
 from benchmarks.gpu.peers import has_peer
+from evsam.costs import ReluLinearAttention
 from evsam.selftest.checks import Check, LinearAttentionCheck, layer_checks
 from evsam.selftest.devices import Device, data_sheet
 from evsam.selftest.timing import FLUSH_BYTES
@@ -29,8 +30,8 @@ from evsam.zoo import VARIANTS
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 ATTENTION = (
-    LinearAttentionCheck(1, 32, 32, 4096),
-    LinearAttentionCheck(1, 32, 32, 1024, "bfloat16"),
+    LinearAttentionCheck(ReluLinearAttention("", 1, 32, 32, 4096)),
+    LinearAttentionCheck(ReluLinearAttention("", 1, 32, 32, 1024), "bfloat16"),
 )
 """Attention alone beyond that of the layers: larger images, and bfloat16."""
 
@@ -50,9 +51,9 @@ class TorchClock:
         return float(1e-3 * begin.elapsed_time(end))
 
 
-def select(ops: list[str], variants: list[str], batch: int) -> list[Check]:
-    """Cases: the layers of the variants and attention alone, of some ops or (none given) of all."""
-    layers = layer_checks([VARIANTS[name] for name in variants or VARIANTS], batch)
+def select(ops: list[str], variants: list[str], batch: int) -> list[Check[Any]]:
+    """Cases: the table's rows of the variants and attention alone, of some ops or (none given) of all."""
+    layers = layer_checks(variants or VARIANTS, batch)
     cases = [check for check in (*layers, *ATTENTION) if has_peer(check)]
     return [check for check in cases if not ops or check.op in ops]
 
@@ -89,7 +90,7 @@ def table(lines: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def measure_all(checks: list[Check], options: argparse.Namespace, sheet: Device | None) -> list[dict[str, Any]]:
+def measure_all(checks: list[Check[Any]], options: argparse.Namespace, sheet: Device | None) -> list[dict[str, Any]]:
     """All lines of all cases, shown as they come."""
     scratch = torch.empty(FLUSH_BYTES, dtype=torch.uint8, device="cuda")
     lines = []

@@ -14,7 +14,7 @@ from benchmarks import harness
 from benchmarks.gpu import run
 from benchmarks.gpu.contest import EVSAM, compete, contestants, record, tensors
 from benchmarks.gpu.peers import has_convolution, has_peer, peer
-from evsam.costs import LayerNorm, Pointwise
+from evsam.costs import LayerNorm, Pointwise, ReluLinearAttention
 from evsam.selftest.checks import Check, LayerNormCheck, LinearAttentionCheck, PointwiseCheck, quick_checks
 from evsam.selftest.devices import get_device
 from evsam.selftest.reference import exact
@@ -23,7 +23,7 @@ CASES = [check for check in quick_checks() if has_peer(check)]
 
 
 @pytest.mark.parametrize("check", CASES, ids=lambda check: f"{check.op} {check.shape}")
-def test_peers_compute_the_same_op(check: Check) -> None:
+def test_peers_compute_the_same_op(check: Check[Any]) -> None:
     if getattr(check, "activation_scale", 1.0) != 1.0:
         pytest.skip("PyTorch's GELU has no scale")
     inputs = check.inputs(np.random.default_rng(0))
@@ -39,7 +39,7 @@ def test_peers_compute_the_same_op(check: Check) -> None:
 def test_what_has_no_peer() -> None:
     without = {check.op for check in quick_checks() if not has_peer(check)}
     assert without == {"preprocess", "mask_upsample"}
-    assert not has_convolution(LinearAttentionCheck(1, 1, 16, 8))
+    assert not has_convolution(LinearAttentionCheck(ReluLinearAttention("", 1, 1, 16, 8)))
     with pytest.raises(TypeError, match="check: expected an op that PyTorch has a peer for, got mask_upsample"):
         peer(next(check for check in quick_checks() if check.op == "mask_upsample"))
 
@@ -96,7 +96,7 @@ def test_contestants_of_convolutions() -> None:
 
 
 def test_bfloat16_inputs() -> None:
-    check = LinearAttentionCheck(1, 1, 16, 8, "bfloat16")
+    check = LinearAttentionCheck(ReluLinearAttention("", 1, 1, 16, 8), "bfloat16")
     inputs = check.inputs(np.random.default_rng(0))
     qkv = tensors(inputs, "cpu")["qkv"]
     assert qkv.dtype == torch.bfloat16

@@ -44,9 +44,9 @@ from evsam.costs import (
     UpsampleAdd,
 )
 from evsam.layers import decoder_ops, encoder_ops, image_ops
-from evsam.zoo import VARIANTS
+from evsam.zoo import VARIANTS, Variant
 
-__all__ = ["OPS", "Case", "cases", "columns", "values"]
+__all__ = ["CUDA_OPS", "OPS", "Case", "cases", "columns", "cuda_cases", "values"]
 
 Option = str | int | float
 
@@ -73,6 +73,9 @@ MAX_TEST_MACS = 2_000_000
 """Rows of the models with more work are timed, but not tested by the C++ tests: float64 oracles are slow."""
 
 MAX_TEST_ELEMENTS = 300_000
+
+MAX_EMULATED_MACS = 500_000
+"""Rows of the CPU's tiles with more work are not tested by CUDA kernels, whose threads may be emulated."""
 
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
@@ -129,11 +132,38 @@ def cases(op: str) -> tuple[Case, ...]:
     """
     if op not in OPS:
         raise ValueError(f"op: expected one of {', '.join(OPS)}, got {op!r}")
-    rows = [*_model_cases(op), *_awkward_cases(op)]
+    rows = [*_model_cases(op, _native_ops), *_awkward_cases(op)]
     names = [row.name for row in rows]
     if len(set(names)) != len(names):
         raise ValueError(f"{op}: expected names that are unique, got {max(names, key=names.count)!r} again")
     return tuple(rows)
+
+
+@cache
+def cuda_cases(op: str) -> tuple[Case, ...]:
+    """The rows of an op for its CUDA kernels, which do blocks whole and resize two maps at once.
+
+    Those of the models' encoders, then awkward ones: around the tiles of these kernels, and those of :func:`cases` that
+    they take (multiples of eight channels, for example).
+
+    Args:
+        op: one of :data:`CUDA_OPS`.
+
+    Raises:
+        ValueError: there is no such op; the message lists those that exist.
+    """
+    if op not in CUDA_OPS:
+        raise ValueError(f"op: expected one of {', '.join(CUDA_OPS)}, got {op!r}")
+    own = [record for record in _CUDA_AWKWARD if record.name == op]
+    shared = (case for case in _awkward_cases(op) if case.options.get("adds") != "other")
+    awkward = dict.fromkeys([*own, *(case.op for case in shared if _has_cuda_kernel(case.op))])
+    return (
+        *_model_cases(op, _cuda_ops),
+        *(
+            Case(f"awkward {record.shape}", record, tested=record in own or record.macs <= MAX_EMULATED_MACS)
+            for record in awkward
+        ),
+    )
 
 
 def columns(op: str) -> tuple[str, ...]:
@@ -150,10 +180,10 @@ def values(case: Case) -> dict[str, str]:
     return {name: str(int(value)) if isinstance(value, bool) else str(value) for name, value in row.items()}
 
 
-def _model_cases(op: str) -> Iterator[Case]:
+def _model_cases(op: str, ops_of: Callable[[Variant], Iterable[Op]]) -> Iterator[Case]:
     found: dict[Op, tuple[str, dict[str, None]]] = {}
     for variant in VARIANTS.values():
-        for record in _native_ops((*encoder_ops(variant), *decoder_ops(variant), *image_ops(variant))):
+        for record in ops_of(variant):
             if record.name == op:
                 _, variants = found.setdefault(replace(record, layer=""), (record.layer, {}))
                 variants[variant.name] = None
@@ -163,9 +193,9 @@ def _model_cases(op: str) -> Iterator[Case]:
         yield Case(f"{' '.join(variants)} {layer}", named, OPTIONS.get(op, {}), tuple(variants), small, True)
 
 
-def _native_ops(ops: Iterable[Op]) -> Iterator[Op]:
+def _native_ops(variant: Variant) -> Iterator[Op]:
     """As the CPU kernels are called, and what their parts are on their own."""
-    for op in ops:
+    for op in (*encoder_ops(variant), *decoder_ops(variant), *image_ops(variant)):
         match op:
             case MBConv(expands=False):
                 depth = (op.batch, op.height, op.width, op.in_channels, op.filter_size, op.stride, op.activation)
@@ -183,6 +213,40 @@ def _native_ops(ops: Iterable[Op]) -> Iterator[Op]:
                 yield PointwiseInt8(*(getattr(op, each.name) for each in fields(op)))
             case _:
                 yield op
+
+
+def _cuda_ops(variant: Variant) -> Iterator[Op]:
+    """Those that have CUDA kernels, and the attention of blocks alone."""
+    for op in (*encoder_ops(variant), *image_ops(variant)):
+        if _has_cuda_kernel(op):
+            yield op
+        if isinstance(op, LiteMLA):
+            yield replace(op.attention, layer=f"{op.layer} attention")
+
+
+def _has_cuda_kernel(op: Op) -> bool:
+    match op:
+        case Conv3x3():
+            return op.out_channels % 8 == 0 and op.activation != "gelu"
+        case Pointwise():
+            return op.name == "pointwise" and _eights(op.in_channels, op.out_channels) and op.activation != "gelu"
+        case FusedMBConv() | MBConv():
+            narrow = (isinstance(op, MBConv) and op.expands) or (isinstance(op, FusedMBConv) and op.out_channels <= 256)
+            return narrow and _eights(op.in_channels, op.hidden, op.out_channels) and op.activation != "gelu"
+        case LiteMLA():
+            return _eights(op.channels) and op.head_dim in (16, 32) and op.filter_size in (3, 5)
+        case ReluLinearAttention():
+            return op.head_dim in (16, 32)
+        case LayerNorm():
+            alone = op.activation == "none" and not op.residual and not op.position
+            return alone and _eights(op.channels) and op.channels <= 1024
+        case UpsampleAdd():
+            return _eights(op.channels)
+    return op.name in CUDA_OPS
+
+
+def _eights(*channels: int) -> bool:
+    return all(number % 8 == 0 for number in channels)
 
 
 def _awkward_cases(op: str) -> Iterator[Case]:
@@ -537,3 +601,43 @@ _AWKWARD: Mapping[str, Callable[[], _Rows]] = {
 
 OPS = tuple(_AWKWARD)
 """The ops that have CPU kernels, by the names of their folders in csrc/ops."""
+
+
+CUDA_OPS = (
+    "conv3x3",
+    "fused_mbconv",
+    "layer_norm",
+    "lite_mla",
+    "mask_upsample",
+    "mbconv",
+    "pointwise",
+    "preprocess",
+    "relu_linear_attention",
+    "resize",
+)
+"""Those with CUDA kernels."""
+
+_CUDA_AWKWARD: tuple[Op, ...] = (
+    Conv3x3("", 2, 9, 7, 16, 32, activation="gelu_tanh"),
+    Conv3x3("", 1, 9, 7, 16, 24, stride=2),
+    Conv3x3("", 1, 6, 11, 32, 32, residual=True),
+    Pointwise("", 2, 5, 7, 40, 72),
+    Pointwise("", 1, 11, 13, 64, 128, residual=True),
+    Pointwise("", 1, 3, 3, 24, 8, activation="relu6"),
+    FusedMBConv("", 2, 7, 9, 32, 32, activation="gelu_tanh", residual=True, hidden=64),
+    FusedMBConv("", 1, 5, 7, 16, 72, 2, "relu6", hidden=40),
+    MBConv("", 2, 5, 7, 32, 32, activation="gelu_tanh", residual=True, hidden=64),
+    MBConv("", 1, 9, 7, 16, 40, 2, "relu6", hidden=48, filter_size=5),
+    LiteMLA("", 2, 5, 7, 64, 2, 32, 5),
+    LiteMLA("", 1, 17, 16, 64, 2, 32, 3),
+    UpsampleAdd("", 2, 3, 5, 16, 12, 11, "bicubic"),
+    UpsampleAdd("", 1, 3, 5, 16, 6, 10, "bilinear"),
+    UpsampleAdd("", 1, 4, 4, 8, 9, 9, "bicubic", residual=False),
+    UpsampleAdd("", 1, 3, 2, 8, 7, 9, "bicubic", (5, 4)),
+    Preprocess("", 1, 37, 53, side=64),
+    Preprocess("", 1, 150, 40, side=64),
+    MaskUpsample("", 2, 611, 1024, 77, 129),
+    LayerNorm("", 2, 3, 7, 256),
+    LayerNorm("", 1, 5, 1, 24),
+    ReluLinearAttention("", 1, 2, 32, 256),
+)

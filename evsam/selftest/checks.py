@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -13,21 +13,24 @@ import numpy as np
 from evsam import ops, transforms
 from evsam.costs import (
     FP16,
+    FP32,
     Conv3x3,
     FusedMBConv,
     LayerNorm,
     LiteMLA,
     MapOp,
+    MaskUpsample,
     MBConv,
     Op,
     Pointwise,
     Preprocess,
+    ReluLinearAttention,
     UpsampleAdd,
     stored_channels,
 )
-from evsam.layers import PHOTO, encoder_ops
 from evsam.network import ATTENTION_EPS, NORM_EPS
-from evsam.ops.reference import Activation as ActivationName
+from evsam.ops.cases import CUDA_OPS, cuda_cases
+from evsam.ops.reference import Activation
 from evsam.selftest import reference
 from evsam.selftest.numbers import (
     EPSILON,
@@ -41,7 +44,7 @@ from evsam.selftest.numbers import (
     to_bits,
 )
 from evsam.selftest.reference import Store, exact, rounding
-from evsam.zoo import LOGITS_SIZE, PIXEL_MEAN, PIXEL_STD, Activation, Variant
+from evsam.zoo import LOGITS_SIZE, PIXEL_MEAN, PIXEL_STD
 
 __all__ = [
     "Check",
@@ -51,8 +54,8 @@ __all__ = [
     "LinearAttentionCheck",
     "LiteMLACheck",
     "MBConvCheck",
+    "MapCheck",
     "MaskUpsampleCheck",
-    "OpCheck",
     "PointwiseCheck",
     "PreprocessCheck",
     "UpsampleAddCheck",
@@ -62,6 +65,9 @@ __all__ = [
     "quick_checks",
     "to_device",
 ]
+
+
+BYTES: Mapping[DType, int] = {"float16": FP16, "bfloat16": FP16, "float32": FP32}
 
 
 @dataclass(frozen=True)
@@ -77,18 +83,29 @@ class Values:
     dtype: StoredType
 
 
-class Check(ABC):
-    """An op on one set of shapes."""
+AnyOp = TypeVar("AnyOp", bound=Op)
+AnyMapOp = TypeVar("AnyMapOp", bound=MapOp)
+
+
+@dataclass(frozen=True)
+class Check(ABC, Generic[AnyOp]):
+    """An op on one set of shapes.
+
+    Attributes:
+        layer: the op with its shapes.
+    """
+
+    layer: AnyOp
 
     @property
-    @abstractmethod
     def op(self) -> str:
         """The op's name."""
+        return self.layer.name
 
     @property
-    @abstractmethod
     def shape(self) -> str:
         """Sizes, in a few characters."""
+        return self.layer.shape
 
     @property
     def dtype(self) -> DType:
@@ -108,14 +125,14 @@ class Check(ABC):
         """The same by :mod:`evsam.selftest.reference`."""
 
     @property
-    @abstractmethod
     def macs(self) -> int:
         """Multiply-accumulates."""
+        return self.layer.macs
 
     @property
-    @abstractmethod
     def bytes(self) -> int:
         """Inputs read once and the result written once."""
+        return self.layer.bytes(BYTES[self.dtype])
 
     def run(self, module: ModuleType, seed: int = 0) -> Comparison:
         """Makes inputs, runs the op on the device and compares.
@@ -156,62 +173,44 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType, scale
     return round_to(scale * rng.standard_normal(shape), dtype)
 
 
-AnyOp = TypeVar("AnyOp", bound=MapOp)
-
-
 @dataclass(frozen=True)
-class OpCheck(Check, Generic[AnyOp]):
-    """An op of an encoder.
+class MapCheck(Check[AnyMapOp]):
+    """An op on float16 maps.
 
     Attributes:
-        layer: the op with its shapes.
-        activation: of the network.
         activation_scale: what stored numbers in front of an activation stand for, as a multiple.
     """
 
-    layer: AnyOp
-    activation: Activation = "gelu"
     activation_scale: float = 1.0
-
-    @property
-    def op(self) -> str:
-        return self.layer.name
 
     @property
     def shape(self) -> str:
         return f"{self.layer.batch} x {self.layer.shape}"
 
     @property
-    def macs(self) -> int:
-        return self.layer.macs
-
-    @property
-    def bytes(self) -> int:
-        return self.layer.bytes(FP16)
-
-    @property
-    def activation_name(self) -> ActivationName:
-        """As the ops call it."""
-        return "relu6" if self.activation == "relu6" else "gelu_tanh"
+    def activation(self) -> Activation:
+        """Behind its convolutions, as the ops call it."""
+        name: Activation = getattr(self.layer, "activation", "none")
+        return name
 
     def map(self, rng: np.random.Generator, channels: int, height: int, width: int) -> Values:
         """A map with channels last in memory."""
         return Values(channels_last(normal(rng, (self.layer.batch, height, width, channels), "float16")), "float16")
 
     def activate(self, x: Array, store: Store) -> Array:
-        """The network's activation."""
-        return store(reference.activate(x, self.activation, self.activation_scale))
+        """The op's activation; what it makes is stored, if there is one."""
+        return x if self.activation == "none" else store(reference.activate(x, self.activation, self.activation_scale))
 
 
-def weight(rng: np.random.Generator, out_channels: int, kernel: int, in_channels: int) -> Values:
+def weight(rng: np.random.Generator, out_channels: int, size: int, in_channels: int) -> Values:
     """(O, I, k, k), with I last in memory; results as large as the inputs."""
-    scale = (kernel**2 * in_channels) ** -0.5
-    return Values(channels_last(normal(rng, (out_channels, kernel, kernel, in_channels), "float16", scale)), "float16")
+    scale = (size**2 * in_channels) ** -0.5
+    return Values(channels_last(normal(rng, (out_channels, size, size, in_channels), "float16", scale)), "float16")
 
 
-def depthwise_weight(rng: np.random.Generator, channels: int, kernel: int) -> Values:
+def depthwise_weight(rng: np.random.Generator, channels: int, size: int) -> Values:
     """(C, 1, k, k)."""
-    return Values(normal(rng, (channels, 1, kernel, kernel), "float16", 1 / kernel), "float16")
+    return Values(normal(rng, (channels, 1, size, size), "float16", 1 / size), "float16")
 
 
 def bias(rng: np.random.Generator, channels: int) -> Values:
@@ -219,7 +218,7 @@ def bias(rng: np.random.Generator, channels: int) -> Values:
     return Values(normal(rng, (channels,), "float32", 0.5), "float32")
 
 
-class Conv3x3Check(OpCheck[Conv3x3]):
+class Conv3x3Check(MapCheck[Conv3x3]):
     """A 3x3 convolution."""
 
     def inputs(self, rng: np.random.Generator) -> dict[str, Values]:
@@ -238,15 +237,18 @@ class Conv3x3Check(OpCheck[Conv3x3]):
 
     def call(self, arrays: Mapping[str, Any]) -> Any:
         layer = self.layer
-        activation = self.activation_name if layer.activation != "none" else "none"
-        scale = self.activation_scale if layer.activation != "none" else 1.0
-        return ops.conv3x3(**arrays, stride=layer.stride, activation=activation, activation_scale=scale, backend="cuda")
+        return ops.conv3x3(
+            **arrays,
+            stride=layer.stride,
+            activation=self.activation,
+            activation_scale=self.activation_scale,
+            backend="cuda",
+        )
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
         x, weight = pixels_first(values["x"]), pixels_first(values["weight"])
         y = reference.conv(x, weight, values["bias"], self.layer.stride, store)
-        if self.layer.activation != "none":
-            y = self.activate(y, store)
+        y = self.activate(y, store)
         return channels_last(_add(y, values, store))
 
 
@@ -254,7 +256,7 @@ def _add(y: Array, values: Mapping[str, Array], store: Store) -> Array:
     return store(y + pixels_first(values["residual"])) if "residual" in values else y
 
 
-class PointwiseCheck(OpCheck[Pointwise]):
+class PointwiseCheck(MapCheck[Pointwise]):
     """A 1x1 convolution."""
 
     def inputs(self, rng: np.random.Generator) -> dict[str, Values]:
@@ -269,18 +271,17 @@ class PointwiseCheck(OpCheck[Pointwise]):
         return values
 
     def call(self, arrays: Mapping[str, Any]) -> Any:
-        activation = self.activation_name if self.layer.activation != "none" else "none"
-        scale = self.activation_scale if self.layer.activation != "none" else 1.0
-        return ops.pointwise(**arrays, activation=activation, activation_scale=scale, backend="cuda")
+        return ops.pointwise(
+            **arrays, activation=self.activation, activation_scale=self.activation_scale, backend="cuda"
+        )
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
         y = reference.conv(pixels_first(values["x"]), pixels_first(values["weight"]), values["bias"], 1, store)
-        if self.layer.activation != "none":
-            y = self.activate(y, store)
+        y = self.activate(y, store)
         return channels_last(_add(y, values, store))
 
 
-class UpsampleAddCheck(OpCheck[UpsampleAdd]):
+class UpsampleAddCheck(MapCheck[UpsampleAdd]):
     """A map resized and added to another."""
 
     def inputs(self, rng: np.random.Generator) -> dict[str, Values]:
@@ -307,7 +308,7 @@ class UpsampleAddCheck(OpCheck[UpsampleAdd]):
         return channels_last(_add(total, values, store))
 
 
-class LayerNormCheck(OpCheck[LayerNorm]):
+class LayerNormCheck(MapCheck[LayerNorm]):
     """Layer norm over the channels of each pixel."""
 
     def inputs(self, rng: np.random.Generator) -> dict[str, Values]:
@@ -326,7 +327,7 @@ class LayerNormCheck(OpCheck[LayerNorm]):
         return channels_last(reference.layer_norm(x, values["weight"], values["bias"], NORM_EPS, store))
 
 
-class FusedMBConvCheck(OpCheck[FusedMBConv]):
+class FusedMBConvCheck(MapCheck[FusedMBConv]):
     """A 3x3 convolution and a 1x1 convolution."""
 
     def inputs(self, rng: np.random.Generator) -> dict[str, Values]:
@@ -344,7 +345,7 @@ class FusedMBConvCheck(OpCheck[FusedMBConv]):
             **arrays,
             residual=arrays["x"] if self.layer.residual else None,
             stride=self.layer.stride,
-            activation=self.activation_name,
+            activation=self.activation,
             activation_scale=self.activation_scale,
             backend="cuda",
         )
@@ -356,7 +357,7 @@ class FusedMBConvCheck(OpCheck[FusedMBConv]):
         return channels_last(store(y + x) if self.layer.residual else y)
 
 
-class MBConvCheck(OpCheck[MBConv]):
+class MBConvCheck(MapCheck[MBConv]):
     """1x1, depthwise and 1x1 convolution."""
 
     def inputs(self, rng: np.random.Generator) -> dict[str, Values]:
@@ -376,7 +377,7 @@ class MBConvCheck(OpCheck[MBConv]):
             **arrays,
             residual=arrays["x"] if self.layer.residual else None,
             stride=self.layer.stride,
-            activation=self.activation_name,
+            activation=self.activation,
             activation_scale=self.activation_scale,
             backend="cuda",
         )
@@ -391,7 +392,7 @@ class MBConvCheck(OpCheck[MBConv]):
         return channels_last(store(y + x) if self.layer.residual else y)
 
 
-class LiteMLACheck(OpCheck[LiteMLA]):
+class LiteMLACheck(MapCheck[LiteMLA]):
     """Multi-scale linear attention with its residual."""
 
     def inputs(self, rng: np.random.Generator) -> dict[str, Values]:
@@ -424,58 +425,35 @@ class LiteMLACheck(OpCheck[LiteMLA]):
         return channels_last(store(y + x))
 
 
-BYTES: Mapping[DType, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
-
-
 @dataclass(frozen=True)
-class LinearAttentionCheck(Check):
+class LinearAttentionCheck(Check[ReluLinearAttention]):
     """ReLU linear attention.
 
     Attributes:
-        batch: images.
-        heads: of each image.
-        head_dim: channels of q, of k and of v.
-        tokens: of each image.
         numbers: dtype of q, k, v and the result.
         layout: what lies next to each other in memory: the tokens of a channel, or the channels of a token.
         scale: deviation of q, k and v.
     """
 
-    batch: int
-    heads: int
-    head_dim: int
-    tokens: int
     numbers: DType = "float16"
     layout: Literal["channels", "tokens"] = "channels"
     scale: float = 1.0
 
     @property
-    def op(self) -> str:
-        return "relu_linear_attention"
-
-    @property
     def shape(self) -> str:
         scaled = f" x{self.scale:g}" if self.scale != 1 else ""
-        return f"{self.batch} x {self.heads} heads d{self.head_dim} n{self.tokens} by {self.layout}{scaled}"
+        return f"{self.layer.shape} by {self.layout}{scaled}"
 
     @property
     def dtype(self) -> DType:
         return self.numbers
 
-    @property
-    def macs(self) -> int:
-        return 2 * self.batch * self.heads * self.tokens * self.head_dim * (self.head_dim + 1)
-
-    @property
-    def bytes(self) -> int:
-        return 4 * self.batch * self.heads * self.tokens * self.head_dim * BYTES[self.numbers]
-
     def inputs(self, rng: np.random.Generator) -> dict[str, Values]:
-        rows = 3 * self.head_dim
+        layer, rows = self.layer, 3 * self.layer.head_dim
         if self.layout == "channels":
-            qkv = normal(rng, (self.batch, self.heads, rows, self.tokens), self.numbers, self.scale)
+            qkv = normal(rng, (layer.batch, layer.heads, rows, layer.tokens), self.numbers, self.scale)
         else:
-            by_token = normal(rng, (self.batch, self.tokens, self.heads, rows), self.numbers, self.scale)
+            by_token = normal(rng, (layer.batch, layer.tokens, layer.heads, rows), self.numbers, self.scale)
             qkv = by_token.transpose(0, 2, 3, 1)
         return {"qkv": Values(qkv, self.numbers)}
 
@@ -486,7 +464,7 @@ class LinearAttentionCheck(Check):
         return reference.linear_attention(values["qkv"], ATTENTION_EPS, store)
 
 
-class PreprocessCheck(OpCheck[Preprocess]):
+class PreprocessCheck(MapCheck[Preprocess]):
     """A photo resized, normalised and padded, with the eight channels that the first convolution reads."""
 
     def inputs(self, rng: np.random.Generator) -> dict[str, Values]:
@@ -508,133 +486,88 @@ class PreprocessCheck(OpCheck[Preprocess]):
         return store(pixels)
 
 
-@dataclass(frozen=True)
-class MaskUpsampleCheck(Check):
-    """Mask logits to masks of a photo's size; every pixel is to be that of :mod:`evsam.transforms`.
-
-    Attributes:
-        prompts: how many.
-        masks: of each prompt.
-        photo: height and width.
-    """
-
-    prompts: int
-    masks: int
-    photo: tuple[int, int]
-
-    @property
-    def op(self) -> str:
-        return "mask_upsample"
-
-    @property
-    def shape(self) -> str:
-        return f"{self.prompts} x {self.masks} {LOGITS_SIZE}x{LOGITS_SIZE} -> {self.photo[0]}x{self.photo[1]}"
+class MaskUpsampleCheck(Check[MaskUpsample]):
+    """Mask logits to masks of a photo's size; every pixel is to be that of :mod:`evsam.transforms`."""
 
     @property
     def dtype(self) -> DType:
         return "float32"
 
     @property
-    def macs(self) -> int:
-        return 0
-
-    @property
-    def bytes(self) -> int:
-        return self.prompts * self.masks * (4 * LOGITS_SIZE**2 + self.photo[0] * self.photo[1])
-
-    @property
-    def _resized(self) -> tuple[int, int]:
-        return transforms.fitted_size(self.photo)
+    def _sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Height and width of the photo's part of the frame, and of the photo."""
+        layer = self.layer
+        return (layer.resized_height, layer.resized_width), (layer.height, layer.width)
 
     def inputs(self, rng: np.random.Generator) -> dict[str, Values]:
-        logits = rng.standard_normal((self.prompts, self.masks, LOGITS_SIZE, LOGITS_SIZE), np.float32)
+        logits = rng.standard_normal((1, self.layer.count, LOGITS_SIZE, LOGITS_SIZE), np.float32)
         return {"logits": Values(logits.astype(np.float64), "float32")}
 
     def call(self, arrays: Mapping[str, Any]) -> Any:
-        return ops.mask_upsample(arrays["logits"], self._resized, self.photo, backend="cuda")
+        return ops.mask_upsample(arrays["logits"], *self._sizes, backend="cuda")
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
-        masks = transforms.masks_from_logits(values["logits"].astype(np.float32), self._resized, self.photo)
+        masks = transforms.masks_from_logits(values["logits"].astype(np.float32), *self._sizes)
         return store(masks.astype(np.float64))
 
 
-def quick_checks() -> list[Check]:
-    """Small maps with odd sides, batches, every dtype and layout: a few seconds, even where threads are emulated."""
+_CHECKS: Mapping[type[Op], type[Check[Any]]] = MappingProxyType(
+    {
+        Conv3x3: Conv3x3Check,
+        FusedMBConv: FusedMBConvCheck,
+        LayerNorm: LayerNormCheck,
+        LiteMLA: LiteMLACheck,
+        MaskUpsample: MaskUpsampleCheck,
+        MBConv: MBConvCheck,
+        Pointwise: PointwiseCheck,
+        Preprocess: PreprocessCheck,
+        ReluLinearAttention: LinearAttentionCheck,
+        UpsampleAdd: UpsampleAddCheck,
+    }
+)
+
+
+def check_of(op: Op) -> Check[Any]:
+    """The check of an op."""
+    if type(op) not in _CHECKS:
+        raise TypeError(f"op: expected one that has a CUDA kernel, got {type(op).__name__}")
+    return _CHECKS[type(op)](op)
+
+
+def quick_checks() -> list[Check[Any]]:
+    """The table's small maps with odd sides and batches, and what it does not have: dtypes, layouts, scales."""
+    rows = [case.op for op in CUDA_OPS for case in cuda_cases(op) if case.tested and not case.variants]
+    attention = ReluLinearAttention
     return [
-        Conv3x3Check(Conv3x3("", 2, 9, 7, 16, 32, activation="gelu_tanh")),
-        Conv3x3Check(Conv3x3("", 1, 9, 7, 16, 24, stride=2)),
-        Conv3x3Check(Conv3x3("", 1, 6, 11, 32, 32, residual=True)),
+        *map(check_of, rows),
         Conv3x3Check(Conv3x3("", 1, 5, 5, 8, 16, activation="gelu_tanh"), activation_scale=4.0),
-        PointwiseCheck(Pointwise("", 2, 5, 7, 40, 72)),
-        PointwiseCheck(Pointwise("", 1, 11, 13, 64, 128, residual=True)),
         PointwiseCheck(Pointwise("", 1, 3, 3, 24, 8, activation="gelu_tanh"), activation_scale=2.0),
-        PointwiseCheck(Pointwise("", 1, 3, 3, 24, 8, activation="gelu_tanh"), activation="relu6"),
-        FusedMBConvCheck(FusedMBConv("", 2, 7, 9, 32, 32, residual=True, hidden=64)),
-        FusedMBConvCheck(FusedMBConv("", 1, 9, 7, 32, 64, stride=2, hidden=128), activation_scale=4.0),
-        MBConvCheck(MBConv("", 2, 5, 7, 32, 32, residual=True, hidden=64)),
-        MBConvCheck(MBConv("", 1, 7, 5, 32, 64, stride=2, hidden=96), activation_scale=4.0),
-        LiteMLACheck(LiteMLA("", 2, 5, 7, channels=64, heads=2, head_dim=32, filter_size=5)),
-        LiteMLACheck(LiteMLA("", 1, 17, 16, channels=64, heads=2, head_dim=32, filter_size=3)),
-        UpsampleAddCheck(UpsampleAdd("", 2, 3, 5, 16, 12, 11, "bicubic")),
-        UpsampleAddCheck(UpsampleAdd("", 1, 3, 5, 16, 6, 10, "bilinear")),
-        UpsampleAddCheck(UpsampleAdd("", 1, 4, 4, 8, 9, 9, "bicubic", residual=False)),
-        UpsampleAddCheck(UpsampleAdd("", 1, 3, 2, 8, 7, 9, "bicubic", second=(5, 4))),
-        PreprocessCheck(Preprocess("", 1, 37, 53, side=64)),
-        PreprocessCheck(Preprocess("", 1, 150, 40, side=64)),
-        MaskUpsampleCheck(1, 2, (77, 129)),
-        LayerNormCheck(LayerNorm("", 2, 3, 7, 256)),
-        LayerNormCheck(LayerNorm("", 1, 5, 1, 24)),
-        LinearAttentionCheck(1, 2, 32, 256),
-        LinearAttentionCheck(2, 3, 16, 77, "float16", "tokens"),
-        LinearAttentionCheck(1, 2, 32, 100, "bfloat16"),
-        LinearAttentionCheck(1, 2, 32, 65, "bfloat16", "tokens"),
-        LinearAttentionCheck(1, 2, 32, 63, "float32"),
+        FusedMBConvCheck(FusedMBConv("", 1, 9, 7, 32, 64, 2, "gelu_tanh", hidden=128), activation_scale=4.0),
+        MBConvCheck(MBConv("", 1, 7, 5, 32, 64, 2, "gelu_tanh", hidden=96), activation_scale=4.0),
+        LinearAttentionCheck(attention("", 2, 3, 16, 77), "float16", "tokens"),
+        LinearAttentionCheck(attention("", 1, 2, 32, 100), "bfloat16"),
+        LinearAttentionCheck(attention("", 1, 2, 32, 65), "bfloat16", "tokens"),
+        LinearAttentionCheck(attention("", 1, 2, 32, 63), "float32"),
         # Sums of 255 products of numbers of about 1e4: 1e10, where float16 ends at 65504.
-        LinearAttentionCheck(1, 1, 32, 255, scale=1e4),
+        LinearAttentionCheck(attention("", 1, 1, 32, 255), scale=1e4),
     ]
 
 
-def layer_checks(variants: Iterable[Variant], batch: int = 1) -> list[Check]:
-    """Every layer of the variants' encoders that the CUDA kernels do, those that are alike once.
+def layer_checks(variants: Collection[str], batch: int = 1) -> list[Check[Any]]:
+    """The table's rows of the variants.
 
     Args:
-        variants: records of :mod:`evsam.zoo`.
-        batch: images at once.
+        variants: names in :data:`evsam.zoo.VARIANTS`.
+        batch: images at once, for the ops that take several.
     """
-    found: dict[tuple[str, str, Activation], Check] = {}
-    for variant in variants:
-        for op in encoder_ops(variant, batch):
-            activation = variant.encoder.activation
-            # blocks without a first 1x1 convolution have no kernel
-            whole = not isinstance(op, MBConv) or op.expands
-            checks: list[Check] = [check_of(op, activation)] if whole else []
-            if isinstance(op, LiteMLA):  # its attention alone, of both scales
-                heads = LinearAttentionCheck(op.batch, 2 * op.heads, op.head_dim, op.tokens)
-                checks += [heads, replace(heads, layout="tokens")]
-            for check in checks:
-                found.setdefault((check.op, check.shape, activation), check)
-    # Masks of one photo; the encoders end before them.
-    masks = MaskUpsampleCheck(1, 3, PHOTO)
-    return [*found.values(), masks]
-
-
-def check_of(op: Op, activation: Activation) -> Check:
-    """The check of an op of an encoder."""
-    match op:
-        case Preprocess():
-            return PreprocessCheck(op, activation)
-        case Conv3x3():
-            return Conv3x3Check(op, activation)
-        case Pointwise():
-            return PointwiseCheck(op, activation)
-        case FusedMBConv():
-            return FusedMBConvCheck(op, activation)
-        case MBConv():
-            return MBConvCheck(op, activation)
-        case LiteMLA():
-            return LiteMLACheck(op, activation)
-        case UpsampleAdd():
-            return UpsampleAddCheck(op, activation)
-        case LayerNorm():
-            return LayerNormCheck(op, activation)
-    raise TypeError(f"op: expected one that an encoder has, got {type(op).__name__}")
+    checks: list[Check[Any]] = []
+    for op in CUDA_OPS:
+        for case in cuda_cases(op):
+            if not set(variants) & set(case.variants):
+                continue
+            one_photo = isinstance(case.op, (MaskUpsample, Preprocess))
+            check = check_of(case.op if one_photo else case.with_batch(batch).op)
+            checks.append(check)
+            if isinstance(check, LinearAttentionCheck):
+                checks.append(replace(check, layout="tokens"))
+    return checks

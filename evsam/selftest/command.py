@@ -33,7 +33,7 @@ class Outcome:
         problem: why not; empty if there was one.
     """
 
-    check: Check
+    check: Check[Any]
     comparison: Comparison | None
     problem: str = ""
 
@@ -43,7 +43,7 @@ class Outcome:
         return self.comparison is not None and self.comparison.passed
 
 
-def run_checks(checks: Sequence[Check], module: ModuleType) -> Iterator[Outcome]:
+def run_checks(checks: Sequence[Check[Any]], module: ModuleType) -> Iterator[Outcome]:
     """Runs checks; one that raises has failed and does not stop the others.
 
     Args:
@@ -54,7 +54,7 @@ def run_checks(checks: Sequence[Check], module: ModuleType) -> Iterator[Outcome]
         yield _run(check, module)
 
 
-def _run(check: Check, module: ModuleType) -> Outcome:
+def _run(check: Check[Any], module: ModuleType) -> Outcome:
     try:
         return Outcome(check, check.run(module))
     except (EvsamError, RuntimeError, TypeError, ValueError) as error:
@@ -79,7 +79,7 @@ def selftest_gpu(
         BackendUnavailable: there is no CUDA build or no device, or times are asked for in emulation.
         WeightsError: no variant has one of the names.
     """
-    chosen = [get_variant(name) for name in variants or VARIANTS]
+    chosen = [get_variant(name).name for name in variants or VARIANTS]
     module = cuda_module()
     if timed and module.emulated:
         raise BackendUnavailable("timing: expected a CUDA device, got its emulation on the CPU")
@@ -107,7 +107,7 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
     return {**place, **numbers, "passed": outcome.passed}
 
 
-def _time(checks: Sequence[Check], module: ModuleType, show: Callable[[str], object]) -> list[dict[str, Any]]:
+def _time(checks: Sequence[Check[Any]], module: ModuleType, show: Callable[[str], object]) -> list[dict[str, Any]]:
     name = module.device_name()
     scratch = module.DeviceArray.empty((FLUSH_BYTES,), "uint8")
     events = Events()

@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from evsam.costs import Activation
 from evsam.selftest.numbers import Array, DType, round_to
-from evsam.zoo import Activation
 
 __all__ = [
     "Store",
@@ -40,17 +40,20 @@ def rounding(dtype: DType) -> Store:
     return lambda x: round_to(x, dtype)
 
 
-def activate(x: Array, kind: Activation | None, scale: float = 1.0) -> Array:
+def activate(x: Array, kind: Activation, scale: float = 1.0) -> Array:
     """An activation of the stored ``x``, which stands for ``scale * x``; the result is divided by ``scale`` again."""
     match kind:
-        case None:
+        case "none":
             return x
+        case "relu":
+            return np.maximum(x, 0)
         case "relu6":
             return np.minimum(np.maximum(x, 0), 6 / scale)
-        case "gelu":
+        case "gelu_tanh":
             y = scale * x
             tangent: Array = np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3))
             return 0.5 * x * (1 + tangent)
+    raise ValueError(f"kind: expected an activation that the CUDA kernels have, got {kind}")
 
 
 def conv(x: Array, weight: Array, bias: Array | None, stride: int, store: Store) -> Array:

@@ -56,7 +56,7 @@ def trace(emulated):
             compute_capability=device.compute_capability,
             shared_bytes=limits.shared_per_block,
         )
-        check = check_of(op, "gelu")
+        check = check_of(op)
         arrays = {name: to_device(emulated, values) for name, values in check.inputs(Zeros()).items()}
         emulated.begin_trace(execute=False)
         try:

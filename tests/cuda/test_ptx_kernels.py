@@ -15,9 +15,10 @@ pytest.importorskip("torch", reason="torch has the arrays of these tests")
 
 import torch
 
+from benchmarks.gpu_model.budgets import load
+from tests.cuda.cases import CASES, Call, Case
 from tests.cuda.ptx import Memory, Module, PendingCopy, SharedRace, parse
 from tests.cuda.ptx.replay import Launch, modules, recorded, replay
-from tests.cuda.ptx_cases import CASES, Call, Case
 from tests.cuda.toolchain import CSRC, PTX_ARCHITECTURES, compile_ptx, require_nvcc
 
 
@@ -191,3 +192,19 @@ def test_every_kernel_has_a_case(module: ModuleType) -> None:
         call = case.make()
         names |= {launch.name for launch in trace(module, call, workspace_of(module, call), execute=False)}
     assert names == {kernel["name"] for kernel in module.kernels()}
+
+
+def test_launchers_stay_within_the_shared_memory_of_the_table(module):
+    """Dynamic shared memory is the launcher's decision, and cannot be read from compiled code."""
+    budgets = load()
+    most: dict[str, int] = {}
+    for case in CASES:
+        set_device(module, case.multiprocessors)
+        call = case.make()
+        for launch in trace(module, call, workspace_of(module, call), execute=False):
+            most[launch.name] = max(most.get(launch.name, 0), launch.shared_bytes)
+    assert most
+    assert {name: size for name, size in most.items() if size > budgets[name].dynamic_shared_bytes} == {}
+    # A budget that no launch comes near to would make the occupancy look worse than it is.
+    unused = {name for name, size in most.items() if size == 0 < budgets[name].dynamic_shared_bytes}
+    assert unused == set()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.gpu_model.launches import launches
 from evsam import ops
 from evsam.cli import main
-from evsam.costs import LayerNorm
+from evsam.costs import LayerNorm, Transpose
 from evsam.layers import encoder_ops
+from evsam.ops.cases import CUDA_OPS, cuda_cases
 from evsam.selftest import command
 from evsam.selftest.checks import LayerNormCheck, check_of, layer_checks, quick_checks
 from evsam.selftest.command import run_checks
@@ -33,7 +35,7 @@ def test_quick_checks_pass(emulated, capsys, tmp_path):
 
 
 def test_small_layers_pass(emulated):
-    layers = [check for check in layer_checks([VARIANTS["l0"]]) if 0 < check.macs < 7e7]
+    layers = [check for check in layer_checks(["l0"]) if 0 < check.macs < 7e7]
     assert {check.op for check in layers} == {"conv3x3", "pointwise", "relu_linear_attention"}
     assert [outcome for outcome in run_checks(layers, emulated) if not outcome.passed] == []
 
@@ -138,16 +140,32 @@ def test_times(emulated, monkeypatch, only_layer_norm):
 
 
 def test_layers_of_all_variants_are_checked():
-    checks = layer_checks(VARIANTS.values())
-    shapes = {(check.op, check.shape) for check in checks}
-    assert len({(check.op, check.shape, getattr(check, "activation", None)) for check in checks}) == len(checks)
-    assert {check.op for check in checks} >= {op.name for op in encoder_ops(VARIANTS["xl1"])}
+    checks = layer_checks(VARIANTS)
+    assert len(set(checks)) == len(checks)
     attention = {check.shape for check in checks if check.op == "relu_linear_attention"}
     assert attention > {
-        f"1 x 32 heads d32 n{tokens} by {by}" for tokens in (256, 1024) for by in ("channels", "tokens")
+        f"1 x 32 heads d32 {tokens} tokens by {by}" for tokens in (256, 1024) for by in ("channels", "tokens")
     }
+    checked = {replace(check.layer, layer="") for check in checks}
     for variant in VARIANTS.values():
         for op in encoder_ops(variant):
-            if launches(op, get_device("a100")):
-                check = check_of(op, variant.encoder.activation)
-                assert (check.op, check.shape) in shapes
+            assert bool(launches(op, get_device("a100"))) == (replace(op, layer="") in checked), op
+
+
+def test_layers_of_one_variant_and_batch():
+    checks = layer_checks(["l0"], batch=3)
+    assert {check.shape[0] for check in checks if check.op not in ("mask_upsample", "preprocess")} == {"3"}
+    assert {replace(op, layer="") for op in encoder_ops(VARIANTS["l0"], 3)} - {
+        replace(check.layer, layer="") for check in checks
+    } == {replace(encoder_ops(VARIANTS["l0"], 3)[0], layer="")}, "one photo a call"
+    with pytest.raises(TypeError, match="op: expected one that has a CUDA kernel, got Transpose"):
+        check_of(Transpose("", 1, 2, 3, 4))
+
+
+def test_table_has_rows_for_every_kernel(emulated_module):
+    assert {row["op"] for row in emulated_module.kernels()} == set(CUDA_OPS)
+    quick = quick_checks()
+    assert {check.op for check in quick} == set(CUDA_OPS)
+    assert len(set(quick)) == len(quick)
+    with pytest.raises(ValueError, match=r"op: expected one of conv3x3, .*, resize, got 'transpose'"):
+        cuda_cases("transpose")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from evsam.ops import reference
-from tests.cuda.ptx_cases import _normal as normal
+from tests.cuda.cases import normal
 from tests.tensorrt_qdp.host import Attributes
 
 __all__ = ["CASES", "Case"]

@@ -1,4 +1,4 @@
-// The multi-scale attention in emulation against float64: kernel sizes, head dimensions, images of one tile and of
+// The multi-scale attention in emulation against float64: filter sizes, head dimensions, images of one tile and of
 // many, odd sizes, batches, in place, extremes, NaN, messages.
 #include "ops/lite_mla/lite_mla_cuda.h"
 
