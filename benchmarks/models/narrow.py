@@ -1,7 +1,7 @@
 """What narrow formats cost in masks, simulated on the CPU: `python -m benchmarks.models.narrow`.
 
 Every tensor of encoder and decoder is rounded to float16, bfloat16 or float8 (E4M3, a scale for each tensor), sums are
-float32 (evsam.export.simulation). The masks are compared with those of the float32 network for the same box and click.
+float32 (benchmarks.models.simulation). Masks are compared with those of the float32 network for the same box and click.
 nano runs on annotated photos (DATA holds SPLIT/SET.json and SPLIT/SET/FILE as `evsam.training` reads them); the others,
 whose trained weights are not here, have seeded weights and run on photos of scikit-image, as they are and "amplified",
 so that activations reach a million.
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from benchmarks.models import report
 from benchmarks.models.precision import cosine, iou
+from benchmarks.models.simulation import STORAGE_TYPES, simulate
 from evsam.engines.onnxruntime import create
 from evsam.export.calibration import generated_calibration
-from evsam.export.network import read_encoder
+from evsam.export.encoder import read_encoder
 from evsam.export.ranges import fold_ranges
-from evsam.export.simulation import STORAGE_TYPES, simulate
 from evsam.sam import Sam
 from evsam.training.data.sources import list_sets, read_set
 from evsam.weights import Weights

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from evsam.weights.matching import check_shapes
 from evsam.zoo import LOGITS_SIZE
 
 if TYPE_CHECKING:
-    import os
+    import onnxruntime
 
     from evsam.export.folder import ExportFolder
     from evsam.weights import Weights
@@ -30,10 +32,13 @@ PROVIDERS = {
 }
 """Execution providers of onnxruntime by the name of the device."""
 
+SILENT = 3
+"""Severity from which onnxruntime logs: errors."""
+
 
 def create(weights: Weights, threads: int | None, device: str | None, precision: str = "fp32") -> OnnxRuntimeEngine:
     """See :func:`evsam.engines.create_engine`; the models are built in memory, of standard operators."""
-    from evsam.export.build import build_models
+    from evsam.export.onnx import build_models
 
     find_providers(device)  # before the work
     tensors = {name: tensor.shape for name, tensor in weights.tensors.items()}
@@ -46,6 +51,48 @@ def create(weights: Weights, threads: int | None, device: str | None, precision:
 def open_folder(folder: ExportFolder, threads: int | None, device: str | None) -> OnnxRuntimeEngine:
     """See :func:`evsam.engines.open_folder`; both flavours run."""
     return OnnxRuntimeEngine(folder.read("encoder"), folder.read("decoder"), threads, device)
+
+
+def open_session(
+    model: bytes | str | os.PathLike[str],
+    threads: int | None = None,
+    providers: Sequence[Any] = ("CPUExecutionProvider",),
+    optimise: bool = True,
+) -> onnxruntime.InferenceSession:
+    """A session for a model.
+
+    Args:
+        model: its bytes, or the path of its file.
+        threads: upper limit of CPU threads, None for onnxruntime's own choice.
+        providers: of onnxruntime, the first choice first.
+        optimise: whether onnxruntime may change the graph.
+
+    Raises:
+        BackendUnavailable: there is no onnxruntime.
+        EvsamError: onnxruntime does not take the model; the message says why.
+    """
+    onnxruntime = _import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = SILENT
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    content = model if isinstance(model, bytes) else os.fspath(model)
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=list(providers))
+    except Exception as error:  # onnxruntime's exceptions share no other base
+        name = "model" if isinstance(model, bytes) else os.fspath(model)
+        raise EvsamError(f"{name}: expected a model that onnxruntime can run, got: {error}") from error
+
+
+def _import_onnxruntime() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendUnavailable("onnxruntime is needed; use pip install 'evsam[onnx]'") from error
+    module: ModuleType = onnxruntime
+    return module
 
 
 class OnnxRuntimeEngine:
@@ -74,8 +121,6 @@ class OnnxRuntimeEngine:
         threads: int | None = None,
         device: str | None = None,
     ) -> None:
-        from evsam.export.session import open_session
-
         self.device, providers = find_providers(device)
         encoder_session = open_session(encoder, threads, providers)
         decoder_session = open_session(decoder, threads, providers)
@@ -152,8 +197,7 @@ def find_providers(device: str | None) -> tuple[str, list[Any]]:
     Raises:
         BackendUnavailable: no such device, or an onnxruntime without its provider.
     """
-    import onnxruntime
-
+    onnxruntime = _import_onnxruntime()
     kind, _, number = (device or "cpu").partition(":")
     if kind not in PROVIDERS or (number and (kind == "cpu" or not number.isdecimal())):
         raise BackendUnavailable(

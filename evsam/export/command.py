@@ -109,8 +109,8 @@ def _write(
 ) -> ExportFolder:
     if kind == "tensorrt":
         return _write_tensorrt(arguments, weights, output, quiet)
+    from evsam.export.onnx import export_onnx
     from evsam.export.ranges import HEADROOM
-    from evsam.export.save import export_onnx
 
     precision: ExportPrecision = arguments.precision or "fp32"
     plugins: frozenset[str] = frozenset()

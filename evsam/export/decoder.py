@@ -1,4 +1,4 @@
-"""What the exported prompt encoders and mask decoders share: inputs, tokens, transformer, heads, choice of masks.
+"""Prompt encoder and mask decoder as an ONNX graph: SAM's, of l0 to xl1, and what all decoders share.
 
 As :mod:`evsam.nn.prompt_encoder`, :mod:`evsam.nn.transformer` and :mod:`evsam.nn.mask_decoder`, node by node. One image
 serves all prompts without being copied: the products broadcast over it.
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from evsam.export.graph import DOUBLE, FLOAT, INT64, Graph
-from evsam.export.network import NORM_EPS, Array, Tensors
+from evsam.export.nodes import activate_exact_gelu, convolve, write_layer_norm_2d
 from evsam.export.options import MaskSelection
+from evsam.network import NORM_EPS, Array, Conv, ConvWeights, Tensors
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE, DecoderConfig
 
 PROMPT = "prompt_encoder"
@@ -300,6 +301,59 @@ def write_image_size_masks(graph: Graph, logits: str, size: str) -> str:
         lead = graph.node("Slice", graph.node("Shape", logits), *_ints(graph, [0], [2]), name="lead")
         target = graph.node("Concat", lead, graph.cast(size, INT64), name="size", axis=0)
         return graph.node("Resize", cropped, "", "", target, name="image", **linear)
+
+
+def write_sam_decoder(
+    graph: Graph, tensors: Tensors, config: DecoderConfig, grid: int, inputs: DecoderInputs
+) -> tuple[str, str]:
+    """Write it; returns logits (N, 4, 256, 256) and scores (N, 4), as :meth:`evsam.nn.EfficientViTSam.decode`."""
+    dense = _write_dense(graph, tensors, inputs)
+    tokens, image = write_attended(graph, tensors, config, grid, inputs, graph.narrow(inputs.features[0]), dense)
+    with graph.scope("upscaling"):
+        pixels = _write_upscaling(graph, tensors, image)
+    return write_heads(graph, tensors, tokens, pixels, config.dim // 8)
+
+
+def _write_dense(graph: Graph, tensors: Tensors, inputs: DecoderInputs) -> str:
+    """(N or 1, C, G, G): the mask prompt through its convolutions, or the embedding that stands for none."""
+    prefix = f"{PROMPT}.mask_downscaling"
+    with graph.scope("mask_prompt"):
+        x = graph.narrow(inputs.mask)
+        for index in (0, 3):
+            x = convolve_by_two(graph, tensors, f"{prefix}.{index}", f"conv{index}", x)
+            gain, bias = (tensors[f"{prefix}.{index + 1}.{kind}"] for kind in ("weight", "bias"))
+            x = activate_exact_gelu(graph, write_layer_norm_2d(graph, f"norm{index}", x, gain, bias, NORM_EPS))
+        x = convolve_1x1(graph, tensors, f"{prefix}.6", "conv6", x)
+        none = graph.weight("none", tensors[f"{PROMPT}.no_mask_embed.weight"][:, :, None, None])
+        given = graph.node("Greater", inputs.has_mask, graph.number(0, inputs.has_mask), name="given")
+        return graph.node("Where", given, x, none, name="dense", dtype=graph.narrow_type)
+
+
+def convolve_1x1(graph: Graph, tensors: Tensors, weights: str, name: str, x: str) -> str:
+    """A 1x1 convolution without norm."""
+    numbers = ConvWeights(*(tensors[f"{weights}.{kind}"] for kind in ("weight", "bias")))
+    outputs, inputs = numbers.weight.shape[:2]
+    return convolve(graph, name, x, Conv(weights, inputs, outputs, bias=True), numbers)
+
+
+def convolve_by_two(graph: Graph, tensors: Tensors, weights: str, name: str, x: str) -> str:
+    """A 2x2 convolution with stride 2 and no padding."""
+    parts = [graph.weight(f"{name}.{kind}", tensors[f"{weights}.{kind}"]) for kind in ("weight", "bias")]
+    return graph.node("Conv", x, *parts, name=name, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def double(graph: Graph, tensors: Tensors, weights: str, name: str, x: str) -> str:
+    """A transposed 2x2 convolution with stride 2."""
+    parts = [graph.weight(f"{name}.{kind}", tensors[f"{weights}.{kind}"]) for kind in ("weight", "bias")]
+    return graph.node("ConvTranspose", x, *parts, name=name, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def _write_upscaling(graph: Graph, tensors: Tensors, image: str) -> str:
+    prefix = f"{DECODER}.output_upscaling"
+    x = double(graph, tensors, f"{prefix}.0", "double0", image)
+    gain, bias = (tensors[f"{prefix}.1.{kind}"] for kind in ("weight", "bias"))
+    x = activate_exact_gelu(graph, write_layer_norm_2d(graph, "norm", x, gain, bias, NORM_EPS))
+    return activate_exact_gelu(graph, double(graph, tensors, f"{prefix}.3", "double3", x))
 
 
 def _ints(graph: Graph, *values: list[int]) -> list[str]:

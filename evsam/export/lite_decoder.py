@@ -6,11 +6,19 @@ from typing import Literal
 
 import numpy as np
 
-from evsam.export.blocks import activate, convolve, write_layer_norm_2d
-from evsam.export.decoder import DECODER, PROMPT, DecoderInputs, write_attended, write_heads
+from evsam.export.decoder import (
+    DECODER,
+    PROMPT,
+    DecoderInputs,
+    convolve_1x1,
+    convolve_by_two,
+    double,
+    write_attended,
+    write_heads,
+)
 from evsam.export.graph import FLOAT, Graph
-from evsam.export.network import NORM_EPS, Conv, Tensors, plain_conv, read_conv
-from evsam.export.sam_decoder import convolve_by_two, double
+from evsam.export.nodes import activate, convolve, write_layer_norm_2d
+from evsam.network import NORM_EPS, Tensors, depthwise_separable
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE, DecoderConfig
 
 PIXEL = FRAME_SIZE / LOGITS_SIZE
@@ -35,13 +43,13 @@ def write_lite_decoder(
         resemblance = _write_resemblance(graph, tensors, lateral[0], drawn)
         eighth = graph.node("Add", eighth, resemblance, name="eighth")
         dense = _downscale(graph, tensors, 2, eighth)
-        dense = convolve(graph, "dense", dense, plain_conv(tensors, f"{PROMPT}.dense"))
+        dense = convolve_1x1(graph, tensors, f"{PROMPT}.dense", "dense", dense)
     tokens, x = write_attended(graph, tensors, config, grid, inputs, embedding, dense)
 
     for i, prompt_map in enumerate((eighth, quarter)):
         with graph.scope(f"up{i}"):
             x = graph.node("Add", double(graph, tensors, f"{DECODER}.up.{i}", "double", x), lateral[i], name="image")
-            prompt = convolve(graph, "prompt", prompt_map, plain_conv(tensors, f"{DECODER}.prompt.{i}"))
+            prompt = convolve_1x1(graph, tensors, f"{DECODER}.prompt.{i}", "prompt", prompt_map)
             x = graph.node("Add", x, prompt, name="sum")
             if i == 0:
                 gain, bias = (tensors[f"{DECODER}.norm.{kind}"] for kind in ("weight", "bias"))
@@ -63,19 +71,18 @@ def _downscale(graph: Graph, tensors: Tensors, index: int, x: str, norm: bool = 
 
 
 def _refine(graph: Graph, tensors: Tensors, name: str, x: str) -> str:
-    depth = read_conv(tensors, f"{name}.depth_conv")
-    depth = Conv(depth.weight, depth.bias, groups=len(depth.weight))
+    width = len(tensors[f"{name}.point_conv.conv.weight"])
+    depth, point = depthwise_separable(name, width, width, 3)
     with graph.scope("refine"):
-        y = activate(graph, convolve(graph, "depth", x, depth), "relu6")
-        y = convolve(graph, "point", y, read_conv(tensors, f"{name}.point_conv"))
-        return graph.node("Add", x, y, name="sum")
+        y = activate(graph, convolve(graph, "depth", x, depth, depth.read(tensors)), "relu6")
+        return graph.node("Add", x, convolve(graph, "point", y, point, point.read(tensors)), name="sum")
 
 
 def _write_resemblance(graph: Graph, tensors: Tensors, fine: str, drawn: str) -> str:
     """How much every cell is like what the prompt points at, and what it excludes, projected; in float32."""
     with graph.scope("resemblance"):
         side = LOGITS_SIZE // 4
-        features = graph.wide(convolve(graph, "compare", fine, plain_conv(tensors, f"{PROMPT}.compare")))
+        features = graph.wide(convolve_1x1(graph, tensors, f"{PROMPT}.compare", "compare", fine))
         small = graph.node("AveragePool", drawn, name="small", kernel_shape=[4, 4], strides=[4, 4])
         maps = graph.nodes("Split", small, names=[f"map{i}" for i in range(6)], axis=1, num_outputs=6)
         pairs = [graph.node("Add", maps[a], maps[b], name=n) for a, b, n in ((2, 4, "inside"), (3, 5, "outside"))]
@@ -87,7 +94,7 @@ def _write_resemblance(graph: Graph, tensors: Tensors, fine: str, drawn: str) ->
         means = _normalize(graph, graph.node("MatMul", weights, rows, name="sums"), 2, 1e-4, "means")
         alike = graph.node("MatMul", means, unit, name="alike")
         alike = graph.node("Reshape", alike, graph.constant(np.array([0, 2, side, side])), name="alike.map")
-        return convolve(graph, "project", graph.narrow(alike), plain_conv(tensors, f"{PROMPT}.resemblance_proj"))
+        return convolve_1x1(graph, tensors, f"{PROMPT}.resemblance_proj", "project", graph.narrow(alike))
 
 
 def _normalize(graph: Graph, x: str, axis: int, eps: float, name: str) -> str:

@@ -19,28 +19,37 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from evsam.engines.onnxruntime import open_session
 from evsam.errors import EvsamError
-from evsam.export.encoder import write_encoder
-from evsam.export.graph import Graph
-from evsam.export.network import (
+from evsam.export.encoder import EncoderModel, output_values, scope_of, write_encoder
+from evsam.export.graph import FLOAT, HALF, Graph
+from evsam.network import (
     Conv,
-    ConvBlock,
+    Convolution,
+    ConvWeights,
     Encoder,
-    EncoderBlock,
     FusedMBConv,
-    Lateral,
+    LayerNorm,
     LiteMLA,
     MBConv,
-    ResBlock,
+    Op,
+    UpsampleAdd,
 )
-from evsam.export.probes import Ranges, add_probes, measure
+
+if TYPE_CHECKING:
+    import onnx
+
+Ranges = dict[str, npt.NDArray[np.float32]]
+"""Largest magnitude by name of tensor: a scalar, or one for each row of the axis that was asked for."""
+
+PREFIX = "probe."
 
 FLOAT16_MAX = 65504.0
 
@@ -124,15 +133,15 @@ class RangeReport:
 
 
 def fold_ranges(
-    encoder: Encoder,
+    encoder: EncoderModel,
     pixels: Iterable[npt.NDArray[np.float32]],
     headroom: float = HEADROOM,
     threads: int | None = None,
-) -> tuple[Encoder, RangeReport]:
+) -> tuple[EncoderModel, RangeReport]:
     """The same network with scales folded into its weights.
 
     Args:
-        encoder: as :func:`evsam.export.network.read_encoder` gives it.
+        encoder: as :func:`evsam.export.encoder.read_encoder` gives it.
         pixels: calibration images, each float32 (3, S, S) as :func:`evsam.transforms.image_to_pixels` makes it.
         headroom: stored values stay this many times below 65504.
         threads: upper limit of CPU threads.
@@ -151,20 +160,20 @@ def fold_ranges(
     for name, value in measured.items():
         if not np.isfinite(value).all():
             raise EvsamError(f"weights: expected finite values in float32, got infinite or NaN ones in {name}")
-    folder = _Folder(measured, FLOAT16_MAX / headroom)
-    folded = folder.fold(encoder)
+    folder = _Folder(encoder, measured, FLOAT16_MAX / headroom)
+    folded = folder.fold()
     after = measure_encoder(folded, images, threads)
     largest = max((float(value.max()), name) for name, value in after.items() if not holds_unscaled_value(name))
     return folded, RangeReport(tuple(folder.ranges), headroom, len(images), largest, _weight_error(folded))
 
 
 def measure_encoder(
-    encoder: Encoder,
+    encoder: EncoderModel,
     images: Sequence[npt.NDArray[np.float32]],
     threads: int | None = None,
     graph: Graph | None = None,
 ) -> Ranges:
-    """Largest magnitude of every tensor; see :func:`evsam.export.probes.measure`.
+    """Largest magnitude of every tensor; see :func:`measure`.
 
     Args:
         encoder: the network.
@@ -176,6 +185,61 @@ def measure_encoder(
     write_encoder(graph, encoder)
     add_probes(graph, _AXES, 4)
     return measure(graph.model({}), ({"images": image[None]} for image in images), threads)
+
+
+def add_probes(graph: Graph, axes: Mapping[str, int] | None = None, rank: int = 4) -> list[str]:
+    """Make the largest magnitude of every floating-point value an output of the graph.
+
+    Args:
+        graph: finished but for its probes.
+        axes: for names that end so, the axis whose rows are told apart.
+        rank: number of axes of those tensors.
+
+    Returns:
+        Names of the values, in the order in which they are computed.
+    """
+    found = []
+    for name, dtype in list(graph.types.items()):
+        if dtype not in (FLOAT, HALF) or graph.is_constant(name) or graph.is_output(name):
+            continue
+        found.append(name)
+        size = graph.node("Abs", graph.wide(name), name=f"{name}.abs")
+        suffix = next((suffix for suffix in axes or () if name.endswith(suffix)), None)
+        reduced = []
+        if axes is not None and suffix is not None:
+            reduced = [graph.constant(np.array([axis for axis in range(rank) if axis != axes[suffix]]))]
+        largest = graph.node("ReduceMax", size, *reduced, name=f"{name}.largest", keepdims=0)
+        graph.output(f"{PREFIX}{name}", largest, () if suffix is None else (None,))
+    return found
+
+
+def measure(
+    model: onnx.ModelProto, feeds: Iterable[Mapping[str, npt.NDArray[Any]]], threads: int | None = None
+) -> Ranges:
+    """Run a model with probes.
+
+    Args:
+        model: of a graph that went through :func:`add_probes`.
+        feeds: inputs of each run.
+        threads: upper limit of CPU threads.
+
+    Returns:
+        The largest magnitude of each value over all runs; infinity where one was not finite.
+
+    Raises:
+        EvsamError: there was nothing to run on.
+    """
+    session = open_session(model.SerializeToString(), threads=threads)
+    names = [output.name for output in session.get_outputs() if output.name.startswith(PREFIX)]
+    largest: Ranges = {}
+    for feed in feeds:
+        for name, value in zip(names, session.run(names, dict(feed)), strict=True):
+            seen = np.where(np.isfinite(value), value, np.inf).astype(np.float32)
+            key = name.removeprefix(PREFIX)
+            largest[key] = np.maximum(largest[key], seen) if key in largest else seen
+    if not largest:
+        raise EvsamError("images: expected at least one to measure ranges on, got none")
+    return largest
 
 
 _VALUES = re.compile(r"\.gelu\.(value|wide)(_\d+)?$|^lateral\.\d+\.value$")
@@ -190,124 +254,83 @@ def holds_unscaled_value(name: str) -> bool:
 
 
 class _Folder:
-    """Walks through the network and keeps the scale of the stream.
+    """Finds the scales of an encoder's maps and folds them into its numbers.
 
     Args:
-        measured: magnitudes of the network before folding.
+        encoder: to fold.
+        measured: magnitudes of its tensors.
         limit: of what is stored.
     """
 
-    def __init__(self, measured: Ranges, limit: float) -> None:
+    def __init__(self, encoder: EncoderModel, measured: Ranges, limit: float) -> None:
         self.ranges: list[Range] = []
+        self._encoder = encoder
         self._measured = measured
         self._limit = limit
+        self._streams = _find_streams(encoder.network)
+        self._convs = dict(encoder.convs)
+        self._eps: dict[str, float] = {}
+        self._inner: dict[str, float] = {}
 
-    def fold(self, encoder: Encoder) -> Encoder:
-        scale, stages, outputs = 1.0, [], []
-        for stage in encoder.stages:
-            blocks, scale = self._fold_blocks(stage, scale)
-            stages.append(blocks)
-            outputs.append(scale)
+    def fold(self) -> EncoderModel:
+        network = self._encoder.network
+        scales, chosen = {network.image.name: 1.0}, dict[str, float]()
+        for op in network.ops:
+            into, stream = scales[op.inputs[0].name], self._streams[op.name]
+            if stream.name not in chosen:
+                chosen[stream.name] = self._choose_stream(stream)
+            scales[op.name] = out = chosen[stream.name]
+            match op:
+                case Convolution():
+                    self._scale(op.conv, into, out)
+                    self._inner[op.name] = out
+                case FusedMBConv() | MBConv():
+                    self._inner[op.name] = self._choose_hidden(op)
+                    inner = [self._inner[op.name]] * (len(op.convs) - 1)
+                    for conv, before, after in zip(op.convs, [into, *inner], [*inner, out], strict=True):
+                        self._scale(conv, before, after)
+                case LiteMLA():
+                    self._fold_attention(op, into, out)
+                case LayerNorm():
+                    self._eps[op.name] = self._encoder.eps_of(op) / into**2
+        outputs = {x.name: scales[x.name] for x in network.outputs}
+        return replace(self._encoder, convs=self._convs, eps=self._eps, inner_scales=self._inner, output_scales=outputs)
 
-        names = [name for name in self._measured if name.startswith("neck.input")]
-        names += [name for block in encoder.middle for name in self._stored(block)]
-        neck = self._choose("neck", "stream", self._largest(names))
-        inputs = tuple((stage, _scaled(conv, outputs[stage], neck)) for stage, conv in encoder.inputs)
-        middle, neck = self._fold_blocks(encoder.middle, neck)
-        # Even the sum of all channels' squares, if somebody kept it in float16, stays below the limit.
-        channels = len(encoder.gain)
-        norm = self._choose("neck.output", "norm", self._largest(["neck.output"]), math.sqrt(self._limit / channels))
-        return replace(
-            encoder,
-            stages=tuple(stages),
-            inputs=inputs,
-            middle=middle,
-            output=_scaled(encoder.output, neck, norm),
-            norm_eps=encoder.norm_eps / norm**2,
-            lateral=self._fold_lateral(encoder.lateral, outputs),
-        )
+    def _choose_stream(self, stream: _Stream) -> float:
+        if stream.kind == "unscaled":
+            return 1.0
+        limit = self._limit
+        if stream.kind == "norm":
+            # Even the sum of all channels' squares, if somebody kept it in float16, stays below the limit.
+            limit = math.sqrt(self._limit / stream.ops[0].output.channels)
+        values = [value for op in stream.ops for value in output_values(op) if value in self._measured]
+        return self._choose(stream.name, stream.kind, self._largest(values), limit)
 
-    def _fold_blocks(self, blocks: tuple[EncoderBlock, ...], scale: float) -> tuple[tuple[EncoderBlock, ...], float]:
-        folded: list[EncoderBlock] = []
-        for index, block in enumerate(blocks):
-            if _opens_stream(block):
-                length = 1
-                while index + length < len(blocks) and not _opens_stream(blocks[index + length]):
-                    length += 1
-                names = [name for b in blocks[index : index + length] for name in self._stored(b)]
-                out = self._choose(block.name, "stream", self._largest(names))
-            else:
-                out = scale
-            folded.append(self._fold_block(block, scale, out))
-            scale = out
-        return tuple(folded), scale
+    def _choose_hidden(self, op: Op) -> float:
+        ends = output_values(op)
+        values = [value for value in self._measured if value.startswith(f"{op.name}.") and value not in ends]
+        return self._choose(op.name, "hidden", self._largest(values))
 
-    def _stored(self, block: EncoderBlock) -> list[str]:
-        """Names of the tensors of a block that are stored at the scale of its stream."""
-        if isinstance(block, ConvBlock):
-            return self._below(block.name)
-        last = {ResBlock: "conv2", FusedMBConv: "point", MBConv: "point", LiteMLA: "project"}[type(block)]
-        return [f"{block.name}.{key}" for key in (last, "sum") if f"{block.name}.{key}" in self._measured]
-
-    def _below(self, name: str) -> list[str]:
-        return [key for key in self._measured if key.startswith(f"{name}.")]
-
-    def _fold_block(self, block: EncoderBlock, into: float, out: float) -> EncoderBlock:
-        match block:
-            case ConvBlock():
-                return replace(block, conv=_scaled(block.conv, into, out), activation_scale=out)
-            case ResBlock():
-                hidden = self._choose_hidden(block)
-                first, second = _scaled(block.first, into, hidden), _scaled(block.second, hidden, out)
-                return replace(block, first=first, second=second, activation_scale=hidden)
-            case FusedMBConv():
-                hidden = self._choose_hidden(block)
-                spatial, point = _scaled(block.spatial, into, hidden), _scaled(block.point, hidden, out)
-                return replace(block, spatial=spatial, point=point, activation_scale=hidden)
-            case MBConv():
-                hidden = self._choose_hidden(block)
-                expand = None if block.expand is None else _scaled(block.expand, into, hidden)
-                return replace(
-                    block,
-                    expand=expand,
-                    depth=_scaled(block.depth, into if expand is None else hidden, hidden),
-                    point=_scaled(block.point, hidden, out),
-                    activation_scale=hidden,
-                )
-            case LiteMLA():
-                return self._fold_attention(block, into, out)
-
-    def _choose_hidden(self, block: EncoderBlock) -> float:
-        stored = set(self._stored(block))
-        names = [name for name in self._below(block.name) if name not in stored]
-        return self._choose(block.name, "hidden", self._largest(names))
-
-    def _fold_attention(self, block: LiteMLA, into: float, out: float) -> LiteMLA:
-        dim = block.head_dim
-        channels = np.stack([self._measured[f"{block.name}.{key}"] for key in ("qkv", "near.depth", "near")]).max(0)
+    def _fold_attention(self, op: LiteMLA, into: float, out: float) -> None:
+        dim = op.head_dim
+        channels = np.stack([self._measured[f"{op.name}.{key}"] for key in ("qkv", "near.depth", "near")]).max(0)
         rows = channels.reshape(-1, 3, dim).max((0, 2))  # of q, k and v
-        state, product = (self._measured[f"{block.name}.attention.{key}"] for key in ("state", "product"))
+        state, product = (self._measured[f"{op.name}.attention.{key}"] for key in ("state", "product"))
         # The last row of the state is the sum of the keys, and of the product the denominator: they do not have v.
-        value = self._choose(block.name, "value", rows[2])
-        key = self._choose(block.name, "key", max(rows[1], state[:-1].max() / value, state[-1]))
-        query = self._choose(block.name, "query", max(rows[0], product[:-1].max() / (value * key), product[-1] / key))
-        scales = np.tile(np.repeat([query, key, value], dim), len(block.qkv) // (3 * dim)).astype(np.float32)
-        return replace(
-            block,
-            qkv=block.qkv * (np.float32(into) / scales)[:, None],
-            project=_scaled(block.project, value, out),
-            eps=block.eps / (query * key),
-        )
+        value = self._choose(op.name, "value", rows[2])
+        key = self._choose(op.name, "key", max(rows[1], state[:-1].max() / value, state[-1]))
+        query = self._choose(op.name, "query", max(rows[0], product[:-1].max() / (value * key), product[-1] / key))
+        scales = np.tile(np.repeat([query, key, value], dim), op.heads).astype(np.float32)
+        qkv = self._convs[op.qkv.name]
+        self._convs[op.qkv.name] = qkv._replace(weight=qkv.weight * (np.float32(into) / scales)[:, None, None, None])
+        self._scale(op.project, value, out)
+        self._eps[op.name] = self._encoder.eps_of(op) / (query * key)
 
-    def _fold_lateral(self, lateral: tuple[Lateral, ...], outputs: Sequence[float]) -> tuple[Lateral, ...]:
-        folded, before = [], 1.0
-        for number, entry in enumerate(lateral):
-            name = f"lateral.{number}"
-            scale = self._choose(name, "output", self._largest(self._below(name)))
-            skip, up = _scaled(entry.skip, outputs[entry.stage], scale), _scaled(entry.up, before, scale)
-            folded.append(replace(entry, skip=skip, up=up, scale=scale))
-            before = scale
-        return tuple(folded)
+    def _scale(self, conv: Conv, into: float, out: float) -> None:
+        """For an input that is stored as a fraction 1 / into, and an output as 1 / out."""
+        weight, bias = self._convs[conv.name]
+        scaled = ConvWeights(weight * np.float32(into / out), None if bias is None else bias / np.float32(out))
+        self._convs[conv.name] = scaled
 
     def _largest(self, names: Iterable[str]) -> float:
         return max(float(self._measured[name].max()) for name in names)
@@ -319,16 +342,50 @@ class _Folder:
         return scale
 
 
-def _opens_stream(block: EncoderBlock) -> bool:
-    return not isinstance(block, LiteMLA) and (isinstance(block, ConvBlock) or not block.shortcut)
+@dataclass(frozen=True)
+class _Stream:
+    """Maps that are added to each other, and so have one scale: a residual stream, or a single map.
+
+    Attributes:
+        name: in the report.
+        kind: in the report; ``unscaled`` for one that keeps its values, as the layer norm's does.
+        ops: that make the maps.
+    """
+
+    name: str
+    kind: Kind | Literal["unscaled"]
+    ops: tuple[Op, ...]
 
 
-def _scaled(conv: Conv, into: float, out: float) -> Conv:
-    """The convolution for an input that is stored as a fraction 1 / into, and an output as 1 / out."""
-    return replace(conv, weight=conv.weight * np.float32(into / out), bias=conv.bias / np.float32(out))
+def _find_streams(network: Encoder) -> dict[str, _Stream]:
+    """The stream of each op's map."""
+    groups = {op.name: [op] for op in network.ops}
+    for op in network.ops:
+        added = op.reads if isinstance(op, UpsampleAdd) else op.reads[len(op.inputs) :]
+        for x in added:
+            if groups[x.name] is not groups[op.name]:
+                groups[x.name] += groups[op.name]
+                groups.update({member.name: groups[x.name] for member in groups[op.name]})
+    return {name: _describe_stream(network, members) for name, members in groups.items()}
 
 
-def _weight_error(encoder: Encoder) -> tuple[float, str]:
+def _describe_stream(network: Encoder, members: list[Op]) -> _Stream:
+    ops = tuple(op for op in network.ops if op in members)
+    first, names = ops[0], {op.name for op in ops}
+    readers = [op for op in network.ops if names.intersection(x.name for x in op.reads) and op.name not in names]
+    if isinstance(first, LayerNorm):
+        return _Stream(first.name, "unscaled", ops)
+    if any(isinstance(reader, LayerNorm) for reader in readers):
+        return _Stream(first.name, "norm", ops)
+    if any(x.name in names for x in network.outputs):
+        return _Stream(scope_of(first), "output", ops)
+    kind: Kind = "stream"
+    if isinstance(first, Convolution) and first.activation and scope_of(first) in map(scope_of, readers):
+        kind = "hidden"  # between two convolutions of one block
+    return _Stream(scope_of(first), kind, ops)
+
+
+def _weight_error(encoder: EncoderModel) -> tuple[float, str]:
     worst = (0.0, "")
     for name, weight in _weights(encoder):
         largest = float(np.abs(weight).max(initial=0))
@@ -340,7 +397,7 @@ def _weight_error(encoder: Encoder) -> tuple[float, str]:
     return worst
 
 
-def _weights(encoder: Encoder) -> Iterable[tuple[str, npt.NDArray[np.float32]]]:
+def _weights(encoder: EncoderModel) -> Iterable[tuple[str, npt.NDArray[np.float32]]]:
     """All weights that become float16, with names for messages."""
     graph = Graph("weights")
     write_encoder(graph, encoder)

@@ -23,7 +23,7 @@ from evsam.weights.fingerprint import encoder_fingerprint
 from evsam.weights.locate import cache_dir
 
 if TYPE_CHECKING:
-    from evsam.export.build import Models, Pixels
+    from evsam.export.onnx import Models, Pixels
     from evsam.weights import Weights
 
 __all__ = [
@@ -83,7 +83,7 @@ def export_tensorrt(
         device: ``cuda``, ``cuda:N`` or None.
         profiles: limits of the shapes, None for the default ones.
         options: of TensorRT's builder, None for the default ones.
-        calibration: see :func:`evsam.export.build.build_models`.
+        calibration: see :func:`evsam.export.onnx.build_models`.
         headroom: see :func:`evsam.export.ranges.fold_ranges`, None for the default one.
         threads: upper limit of CPU threads for the calibration.
 
@@ -276,7 +276,7 @@ class _WeightsModel:
         self.digest = digest.hexdigest()
 
     def part(self, name: str) -> bytes:
-        from evsam.export.build import build_models
+        from evsam.export.onnx import build_models
         from evsam.export.ranges import HEADROOM
 
         if self._models is None:

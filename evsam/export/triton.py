@@ -10,8 +10,7 @@ from pathlib import Path
 
 from evsam.errors import EvsamError
 from evsam.export.folder import PARTS, ExportFolder
-from evsam.export.interface import Interface, Tensor, decoder_interface, encoder_interface
-from evsam.export.options import ExportOptions
+from evsam.export.options import ExportOptions, Interface, Tensor, decoder_interface, encoder_interface
 from evsam.weights.atomic import replaced
 
 BACKENDS = {"onnx": ("onnxruntime", "model.onnx"), "tensorrt": ("tensorrt", "model.plan")}

@@ -16,8 +16,8 @@ pytest.importorskip("onnxruntime")
 import evsam
 from evsam import EvsamError, ImageError
 from evsam.cli import main
-from evsam.export.build import build_models
 from evsam.export.calibration import GENERATED, generated_calibration, read_calibration
+from evsam.export.onnx import build_models
 from evsam.export.options import ExportOptions
 from evsam.transforms import image_to_pixels
 from tests.export.networks import weights_of

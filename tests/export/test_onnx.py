@@ -11,12 +11,10 @@ torch = pytest.importorskip("torch")
 
 import evsam
 from evsam.embedding import embedding_shapes
+from evsam.engines.onnxruntime import open_session
 from evsam.export.folder import ExportFolder
-from evsam.export.interface import decoder_interface, encoder_interface
-from evsam.export.onnx import build_decoder, build_encoder
-from evsam.export.options import PLUGINS, ExportOptions
-from evsam.export.save import export_onnx
-from evsam.export.session import open_session
+from evsam.export.onnx import build_decoder, build_encoder, export_onnx
+from evsam.export.options import PLUGINS, ExportOptions, decoder_interface, encoder_interface
 from evsam.export.triton import export_triton
 from evsam.nn import EfficientViTSam
 from evsam.transforms import fitted_size, upscale_logits

@@ -8,14 +8,13 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from benchmarks.models.simulation import SimulatedGraph
 from evsam import EvsamError
-from evsam.export.encoder import write_encoder
+from evsam.engines.onnxruntime import open_session
+from evsam.export.encoder import EncoderModel, read_encoder, write_encoder
 from evsam.export.graph import Graph
-from evsam.export.network import Encoder, read_encoder
-from evsam.export.probes import PREFIX, add_probes
-from evsam.export.ranges import FLOAT16_MAX, HEADROOM, fold_ranges, holds_unscaled_value
-from evsam.export.session import open_session
-from evsam.export.simulation import SimulatedGraph
+from evsam.export.ranges import FLOAT16_MAX, HEADROOM, PREFIX, add_probes, fold_ranges, holds_unscaled_value
+from evsam.network import FusedMBConv
 from evsam.zoo import VARIANTS
 from tests.export.networks import amplified_weights, weights_of
 
@@ -28,14 +27,14 @@ def images() -> list[np.ndarray]:
     return [np.kron(coarse, np.ones((16, 16), np.float32)) + rng.standard_normal((3, SIDE, SIDE)).astype(np.float32)]
 
 
-def run(encoder: Encoder, graph: Graph | None = None) -> list[np.ndarray]:
+def run(encoder: EncoderModel, graph: Graph | None = None) -> list[np.ndarray]:
     graph = graph or Graph("encoder")
     write_encoder(graph, encoder)
     session = open_session(graph.model({}).SerializeToString())
     return session.run(None, {"images": images()[0][None]})
 
 
-def run_with_probes(encoder: Encoder, graph: Graph) -> tuple[list[np.ndarray], dict[str, float]]:
+def run_with_probes(encoder: EncoderModel, graph: Graph) -> tuple[list[np.ndarray], dict[str, float]]:
     """The outputs, and the largest magnitude of every tensor."""
     write_encoder(graph, encoder)
     add_probes(graph)
@@ -89,8 +88,10 @@ def test_small_activations_keep_their_weights() -> None:
     encoder = read_encoder(weights_of("l0"), SIDE)
     folded, report = fold_ranges(encoder, images())
     assert all(row.scale == 1 for row in report.ranges if row.kind in ("stream", "hidden", "value"))
-    for before, after in zip(encoder.stages[1], folded.stages[1], strict=True):
-        assert before.spatial.weight.tobytes() == after.spatial.weight.tobytes()  # type: ignore[union-attr]
+    blocks = [op for op in encoder.network.ops if isinstance(op, FusedMBConv)]
+    assert len(blocks) == 4 + 4
+    for name in (conv.name for block in blocks for conv in block.convs):
+        assert encoder.convs[name].weight.tobytes() == folded.convs[name].weight.tobytes()
 
 
 @pytest.mark.parametrize("headroom", [0.5, 1e6])

@@ -20,10 +20,11 @@ pytest.importorskip("onnx", reason="onnx not installed: pip install 'evsam[onnx]
 from onnx import helper
 
 from evsam.embedding import embedding_shapes
+from evsam.export.encoder import EncoderModel, read_encoder
 from evsam.export.graph import Graph
-from evsam.export.network import ConvBlock, Encoder, LiteMLA, read_encoder
 from evsam.export.onnx import build_decoder, build_encoder
 from evsam.export.options import ExportOptions
+from evsam.network import LiteMLA
 from evsam.weights import Weights, expected_tensors, load_weights
 from evsam.zoo import VARIANTS
 from tests.export.rtx import Network, build, import_rtx, inferred_types, parse
@@ -148,16 +149,16 @@ def attention_layers(network: Network) -> list[Any]:
     return [layer for layer in network.layers() if ".attention." in layer.name and not layer.name.endswith(".cast")]
 
 
-def check_attention(network: Network, encoder: Encoder) -> None:
+def check_attention(network: Network, encoder: EncoderModel) -> None:
     """Sums over tokens are float32, in every block."""
-    blocks = [block for stage in encoder.stages for block in stage if isinstance(block, LiteMLA)]
+    blocks = [op for op in encoder.network.ops if isinstance(op, LiteMLA)]
     layers = attention_layers(network)
     products = [layer for layer in layers if layer.type == trt.LayerType.MATRIX_MULTIPLY]
     assert len(products) == 2 * len(blocks) > 0
     assert all(trt.DataType.HALF not in network.types(layer) for layer in layers)
 
 
-def parsed_encoder(weights: Weights, encoder: Encoder, options: ExportOptions) -> Network:
+def parsed_encoder(weights: Weights, encoder: EncoderModel, options: ExportOptions) -> Network:
     network = parse(trt, build_encoder(weights, options, encoder))
     size = weights.variant.image_size
     assert network.inputs() == as_float({"images": (-1, 3, size, size)})
@@ -247,31 +248,30 @@ def test_other_types_than_those_of_the_model_are_found() -> None:
 
 
 @pytest.fixture(scope="module")
-def folded(weights: Callable[[str], Weights]) -> Encoder:
+def folded(weights: Callable[[str], Weights]) -> EncoderModel:
     """l0's encoder for small images, whose values would not fit into float16: with folded ranges."""
     pytest.importorskip("onnxruntime", reason="onnxruntime not installed: pip install 'evsam[onnx]'")
     from evsam.export.ranges import fold_ranges
 
     encoder = read_encoder(weights("l0"), image_size=128)
-    first = encoder.stages[0][0]
-    assert isinstance(first, ConvBlock)
-    bright = replace(first, conv=replace(first.conv, weight=first.conv.weight * 1e5))
-    stages = ((bright, *encoder.stages[0][1:]), *encoder.stages[1:])
+    first = encoder.network.ops[0].convs[0].name
+    numbers = encoder.convs[first]
+    bright = {**encoder.convs, first: numbers._replace(weight=numbers.weight * 1e5)}
     picture = np.random.default_rng(0).standard_normal((3, 128, 128)).astype(np.float32)
-    return fold_ranges(replace(encoder, stages=stages), [picture])[0]
+    return fold_ranges(replace(encoder, convs=bright), [picture])[0]
 
 
-def test_folded_ranges(weights: Callable[[str], Weights], folded: Encoder) -> None:
+def test_folded_ranges(weights: Callable[[str], Weights], folded: EncoderModel) -> None:
     """GELU of values that are stored as a fraction is computed on the values, in float32."""
-    blocks = [block for stage in (*folded.stages, folded.middle) for block in stage if not isinstance(block, LiteMLA)]
-    assert all(block.activation_scale > 1 for block in blocks)
+    activated = [op for op in folded.network.ops if getattr(op, "activation", None) is not None]
+    assert all(folded.inner_scale(op) > 1 for op in activated)
     network = parse(trt, build_encoder(weights("l0"), FP16, folded))
     check_every_value(network)
     check_precision(network)
     check_attention(network, folded)
     check_activations(network)
     gelu = [x for x in network.layers_as("ACTIVATION", "IActivationLayer") if x.type == trt.ActivationType.GELU_TANH]
-    assert len(gelu) >= len(blocks)
+    assert len(gelu) >= len(activated)
     assert all(network.types(layer) == {trt.DataType.FLOAT} for layer in gelu)
     factors = [layer for layer in network.layers("ELEMENTWISE") if re.search(r"gelu\.(value|stored)(_2)?$", layer.name)]
     assert len(factors) == 2 * len(gelu)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,13 +18,14 @@ pytest.importorskip("onnx", reason="onnx not installed: pip install 'evsam[onnx]
 import onnx
 from onnx import helper
 
-from evsam.export.blocks import write_attention, write_block, write_layer_norm_2d, write_upsample_add
+from evsam.export.encoder import EncoderModel, write_op
 from evsam.export.graph import Graph
-from evsam.export.network import Conv, FusedMBConv, LiteMLA
+from evsam.export.nodes import write_attention, write_layer_norm_2d, write_upsample_add
 from evsam.export.onnx import build_encoder
 from evsam.export.options import PLUGINS, ExportOptions
+from evsam.network import Conv, ConvWeights, Encoder, FusedMBConv, LiteMLA, Map, Op
 from evsam.weights import Weights, load_weights
-from evsam.zoo import VARIANTS
+from evsam.zoo import VARIANTS, Activation
 from tests.export.plugin_nodes import (
     FIELDS,
     Answer,
@@ -132,28 +132,51 @@ def small_model(write: Callable[[Graph, str], str]) -> onnx.ModelProto:
     return graph.model({})
 
 
-def fused_block(name: str, stride: int = 1, **others: Any) -> FusedMBConv:
-    spatial = Conv(random(2 * CHANNELS, CHANNELS, 3, 3), random(2 * CHANNELS), stride)
-    point = Conv(random(CHANNELS, 2 * CHANNELS, 1, 1), random(CHANNELS))
-    block = FusedMBConv(name, spatial, point, activation="gelu", shortcut=stride == 1)
-    return replace(block, **others)
+INPUT = Map("x", CHANNELS, SIDE)
+
+
+def write_small(
+    graph: Graph, op: Op, x: str, plugins: frozenset[str] = ALL, scale: float = 1.0, eps: float | None = None
+) -> str:
+    """An op with random numbers, of the network's only map."""
+    convs = {
+        conv.name: ConvWeights(random(*conv.weight_shape), random(conv.outputs) if conv.bias else None)
+        for conv in op.convs
+    }
+    network = Encoder(INPUT, (op,), (), ())
+    encoder = EncoderModel(network, convs, {}, {} if eps is None else {op.name: eps}, {op.name: scale})
+    return write_op(graph, op, encoder, {INPUT.name: x}, plugins)
+
+
+def fused_block(name: str, stride: int = 1, activation: Activation = "gelu", residual: bool = True) -> FusedMBConv:
+    spatial = Conv("spatial", CHANNELS, 2 * CHANNELS, 3, stride, bias=True)
+    point = Conv("point", 2 * CHANNELS, CHANNELS, bias=True)
+    added = INPUT if residual and stride == 1 else None
+    return FusedMBConv(name, name, (INPUT,), spatial, point, activation, residual=added)
 
 
 def write_fused(graph: Graph, x: str) -> str:
-    block = fused_block("relu6", activation="relu6", activation_scale=4.0, shortcut=False)
-    return write_block(graph, block, x, SIDE, ALL)
+    return write_small(graph, fused_block("relu6", activation="relu6", residual=False), x, scale=4.0)
 
 
 def write_folded_gelu(graph: Graph, x: str) -> str:
-    return write_block(graph, fused_block("folded", activation_scale=256.0), x, SIDE, ALL)
+    return write_small(graph, fused_block("folded"), x, scale=256.0)
 
 
 def write_mla(graph: Graph, x: str) -> str:
     """With the epsilon of folded ranges, far below what float16 has and near the end of what float32 has."""
-    project = Conv(random(CHANNELS, 2 * CHANNELS, 1, 1), random(CHANNELS))
-    qkv, depthwise, grouped = random(192, CHANNELS), random(192, 1, 5, 5), random(192, 32)
-    block = LiteMLA("mla", qkv, depthwise, grouped, project, head_dim=32, eps=1e-15 / 2.0**60)
-    return write_block(graph, block, x, SIDE, ALL)
+    op = LiteMLA(
+        "mla",
+        "mla",
+        (INPUT,),
+        Conv("qkv", CHANNELS, 192),
+        Conv("depthwise", 192, 192, 5, groups=192),
+        Conv("grouped", 192, 192, groups=6),
+        Conv("project", 2 * CHANNELS, CHANNELS, bias=True),
+        head_dim=32,
+        residual=INPUT,
+    )
+    return write_small(graph, op, x, eps=1e-15 / 2.0**60)
 
 
 def write_relu_attention(graph: Graph, x: str) -> str:
@@ -227,7 +250,7 @@ def test_of_several_bodies_left_in_one_is_taken_for_all() -> None:
 
     def write(graph: Graph, x: str) -> str:
         for stride in strides:
-            x = write_block(graph, fused_block(f"stride{stride}", stride), x, SIDE, plugins)
+            x = write_small(graph, fused_block(f"stride{stride}", stride), x, plugins)
         return x
 
     def found() -> list[int]:

@@ -93,6 +93,7 @@ def imports(path: Path) -> set[str]:
 LAYERS = {
     "errors.py": (),
     "zoo.py": ("evsam.errors",),
+    "network.py": ("evsam.zoo",),
     "transforms.py": ("evsam._C", "evsam.zoo"),
     "prompts.py": ("evsam._C", "evsam.errors", "evsam.zoo"),
     "images.py": ("evsam.errors",),

@@ -15,8 +15,7 @@ from evsam.engines.tensorrt_runtime import builder
 from evsam.engines.tensorrt_runtime.cuda import Cuda, Device
 from evsam.engines.tensorrt_runtime.facts import BuildOptions, Profiles
 from evsam.engines.tensorrt_runtime.library import Library
-from evsam.export.build import build_models
-from evsam.export.onnx import build_encoder
+from evsam.export.onnx import build_encoder, build_models
 from evsam.export.options import PLUGINS, ExportOptions
 from evsam.weights import Weights
 from evsam.zoo import get_variant

@@ -16,14 +16,11 @@ from onnx import TensorProto, helper
 
 from evsam.engines.onnxruntime import OnnxRuntimeEngine
 from evsam.errors import EvsamError
-from evsam.export.build import measure_decoder
-from evsam.export.encoder import write_encoder
+from evsam.export.encoder import EncoderModel, read_encoder, write_encoder
 from evsam.export.graph import FLOAT, HALF, Graph
-from evsam.export.network import Encoder, read_encoder
-from evsam.export.onnx import write_decoder
+from evsam.export.onnx import measure_decoder, write_decoder
 from evsam.export.options import ExportOptions
-from evsam.export.probes import Ranges
-from evsam.export.ranges import measure_encoder
+from evsam.export.ranges import Ranges, measure_encoder
 
 if TYPE_CHECKING:
     from evsam.weights import Weights
@@ -131,7 +128,7 @@ def _float8_scale(largest: float) -> float:
 def simulate(
     weights: Weights,
     storage: Storage,
-    encoder: Encoder | None = None,
+    encoder: EncoderModel | None = None,
     calibration: Sequence[npt.NDArray[np.float32]] = (),
     threads: int | None = None,
 ) -> OnnxRuntimeEngine:
