@@ -1,4 +1,4 @@
-"""The network of a variant, derived from its record in :mod:`evsam.zoo`: ops, shapes, names of tensors, work.
+"""The network of a variant, derived from its record in :mod:`evsam.zoo`: ops, shapes, names of tensors.
 
 Everything that walks through the network reads it from here: the names and shapes of weights, the exported graphs and
 the ranges folded into them, the encoder on fused operators, the GPU cost model and the table of cases of each op. The
@@ -117,11 +117,6 @@ class Conv:
         """Side of the output for an input of side ``size``."""
         return -(-size // self.stride)
 
-    def macs(self, output_size: int) -> int:
-        """Multiply-accumulates for one output of that side."""
-        outputs, inputs, height, width = self.weight_shape
-        return outputs * inputs * height * width * output_size**2
-
     def read(self, tensors: Mapping[str, npt.NDArray[Any]]) -> ConvWeights:
         """Its numbers in a checkpoint, computed in float64 and rounded once.
 
@@ -189,11 +184,6 @@ class Op:
     def tensors(self) -> dict[str, Shape]:
         """Names and shapes of the weights that it reads."""
         return {name: shape for conv in self.convs for name, shape in conv.tensors.items()}
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates for one image, counted as :mod:`evsam.nn.macs` does."""
-        return sum(conv.macs(size) for conv, size in zip(self.convs, self._sizes, strict=True))
 
     @property
     def _sizes(self) -> list[int]:
@@ -267,13 +257,6 @@ class LiteMLA(Op):
         """Of one set."""
         return self.qkv.outputs // (3 * self.head_dim)
 
-    @property
-    def macs(self) -> int:
-        """Of the convolutions and of both products of the attention."""
-        # (D + 1, N) by (N, D), then (D + 1, D) by (D, N), for the heads of both sets
-        attention = 2 * self.heads * 2 * self.inputs[0].size ** 2 * self.head_dim * (self.head_dim + 1)
-        return super().macs + attention
-
 
 @dataclass(frozen=True)
 class UpsampleAdd(Op):
@@ -319,11 +302,6 @@ class Encoder:
     outputs: tuple[Map, ...]
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates for one image, counted as :mod:`evsam.nn.macs` does."""
-        return sum(op.macs for op in self.ops)
-
-    @property
     def tensors(self) -> dict[str, Shape]:
         """Names and shapes of its weights, in the order of a state dict."""
         # the modules of the finer maps hold all projections of the stages, then those of the coarser maps
@@ -341,8 +319,8 @@ def describe_encoder(variant: Variant, image_size: int | None = None) -> Encoder
     Example:
         >>> from evsam.zoo import get_variant
         >>> encoder = describe_encoder(get_variant("l0"))
-        >>> encoder.outputs[0].shape, encoder.macs
-        ((256, 64, 64), 34774974464)
+        >>> encoder.outputs[0].shape
+        (256, 64, 64)
         >>> [op.kind for op in encoder.ops[:4]]
         ['conv3x3', 'conv3x3', 'conv3x3', 'fused_mbconv']
     """

@@ -65,8 +65,9 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
 }
 """What the CPU kernels of an op have beyond its record, and the values in rows of the models.
 
-``bias`` says whether there is one (or are all); ``algorithm`` and ``precision`` are those of the C++ parameters; ``adds`` says whether a residual is the ``input`` or
-``other``, another map (``nothing``: lite_mla without one); ``mean`` is that of the numbers in the input.
+``bias`` says whether there is one (or are all); ``algorithm`` and ``precision`` are those of the C++ parameters;
+``adds`` says whether a residual is the ``input`` or ``other``, another map (``nothing``: lite_mla without one);
+``mean`` is that of the numbers in the input.
 """
 
 MAX_TEST_MACS = 2_000_000
