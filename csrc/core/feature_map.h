@@ -30,4 +30,10 @@ inline ConstFeatureMap as_const(const FeatureMap& map) {
   return {map.data, map.height, map.width, map.channels, map.stride};
 }
 
+// Rows first to first + count - 1 as a map of their own.
+template <typename Float>
+BasicFeatureMap<Float> rows_of(const BasicFeatureMap<Float>& map, std::int64_t first, std::int64_t count) {
+  return {map.data + first * map.width * map.stride, count, map.width, map.channels, map.stride};
+}
+
 }  // namespace evsam

@@ -1,6 +1,7 @@
 #include "engine/blocks.h"
 
 #include <cmath>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -15,7 +16,6 @@
 namespace evsam {
 namespace {
 
-using Floats = std::vector<float>;
 using Value = Graph::Value;
 
 std::int64_t half(std::int64_t size, std::int64_t stride) { return (size + stride - 1) / stride; }
@@ -26,23 +26,92 @@ std::int64_t hidden_channels(const BlockConfig& config, std::int64_t channels) {
 
 double pixels(const Graph::Shape& shape) { return static_cast<double>(shape.height * shape.width); }
 
-ConstFeatureMap residual_map(const Graph::Maps& maps, Value residual) {
-  return residual == BlockBuilder::kNone ? ConstFeatureMap{} : as_const(maps[residual]);
+// Every op as y = op(x), plus a residual where there is one. Most have these functions; the others are brought to them.
+template <typename Op>
+Status check_op(const Op& op, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
+  return validate(op, x, residual, y);
 }
 
-std::vector<Value> with_residual(Value x, Value residual) {
-  if (residual == BlockBuilder::kNone) return {x};
-  return {x, residual};
+template <typename Op>
+std::size_t op_workspace_bytes(const Op& op, const Graph::Shape& x, int threads) {
+  return workspace_bytes(op, x.height, x.width, threads);
+}
+
+template <typename Op>
+void run_op(const Op& op, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
+            const FeatureMap& y) {
+  run(op, context, x, residual, y);
+}
+
+Status check_op(const depthwise_conv::Packed& op, const ConstFeatureMap& x, const ConstFeatureMap&,
+                const FeatureMap& y) {
+  return depthwise_conv::validate(op, x, y);
+}
+
+std::size_t op_workspace_bytes(const depthwise_conv::Packed&, const Graph::Shape&, int) { return 0; }
+
+void run_op(const depthwise_conv::Packed& op, const RunContext& context, const ConstFeatureMap& x,
+            const ConstFeatureMap&, const FeatureMap& y) {
+  depthwise_conv::run(op, context, x, y);
+}
+
+Status check_op(const layer_norm::Packed& op, const ConstFeatureMap& x, const ConstFeatureMap&, const FeatureMap& y) {
+  return layer_norm::validate(op, {x, {}, y, {}, {}});
+}
+
+std::size_t op_workspace_bytes(const layer_norm::Packed&, const Graph::Shape&, int) { return 0; }
+
+void run_op(const layer_norm::Packed& op, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap&,
+            const FeatureMap& y) {
+  layer_norm::run(op, context, {x, {}, y, {}, {}});
+}
+
+Status check_op(const pointwise_int8::Either& op, const ConstFeatureMap& x, const ConstFeatureMap& residual,
+                const FeatureMap& y) {
+  return op.rounds() ? pointwise_int8::validate(op.int8, x, residual, y) : pointwise::validate(op.fp32, x, residual, y);
+}
+
+std::size_t op_workspace_bytes(const pointwise_int8::Either& op, const Graph::Shape& x, int threads) {
+  return pointwise_int8::workspace_bytes(op, x.height * x.width, threads);
+}
+
+std::size_t op_workspace_bytes(const resize::Packed& op, const Graph::Shape&, int threads) {
+  return resize::workspace_bytes(op, threads);
 }
 
 }  // namespace
 
-bool BlockBuilder::shortcut(const BlockConfig& config, Value x) const {
-  return config.stride == 1 && graph_.shape(x).channels == config.width;
+// Adds y = op(x) + residual. load: Status(Op*) packs the op's weights.
+template <typename Op, typename Load>
+Value BlockBuilder::add(const std::string& label, double macs, Value x, Value residual, Value y, Load load) {
+  const auto op = std::make_shared<Op>();
+  const auto added = [residual](const Graph::PlacedMaps& maps) {
+    return residual == kNone ? ConstFeatureMap{} : as_const(maps[residual]);
+  };
+  Graph::Step step;
+  step.name = label;
+  step.macs = macs;
+  step.inputs = {x};
+  if (residual != kNone) step.inputs.push_back(residual);
+  step.outputs = {y};
+  step.load = [op, load = std::move(load)] { return load(op.get()); };
+  step.check = [op, x, y, added](const Graph::PlacedMaps& maps) {
+    return check_op(*op, as_const(maps[x]), added(maps), maps[y]);
+  };
+  step.workspace_bytes = [op, in = graph_.shape(x)](int threads) { return op_workspace_bytes(*op, in, threads); };
+  step.run = [op, x, y, added](const RunContext& context, const Graph::PlacedMaps& maps) {
+    run_op(*op, context, as_const(maps[x]), added(maps), maps[y]);
+  };
+  graph_.add_step(std::move(step));
+  return y;
+}
+
+Value BlockBuilder::shortcut(const BlockConfig& config, Value x) const {
+  return config.stride == 1 && graph_.shape(x).channels == config.width ? x : kNone;
 }
 
 Value BlockBuilder::block(const BlockConfig& config, Value x, const std::string& prefix, const std::string& label) {
-  const Value residual = shortcut(config, x) ? x : kNone;
+  const Value residual = shortcut(config, x);
   switch (config.kind) {
     case BlockKind::conv: return conv3x3(config.width, config.stride, activation_, x, kNone, prefix, label + " conv");
     case BlockKind::res: {
@@ -69,29 +138,14 @@ Value BlockBuilder::conv3x3(std::int64_t channels, std::int64_t stride, Activati
                             const std::string& prefix, const std::string& label) {
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{half(in.height, stride), half(in.width, stride), channels};
-  const Value y = graph_.add_value(out);
-  const auto packed = std::make_shared<conv3x3::Packed>();
   const conv3x3::Params params{in.channels, channels, stride, activation, conv3x3::Algorithm::automatic};
-  Graph::Step step;
-  step.name = label;
-  step.macs = pixels(out) * 9.0 * static_cast<double>(in.channels * channels);
-  step.inputs = with_residual(x, residual);
-  step.outputs = {y};
-  step.load = [tensors = &tensors_, packed, params, prefix]() -> Status {
-    Floats weight;
-    Floats bias;
-    EVSAM_RETURN_IF_ERROR(
-        tensors->read_conv_layer(prefix, {params.out_channels, params.in_channels, 3, 3}, &weight, &bias));
-    return conv3x3::pack(params, weight.data(), bias.data(), nullptr, packed.get());
-  };
-  step.workspace_bytes = [packed, in](int threads) {
-    return conv3x3::workspace_bytes(*packed, in.height, in.width, threads);
-  };
-  step.run = [packed, x, y, residual](const RunContext& context, const Graph::Maps& maps) {
-    conv3x3::run(*packed, context, as_const(maps[x]), residual_map(maps, residual), maps[y]);
-  };
-  graph_.add_step(std::move(step));
-  return y;
+  const double macs = pixels(out) * 9.0 * static_cast<double>(in.channels * channels);
+  return add<conv3x3::Packed>(
+      label, macs, x, residual, graph_.add_value(out), [&tensors = tensors_, params, prefix](auto* op) -> Status {
+        LayerWeights layer;
+        EVSAM_RETURN_IF_ERROR(tensors.read_conv_layer(prefix, {params.out_channels, params.in_channels, 3, 3}, &layer));
+        return conv3x3::pack(params, layer.weight.data(), layer.bias.data(), nullptr, op);
+      });
 }
 
 Value BlockBuilder::fused_mbconv(const BlockConfig& config, Value x, const std::string& prefix,
@@ -99,240 +153,140 @@ Value BlockBuilder::fused_mbconv(const BlockConfig& config, Value x, const std::
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{half(in.height, config.stride), half(in.width, config.stride), config.width};
   const std::int64_t hidden = hidden_channels(config, in.channels);
-  const Value residual = shortcut(config, x) ? x : kNone;
-  const Value y = graph_.add_value(out);
-  const auto packed = std::make_shared<fused_mbconv::Packed>();
   const fused_mbconv::Params params{in.channels,   hidden,      config.width,
                                     config.stride, activation_, conv3x3::Algorithm::automatic};
-  Graph::Step step;
-  step.name = label;
-  step.macs = pixels(out) * static_cast<double>(hidden * (9 * in.channels + config.width));
-  step.inputs = {x};
-  step.outputs = {y};
-  step.load = [tensors = &tensors_, packed, params, prefix]() -> Status {
-    Floats weight;
-    Floats bias;
-    Floats point_weight;
-    Floats point_bias;
-    EVSAM_RETURN_IF_ERROR(
-        tensors->read_conv_layer(prefix + ".spatial_conv", {params.hidden, params.in_channels, 3, 3}, &weight, &bias));
-    EVSAM_RETURN_IF_ERROR(tensors->read_conv_layer(prefix + ".point_conv", {params.out_channels, params.hidden, 1, 1},
-                                                   &point_weight, &point_bias));
-    return fused_mbconv::pack(params, weight.data(), bias.data(), point_weight.data(), point_bias.data(), nullptr,
-                              packed.get());
-  };
-  step.workspace_bytes = [packed, in](int threads) {
-    return fused_mbconv::workspace_bytes(*packed, in.height, in.width, threads);
-  };
-  step.run = [packed, x, y, residual](const RunContext& context, const Graph::Maps& maps) {
-    fused_mbconv::run(*packed, context, as_const(maps[x]), residual_map(maps, residual), maps[y]);
-  };
-  graph_.add_step(std::move(step));
-  return y;
+  const double macs = pixels(out) * static_cast<double>(hidden * (9 * in.channels + config.width));
+  return add<fused_mbconv::Packed>(
+      label, macs, x, shortcut(config, x), graph_.add_value(out),
+      [&tensors = tensors_, params, prefix](auto* op) -> Status {
+        LayerWeights spatial;
+        LayerWeights point;
+        EVSAM_RETURN_IF_ERROR(
+            tensors.read_conv_layer(prefix + ".spatial_conv", {params.hidden, params.in_channels, 3, 3}, &spatial));
+        EVSAM_RETURN_IF_ERROR(
+            tensors.read_conv_layer(prefix + ".point_conv", {params.out_channels, params.hidden, 1, 1}, &point));
+        return fused_mbconv::pack(params, spatial.weight.data(), spatial.bias.data(), point.weight.data(),
+                                  point.bias.data(), nullptr, op);
+      });
 }
 
 Value BlockBuilder::mbconv(const BlockConfig& config, Value x, const std::string& prefix, const std::string& label) {
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{half(in.height, config.stride), half(in.width, config.stride), config.width};
   const std::int64_t hidden = hidden_channels(config, in.channels);
-  const Value residual = shortcut(config, x) ? x : kNone;
-  const Value y = graph_.add_value(out);
-  const auto packed = std::make_shared<mbconv::Packed>();
-  const mbconv::Params params{in.channels,   hidden,      config.width, config.filter_size,
-                              config.stride, activation_, precision_};
-  Graph::Step step;
-  step.name = label;
-  step.macs = pixels(in) * static_cast<double>(hidden * in.channels) +
-              pixels(out) * static_cast<double>(hidden * (config.filter_size * config.filter_size + config.width));
-  step.inputs = {x};
-  step.outputs = {y};
-  step.load = [tensors = &tensors_, packed, params, prefix]() -> Status {
-    Floats expand;
-    Floats expand_bias;
-    Floats depthwise;
-    Floats depthwise_bias;
-    Floats project;
-    Floats project_bias;
-    EVSAM_RETURN_IF_ERROR(tensors->read_conv_layer(
-        prefix + ".inverted_conv", {params.hidden_channels, params.in_channels, 1, 1}, &expand, &expand_bias));
-    EVSAM_RETURN_IF_ERROR(tensors->read_conv_layer(prefix + ".depth_conv",
-                                                   {params.hidden_channels, 1, params.kernel, params.kernel},
-                                                   &depthwise, &depthwise_bias));
-    EVSAM_RETURN_IF_ERROR(tensors->read_conv_layer(
-        prefix + ".point_conv", {params.out_channels, params.hidden_channels, 1, 1}, &project, &project_bias));
-    const mbconv::Weights weights{expand.data(),         expand_bias.data(), depthwise.data(),
-                                  depthwise_bias.data(), project.data(),     project_bias.data()};
-    return mbconv::pack(params, weights, nullptr, packed.get());
-  };
-  step.workspace_bytes = [packed, in](int threads) {
-    return mbconv::workspace_bytes(*packed, in.height, in.width, threads);
-  };
-  step.run = [packed, x, y, residual](const RunContext& context, const Graph::Maps& maps) {
-    mbconv::run(*packed, context, as_const(maps[x]), residual_map(maps, residual), maps[y]);
-  };
-  graph_.add_step(std::move(step));
-  return y;
+  const std::int64_t size = config.filter_size;
+  const mbconv::Params params{in.channels, hidden, config.width, size, config.stride, activation_, precision_};
+  const double macs = pixels(in) * static_cast<double>(hidden * in.channels) +
+                      pixels(out) * static_cast<double>(hidden * (size * size + config.width));
+  return add<mbconv::Packed>(
+      label, macs, x, shortcut(config, x), graph_.add_value(out),
+      [&tensors = tensors_, params, size, prefix](auto* op) -> Status {
+        const std::int64_t wide = params.hidden_channels;
+        LayerWeights expand;
+        LayerWeights depthwise;
+        LayerWeights project;
+        EVSAM_RETURN_IF_ERROR(
+            tensors.read_conv_layer(prefix + ".inverted_conv", {wide, params.in_channels, 1, 1}, &expand));
+        EVSAM_RETURN_IF_ERROR(tensors.read_conv_layer(prefix + ".depth_conv", {wide, 1, size, size}, &depthwise));
+        EVSAM_RETURN_IF_ERROR(
+            tensors.read_conv_layer(prefix + ".point_conv", {params.out_channels, wide, 1, 1}, &project));
+        const mbconv::Weights weights{expand.weight.data(),  expand.bias.data(),    depthwise.weight.data(),
+                                      depthwise.bias.data(), project.weight.data(), project.bias.data()};
+        return mbconv::pack(params, weights, nullptr, op);
+      });
 }
 
 Value BlockBuilder::depthwise(const BlockConfig& config, Value x, const std::string& prefix, const std::string& label) {
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{half(in.height, config.stride), half(in.width, config.stride), in.channels};
-  const Value y = graph_.add_value(out);
-  const auto packed = std::make_shared<depthwise_conv::Packed>();
-  const depthwise_conv::Params params{in.channels, config.filter_size, config.stride, activation_};
-  Graph::Step step;
-  step.name = label;
-  step.macs = pixels(out) * static_cast<double>(config.filter_size * config.filter_size * in.channels);
-  step.inputs = {x};
-  step.outputs = {y};
-  step.load = [tensors = &tensors_, packed, params, prefix]() -> Status {
-    Floats weight;
-    Floats bias;
-    EVSAM_RETURN_IF_ERROR(
-        tensors->read_conv_layer(prefix, {params.channels, 1, params.kernel, params.kernel}, &weight, &bias));
-    return depthwise_conv::pack(params, weight.data(), bias.data(), nullptr, packed.get());
-  };
-  step.run = [packed, x, y](const RunContext& context, const Graph::Maps& maps) {
-    depthwise_conv::run(*packed, context, as_const(maps[x]), maps[y]);
-  };
-  graph_.add_step(std::move(step));
-  return y;
+  const std::int64_t size = config.filter_size;
+  const depthwise_conv::Params params{in.channels, size, config.stride, activation_};
+  const double macs = pixels(out) * static_cast<double>(size * size * in.channels);
+  return add<depthwise_conv::Packed>(
+      label, macs, x, kNone, graph_.add_value(out), [&tensors = tensors_, params, size, prefix](auto* op) -> Status {
+        LayerWeights layer;
+        EVSAM_RETURN_IF_ERROR(tensors.read_conv_layer(prefix, {params.channels, 1, size, size}, &layer));
+        return depthwise_conv::pack(params, layer.weight.data(), layer.bias.data(), nullptr, op);
+      });
 }
 
 Value BlockBuilder::lite_mla(const BlockConfig& config, Value x, const std::string& prefix, const std::string& label) {
   const Graph::Shape in = graph_.shape(x);
-  const Value y = graph_.add_value(in);
-  const auto packed = std::make_shared<lite_mla::Packed>();
+  const std::int64_t size = config.attention_filter_size;
   lite_mla::Params params;
   params.channels = in.channels;
   params.heads = in.channels / head_dim_;
   params.head_dim = head_dim_;
-  params.kernel = config.attention_filter_size;
+  params.kernel = size;
   params.precision = precision_;
   const std::int64_t total = params.heads * params.head_dim;
-  Graph::Step step;
-  step.name = label;
-  step.macs = pixels(in) * static_cast<double>(5 * total * in.channels +
-                                               3 * total * (params.kernel * params.kernel + params.head_dim) +
-                                               4 * total * (params.head_dim + 1));
-  step.inputs = {x};
-  step.outputs = {y};
-  step.load = [tensors = &tensors_, packed, params, total, prefix]() -> Status {
-    Floats qkv;
-    Floats qkv_bias;
-    Floats depthwise;
-    Floats grouped;
-    Floats project;
-    Floats project_bias;
-    EVSAM_RETURN_IF_ERROR(
-        tensors->read_conv_layer(prefix + ".qkv", {3 * total, params.channels, 1, 1}, &qkv, &qkv_bias));
-    EVSAM_RETURN_IF_ERROR(
-        tensors->read(prefix + ".aggreg.0.0.weight", {3 * total, 1, params.kernel, params.kernel}, &depthwise));
-    EVSAM_RETURN_IF_ERROR(tensors->read(prefix + ".aggreg.0.1.weight", {3 * total, params.head_dim, 1, 1}, &grouped));
-    EVSAM_RETURN_IF_ERROR(
-        tensors->read_conv_layer(prefix + ".proj", {params.channels, 2 * total, 1, 1}, &project, &project_bias));
-    const lite_mla::Weights weights{qkv.data(),     qkv_bias.data(), depthwise.data(),
-                                    grouped.data(), project.data(),  project_bias.data()};
-    return lite_mla::pack(params, weights, nullptr, packed.get());
-  };
-  step.workspace_bytes = [packed, in](int threads) {
-    return lite_mla::workspace_bytes(*packed, in.height, in.width, threads);
-  };
-  step.run = [packed, x, y](const RunContext& context, const Graph::Maps& maps) {
-    lite_mla::run(*packed, context, as_const(maps[x]), as_const(maps[x]), maps[y]);
-  };
-  graph_.add_step(std::move(step));
-  return y;
+  const double macs =
+      pixels(in) * static_cast<double>(5 * total * in.channels + 3 * total * (size * size + params.head_dim) +
+                                       4 * total * (params.head_dim + 1));
+  return add<lite_mla::Packed>(
+      label, macs, x, x, graph_.add_value(in), [&tensors = tensors_, params, size, total, prefix](auto* op) -> Status {
+        LayerWeights qkv;
+        std::vector<float> depthwise;
+        std::vector<float> grouped;
+        LayerWeights project;
+        EVSAM_RETURN_IF_ERROR(tensors.read_conv_layer(prefix + ".qkv", {3 * total, params.channels, 1, 1}, &qkv));
+        EVSAM_RETURN_IF_ERROR(tensors.read(prefix + ".aggreg.0.0.weight", {3 * total, 1, size, size}, &depthwise));
+        EVSAM_RETURN_IF_ERROR(
+            tensors.read(prefix + ".aggreg.0.1.weight", {3 * total, params.head_dim, 1, 1}, &grouped));
+        EVSAM_RETURN_IF_ERROR(tensors.read_conv_layer(prefix + ".proj", {params.channels, 2 * total, 1, 1}, &project));
+        const lite_mla::Weights weights{qkv.weight.data(), qkv.bias.data(),       depthwise.data(),
+                                        grouped.data(),    project.weight.data(), project.bias.data()};
+        return lite_mla::pack(params, weights, nullptr, op);
+      });
 }
 
 Value BlockBuilder::pointwise(std::int64_t channels, Value x, const std::string& prefix, const std::string& label,
                               Value residual) {
-  const std::int64_t in = graph_.shape(x).channels;
-  return add_pointwise(channels, x, residual, label,
-                       [tensors = &tensors_, channels, in, prefix](Floats* weight, Floats* bias) {
-                         return tensors->read_conv_layer(prefix, {channels, in, 1, 1}, weight, bias);
-                       });
+  return add_pointwise(channels, x, residual, prefix, label, &TensorTable::read_conv_layer);
 }
 
 Value BlockBuilder::plain_pointwise(std::int64_t channels, Value x, const std::string& prefix,
                                     const std::string& label) {
-  const std::int64_t in = graph_.shape(x).channels;
-  return add_pointwise(channels, x, kNone, label,
-                       [tensors = &tensors_, channels, in, prefix](Floats* weight, Floats* bias) -> Status {
-                         EVSAM_RETURN_IF_ERROR(tensors->read(prefix + ".weight", {channels, in, 1, 1}, weight));
-                         return tensors->read(prefix + ".bias", {channels}, bias);
-                       });
+  const auto read = [](const TensorTable& tensors, const std::string& name, const std::vector<std::int64_t>& shape,
+                       LayerWeights* layer) { return tensors.read_layer(name, shape, layer); };
+  return add_pointwise(channels, x, kNone, prefix, label, read);
 }
 
-Value BlockBuilder::add_pointwise(std::int64_t channels, Value x, Value residual, const std::string& label,
-                                  LoadPointwise load) {
+template <typename Read>
+Value BlockBuilder::add_pointwise(std::int64_t channels, Value x, Value residual, const std::string& prefix,
+                                  const std::string& label, Read read) {
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{in.height, in.width, channels};
   const Value y = residual == kNone ? graph_.add_value(out) : residual;
-  const auto packed = std::make_shared<pointwise_int8::Either>();
   const pointwise::Params params{in.channels, channels, Activation::none};
-  Graph::Step step;
-  step.name = label;
-  step.macs = pixels(out) * static_cast<double>(in.channels * channels);
-  step.inputs = with_residual(x, residual);
-  step.outputs = {y};
-  step.workspace_bytes = [packed, in](int threads) {
-    return pointwise_int8::workspace_bytes(*packed, in.height * in.width, threads);
-  };
-  step.load = [packed, params, precision = precision_, load = std::move(load)]() -> Status {
-    Floats weight;
-    Floats bias;
-    EVSAM_RETURN_IF_ERROR(load(&weight, &bias));
-    return pointwise_int8::pack(params, precision, weight.data(), bias.data(), nullptr, packed.get());
-  };
-  step.run = [packed, x, y, residual](const RunContext& context, const Graph::Maps& maps) {
-    pointwise_int8::run(*packed, context, as_const(maps[x]), residual_map(maps, residual), maps[y]);
-  };
-  graph_.add_step(std::move(step));
-  return y;
+  const double macs = pixels(out) * static_cast<double>(in.channels * channels);
+  return add<pointwise_int8::Either>(
+      label, macs, x, residual, y,
+      [&tensors = tensors_, params, precision = precision_, prefix, read](auto* op) -> Status {
+        LayerWeights layer;
+        EVSAM_RETURN_IF_ERROR(std::invoke(
+            read, tensors, prefix, std::vector<std::int64_t>{params.out_channels, params.in_channels, 1, 1}, &layer));
+        return pointwise_int8::pack(params, precision, layer.weight.data(), layer.bias.data(), nullptr, op);
+      });
 }
 
 void BlockBuilder::layer_norm(Value x, const std::string& prefix, const std::string& label) {
-  const auto packed = std::make_shared<layer_norm::Packed>();
   layer_norm::Params params;
   params.channels = graph_.shape(x).channels;
-  Graph::Step step;
-  step.name = label;
-  step.inputs = {x};
-  step.outputs = {x};
-  step.load = [tensors = &tensors_, packed, params, prefix]() -> Status {
-    Floats weight;
-    Floats bias;
-    EVSAM_RETURN_IF_ERROR(tensors->read(prefix + ".weight", {params.channels}, &weight));
-    EVSAM_RETURN_IF_ERROR(tensors->read(prefix + ".bias", {params.channels}, &bias));
-    return layer_norm::pack(params, weight.data(), bias.data(), nullptr, packed.get());
-  };
-  step.run = [packed, x](const RunContext& context, const Graph::Maps& maps) {
-    layer_norm::Maps in_place;
-    in_place.x = as_const(maps[x]);
-    in_place.y = maps[x];
-    layer_norm::run(*packed, context, in_place);
-  };
-  graph_.add_step(std::move(step));
+  add<layer_norm::Packed>(label, 0.0, x, kNone, x, [&tensors = tensors_, params, prefix](auto* op) -> Status {
+    LayerWeights layer;
+    EVSAM_RETURN_IF_ERROR(tensors.read_layer(prefix, {params.channels}, &layer));
+    return layer_norm::pack(params, layer.weight.data(), layer.bias.data(), nullptr, op);
+  });
 }
 
 Value BlockBuilder::upsample(resize::Mode mode, std::int64_t height, std::int64_t width, Value x,
                              const std::string& label, Value residual) {
   const Graph::Shape in = graph_.shape(x);
   const Value y = residual == kNone ? graph_.add_value({height, width, in.channels}) : residual;
-  const auto packed = std::make_shared<resize::Packed>();
   const resize::Params params{mode, in.height, in.width, height, width, in.channels};
-  Graph::Step step;
-  step.name = label;
-  step.inputs = with_residual(x, residual);
-  step.outputs = {y};
-  step.load = [packed, params] { return resize::pack(params, nullptr, packed.get()); };
-  step.workspace_bytes = [packed](int threads) { return resize::workspace_bytes(*packed, threads); };
-  step.run = [packed, x, y, residual](const RunContext& context, const Graph::Maps& maps) {
-    resize::run(*packed, context, as_const(maps[x]), residual_map(maps, residual), maps[y]);
-  };
-  graph_.add_step(std::move(step));
-  return y;
+  return add<resize::Packed>(label, 0.0, x, residual, y,
+                             [params](auto* op) { return resize::pack(params, nullptr, op); });
 }
 
 }  // namespace evsam

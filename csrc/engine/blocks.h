@@ -40,8 +40,6 @@ class BlockBuilder {
                         const std::string& label, Graph::Value residual = kNone);
 
  private:
-  using LoadPointwise = std::function<Status(std::vector<float>* weight, std::vector<float>* bias)>;
-
   Graph::Value conv3x3(std::int64_t channels, std::int64_t stride, Activation activation, Graph::Value x,
                        Graph::Value residual, const std::string& prefix, const std::string& label);
   Graph::Value fused_mbconv(const BlockConfig& config, Graph::Value x, const std::string& prefix,
@@ -50,9 +48,13 @@ class BlockBuilder {
   Graph::Value depthwise(const BlockConfig& config, Graph::Value x, const std::string& prefix,
                          const std::string& label);
   Graph::Value lite_mla(const BlockConfig& config, Graph::Value x, const std::string& prefix, const std::string& label);
-  Graph::Value add_pointwise(std::int64_t channels, Graph::Value x, Graph::Value residual, const std::string& label,
-                             LoadPointwise load);
-  bool shortcut(const BlockConfig& config, Graph::Value x) const;
+  template <typename Read>
+  Graph::Value add_pointwise(std::int64_t channels, Graph::Value x, Graph::Value residual, const std::string& prefix,
+                             const std::string& label, Read read);
+  template <typename Op, typename Load>
+  Graph::Value add(const std::string& label, double macs, Graph::Value x, Graph::Value residual, Graph::Value y,
+                   Load load);
+  Graph::Value shortcut(const BlockConfig& config, Graph::Value x) const;  // what a block's result is added to, if any
 
   Graph& graph_;
   const TensorTable& tensors_;

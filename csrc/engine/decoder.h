@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "core/run_context.h"
 #include "engine/prompts.h"
@@ -12,15 +14,24 @@
 
 namespace evsam {
 
+struct MapShape {
+  std::int64_t channels;
+  std::int64_t height;
+  std::int64_t width;
+};
+
 class Decoder {
  public:
   virtual ~Decoder() = default;
+
+  // Of the features that decode() reads: the embedding, then the lateral maps.
+  virtual std::vector<MapShape> feature_shapes() const = 0;
 
   // Workspace that decode() needs for such prompts. It stays bounded for any count: prompts are decoded one by one, or
   // in groups.
   virtual std::size_t workspace_bytes(const Prompts& prompts, int threads) const = 0;
 
-  // features: the embedding (C, G, G), then the lateral maps (C_i, G_i, G_i), as the engine's users hold them (NCHW).
+  // features: maps of feature_shapes(), as the engine's users hold them (NCHW).
   // logits: (N, 4, 256, 256); iou: (N, 4). Never allocates; uses context.workspace, pool and threads.
   virtual void decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
                       float* iou) const = 0;

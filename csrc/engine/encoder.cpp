@@ -77,9 +77,8 @@ Status make_encoder(const VariantConfig& config, const TensorTable& tensors, Pre
   builder.layer_norm(embedding, "image_encoder.norm", "layer norm");
   encoder->maps = {embedding};
   for (Value map : add_lateral(config.neck, graph, stages, embedding, builder)) encoder->maps.push_back(map);
-  EVSAM_RETURN_IF_ERROR(graph.load(threads));
-  graph.plan(encoder->maps);
-  return {};
+  graph.place_values(encoder->maps);
+  return graph.load(threads);
 }
 
 }  // namespace evsam

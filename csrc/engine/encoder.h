@@ -18,7 +18,7 @@ struct Encoder {
   std::vector<Graph::Value> maps;  // output: the embedding, then the lateral maps
 };
 
-// Builds the graph, loads its weights with so many threads and plans its memory.
+// Builds the graph, places its maps, and loads and checks it with so many threads.
 Status make_encoder(const VariantConfig& config, const TensorTable& tensors, Precision precision, int threads,
                     Encoder* encoder);
 

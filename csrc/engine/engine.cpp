@@ -1,14 +1,17 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <cmath>
+#include <atomic>
+#include <chrono>
+#include <mutex>
 #include <new>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/workspace.h"
 #include "engine/arena_pool.h"
 #include "engine/encoder.h"
-#include "engine/profiler.h"
 #include "ops/mask_upsample/mask_upsample.h"
 #include "ops/preprocess/preprocess.h"
 #include "ops/transpose/transpose.h"
@@ -27,6 +30,76 @@ std::string known_variants() {
 Status out_of_memory() {
   return Status::unavailable("memory: expected enough for this call, got none from the system");
 }
+
+// What the encoder makes must be what the decoder reads; weights alone do not tell.
+Status check_features(const std::vector<MapShape>& made, const std::vector<MapShape>& read) {
+  const auto same = [](const MapShape& a, const MapShape& b) {
+    return a.channels == b.channels && a.height == b.height && a.width == b.width;
+  };
+  if (std::equal(made.begin(), made.end(), read.begin(), read.end(), same)) return {};
+  const auto names = [](const std::vector<MapShape>& shapes) {
+    std::string text;
+    for (const MapShape& shape : shapes) {
+      text +=
+          (text.empty() ? "" : ", ") + shape_string(std::vector{shape.channels, shape.height, shape.width}.data(), 3);
+    }
+    return text;
+  };
+  return Status::invalid_argument(expected_got("features", names(read) + " for the decoder", names(made)));
+}
+
+// Times of named parts, summed over calls. Off by default, when it costs one atomic load per call.
+class Profiler {
+ public:
+  bool on() const { return on_.load(std::memory_order_relaxed); }
+
+  void begin() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    rows_.clear();
+    on_.store(true, std::memory_order_relaxed);
+  }
+
+  std::vector<ProfileRow> end() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    on_.store(false, std::memory_order_relaxed);
+    return std::move(rows_);
+  }
+
+  void add(const std::string& name, double seconds, double macs) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (ProfileRow& row : rows_) {
+      if (row.name != name) continue;
+      row.seconds += seconds;
+      ++row.calls;
+      return;
+    }
+    rows_.push_back({name, seconds, macs, 1});
+  }
+
+  // Adds the time from its construction to its end, if the profiler was on by then.
+  class Scope {
+   public:
+    Scope(Profiler& profiler, const char* name) : profiler_(profiler.on() ? &profiler : nullptr), name_(name) {
+      if (profiler_ != nullptr) start_ = std::chrono::steady_clock::now();
+    }
+    ~Scope() {
+      if (profiler_ == nullptr) return;
+      profiler_->add(name_, std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(), 0.0);
+    }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Profiler* profiler_;
+    const char* name_;
+    std::chrono::steady_clock::time_point start_;
+  };
+
+ private:
+  std::atomic<bool> on_{false};
+  std::mutex mutex_;
+  std::vector<ProfileRow> rows_;
+};
 
 }  // namespace
 
@@ -58,7 +131,7 @@ struct Engine::Impl {
     const std::size_t workspace = std::max(graph.workspace_bytes(thread_count()), align_up(fill_bytes));
     ArenaPool::Lease arena = arenas.borrow(values + workspace);
     const RunContext run = context(arena.data() + values, workspace);
-    const Graph::Maps maps(graph, arena.data());
+    const Graph::PlacedMaps maps(graph, arena.data());
     {
       const Profiler::Scope scope(profiler, "photo to pixels");
       fill(run, maps[encoder.pixels].data);
@@ -100,6 +173,7 @@ Status Engine::create(const std::string& variant, const TensorTable& tensors, co
     const Graph::Shape& shape = impl.encoder.graph.shape(map);
     impl.shapes.push_back({shape.channels, shape.height, shape.width});
   }
+  EVSAM_RETURN_IF_ERROR(check_features(impl.shapes, impl.decoder->feature_shapes()));
   *engine = std::move(made);
   return {};
 } catch (const std::bad_alloc&) {

@@ -31,12 +31,6 @@ struct ImageView {
   std::int64_t row_bytes = 0;
 };
 
-struct MapShape {
-  std::int64_t channels;
-  std::int64_t height;
-  std::int64_t width;
-};
-
 // One line of a profile: a block of the model, summed over the calls since the profile was begun.
 struct ProfileRow {
   std::string name;  // "stage 3 / 1 mb"

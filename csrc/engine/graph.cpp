@@ -7,8 +7,15 @@
 #include "core/workspace.h"
 
 namespace evsam {
+namespace {
 
-FeatureMap Graph::Maps::operator[](Value value) const {
+Status named(const std::string& name, const Status& status) {
+  return status.ok() ? status : Status::invalid_argument(name + ": " + status.message());
+}
+
+}  // namespace
+
+FeatureMap Graph::PlacedMaps::operator[](Value value) const {
   const ValueInfo& info = graph_.values_[static_cast<std::size_t>(value)];
   return feature_map(reinterpret_cast<float*>(arena_ + info.offset), info.shape.height, info.shape.width,
                      info.shape.channels);
@@ -24,11 +31,14 @@ Graph::Value Graph::add_value(const Shape& shape) {
 
 Status Graph::load(int threads) {
   std::vector<Status> results(steps_.size());
+  // Shapes are all that is looked at; any address but zero, which would say that there is no map, does.
+  const PlacedMaps maps(*this, reinterpret_cast<char*>(kWorkspaceAlignment));
   // The most expensive steps first, so that none of them is left for the end. The cost of packing grows with the
   // weights, which nobody knows yet; late steps have more channels, and so more weights.
   default_pool().parallel_for(static_cast<std::int64_t>(steps_.size()), threads, [&](std::int64_t task, int) {
     const std::size_t step = steps_.size() - 1 - static_cast<std::size_t>(task);
     if (steps_[step].load) results[step] = steps_[step].load();
+    if (results[step].ok() && steps_[step].check) results[step] = named(steps_[step].name, steps_[step].check(maps));
   });
   for (Status& result : results) {
     if (!result.ok()) return result;
@@ -36,7 +46,7 @@ Status Graph::load(int threads) {
   return {};
 }
 
-void Graph::plan(const std::vector<Value>& kept) {
+void Graph::place_values(const std::vector<Value>& kept) {
   // Lifetimes: from the first to the last step that names the value.
   struct Life {
     int first = -1;
@@ -89,7 +99,7 @@ std::size_t Graph::workspace_bytes(int threads) const {
 
 void Graph::run(const RunContext& context, char* arena, const Observer* observer) const {
   using Clock = std::chrono::steady_clock;
-  const Maps maps(*this, arena);
+  const PlacedMaps maps(*this, arena);
   if (observer == nullptr) {
     for (const Step& step : steps_) step.run(context, maps);
     return;

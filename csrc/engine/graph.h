@@ -1,7 +1,8 @@
-// A model as a list of steps on feature maps, and the plan of where each map lies in one arena.
+// A model as a list of steps on feature maps, and where each map lies in one arena.
 //
-// Built once per model: values are declared, then steps in the order in which they run. plan() finds out from the steps
-// how long each value lives and gives values that never live together the same memory. Running it allocates nothing.
+// Built once per model: values are declared, then steps in the order in which they run. place_values() finds out from
+// the steps how long each value lives and gives values that never live together the same memory; load() reads the
+// weights and checks that every step's maps fit them. Running it checks and allocates nothing.
 #pragma once
 
 #include <cstddef>
@@ -26,10 +27,10 @@ class Graph {
     std::int64_t channels;
   };
 
-  // What a step gets when it runs: its maps, and a context whose workspace is as large as it asked for.
-  class Maps {
+  // The values as feature maps in an arena.
+  class PlacedMaps {
    public:
-    Maps(const Graph& graph, char* arena) : graph_(graph), arena_(arena) {}
+    PlacedMaps(const Graph& graph, char* arena) : graph_(graph), arena_(arena) {}
     FeatureMap operator[](Value value) const;
 
    private:
@@ -44,8 +45,11 @@ class Graph {
     std::vector<Value> outputs;  // written
     // Reads and packs the step's weights; run by load(), side by side with those of other steps. May be empty.
     std::function<Status()> load;
+    // Whether the loaded step takes maps of these shapes; reads nothing in them. Empty: it takes all.
+    std::function<Status(const PlacedMaps&)> check;
     std::function<std::size_t(int threads)> workspace_bytes;  // empty: none
-    std::function<void(const RunContext&, const Maps&)> run;
+    // The context's workspace is as large as was asked for.
+    std::function<void(const RunContext&, const PlacedMaps&)> run;
   };
 
   Value add_value(const Shape& shape);
@@ -53,11 +57,12 @@ class Graph {
   void add_step(Step step) { steps_.push_back(std::move(step)); }
   const std::vector<Step>& steps() const { return steps_; }
 
-  // Loads the weights of all steps with that many threads; the first error in the order of steps wins.
-  Status load(int threads);
+  // Values of `kept` live from their first step to the end.
+  void place_values(const std::vector<Value>& kept);
 
-  // Places all values. Values of `kept` live from their first step to the end.
-  void plan(const std::vector<Value>& kept);
+  // For placed values: loads and checks all steps with that many threads. The first error in the order of steps wins;
+  // what a check says begins with the step's name.
+  Status load(int threads);
 
   // Bytes of all values together, and of the largest workspace of any step.
   std::size_t values_bytes() const { return values_bytes_; }

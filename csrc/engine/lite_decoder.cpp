@@ -1,4 +1,5 @@
 // The nano variant's decoder: prompt encoder, two-way transformer on the coarse grid, three doublings.
+// evsam/nn/lite_decoder.py is the specification.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -6,21 +7,196 @@
 #include "core/aligned_buffer.h"
 #include "core/scratch.h"
 #include "engine/decoder.h"
-#include "engine/lite_mask_upsampler.h"
 #include "engine/lite_prompt_encoder.h"
-#include "engine/prompt_tokens.h"
-#include "engine/token_heads.h"
+#include "engine/tokens.h"
 #include "engine/two_way_transformer.h"
+#include "ops/conv_transpose/conv_transpose.h"
+#include "ops/depthwise_conv/depthwise_conv.h"
+#include "ops/layer_norm/layer_norm.h"
+#include "ops/mask_head/mask_head.h"
+#include "ops/pointwise/pointwise.h"
 #include "ops/transpose/transpose.h"
 #include "ops/two_way_attention/two_way_attention.h"
 
 namespace evsam {
 namespace {
 
+constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
+
+// For checks of shapes: where maps would lie, if they were not only described. No map at all would be at zero.
+void* const kAnyAddress = reinterpret_cast<void*>(kWorkspaceAlignment);
+
+// The workspace of MaskUpsampler::run().
+struct UpsamplerMemory {
+  FeatureMap eighth;
+  FeatureMap quarter;
+  PerWorker<float> rows;  // both rows of the refined map's row
+
+  UpsamplerMemory(Scratch& scratch, std::int64_t grid, std::int64_t eighth_channels, std::int64_t quarter_channels,
+                  int threads)
+      : eighth(
+            feature_map(scratch.take<float>(4 * grid * grid * eighth_channels), 2 * grid, 2 * grid, eighth_channels)),
+        quarter(feature_map(scratch.take<float>(16 * grid * grid * quarter_channels), 4 * grid, 4 * grid,
+                            quarter_channels)),
+        rows(scratch.take_each<float>(threads, 2 * std::max(2 * grid * eighth_channels, 4 * grid * quarter_channels))) {
+  }
+};
+
+// The second half of the mask decoder: three doublings from the processed cells to the logits, joined by the image's
+// finer features and by the drawn prompt.
+class MaskUpsampler {
+ public:
+  // lateral: channels of the image's maps at strides 8, 4 and 2 of the logits' grid, coarse to fine.
+  Status load(const DecoderConfig& config, const std::vector<std::int64_t>& lateral, const TensorTable& tensors);
+
+  std::size_t workspace_bytes(std::int64_t grid, int threads) const;
+
+  struct Inputs {
+    ConstFeatureMap cells;                  // (G, G, dim)
+    ConstFeatureMap lateral[2];             // (2G, 2G, ..), (4G, 4G, ..)
+    mask_head::Planes<const float> finest;  // (.., 8G, 8G)
+    ConstFeatureMap prompt[2];              // the prompt encoder's maps of the same sizes
+    const float* vectors;                   // (masks, finest channels)
+  };
+
+  // Whether run() takes maps of these shapes.
+  Status check(const Inputs& inputs, const mask_head::Planes<float>& logits) const;
+
+  void run(const RunContext& context, const Inputs& inputs, const mask_head::Planes<float>& logits) const;
+
+ private:
+  // x + pointwise(relu6(depthwise(x)))
+  struct Refine {
+    depthwise_conv::Packed depthwise;
+    pointwise::Packed pointwise;
+  };
+
+  // Row `row` of the refined map, as a map of one row; scratch: two rows.
+  static FeatureMap refine_row(const Refine& refine, const ConstFeatureMap& x, std::int64_t row, float* scratch);
+
+  conv_transpose::Packed up_[2];
+  layer_norm::Packed norm_;
+  Refine refine_[2];
+  mask_head::Packed head_;
+};
+
+Status MaskUpsampler::load(const DecoderConfig& config, const std::vector<std::int64_t>& lateral,
+                           const TensorTable& tensors) {
+  const std::int64_t widths[4] = {config.dim, lateral[0], lateral[1], lateral[2]};
+  const std::int64_t prompt_widths[2] = {config.mask_channels[1], config.mask_channels[0]};
+  LayerWeights up;
+  for (int i = 0; i < 2; ++i) {
+    const std::string index = std::to_string(i);
+    const std::int64_t width = widths[i + 1];
+    LayerWeights side;
+    EVSAM_RETURN_IF_ERROR(tensors.read_layer("mask_decoder.up." + index, {widths[i], width, 2, 2}, &up, 1));
+    EVSAM_RETURN_IF_ERROR(tensors.read_layer("mask_decoder.prompt." + index, {width, prompt_widths[i], 1, 1}, &side));
+    for (std::size_t c = 0; c < up.bias.size(); ++c) up.bias[c] += side.bias[c];
+    const Activation activation = i == 0 ? Activation::none : Activation::relu;  // the first has a norm before its ReLU
+    EVSAM_RETURN_IF_ERROR(conv_transpose::pack({widths[i], width, prompt_widths[i], activation}, up.weight.data(),
+                                               up.bias.data(), side.weight.data(), nullptr, &up_[i]));
+    const std::string refine = "mask_decoder.refine." + index + ".main.";
+    LayerWeights depthwise;
+    LayerWeights point;
+    EVSAM_RETURN_IF_ERROR(tensors.read_conv_layer(refine + "depth_conv", {width, 1, 3, 3}, &depthwise));
+    EVSAM_RETURN_IF_ERROR(depthwise_conv::pack({width, 3, 1, Activation::relu6}, depthwise.weight.data(),
+                                               depthwise.bias.data(), nullptr, &refine_[i].depthwise));
+    EVSAM_RETURN_IF_ERROR(tensors.read_conv_layer(refine + "point_conv", {width, width, 1, 1}, &point));
+    EVSAM_RETURN_IF_ERROR(pointwise::pack({width, width, Activation::none}, point.weight.data(), point.bias.data(),
+                                          nullptr, &refine_[i].pointwise));
+  }
+  LayerWeights norm;
+  EVSAM_RETURN_IF_ERROR(tensors.read_layer("mask_decoder.norm", {widths[1]}, &norm));
+  layer_norm::Params params;
+  params.channels = widths[1];
+  params.activation = Activation::relu;
+  EVSAM_RETURN_IF_ERROR(layer_norm::pack(params, norm.weight.data(), norm.bias.data(), nullptr, &norm_));
+  EVSAM_RETURN_IF_ERROR(tensors.read_layer("mask_decoder.up.2", {widths[2], widths[3], 2, 2}, &up, 1));
+  return mask_head::pack({widths[2], widths[3], Activation::relu}, up.weight.data(), up.bias.data(), nullptr, &head_);
+}
+
+std::size_t MaskUpsampler::workspace_bytes(std::int64_t grid, int threads) const {
+  Scratch scratch;
+  UpsamplerMemory(scratch, grid, up_[0].params.out_channels, up_[1].params.out_channels,
+                  threads > 0 ? threads : default_threads());
+  return scratch.bytes();
+}
+
+FeatureMap MaskUpsampler::refine_row(const Refine& refine, const ConstFeatureMap& x, std::int64_t row, float* scratch) {
+  const FeatureMap deep = feature_map(scratch, 1, x.width, x.channels);
+  const FeatureMap refined = feature_map(scratch + x.width * x.channels, 1, x.width, x.channels);
+  const float* above_to_below[3];
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const std::int64_t at = row + i - 1;
+    above_to_below[i] = at < 0 || at >= x.height ? nullptr : x.data + at * x.width * x.stride;
+  }
+  depthwise_conv::Row depthwise = {};
+  depthwise.x = above_to_below;
+  depthwise.x_stride = x.stride;
+  depthwise.width = x.width;
+  depthwise.y = deep.data;
+  depthwise.y_stride = deep.stride;
+  depthwise.out_width = x.width;
+  depthwise.channels = x.channels;
+  depthwise_conv::run_row(refine.depthwise, 0, depthwise);
+  RunContext alone;
+  alone.threads = 1;
+  pointwise::run(refine.pointwise, alone, as_const(deep), rows_of(x, row, 1), refined);
+  return refined;
+}
+
+Status MaskUpsampler::check(const Inputs& inputs, const mask_head::Planes<float>& logits) const {
+  Scratch scratch(kAnyAddress);
+  const UpsamplerMemory memory(scratch, inputs.cells.height, up_[0].params.out_channels, up_[1].params.out_channels, 1);
+  const FeatureMap maps[2] = {memory.eighth, memory.quarter};
+  EVSAM_RETURN_IF_ERROR(conv_transpose::validate(up_[0], inputs.cells, inputs.lateral[0], inputs.prompt[0], maps[0]));
+  EVSAM_RETURN_IF_ERROR(layer_norm::validate(norm_, {as_const(maps[0]), {}, maps[0], {}, {}}));
+  for (int i = 0; i < 2; ++i) {
+    const ConstFeatureMap x = as_const(maps[i]);
+    EVSAM_RETURN_IF_ERROR(depthwise_conv::validate(refine_[i].depthwise, x, maps[i]));
+    EVSAM_RETURN_IF_ERROR(pointwise::validate(refine_[i].pointwise, x, x, maps[i]));
+  }
+  EVSAM_RETURN_IF_ERROR(
+      conv_transpose::validate(up_[1], as_const(maps[0]), inputs.lateral[1], inputs.prompt[1], maps[1]));
+  return mask_head::validate(head_, as_const(maps[1]), inputs.finest, logits);
+}
+
+void MaskUpsampler::run(const RunContext& context, const Inputs& inputs, const mask_head::Planes<float>& logits) const {
+  const RunContext alone = context.alone();
+  const std::int64_t grid = inputs.cells.height;
+  Scratch scratch(context.workspace);
+  const UpsamplerMemory memory(scratch, grid, up_[0].params.out_channels, up_[1].params.out_channels,
+                               context.thread_count());
+  const FeatureMap& eighth = memory.eighth;
+  const FeatureMap& quarter = memory.quarter;
+
+  context.parallel_for(grid, [&](std::int64_t row, int) {
+    const FeatureMap y = rows_of(eighth, 2 * row, 2);
+    conv_transpose::run(up_[0], alone, rows_of(inputs.cells, row, 1), rows_of(inputs.lateral[0], 2 * row, 2),
+                        rows_of(inputs.prompt[0], 2 * row, 2), y);
+    layer_norm::run(norm_, alone, {as_const(y), {}, y, {}, {}});
+  });
+  context.parallel_for(2 * grid, [&](std::int64_t row, int worker) {
+    const FeatureMap x = refine_row(refine_[0], as_const(eighth), row, memory.rows.of(worker));
+    conv_transpose::run(up_[1], alone, as_const(x), rows_of(inputs.lateral[1], 2 * row, 2),
+                        rows_of(inputs.prompt[1], 2 * row, 2), rows_of(quarter, 2 * row, 2));
+  });
+  context.parallel_for(4 * grid, [&](std::int64_t row, int worker) {
+    const FeatureMap x = refine_row(refine_[1], as_const(quarter), row, memory.rows.of(worker));
+    const std::int64_t at = 2 * row * logits.width;
+    mask_head::Planes<const float> finest = inputs.finest;
+    finest.data += at;
+    mask_head::Planes<float> out = logits;
+    out.data += at;
+    mask_head::run(head_, alone, as_const(x), finest, inputs.vectors, out);
+  });
+}
+
 class LiteDecoder final : public Decoder {
  public:
   Status load(const VariantConfig& config, const TensorTable& tensors);
 
+  std::vector<MapShape> feature_shapes() const override;
   std::size_t workspace_bytes(const Prompts& prompts, int threads) const override;
   void decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
               float* iou) const override;
@@ -31,6 +207,8 @@ class LiteDecoder final : public Decoder {
   // The image's maps, channels last, and what every prompt on the image reads.
   void prepare_image(const RunContext& context, const float* const* features, const Buffers& buffers) const;
 
+  MaskUpsampler::Inputs upsampler_inputs(const Buffers& buffers, const float* finest) const;
+
   std::int64_t grid_ = 0;
   std::int64_t dim_ = 0;
   std::vector<std::int64_t> lateral_;
@@ -38,7 +216,7 @@ class LiteDecoder final : public Decoder {
   LitePromptEncoder prompt_encoder_;
   TwoWayTransformer transformer_;
   TokenHeads heads_;
-  LiteMaskUpsampler upsampler_;
+  MaskUpsampler upsampler_;
   const transpose::Kernel* transpose_ = nullptr;
   AlignedBuffer<float> position_;  // of the cells, in the panels of ops/two_way_attention
 };
@@ -100,11 +278,22 @@ Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors
   std::vector<float> position(static_cast<std::size_t>(grid_ * grid_ * dim_));
   prompt_tokens_.cell_positions(grid_, grid_, static_cast<double>(kFrameSize) / static_cast<double>(grid_),
                                 position.data());
-  const two_way_attention::Kernel& kernel = transformer_.kernel();
-  position_ =
-      AlignedBuffer<float>(static_cast<std::size_t>(two_way_attention::panel_floats(kernel, grid_ * grid_, dim_)));
-  two_way_attention::to_panels(kernel, RunContext(), position.data(), grid_ * grid_, dim_, position_.data());
-  return {};
+  position_ = transformer_.to_panels(position);
+
+  Scratch scratch(kAnyAddress);
+  const Buffers buffers(scratch, *this, Prompts());
+  float* const any = buffers.embedding.data;
+  EVSAM_RETURN_IF_ERROR(prompt_encoder_.check(as_const(buffers.lateral[0]), as_const(buffers.embedding), buffers.maps));
+  return upsampler_.check(upsampler_inputs(buffers, any), {any, kLogitsSize, kLogitsSize, kMaskTokens, kPlane});
+}
+
+std::vector<MapShape> LiteDecoder::feature_shapes() const {
+  std::vector<MapShape> shapes = {{dim_, grid_, grid_}};
+  for (const std::int64_t channels : lateral_) {
+    const std::int64_t side = 2 * shapes.back().height;
+    shapes.push_back({channels, side, side});
+  }
+  return shapes;
 }
 
 std::size_t LiteDecoder::workspace_bytes(const Prompts& prompts, int threads) const {
@@ -112,7 +301,7 @@ std::size_t LiteDecoder::workspace_bytes(const Prompts& prompts, int threads) co
   Buffers(scratch, *this, prompts);
   const std::int64_t tokens = PromptTokens::kOutputTokens + prompts.points;
   return scratch.bytes() + std::max({prompt_encoder_.workspace_bytes(prompts.points, threads),
-                                     transformer_.group_workspace_bytes(1, tokens, grid_ * grid_, threads),
+                                     transformer_.workspace_bytes(1, tokens, grid_ * grid_, threads),
                                      heads_.workspace_bytes(1), upsampler_.workspace_bytes(grid_, threads)});
 }
 
@@ -123,6 +312,18 @@ void LiteDecoder::prepare_image(const RunContext& context, const float* const* f
   prompt_encoder_.prepare_image(context, as_const(buffers.lateral[0]), buffers.unit);
 }
 
+MaskUpsampler::Inputs LiteDecoder::upsampler_inputs(const Buffers& buffers, const float* finest) const {
+  MaskUpsampler::Inputs inputs;
+  inputs.cells = as_const(buffers.maps.cells);
+  inputs.lateral[0] = as_const(buffers.lateral[0]);
+  inputs.lateral[1] = as_const(buffers.lateral[1]);
+  inputs.finest = {finest, kLogitsSize, kLogitsSize, lateral_[2], kPlane};
+  inputs.prompt[0] = as_const(buffers.maps.eighth);
+  inputs.prompt[1] = as_const(buffers.maps.quarter);
+  inputs.vectors = buffers.vectors;
+  return inputs;
+}
+
 void LiteDecoder::decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
                          float* iou) const {
   Scratch scratch(context.workspace);
@@ -131,14 +332,7 @@ void LiteDecoder::decode(const RunContext& context, const float* const* features
   prepare_image(inner, features, buffers);
 
   const std::int64_t token_count = PromptTokens::kOutputTokens + prompts.points;
-  LiteMaskUpsampler::Inputs up;
-  up.cells = as_const(buffers.maps.cells);
-  up.lateral[0] = as_const(buffers.lateral[0]);
-  up.lateral[1] = as_const(buffers.lateral[1]);
-  up.finest = {features[3], kLogitsSize, kLogitsSize, lateral_[2], kLogitsSize * kLogitsSize};
-  up.prompt[0] = as_const(buffers.maps.eighth);
-  up.prompt[1] = as_const(buffers.maps.quarter);
-  up.vectors = buffers.vectors;
+  const MaskUpsampler::Inputs up = upsampler_inputs(buffers, features[3]);
   const two_way_attention::Kernel& kernel = transformer_.kernel();
   TwoWayTransformer::Group group;
   group.prompts = 1;
@@ -148,12 +342,11 @@ void LiteDecoder::decode(const RunContext& context, const float* const* features
   group.image_in = &buffers.panels;
   group.image_out = &buffers.panels;
   group.position = position_.data();
-  constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
   for (std::int64_t n = 0; n < prompts.count; ++n) {
     prompt_tokens_.write(prompts, n, buffers.tokens);
     prompt_encoder_.encode(inner, prompts, n, as_const(buffers.unit), as_const(buffers.embedding), buffers.maps);
     two_way_attention::to_panels(kernel, inner, buffers.maps.cells.data, grid_ * grid_, dim_, buffers.panels);
-    transformer_.run_group(inner, group);
+    transformer_.run(inner, group);
     two_way_attention::from_panels(kernel, inner, buffers.panels, grid_ * grid_, dim_, buffers.maps.cells.data);
     heads_.run(inner, buffers.tokens, 1, token_count, buffers.vectors, iou + n * kMaskTokens);
     upsampler_.run(inner, up, {logits + n * kMaskTokens * kPlane, kLogitsSize, kLogitsSize, kMaskTokens, kPlane});

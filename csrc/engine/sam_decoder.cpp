@@ -5,8 +5,7 @@
 
 #include "core/scratch.h"
 #include "engine/decoder.h"
-#include "engine/prompt_tokens.h"
-#include "engine/token_layers.h"
+#include "engine/tokens.h"
 #include "engine/two_way_transformer.h"
 #include "ops/mask_prompt/mask_prompt.h"
 #include "ops/sam_head/sam_head.h"
@@ -16,43 +15,16 @@ namespace evsam {
 namespace {
 
 constexpr std::int64_t kHiddenOfIou = 256;
-constexpr std::size_t kHeadLayers = 3;
 
 // Prompts decoded together: weights of the token side are read once for all of them, but each has cells of its own.
 constexpr std::int64_t kGroup = 2;
 static_assert(kGroup <= TwoWayTransformer::kMaxPrompts, "the transformer takes such groups");
 
-// Linear layers with ReLU between them, on one token of each prompt.
-struct Head {
-  Linear layers[kHeadLayers];
-
-  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t hidden,
-              std::int64_t out) {
-    const std::int64_t widths[kHeadLayers + 1] = {dim, hidden, hidden, out};
-    for (std::size_t i = 0; i < kHeadLayers; ++i) {
-      const bool last = i + 1 == kHeadLayers;
-      EVSAM_RETURN_IF_ERROR(layers[i].load(tensors, name + ".layers." + std::to_string(i), widths[i], widths[i + 1],
-                                           last ? Activation::none : Activation::relu));
-    }
-    return {};
-  }
-
-  std::int64_t hidden() const { return layers[0].packed.params.out_channels; }
-
-  // tokens, out: rows so many floats apart; scratch: 2 * rows * hidden() floats.
-  void run(const RunContext& context, const float* tokens, std::int64_t token_stride, std::int64_t rows, float* scratch,
-           float* out, std::int64_t out_stride) const {
-    float* const second = scratch + rows * hidden();
-    layers[0].run(context, tokens, token_stride, rows, scratch, hidden());
-    layers[1].run(context, scratch, hidden(), rows, second, hidden());
-    layers[2].run(context, second, hidden(), rows, out, out_stride);
-  }
-};
-
-class SamDecoder : public Decoder {
+class SamDecoder final : public Decoder {
  public:
   Status load(const VariantConfig& config, const TensorTable& tensors);
 
+  std::vector<MapShape> feature_shapes() const override { return {{dim_, grid_, grid_}}; }
   std::size_t workspace_bytes(const Prompts& prompts, int threads) const override;
   void decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
               float* iou) const override;
@@ -64,8 +36,7 @@ class SamDecoder : public Decoder {
     float* projected;  // what the prompts share in the transformer's first layer; nullptr: nothing
     float* images;     // (prompts of a group) panels
     float* tokens;     // (prompts of a group, tokens, dim)
-    float* kernels;    // (prompts of a group, masks, features)
-    float* hidden;     // (masks + 1, 2, prompts of a group, hidden channels of a head)
+    float* vectors;    // (prompts of a group, masks, features)
   };
 
   std::int64_t cells() const { return grid_ * grid_; }
@@ -75,15 +46,12 @@ class SamDecoder : public Decoder {
     return prompts.masks == nullptr && prompts.count >= TwoWayTransformer::kMinPromptsToProject;
   }
   std::int64_t image_floats() const { return static_cast<std::int64_t>(position_.size()); }
-  std::int64_t head_floats() const { return 2 * kGroup * std::max(dim_, kHiddenOfIou); }
   std::int64_t token_count(const Prompts& prompts) const { return PromptTokens::kOutputTokens + prompts.points; }
 
   Buffers carve(Scratch& scratch, const Prompts& prompts) const;
   Status load_mask_prompt(const std::vector<std::int64_t>& channels, const TensorTable& tensors);
   Status load_upscaling(const TensorTable& tensors);
   void fill_embedding(const RunContext& context, const float* embedding, bool mask, float* panels) const;
-  void run_heads(const RunContext& context, const Buffers& buffers, std::int64_t count, std::int64_t tokens,
-                 float* iou) const;
 
   std::int64_t dim_ = 0;
   std::int64_t grid_ = 0;
@@ -93,43 +61,45 @@ class SamDecoder : public Decoder {
   std::vector<float> no_mask_;
   mask_prompt::Packed mask_prompt_;
   sam_head::Packed upscaling_;
-  Head masks_[kMaskTokens];
-  Head iou_;
+  TokenHeads heads_;
 };
 
 Status SamDecoder::load(const VariantConfig& config, const TensorTable& tensors) {
   dim_ = config.decoder.dim;
   grid_ = config.neck.grid;
+  const std::int64_t got[2] = {grid_, static_cast<std::int64_t>(config.decoder.mask_channels.size())};
+  const std::int64_t expected[2] = {kLogitsSize / 4, 2};
+  if (config.decoder.lite || !std::equal(expected, expected + 2, got)) {
+    return Status::invalid_argument(expected_got(
+        "config", "(grid, mask channels) " + shape_string(expected, 2) + " of SAM's decoder", shape_string(got, 2)));
+  }
   EVSAM_RETURN_IF_ERROR(tokens_.load(dim_, tensors));
   EVSAM_RETURN_IF_ERROR(transformer_.load(config.decoder, tensors, "mask_decoder.transformer"));
   EVSAM_RETURN_IF_ERROR(tensors.read("prompt_encoder.no_mask_embed.weight", {1, dim_}, &no_mask_));
   EVSAM_RETURN_IF_ERROR(load_mask_prompt(config.decoder.mask_channels, tensors));
   EVSAM_RETURN_IF_ERROR(load_upscaling(tensors));
-  for (int m = 0; m < kMaskTokens; ++m) {
-    EVSAM_RETURN_IF_ERROR(
-        masks_[m].load(tensors, "mask_decoder.output_hypernetworks_mlps." + std::to_string(m), dim_, dim_, features()));
-  }
-  EVSAM_RETURN_IF_ERROR(iou_.load(tensors, "mask_decoder.iou_prediction_head", dim_, kHiddenOfIou, kMaskTokens));
+  EVSAM_RETURN_IF_ERROR(heads_.load(dim_, features(), kHiddenOfIou, tensors));
 
   std::vector<float> position(static_cast<std::size_t>(cells() * dim_));
   tokens_.cell_positions(grid_, grid_, static_cast<double>(kFrameSize) / static_cast<double>(grid_), position.data());
-  const two_way_attention::Kernel& kernel = transformer_.kernel();
-  position_ = AlignedBuffer<float>(static_cast<std::size_t>(two_way_attention::panel_floats(kernel, cells(), dim_)));
-  two_way_attention::to_panels(kernel, RunContext(), position.data(), cells(), dim_, position_.data());
-  return {};
+  position_ = transformer_.to_panels(position);
+  return sam_head::validate(upscaling_, grid_, grid_);
 }
 
 Status SamDecoder::load_mask_prompt(const std::vector<std::int64_t>& channels, const TensorTable& tensors) {
   const mask_prompt::Params params = {channels[0], channels[1], dim_};
   const auto read = [&](int index, const std::vector<std::int64_t>& shape, mask_prompt::Layer* layer) -> Status {
     const std::string name = "prompt_encoder.mask_downscaling.";
-    const std::string conv = name + std::to_string(index);
-    EVSAM_RETURN_IF_ERROR(tensors.read(conv + ".weight", shape, &layer->weight));
-    EVSAM_RETURN_IF_ERROR(tensors.read(conv + ".bias", {shape[0]}, &layer->bias));
+    LayerWeights conv;
+    EVSAM_RETURN_IF_ERROR(tensors.read_layer(name + std::to_string(index), shape, &conv));
+    layer->weight = std::move(conv.weight);
+    layer->bias = std::move(conv.bias);
     if (shape[2] == 1) return {};  // the last layer has no norm
-    const std::string norm = name + std::to_string(index + 1);
-    EVSAM_RETURN_IF_ERROR(tensors.read(norm + ".weight", {shape[0]}, &layer->gain));
-    return tensors.read(norm + ".bias", {shape[0]}, &layer->shift);
+    LayerWeights norm;
+    EVSAM_RETURN_IF_ERROR(tensors.read_layer(name + std::to_string(index + 1), {shape[0]}, &norm));
+    layer->gain = std::move(norm.weight);
+    layer->shift = std::move(norm.bias);
+    return {};
   };
   mask_prompt::Layer first;
   mask_prompt::Layer second;
@@ -143,15 +113,14 @@ Status SamDecoder::load_mask_prompt(const std::vector<std::int64_t>& channels, c
 Status SamDecoder::load_upscaling(const TensorTable& tensors) {
   const sam_head::Params params = {dim_, dim_ / 4, features()};
   const std::string name = "mask_decoder.output_upscaling.";
-  std::vector<float> first, first_bias, gain, shift, second, second_bias;
-  EVSAM_RETURN_IF_ERROR(tensors.read(name + "0.weight", {params.channels, params.middle, 2, 2}, &first));
-  EVSAM_RETURN_IF_ERROR(tensors.read(name + "0.bias", {params.middle}, &first_bias));
-  EVSAM_RETURN_IF_ERROR(tensors.read(name + "1.weight", {params.middle}, &gain));
-  EVSAM_RETURN_IF_ERROR(tensors.read(name + "1.bias", {params.middle}, &shift));
-  EVSAM_RETURN_IF_ERROR(tensors.read(name + "3.weight", {params.middle, params.features, 2, 2}, &second));
-  EVSAM_RETURN_IF_ERROR(tensors.read(name + "3.bias", {params.features}, &second_bias));
-  const sam_head::BasicWeights<float> weights = {first.data(), first_bias.data(), gain.data(),
-                                                 shift.data(), second.data(),     second_bias.data()};
+  LayerWeights first;
+  LayerWeights norm;
+  LayerWeights second;
+  EVSAM_RETURN_IF_ERROR(tensors.read_layer(name + "0", {params.channels, params.middle, 2, 2}, &first, 1));
+  EVSAM_RETURN_IF_ERROR(tensors.read_layer(name + "1", {params.middle}, &norm));
+  EVSAM_RETURN_IF_ERROR(tensors.read_layer(name + "3", {params.middle, params.features, 2, 2}, &second, 1));
+  const sam_head::BasicWeights<float> weights = {first.weight.data(), first.bias.data(),    norm.weight.data(),
+                                                 norm.bias.data(),    second.weight.data(), second.bias.data()};
   return sam_head::pack(params, weights, nullptr, &upscaling_);
 }
 
@@ -162,8 +131,7 @@ SamDecoder::Buffers SamDecoder::carve(Scratch& scratch, const Prompts& prompts) 
   if (shares(prompts)) buffers.projected = scratch.take<float>(transformer_.projected_floats(cells()));
   buffers.images = scratch.take<float>(group * image_floats());
   buffers.tokens = scratch.take<float>(group * token_count(prompts) * dim_);
-  buffers.kernels = scratch.take<float>(group * kMaskTokens * features());
-  buffers.hidden = scratch.take<float>((kMaskTokens + 1) * head_floats());
+  buffers.vectors = scratch.take<float>(group * kMaskTokens * features());
   return buffers;
 }
 
@@ -171,10 +139,10 @@ std::size_t SamDecoder::workspace_bytes(const Prompts& prompts, int threads) con
   Scratch scratch;
   carve(scratch, prompts);
   const std::int64_t group = std::min(prompts.count, kGroup);
-  return scratch.bytes() +
-         std::max({transformer_.group_workspace_bytes(group, token_count(prompts), cells(), threads),
-                   transformer_.project_workspace_bytes(threads), mask_prompt::workspace_bytes(mask_prompt_, threads),
-                   sam_head::workspace_bytes(upscaling_, group, threads)});
+  return scratch.bytes() + std::max({transformer_.workspace_bytes(group, token_count(prompts), cells(), threads),
+                                     transformer_.project_workspace_bytes(threads), heads_.workspace_bytes(group),
+                                     mask_prompt::workspace_bytes(mask_prompt_, threads),
+                                     sam_head::workspace_bytes(upscaling_, group, threads)});
 }
 
 // A channel's cells are contiguous in the embedding, and a panel's cells in each channel of the panels. Several panels
@@ -193,22 +161,6 @@ void SamDecoder::fill_embedding(const RunContext& context, const float* embeddin
         const std::int64_t count = std::min(panel, last - cell);
         for (std::int64_t i = 0; i < count; ++i) to[i] = from[cell + i] + added;
       }
-    }
-  });
-}
-
-// The masks' kernels and the predicted IoU, one head per task.
-void SamDecoder::run_heads(const RunContext& context, const Buffers& buffers, std::int64_t count, std::int64_t tokens,
-                           float* iou) const {
-  const RunContext alone = context.alone();
-  context.parallel_for(kMaskTokens + 1, [&](std::int64_t token, int) {
-    const float* x = buffers.tokens + token * dim_;
-    float* scratch = buffers.hidden + token * head_floats();
-    if (token == 0) {
-      iou_.run(alone, x, tokens * dim_, count, scratch, iou, kMaskTokens);
-    } else {
-      masks_[token - 1].run(alone, x, tokens * dim_, count, scratch, buffers.kernels + (token - 1) * features(),
-                            kMaskTokens * features());
     }
   });
 }
@@ -248,12 +200,12 @@ void SamDecoder::decode(const RunContext& context, const float* const* features,
     group.image_out = image_out;
     group.position = position_.data();
     group.projected = buffers.projected;
-    transformer_.run_group(rest, group);
+    transformer_.run(rest, group);
 
-    run_heads(context, buffers, count, tokens, iou + first * kMaskTokens);
+    heads_.run(rest, buffers.tokens, count, tokens, buffers.vectors, iou + first * kMaskTokens);
     sam_head::Prompt heads[kGroup];
     for (std::int64_t p = 0; p < count; ++p) {
-      heads[p] = {image_out[p], buffers.kernels + p * kMaskTokens * this->features(),
+      heads[p] = {image_out[p], buffers.vectors + p * kMaskTokens * this->features(),
                   logits + (first + p) * kMaskTokens * plane};
     }
     sam_head::run(upscaling_, rest, heads, count, grid_, grid_);

@@ -74,29 +74,35 @@ Status TensorTable::read(const std::string& name, const std::vector<std::int64_t
   return {};
 }
 
+Status TensorTable::read_layer(const std::string& name, const std::vector<std::int64_t>& shape, LayerWeights* layer,
+                               std::size_t outputs) const {
+  EVSAM_RETURN_IF_ERROR(read(name + ".weight", shape, &layer->weight));
+  return read(name + ".bias", {shape[outputs]}, &layer->bias);
+}
+
 Status TensorTable::read_conv_layer(const std::string& name, const std::vector<std::int64_t>& shape,
-                                    std::vector<float>* weight, std::vector<float>* bias) const {
-  EVSAM_RETURN_IF_ERROR(read(name + ".conv.weight", shape, weight));
+                                    LayerWeights* layer) const {
+  std::vector<float>& weight = layer->weight;
+  std::vector<float>& bias = layer->bias;
+  EVSAM_RETURN_IF_ERROR(read(name + ".conv.weight", shape, &weight));
   const std::int64_t channels = shape[0];
-  bias->assign(static_cast<std::size_t>(channels), 0.0F);
-  if (has(name + ".conv.bias")) EVSAM_RETURN_IF_ERROR(read(name + ".conv.bias", {channels}, bias));
+  bias.assign(static_cast<std::size_t>(channels), 0.0F);
+  if (has(name + ".conv.bias")) EVSAM_RETURN_IF_ERROR(read(name + ".conv.bias", {channels}, &bias));
   if (!has(name + ".norm.weight")) return {};
 
-  std::vector<float> gain;
-  std::vector<float> shift;
+  LayerWeights norm;
   std::vector<float> mean;
   std::vector<float> variance;
-  EVSAM_RETURN_IF_ERROR(read(name + ".norm.weight", {channels}, &gain));
-  EVSAM_RETURN_IF_ERROR(read(name + ".norm.bias", {channels}, &shift));
+  EVSAM_RETURN_IF_ERROR(read_layer(name + ".norm", {channels}, &norm));
   EVSAM_RETURN_IF_ERROR(read(name + ".norm.running_mean", {channels}, &mean));
   EVSAM_RETURN_IF_ERROR(read(name + ".norm.running_var", {channels}, &variance));
-  const std::size_t fan_in = weight->size() / static_cast<std::size_t>(channels);
+  const std::size_t fan_in = weight.size() / static_cast<std::size_t>(channels);
   for (std::size_t c = 0; c < static_cast<std::size_t>(channels); ++c) {
-    const double scale = gain[c] / std::sqrt(static_cast<double>(variance[c]) + kNormEps);
+    const double scale = norm.weight[c] / std::sqrt(static_cast<double>(variance[c]) + kNormEps);
     for (std::size_t i = c * fan_in; i < (c + 1) * fan_in; ++i) {
-      (*weight)[i] = static_cast<float>((*weight)[i] * scale);
+      weight[i] = static_cast<float>(weight[i] * scale);
     }
-    (*bias)[c] = static_cast<float>((static_cast<double>((*bias)[c]) - mean[c]) * scale + shift[c]);
+    bias[c] = static_cast<float>((static_cast<double>(bias[c]) - mean[c]) * scale + norm.bias[c]);
   }
   return {};
 }

@@ -20,6 +20,12 @@ struct StoredTensor {
   bool mapped = false;
 };
 
+// What one layer has.
+struct LayerWeights {
+  std::vector<float> weight;
+  std::vector<float> bias;
+};
+
 class TensorTable {
  public:
   void add(std::string name, StoredTensor tensor) { tensors_[std::move(name)] = std::move(tensor); }
@@ -29,10 +35,13 @@ class TensorTable {
   // The tensor's values as float32. Fails where there is no such tensor or its shape is another one.
   Status read(const std::string& name, const std::vector<std::int64_t>& shape, std::vector<float>* values) const;
 
-  // A convolution `<name>.conv.weight` (and .bias) of shape (out, in / groups, kernel, kernel) with the batch norm
+  // `<name>.weight` of that shape and `<name>.bias` with a value for each index of the weight's axis `outputs`.
+  Status read_layer(const std::string& name, const std::vector<std::int64_t>& shape, LayerWeights* layer,
+                    std::size_t outputs = 0) const;
+
+  // A convolution `<name>.conv.weight` (and .bias) of shape (out, in / groups, size, size) with the batch norm
   // `<name>.norm.*`, where there is one, folded into it (eps 1e-6, in float64). The bias is always filled.
-  Status read_conv_layer(const std::string& name, const std::vector<std::int64_t>& shape, std::vector<float>* weight,
-                         std::vector<float>* bias) const;
+  Status read_conv_layer(const std::string& name, const std::vector<std::int64_t>& shape, LayerWeights* layer) const;
 
  private:
   std::unordered_map<std::string, StoredTensor> tensors_;

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "core/scratch.h"
-#include "engine/token_layers.h"
+#include "engine/tokens.h"
 #include "ops/two_way_attention/two_way_attention.h"
 
 namespace evsam {
@@ -31,27 +31,27 @@ constexpr std::int64_t kRowGap = 16;
 
 // The four projections as they are stored.
 struct Projections {
-  std::vector<float> q, k, v, out;
-  std::vector<float> q_bias, k_bias, v_bias, out_bias;
+  LayerWeights q, k, v, out;
 
   Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t inner) {
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".q_proj.weight", {inner, dim}, &q));
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".q_proj.bias", {inner}, &q_bias));
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".k_proj.weight", {inner, dim}, &k));
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".k_proj.bias", {inner}, &k_bias));
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".v_proj.weight", {inner, dim}, &v));
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".v_proj.bias", {inner}, &v_bias));
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".out_proj.weight", {dim, inner}, &out));
-    return tensors.read(name + ".out_proj.bias", {dim}, &out_bias);
+    EVSAM_RETURN_IF_ERROR(tensors.read_layer(name + ".q_proj", {inner, dim}, &q));
+    EVSAM_RETURN_IF_ERROR(tensors.read_layer(name + ".k_proj", {inner, dim}, &k));
+    EVSAM_RETURN_IF_ERROR(tensors.read_layer(name + ".v_proj", {inner, dim}, &v));
+    return tensors.read_layer(name + ".out_proj", {dim, inner}, &out);
   }
 };
 
-void scale(std::vector<float>& values, float factor) {
-  for (float& value : values) value *= factor;
+void scale(LayerWeights& layer, float factor) {
+  for (float& value : layer.weight) value *= factor;
+  for (float& value : layer.bias) value *= factor;
 }
 
 Status pack(std::int64_t in, std::int64_t out, const float* weight, const float* bias, Linear* linear) {
   return pointwise::pack({in, out, Activation::none}, weight, bias, nullptr, &linear->packed);
+}
+
+Status pack(std::int64_t in, std::int64_t out, const LayerWeights& layer, Linear* linear) {
+  return pack(in, out, layer.weight.data(), layer.bias.data(), linear);
 }
 
 // One layer per head from a head's `width` values to dim: y = x M with M[width][dim] cut out of `matrix`, at
@@ -79,11 +79,10 @@ struct SelfAttention {
     EVSAM_RETURN_IF_ERROR(p.load(tensors, name, dim, dim));
     const float factor = 1.0F / std::sqrt(static_cast<float>(dim / heads));
     scale(p.q, factor);
-    scale(p.q_bias, factor);
-    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.q.data(), p.q_bias.data(), &q));
-    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.k.data(), p.k_bias.data(), &k));
-    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.v.data(), p.v_bias.data(), &v));
-    return pack(dim, dim, p.out.data(), p.out_bias.data(), &out);
+    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.q, &q));
+    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.k, &k));
+    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.v, &v));
+    return pack(dim, dim, p.out, &out);
   }
 };
 
@@ -100,15 +99,14 @@ struct QueryAttention {
     EVSAM_RETURN_IF_ERROR(p.load(tensors, name, dim, inner));
     const float factor = 1.0F / std::sqrt(static_cast<float>(width));
     scale(p.q, factor);
-    scale(p.q_bias, factor);
-    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.q.data(), p.q_bias.data(), &q));
-    EVSAM_RETURN_IF_ERROR(pack_folds(p.k, dim, heads, width, dim, 1, &fold));
+    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.q, &q));
+    EVSAM_RETURN_IF_ERROR(pack_folds(p.k.weight, dim, heads, width, dim, 1, &fold));
     value.resize(size(heads));
     for (std::int64_t h = 0; h < heads; ++h) {
       EVSAM_RETURN_IF_ERROR(
-          pack(dim, width, p.v.data() + h * width * dim, p.v_bias.data() + h * width, &value[size(h)]));
+          pack(dim, width, p.v.weight.data() + h * width * dim, p.v.bias.data() + h * width, &value[size(h)]));
     }
-    return pack(inner, dim, p.out.data(), p.out_bias.data(), &out);
+    return pack(inner, dim, p.out, &out);
   }
 };
 
@@ -117,25 +115,24 @@ struct UpdateAttention {
   Linear k, v;
   std::vector<Linear> key_fold;    // per head, from a key to what is multiplied with the cells
   std::vector<Linear> value_fold;  // per head, from a value to what is added to the cells
-  std::vector<float> q_bias, out_bias, gain, shift;
+  std::vector<float> q_bias, out_bias;
+  LayerWeights norm;
 
-  Status load(const TensorTable& tensors, const std::string& name, const std::string& norm, std::int64_t dim,
+  Status load(const TensorTable& tensors, const std::string& name, const std::string& norm_name, std::int64_t dim,
               std::int64_t heads) {
     const std::int64_t inner = dim / 2;
     const std::int64_t width = inner / heads;
     Projections p;
     EVSAM_RETURN_IF_ERROR(p.load(tensors, name, dim, inner));
-    EVSAM_RETURN_IF_ERROR(tensors.read(norm + ".weight", {dim}, &gain));
-    EVSAM_RETURN_IF_ERROR(tensors.read(norm + ".bias", {dim}, &shift));
+    EVSAM_RETURN_IF_ERROR(tensors.read_layer(norm_name, {dim}, &norm));
     const float factor = 1.0F / std::sqrt(static_cast<float>(width));
     scale(p.k, factor);
-    scale(p.k_bias, factor);
-    q_bias = p.q_bias;
-    out_bias = p.out_bias;
-    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.k.data(), p.k_bias.data(), &k));
-    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.v.data(), p.v_bias.data(), &v));
-    EVSAM_RETURN_IF_ERROR(pack_folds(p.q, dim, heads, width, dim, 1, &key_fold));
-    return pack_folds(p.out, dim, heads, width, 1, inner, &value_fold);
+    q_bias = p.q.bias;
+    out_bias = p.out.bias;
+    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.k, &k));
+    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.v, &v));
+    EVSAM_RETURN_IF_ERROR(pack_folds(p.q.weight, dim, heads, width, dim, 1, &key_fold));
+    return pack_folds(p.out.weight, dim, heads, width, 1, inner, &value_fold);
   }
 };
 
@@ -146,12 +143,13 @@ struct CellProjection {
   std::int64_t stride = 0;
 
   Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t inner) {
-    std::vector<float> weight;
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".weight", {inner, dim}, &weight));
-    EVSAM_RETURN_IF_ERROR(tensors.read(name + ".bias", {inner}, &bias));
+    LayerWeights layer;
+    EVSAM_RETURN_IF_ERROR(tensors.read_layer(name, {inner, dim}, &layer));
+    bias = std::move(layer.bias);
     stride = dim + kRowGap;
     matrix = AlignedBuffer<float>(size(inner * stride));
-    for (std::int64_t i = 0; i < inner; ++i) std::copy_n(weight.data() + i * dim, dim, matrix.data() + i * stride);
+    const float* weight = layer.weight.data();
+    for (std::int64_t i = 0; i < inner; ++i) std::copy_n(weight + i * dim, dim, matrix.data() + i * stride);
     return {};
   }
 };
@@ -223,7 +221,7 @@ struct TwoWayTransformer::Impl {
     float* key_bias;                         // (columns)
   };
 
-  // One call of run_group().
+  // One call of run().
   struct Call {
     const RunContext& context;
     RunContext attention;  // with the rest of the workspace
@@ -365,8 +363,8 @@ struct TwoWayTransformer::Impl {
         to.key_bias = b.key_bias + p * heads() * group.token_count;
         to.values = {b.values + first_column, row()};
         to.bias = update->out_bias.data();
-        to.gain = update->gain.data();
-        to.shift = update->shift.data();
+        to.gain = update->norm.weight.data();
+        to.shift = update->norm.bias.data();
         prompt.update = &to;
         prompt.image_out = group.image_out[p];
       }
@@ -389,6 +387,11 @@ Status TwoWayTransformer::load(const DecoderConfig& config, const TensorTable& t
   const Kernels* kernels = nullptr;
   EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   impl_->kernel = kernels->two_way_attention;
+  EVSAM_RETURN_IF_ERROR(two_way_attention::validate(impl_->attention_params(1, 1), nullptr, 0));
+  if (config.dim % (2 * config.heads) != 0) {
+    return Status::invalid_argument(expected_got("decoder", "a width that is a multiple of twice the heads",
+                                                 std::to_string(config.dim) + " for " + std::to_string(config.heads)));
+  }
   impl_->layers = std::vector<Layer>(size(config.depth));
   for (int i = 0; i < config.depth; ++i) {
     EVSAM_RETURN_IF_ERROR(impl_->layers[size(i)].load(config, tensors, prefix + ".layers." + std::to_string(i)));
@@ -404,15 +407,23 @@ Status TwoWayTransformer::load(const DecoderConfig& config, const TensorTable& t
 
 const two_way_attention::Kernel& TwoWayTransformer::kernel() const { return *impl_->kernel; }
 
-std::size_t TwoWayTransformer::group_workspace_bytes(std::int64_t prompts, std::int64_t token_count, std::int64_t cells,
-                                                     int threads) const {
+AlignedBuffer<float> TwoWayTransformer::to_panels(const std::vector<float>& cells) const {
+  const std::int64_t dim = impl_->dim();
+  const std::int64_t count = static_cast<std::int64_t>(cells.size()) / dim;
+  AlignedBuffer<float> panels(size(two_way_attention::panel_floats(*impl_->kernel, count, dim)));
+  two_way_attention::to_panels(*impl_->kernel, RunContext(), cells.data(), count, dim, panels.data());
+  return panels;
+}
+
+std::size_t TwoWayTransformer::workspace_bytes(std::int64_t prompts, std::int64_t token_count, std::int64_t cells,
+                                               int threads) const {
   Scratch scratch;
   impl_->carve(scratch, prompts, token_count);
   return scratch.bytes() + two_way_attention::workspace_bytes(
                                *impl_->kernel, impl_->attention_params(token_count, cells), prompts, threads);
 }
 
-void TwoWayTransformer::run_group(const RunContext& context, const Group& group) const {
+void TwoWayTransformer::run(const RunContext& context, const Group& group) const {
   const Impl& model = *impl_;
   Scratch scratch(context.workspace);
   const Impl::Buffers buffers = model.carve(scratch, group.prompts, group.token_count);
@@ -453,37 +464,6 @@ void TwoWayTransformer::project(const RunContext& context, const float* image, c
                                out);
     out += impl_->projected_floats(cells);
   }
-}
-
-std::size_t TwoWayTransformer::workspace_bytes(std::int64_t tokens, std::int64_t cells, int threads) const {
-  Scratch scratch;
-  const std::int64_t floats = two_way_attention::panel_floats(*impl_->kernel, cells, impl_->dim());
-  scratch.take<float>(floats);
-  scratch.take<float>(floats);
-  return scratch.bytes() + group_workspace_bytes(1, tokens, cells, threads);
-}
-
-void TwoWayTransformer::run(const RunContext& context, float* tokens, std::int64_t token_count, float* image,
-                            const float* image_pe, std::int64_t cells) const {
-  const Kernel& kernel = *impl_->kernel;
-  const std::int64_t dim = impl_->dim();
-  const std::int64_t floats = two_way_attention::panel_floats(kernel, cells, dim);
-  Scratch scratch(context.workspace);
-  float* const panels = scratch.take<float>(floats);
-  float* const position = scratch.take<float>(floats);
-  two_way_attention::to_panels(kernel, context, image, cells, dim, panels);
-  two_way_attention::to_panels(kernel, context, image_pe, cells, dim, position);
-
-  Group group;
-  group.prompts = 1;
-  group.token_count = token_count;
-  group.cells = cells;
-  group.tokens = tokens;
-  group.image_in = &panels;
-  group.image_out = &panels;
-  group.position = position;
-  run_group(scratch.rest(context), group);
-  two_way_attention::from_panels(kernel, context, panels, cells, dim, image);
 }
 
 }  // namespace evsam

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "core/aligned_buffer.h"
 #include "core/run_context.h"
 #include "engine/tensor_table.h"
 #include "engine/zoo.h"
@@ -22,13 +24,6 @@ class TwoWayTransformer {
   // Reads `<prefix>.layers.*`, `<prefix>.final_attn_token_to_image.*`, ...
   Status load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix);
 
-  std::size_t workspace_bytes(std::int64_t tokens, std::int64_t cells, int threads) const;
-
-  // One prompt. tokens: (tokens, dim), replaced by the processed ones. image: (cells, dim), replaced by the processed
-  // cells. image_pe: (cells, dim). All contiguous.
-  void run(const RunContext& context, float* tokens, std::int64_t token_count, float* image, const float* image_pe,
-           std::int64_t cells) const;
-
   // A group of prompts on one grid of cells, in the layout that the attention works on: cells in panels
   // (ops/two_way_attention). The weights of the token side are read once for all of them.
   struct Group {
@@ -44,9 +39,11 @@ class TwoWayTransformer {
   static constexpr std::int64_t kMaxPrompts = 8;  // of a group
 
   const two_way_attention::Kernel& kernel() const;  // whose panels they are
-  std::size_t group_workspace_bytes(std::int64_t prompts, std::int64_t token_count, std::int64_t cells,
-                                    int threads) const;
-  void run_group(const RunContext& context, const Group& group) const;
+  // Cells (rows of dim) as panels.
+  AlignedBuffer<float> to_panels(const std::vector<float>& cells) const;
+
+  std::size_t workspace_bytes(std::int64_t prompts, std::int64_t token_count, std::int64_t cells, int threads) const;
+  void run(const RunContext& context, const Group& group) const;
 
   // What the first layer needs of cells that many prompts share: worth it from kMinPromptsToProject prompts on.
   // out: projected_floats(cells) floats.

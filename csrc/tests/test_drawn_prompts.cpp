@@ -1,5 +1,5 @@
 // Drawn prompts against the definition of every map in float64.
-#include "engine/drawn_prompts.h"
+#include "engine/lite_prompt_encoder.h"
 
 #include <algorithm>
 #include <cmath>

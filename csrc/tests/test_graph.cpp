@@ -1,9 +1,11 @@
-// The memory plan: values that live together never share bytes, others do, and errors of loading come in order.
+// Where values lie: those that live together never share bytes, others do. Errors of loading come in order, and a step
+// whose maps do not fit is one.
 #include "engine/graph.h"
 
 #include <vector>
 
 #include "check.h"
+#include "engine/blocks.h"
 
 namespace {
 
@@ -29,7 +31,7 @@ void test_chain_needs_two_buffers() {
   for (int i = 0; i + 1 < 6; ++i) {
     graph.add_step(step({chain[static_cast<std::size_t>(i)]}, {chain[static_cast<std::size_t>(i) + 1]}));
   }
-  graph.plan({});
+  graph.place_values({});
   CHECK(graph.values_bytes() == 2 * 8 * 8 * 16 * sizeof(float));
 }
 
@@ -43,9 +45,9 @@ void test_skip_connection_survives() {
   graph.add_step(step({a}, {b}));
   graph.add_step(step({b}, {c}));
   graph.add_step(step({c, a}, {d}));
-  graph.plan({d});
+  graph.place_values({d});
   std::vector<char> arena(graph.values_bytes());
-  const Graph::Maps maps(graph, arena.data());
+  const Graph::PlacedMaps maps(graph, arena.data());
   CHECK(apart(maps[a], maps[b]));
   CHECK(apart(maps[a], maps[c]));
   CHECK(apart(maps[b], maps[c]));
@@ -61,9 +63,9 @@ void test_kept_values_are_not_overwritten() {
   const Graph::Value c = graph.add_value({4, 4, 8});
   graph.add_step(step({a}, {b}));
   graph.add_step(step({b}, {c}));
-  graph.plan({b, c});
+  graph.place_values({b, c});
   std::vector<char> arena(graph.values_bytes());
-  const Graph::Maps maps(graph, arena.data());
+  const Graph::PlacedMaps maps(graph, arena.data());
   CHECK(apart(maps[b], maps[c]));
   CHECK(!apart(maps[a], maps[c]));
 }
@@ -75,10 +77,10 @@ void test_steps_run_in_order_with_the_largest_workspace() {
   for (int i = 0; i < 3; ++i) {
     Graph::Step s = step({}, {a});
     s.workspace_bytes = [i](int threads) { return static_cast<std::size_t>(100 * i * threads); };
-    s.run = [i, &order](const evsam::RunContext&, const Graph::Maps&) { order.push_back(i); };
+    s.run = [i, &order](const evsam::RunContext&, const Graph::PlacedMaps&) { order.push_back(i); };
     graph.add_step(std::move(s));
   }
-  graph.plan({a});
+  graph.place_values({a});
   CHECK(graph.workspace_bytes(3) == 640);  // 600, in whole cache lines
   std::vector<char> arena(graph.values_bytes());
   std::vector<std::size_t> observed;
@@ -111,6 +113,30 @@ void test_first_error_of_loading_wins() {
   }
 }
 
+// A residual of another size than the result, in the middle of a graph that is right otherwise.
+void test_maps_that_do_not_fit() {
+  const std::vector<float> weight(16 * 8, 0.5F);
+  const std::vector<float> bias(16, 0.25F);
+  evsam::TensorTable tensors;
+  tensors.add("a.conv.weight", {evsam::DType::kFloat32, {16, 8, 1, 1}, weight.data()});
+  tensors.add("a.conv.bias", {evsam::DType::kFloat32, {16}, bias.data()});
+  tensors.add("b.conv.weight", {evsam::DType::kFloat32, {8, 16, 1, 1}, weight.data()});
+  for (const bool fits : {true, false}) {
+    Graph graph;
+    evsam::BlockBuilder builder(graph, tensors, evsam::Activation::none, 8, evsam::Precision::fp32);
+    const Graph::Value x = graph.add_value({4, 4, 8});
+    const Graph::Value other = graph.add_value({4, fits ? 4 : 2, 16});
+    const Graph::Value sum = builder.pointwise(16, x, "a", "first 1x1", other);
+    const Graph::Value y = builder.pointwise(8, sum, "b", "second 1x1");
+    graph.place_values({y});
+    const Status status = graph.load(2);
+    CHECK_MSG(status.ok() == fits, status.message());
+    if (!fits) {
+      CHECK_MSG(status.message() == "first 1x1: y: expected shape (4, 4, 16), got (4, 2, 16)", status.message());
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -119,5 +145,6 @@ int main() {
   test_kept_values_are_not_overwritten();
   test_steps_run_in_order_with_the_largest_workspace();
   test_first_error_of_loading_wins();
+  test_maps_that_do_not_fit();
   return evsam::test::test_result();
 }

@@ -197,6 +197,20 @@ int main() {
   CHECK_MSG(made.ok(), made.message());
   CHECK(make_lite_decoder(*find_variant_config("l0"), tensors.table(), &decoder).message() ==
         "config: expected (grid, lateral maps, mask channels) (32, 3, 3) of a lite decoder, got (64, 0, 2)");
+  CHECK(make_sam_decoder(config, tensors.table(), &decoder).message() ==
+        "config: expected (grid, mask channels) (64, 2) of SAM's decoder, got (32, 3)");
+  VariantConfig narrow = config;
+  narrow.decoder.heads = 3;
+  CHECK(make_lite_decoder(narrow, tensors.table(), &decoder).message() ==
+        "decoder: expected a width that is a multiple of twice the heads, got " + std::to_string(config.decoder.dim) +
+            " for 3");
+  const std::vector<MapShape> shapes = decoder->feature_shapes();
+  CHECK(shapes.size() == 4);
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    const std::int64_t side = config.neck.grid << i;
+    CHECK(shapes[i].height == side && shapes[i].width == side);
+    CHECK(shapes[i].channels == (i == 0 ? config.decoder.dim : config.neck.lateral[i - 1].second));
+  }
 
   std::mt19937 generator(2);
   std::normal_distribution<float> normal;

@@ -67,21 +67,22 @@ void test_norm_is_folded() {
   const std::vector<float> variance = {4.0F, 0.0F};
   TensorTable table;
   table.add("layer.conv.weight", stored(DType::kFloat32, {2, 2, 1, 1}, weight));
-  std::vector<float> w;
-  std::vector<float> b;
-  CHECK(table.read_conv_layer("layer", {2, 2, 1, 1}, &w, &b).ok());
+  LayerWeights layer;
+  const std::vector<float>& w = layer.weight;
+  const std::vector<float>& b = layer.bias;
+  CHECK(table.read_conv_layer("layer", {2, 2, 1, 1}, &layer).ok());
   CHECK(w == weight && b == std::vector<float>(2, 0.0F));
 
   table.add("layer.conv.bias", stored(DType::kFloat32, {2}, conv_bias));
-  CHECK(table.read_conv_layer("layer", {2, 2, 1, 1}, &w, &b).ok());
+  CHECK(table.read_conv_layer("layer", {2, 2, 1, 1}, &layer).ok());
   CHECK(w == weight && b == conv_bias);
 
   table.add("layer.norm.weight", stored(DType::kFloat32, {2}, gain));
   table.add("layer.norm.bias", stored(DType::kFloat32, {2}, shift));
   table.add("layer.norm.running_mean", stored(DType::kFloat32, {2}, mean));
-  CHECK(!table.read_conv_layer("layer", {2, 2, 1, 1}, &w, &b).ok());  // no running_var
+  CHECK(!table.read_conv_layer("layer", {2, 2, 1, 1}, &layer).ok());  // no running_var
   table.add("layer.norm.running_var", stored(DType::kFloat32, {2}, variance));
-  CHECK(table.read_conv_layer("layer", {2, 2, 1, 1}, &w, &b).ok());
+  CHECK(table.read_conv_layer("layer", {2, 2, 1, 1}, &layer).ok());
   for (std::size_t c = 0; c < 2; ++c) {
     const double scale = gain[c] / std::sqrt(variance[c] + 1e-6);
     for (std::size_t k = 0; k < 2; ++k) CHECK(w[2 * c + k] == static_cast<float>(weight[2 * c + k] * scale));
@@ -97,6 +98,11 @@ void test_messages() {
   table.add("bits", stored(DType::kInt32, {2}, singles));
   std::vector<float> values;
   CHECK(table.read("y", {2}, &values).message() == "y: expected a tensor of shape (2,), got none");
+  LayerWeights layer;
+  table.add("wide.weight", stored(DType::kFloat32, {1, 2}, singles));
+  table.add("wide.bias", stored(DType::kFloat32, {2}, singles));
+  CHECK(table.read_layer("wide", {1, 2}, &layer, 1).ok() && layer.weight == singles && layer.bias == singles);
+  CHECK(table.read_layer("wide", {1, 2}, &layer).message() == "wide.bias: expected a tensor of shape (1,), got (2,)");
   CHECK(table.read("x", {1, 2}, &values).message() == "x: expected a tensor of shape (1, 2), got (2,)");
   CHECK(table.read("bits", {2}, &values).message() == "bits: expected dtype float32, float16 or float64, got int32");
 }

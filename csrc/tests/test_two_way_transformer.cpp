@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <string>
@@ -193,84 +194,89 @@ RunContext poisoned(Workspace& memory, std::size_t bytes, int threads) {
   return context;
 }
 
-void test_run(const TwoWayTransformer& transformer, const Weights& weights) {
+// Several prompts on one image, with and without what they share, with 1 to 4 threads.
+void test_run(const TwoWayTransformer& transformer, const Weights& weights, std::int64_t prompts, std::int64_t count) {
+  const two_way_attention::Kernel& kernel = transformer.kernel();
   const std::vector<float> position = random_floats(kCells * kDim, 1, 0.7F);
   const std::vector<float> image = random_floats(kCells * kDim, 2, 1.0F);
-  for (const std::int64_t count : {std::int64_t{1}, kTokens, std::int64_t{20}}) {
-    const std::vector<float> tokens = random_floats(count * kDim, 3, 1.0F);
-    const State expected = oracle(weights, tokens, image, position);
+  const std::vector<float> tokens = random_floats(prompts * count * kDim, 3, 1.0F);
+  const AlignedBuffer<float> image_panels = transformer.to_panels(image);
+  const AlignedBuffer<float> position_panels = transformer.to_panels(position);
+  std::vector<State> expected;
+  for (std::int64_t p = 0; p < prompts; ++p) {
+    const auto first = tokens.begin() + p * count * kDim;
+    expected.push_back(oracle(weights, {first, first + count * kDim}, image, position));
+  }
+
+  for (const bool shared : {false, true}) {
     std::vector<float> first_tokens;
-    std::vector<float> first_image;
+    std::vector<std::vector<float>> first_images;
     for (int threads = 1; threads <= 4; ++threads) {
-      Workspace memory;
-      const RunContext context = poisoned(memory, transformer.workspace_bytes(count, kCells, threads), threads);
+      const std::string name = std::to_string(prompts) + " prompts, " + std::to_string(count) + " tokens, " +
+                               std::to_string(threads) + " threads" + (shared ? ", shared" : "");
+      std::vector<std::vector<float>> out(size(prompts), std::vector<float>(image_panels.size(), kNaN));
+      std::vector<const float*> image_in(size(prompts), image_panels.data());
+      std::vector<float*> image_out;
+      for (std::vector<float>& panels : out) image_out.push_back(panels.data());
       std::vector<float> t = tokens;
-      std::vector<float> x = image;
-      transformer.run(context, t.data(), count, x.data(), position.data(), kCells);
-      if (threads == 1) {
-        CHECK_MSG(close(t.data(), expected.tokens), std::to_string(count) + " tokens");
-        CHECK_MSG(close(x.data(), expected.image), std::to_string(count) + " tokens: image");
-        first_tokens = t;
-        first_image = x;
+      std::vector<float> projected(size(transformer.projected_floats(kCells)), kNaN);
+      Workspace memory;
+      if (shared) {
+        const RunContext context = poisoned(memory, transformer.project_workspace_bytes(threads), threads);
+        transformer.project(context, image_panels.data(), position_panels.data(), kCells, projected.data());
       }
-      CHECK_MSG(t == first_tokens && x == first_image, "other bits with threads " + std::to_string(threads));
+      TwoWayTransformer::Group group;
+      group.prompts = prompts;
+      group.token_count = count;
+      group.cells = kCells;
+      group.tokens = t.data();
+      group.image_in = image_in.data();
+      group.image_out = image_out.data();
+      group.position = position_panels.data();
+      group.projected = shared ? projected.data() : nullptr;
+      transformer.run(poisoned(memory, transformer.workspace_bytes(prompts, count, kCells, threads), threads), group);
+      if (threads == 1) {
+        first_tokens = t;
+        first_images = out;
+        for (std::int64_t p = 0; p < prompts; ++p) {
+          std::vector<float> x(size(kCells * kDim));
+          two_way_attention::from_panels(kernel, RunContext(), out[size(p)].data(), kCells, kDim, x.data());
+          CHECK_MSG(close(t.data() + p * count * kDim, expected[size(p)].tokens), name);
+          CHECK_MSG(close(x.data(), expected[size(p)].image), name + ": image");
+        }
+      }
+      bool same = t == first_tokens;
+      for (std::size_t p = 0; p < out.size(); ++p) {
+        same = same && std::memcmp(out[p].data(), first_images[p].data(), out[p].size() * sizeof(float)) == 0;
+      }
+      CHECK_MSG(same, name + ": other bits");
     }
   }
 }
 
-// Several prompts on one image, with and without what they share.
-void test_group(const TwoWayTransformer& transformer, const Weights& weights) {
-  constexpr std::int64_t kPrompts = 3;
-  const two_way_attention::Kernel& kernel = transformer.kernel();
+// A prompt may have its cells replaced in place.
+void test_in_place(const TwoWayTransformer& transformer, const Weights& weights) {
   const std::vector<float> position = random_floats(kCells * kDim, 1, 0.7F);
   const std::vector<float> image = random_floats(kCells * kDim, 2, 1.0F);
-  const std::vector<float> tokens = random_floats(kPrompts * kTokens * kDim, 4, 1.0F);
-  const std::size_t floats = size(two_way_attention::panel_floats(kernel, kCells, kDim));
-  std::vector<float> image_panels(floats, kNaN);
-  std::vector<float> position_panels(floats, kNaN);
-  RunContext plain;
-  plain.threads = 1;
-  two_way_attention::to_panels(kernel, plain, image.data(), kCells, kDim, image_panels.data());
-  two_way_attention::to_panels(kernel, plain, position.data(), kCells, kDim, position_panels.data());
-
-  for (const bool shared : {false, true}) {
-    std::vector<float> out[kPrompts];
-    const float* image_in[kPrompts];
-    float* image_out[kPrompts];
-    for (std::int64_t p = 0; p < kPrompts; ++p) {
-      out[p].assign(floats, kNaN);
-      image_in[p] = image_panels.data();
-      image_out[p] = out[p].data();
-    }
-    std::vector<float> t = tokens;
-    std::vector<float> projected(size(transformer.projected_floats(kCells)), kNaN);
-    Workspace memory;
-    const std::size_t bytes = std::max(transformer.group_workspace_bytes(kPrompts, kTokens, kCells, 2),
-                                       transformer.project_workspace_bytes(2));
-    RunContext context = poisoned(memory, bytes, 2);
-    if (shared) transformer.project(context, image_panels.data(), position_panels.data(), kCells, projected.data());
-    context = poisoned(memory, bytes, 2);
-    TwoWayTransformer::Group group;
-    group.prompts = kPrompts;
-    group.token_count = kTokens;
-    group.cells = kCells;
-    group.tokens = t.data();
-    group.image_in = image_in;
-    group.image_out = image_out;
-    group.position = position_panels.data();
-    group.projected = shared ? projected.data() : nullptr;
-    transformer.run_group(context, group);
-    for (std::int64_t p = 0; p < kPrompts; ++p) {
-      const std::int64_t at = p * kTokens * kDim;
-      const State expected =
-          oracle(weights, {tokens.begin() + at, tokens.begin() + at + kTokens * kDim}, image, position);
-      std::vector<float> x(size(kCells * kDim));
-      two_way_attention::from_panels(kernel, plain, out[p].data(), kCells, kDim, x.data());
-      const std::string name = "prompt " + std::to_string(p) + (shared ? ", shared" : "");
-      CHECK_MSG(close(t.data() + at, expected.tokens), name);
-      CHECK_MSG(close(x.data(), expected.image), name + ": image");
-    }
-  }
+  std::vector<float> tokens = random_floats(kTokens * kDim, 3, 1.0F);
+  const State expected = oracle(weights, tokens, image, position);
+  AlignedBuffer<float> panels = transformer.to_panels(image);
+  const AlignedBuffer<float> position_panels = transformer.to_panels(position);
+  float* const cells = panels.data();
+  TwoWayTransformer::Group group;
+  group.prompts = 1;
+  group.token_count = kTokens;
+  group.cells = kCells;
+  group.tokens = tokens.data();
+  group.image_in = &cells;
+  group.image_out = &cells;
+  group.position = position_panels.data();
+  Workspace memory;
+  transformer.run(poisoned(memory, transformer.workspace_bytes(1, kTokens, kCells, 2), 2), group);
+  std::vector<float> x(size(kCells * kDim));
+  two_way_attention::from_panels(transformer.kernel(), RunContext(), cells, kCells, kDim, x.data());
+  CHECK(close(tokens.data(), expected.tokens));
+  CHECK(close(x.data(), expected.image));
 }
 
 }  // namespace
@@ -281,8 +287,11 @@ int main() {
   TwoWayTransformer transformer;
   const Status status = transformer.load(config, weights.table, "t");
   CHECK_MSG(status.ok(), status.message());
-  test_run(transformer, weights);
-  test_group(transformer, weights);
+  for (const std::int64_t count : {std::int64_t{1}, kTokens, std::int64_t{20}}) {
+    test_run(transformer, weights, 1, count);
+  }
+  test_run(transformer, weights, 3, kTokens);
+  test_in_place(transformer, weights);
   TwoWayTransformer other;
   CHECK(other.load(config, weights.table, "u").message() ==
         "u.layers.0.self_attn.q_proj.weight: expected a tensor of shape (32, 32), got none");

@@ -1,10 +1,13 @@
-// Tokens and positions against the definition in float64.
-#include "engine/prompt_tokens.h"
+// Prompts as tokens, positions of cells, and what is read from processed tokens, against the definition in float64.
+#include "engine/tokens.h"
 
+#include <algorithm>
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include "check.h"
+#include "core/aligned_buffer.h"
 
 namespace {
 
@@ -17,6 +20,15 @@ struct Weights {
   std::vector<std::vector<float>> values;
   std::vector<std::string> names;
   std::vector<std::vector<std::int64_t>> shapes;
+
+  const std::vector<float>& of(const std::string& name) const {
+    return values[static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin())];
+  }
+
+  void add_vector(const std::string& name, std::int64_t count) {
+    add(name, 1, count);
+    shapes.back() = {count};
+  }
 
   void add(const std::string& name, std::int64_t rows, std::int64_t columns) {
     std::vector<float> tensor(static_cast<std::size_t>(rows * columns));
@@ -105,9 +117,77 @@ void test_cell_positions(const PromptTokens& tokens, const Weights& weights) {
   CHECK(equal);
 }
 
+// Three layers with ReLU between them, on a token of kDim values.
+std::vector<double> network(const Weights& weights, const std::string& name, const float* token) {
+  std::vector<double> x(token, token + kDim);
+  for (int l = 0; l < 3; ++l) {
+    const std::string layer = name + ".layers." + std::to_string(l);
+    const std::vector<float>& weight = weights.of(layer + ".weight");
+    const std::vector<float>& bias = weights.of(layer + ".bias");
+    std::vector<double> y(bias.begin(), bias.end());
+    for (std::size_t o = 0; o < y.size(); ++o) {
+      for (std::size_t i = 0; i < x.size(); ++i) y[o] += static_cast<double>(weight[o * x.size() + i]) * x[i];
+      if (l < 2) y[o] = std::max(y[o], 0.0);
+    }
+    x = y;
+  }
+  return x;
+}
+
+void test_heads() {
+  constexpr std::int64_t kMaskDim = 5;
+  constexpr std::int64_t kIouHidden = 17;
+  constexpr std::int64_t kTokens = 8;  // of a prompt: of the output, and three points
+  const std::string prefix = "mask_decoder.";
+  const auto name_of = [&](std::size_t n) {
+    return prefix +
+           (n == 0 ? std::string("iou_prediction_head") : "output_hypernetworks_mlps." + std::to_string(n - 1));
+  };
+  Weights weights;
+  for (std::size_t n = 0; n <= 4; ++n) {
+    const std::int64_t hidden = n == 0 ? kIouHidden : kDim;
+    const std::int64_t widths[4] = {kDim, hidden, hidden, n == 0 ? 4 : kMaskDim};
+    for (int l = 0; l < 3; ++l) {
+      weights.add(name_of(n) + ".layers." + std::to_string(l) + ".weight", widths[l + 1], widths[l]);
+      weights.add_vector(name_of(n) + ".layers." + std::to_string(l) + ".bias", widths[l + 1]);
+    }
+  }
+  evsam::TokenHeads heads;
+  const evsam::Status status = heads.load(kDim, kMaskDim, kIouHidden, weights.table());
+  CHECK_MSG(status.ok(), status.message());
+  for (std::size_t prompts = 1; prompts <= 3; ++prompts) {
+    std::vector<float> tokens(prompts * kTokens * kDim);
+    for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = std::cos(static_cast<float>(i * 5 + 2));
+    std::vector<float> first;
+    for (int threads = 1; threads <= 4; ++threads) {
+      const auto count = static_cast<std::int64_t>(prompts);
+      evsam::AlignedBuffer<float> workspace(heads.workspace_bytes(count) / sizeof(float));
+      for (std::size_t i = 0; i < workspace.size(); ++i) workspace[i] = std::nanf("");
+      std::vector<float> out(prompts * 4 * (kMaskDim + 1), std::nanf(""));
+      float* const iou = out.data() + prompts * 4 * kMaskDim;
+      heads.run({nullptr, threads, workspace.data(), workspace.bytes()}, tokens.data(), count, kTokens, out.data(),
+                iou);
+      bool equal = true;
+      for (std::size_t p = 0; p < prompts; ++p) {
+        for (std::size_t n = 0; n <= 4; ++n) {
+          const std::vector<double> expected = network(weights, name_of(n), tokens.data() + (p * kTokens + n) * kDim);
+          const float* got = n == 0 ? iou + p * 4 : out.data() + (p * 4 + n - 1) * kMaskDim;
+          for (std::size_t i = 0; i < expected.size(); ++i) {
+            equal = equal && std::abs(static_cast<double>(got[i]) - expected[i]) < 1e-4;
+          }
+        }
+      }
+      CHECK_MSG(equal, std::to_string(prompts) + " prompts");
+      if (threads == 1) first = out;
+      CHECK_MSG(out == first, "other bits with " + std::to_string(threads) + " threads");
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
+  test_heads();
   const Weights weights = make_weights();
   PromptTokens tokens;
   const evsam::Status status = tokens.load(kDim, weights.table());

@@ -1,9 +1,9 @@
-#include "engine/prompt_tokens.h"
+#include "engine/tokens.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "engine/zoo.h"
+#include "core/scratch.h"
 
 namespace evsam {
 namespace {
@@ -13,6 +13,34 @@ constexpr double kTwoPi = 6.28318530717958647692;
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 }  // namespace
+
+Status Linear::load(const TensorTable& tensors, const std::string& name, std::int64_t in, std::int64_t out,
+                    Activation activation) {
+  LayerWeights layer;
+  EVSAM_RETURN_IF_ERROR(tensors.read_layer(name, {out, in}, &layer));
+  return pointwise::pack({in, out, activation}, layer.weight.data(), layer.bias.data(), nullptr, &packed);
+}
+
+void Linear::run(const RunContext& context, const float* x, std::int64_t x_stride, std::int64_t rows, float* y,
+                 std::int64_t y_stride, const float* residual) const {
+  const std::int64_t in = packed.params.in_channels;
+  const std::int64_t out = packed.params.out_channels;
+  pointwise::run(packed, context, {x, rows, 1, in, x_stride}, {residual, rows, 1, out, out},
+                 {y, rows, 1, out, y_stride});
+}
+
+Status Norm::load(const TensorTable& tensors, const std::string& name, std::int64_t dim) {
+  LayerWeights layer;
+  EVSAM_RETURN_IF_ERROR(tensors.read_layer(name, {dim}, &layer));
+  layer_norm::Params params;
+  params.channels = dim;
+  return layer_norm::pack(params, layer.weight.data(), layer.bias.data(), nullptr, &packed);
+}
+
+void Norm::run(const RunContext& context, float* x, std::int64_t rows) const {
+  const std::int64_t dim = packed.params.channels;
+  layer_norm::run(packed, context, {{x, rows, 1, dim, dim}, {}, {x, rows, 1, dim, dim}, {}, {}});
+}
 
 Status PromptTokens::load(std::int64_t dim, const TensorTable& tensors) {
   dim_ = dim;
@@ -95,6 +123,51 @@ void PromptTokens::cell_positions(std::int64_t rows, std::int64_t columns, doubl
       }
     }
   }
+}
+
+Status TokenHeads::load(std::int64_t dim, std::int64_t mask_dim, std::int64_t iou_hidden, const TensorTable& tensors) {
+  dim_ = dim;
+  mask_dim_ = mask_dim;
+  widest_ = std::max(dim, iou_hidden);
+  for (int n = 0; n < kNetworks; ++n) {
+    const bool iou = n == 0;
+    const std::string name = iou ? std::string("mask_decoder.iou_prediction_head")
+                                 : "mask_decoder.output_hypernetworks_mlps." + std::to_string(n - 1);
+    const std::int64_t hidden = iou ? iou_hidden : dim;
+    const std::int64_t widths[kLayers + 1] = {dim, hidden, hidden, iou ? kMaskTokens : mask_dim};
+    for (int l = 0; l < kLayers; ++l) {
+      const Activation activation = l + 1 < kLayers ? Activation::relu : Activation::none;
+      EVSAM_RETURN_IF_ERROR(
+          layers_[n][l].load(tensors, name + ".layers." + std::to_string(l), widths[l], widths[l + 1], activation));
+    }
+  }
+  return {};
+}
+
+std::size_t TokenHeads::workspace_bytes(std::int64_t prompts) const {
+  Scratch scratch;
+  scratch.take_each<float>(kNetworks, 2 * prompts * widest_);
+  return scratch.bytes();
+}
+
+void TokenHeads::run(const RunContext& context, const float* tokens, std::int64_t prompts, std::int64_t token_count,
+                     float* vectors, float* iou) const {
+  Scratch scratch(context.workspace);
+  const PerWorker<float> both_hidden = scratch.take_each<float>(kNetworks, 2 * prompts * widest_);
+  const RunContext alone = context.alone();
+  context.parallel_for(kNetworks, [&](std::int64_t n, int) {
+    const Linear(&layers)[kLayers] = layers_[n];
+    const std::int64_t width = layers[0].packed.params.out_channels;
+    float* const first = both_hidden.of(static_cast<int>(n));
+    float* const second = first + prompts * width;
+    layers[0].run(alone, tokens + n * dim_, token_count * dim_, prompts, first, width);
+    layers[1].run(alone, first, width, prompts, second, width);
+    if (n == 0) {
+      layers[2].run(alone, second, width, prompts, iou, kMaskTokens);
+    } else {
+      layers[2].run(alone, second, width, prompts, vectors + (n - 1) * mask_dim_, kMaskTokens * mask_dim_);
+    }
+  });
 }
 
 }  // namespace evsam
