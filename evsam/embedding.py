@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from evsam.errors import ImageError, WeightsError
+from evsam.errors import ImageError
 from evsam.transforms import fitted_size
-from evsam.zoo import get_variant
+from evsam.zoo import VARIANTS, Variant, get_variant
 
 if TYPE_CHECKING:
     from evsam.engines.base import FeatureMap
@@ -125,8 +125,7 @@ class Embedding:
             >>> Embedding.load(folder / "photo.safetensors").original_size
             (80, 120)
         """
-        from evsam.weights.atomic import replaced
-        from evsam.weights.tensor_file import write_tensor_file
+        from evsam.weights.files import replaced, write_tensor_file
 
         tensors = {"features": self.features, **{f"lateral.{i}": array for i, array in enumerate(self.lateral)}}
         metadata = {
@@ -146,7 +145,7 @@ class Embedding:
         Raises:
             ImageError: the file is missing, damaged or not an embedding; the message says which.
         """
-        from evsam.weights.tensor_file import read_tensor_file
+        from evsam.weights.files import read_tensor_file
 
         name = os.fspath(path)
         if not Path(name).is_file():
@@ -174,8 +173,8 @@ class Embedding:
         return embedding
 
 
-def embedding_shapes(variant: str) -> list[tuple[int, int, int]]:
-    """Shapes of the feature arrays of a variant: the embedding, then the lateral maps.
+def embedding_shapes(variant: str | Variant) -> list[tuple[int, int, int]]:
+    """Shapes of the feature arrays of a variant, a name or a record: the embedding, then the lateral maps.
 
     Example:
         >>> embedding_shapes("l0")
@@ -196,12 +195,13 @@ def _read_size(text: str) -> tuple[int, int]:
 
 
 def _check(embedding: Embedding) -> None:
-    try:
-        expected = embedding_shapes(embedding.variant)
-    except WeightsError:
-        raise ValueError(f"unknown variant {embedding.variant!r}") from None
     arrays = (embedding.features, *embedding.lateral)
     shapes = [array.shape for array in arrays]
+    if embedding.variant in VARIANTS:
+        expected = embedding_shapes(embedding.variant)
+    else:  # somebody's own: what holds for all
+        side = shapes[0][-1] if shapes[0] else 0
+        expected = [(*shape[:1], side << i, side << i) for i, shape in enumerate(shapes)]
     if shapes != expected or any(array.dtype != np.float32 for array in arrays):
         raise ValueError(f"features of shapes {shapes}, expected float32 {expected}")
     if not all(np.isfinite(array).all() for array in arrays):

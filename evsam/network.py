@@ -487,7 +487,7 @@ def expected_tensors(variant: str | Variant) -> Mapping[str, Shape]:
         >>> expected_tensors("l0")["image_encoder.norm.weight"]
         (256,)
     """
-    record = get_variant(variant) if isinstance(variant, str) else variant
+    record = get_variant(variant)
     lateral = tuple(width for _, width in record.encoder.neck.lateral)
     decoder = _sam_decoder(record.decoder) if record.decoder.kind == "sam" else _lite_decoder(record.decoder, lateral)
     return MappingProxyType({**describe_encoder(record).tensors, **dict(decoder)})

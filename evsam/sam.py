@@ -18,7 +18,7 @@ from evsam.images import ImageLike, read_image
 from evsam.prompts import read_prompts
 from evsam.results import Prediction
 from evsam.transforms import fitted_size
-from evsam.zoo import Variant, get_variant
+from evsam.zoo import Variant
 
 if TYPE_CHECKING:
     from evsam.weights import Weights
@@ -32,7 +32,7 @@ _AMBIGUOUS = slice(1, 4)
 
 def load(
     source: Source = "nano",
-    variant: str | None = None,
+    variant: str | Variant | None = None,
     engine: str = "auto",
     threads: int | None = None,
     device: str | None = None,
@@ -44,7 +44,8 @@ def load(
         source: name of a variant (``nano`` ships with evsam; ``l0``, ``l1``, ``l2``, ``xl0`` and ``xl1`` are fetched
             once), path of a ``.safetensors`` or ``.pt`` file, folder that ``evsam export`` wrote, or weights that were
             loaded already.
-        variant: the variant that a file or folder is expected to hold; None takes what it holds.
+        variant: the variant that a file or folder is expected to hold, its name or its record
+            (:class:`evsam.zoo.Variant`); None takes what it holds.
         engine: ``auto`` for the best that is installed, or the name of one (``evsam info`` lists them).
         threads: upper limit of CPU threads for this model; None leaves the choice to the engine.
         device: where to compute, for example ``cuda``, if the engine can; None is its default, ``cpu``.
@@ -68,8 +69,7 @@ def load(
     _check_threads(threads)
     # A wrong name should not cost the time to read, or even to download, the weights.
     find_engine(engine, device, precision)
-    from evsam.weights import Weights, load_weights
-    from evsam.weights.fingerprint import encoder_fingerprint
+    from evsam.weights import Weights, encoder_fingerprint, load_weights
 
     if not isinstance(source, Weights) and (Path(source) / "evsam.json").is_file():
         return _load_folder(Path(source), variant, engine, threads, device, precision)
@@ -79,14 +79,20 @@ def load(
 
 
 def _load_folder(
-    path: Path, variant: str | None, engine: str, threads: int | None, device: str | None, precision: str | None
+    path: Path,
+    variant: str | Variant | None,
+    engine: str,
+    threads: int | None,
+    device: str | None,
+    precision: str | None,
 ) -> Sam:
     from evsam.export.folder import ExportFolder
 
     folder = ExportFolder.open(path)
-    if variant is not None and folder.variant != get_variant(variant).name:
-        raise WeightsError(f"weights {path}: expected {variant}, got {folder.variant}")
-    return Sam(get_variant(folder.variant), open_folder(folder, engine, threads, device, precision), folder.fingerprint)
+    name = variant.name if isinstance(variant, Variant) else variant
+    if name not in (None, folder.variant.name):
+        raise WeightsError(f"weights {path}: expected {name}, got {folder.variant.name}")
+    return Sam(folder.variant, open_folder(folder, engine, threads, device, precision), folder.fingerprint)
 
 
 def _check_threads(threads: object) -> None:

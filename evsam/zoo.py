@@ -1,7 +1,7 @@
 """The model zoo as data: what every variant is made of, what it costs and where its weights come from.
 
-Nothing here imports torch. The PyTorch modules (:mod:`evsam.nn`) and the engines are both built from these records,
-so a variant is defined in exactly one place.
+Nothing here imports torch. The PyTorch modules (:mod:`evsam.nn`) and the engines are both built from these records, so
+a variant is defined in exactly one place: here, or in the metadata of its weights file (:mod:`evsam.record`).
 """
 
 from __future__ import annotations
@@ -135,13 +135,16 @@ class HubFile:
 class Variant:
     """Everything that is known about one model variant before its weights are read.
 
+    Name, image size, encoder and decoder are its architecture; :mod:`evsam.record` writes them into weights files.
+
     Attributes:
         name: how users call it.
         image_size: side, in pixels, of the square image that the encoder sees.
         encoder: image encoder.
         decoder: prompt encoder and mask decoder.
-        parameters: number of parameters of the whole model (buffers, such as norm statistics, are not counted).
-        encoder_macs: multiply-accumulates to encode one image, counted as :mod:`evsam.nn.macs` does.
+        parameters: number of parameters of the whole model (buffers, such as norm statistics, are not counted); 0 where
+            nobody has counted.
+        encoder_macs: multiply-accumulates to encode one image, counted as :mod:`evsam.nn.macs` does; 0 likewise.
         weights: the authors' checkpoint on the hub, or None.
         bundled: file name of weights that ship inside the package, or None.
         published: scores and speeds from arXiv 2402.05008, empty where none exist; :data:`PUBLISHED_KEYS` says what
@@ -152,8 +155,8 @@ class Variant:
     image_size: int
     encoder: EncoderConfig
     decoder: DecoderConfig
-    parameters: int
-    encoder_macs: int
+    parameters: int = 0
+    encoder_macs: int = 0
     weights: HubFile | None = None
     bundled: str | None = None
     # A plain dict, left out of the hash: read-only views can be neither hashed nor pickled, records must be both.
@@ -369,12 +372,14 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType({v.name: v for v in (_NANO, _
 """All variants by name, smallest first."""
 
 
-def get_variant(name: str) -> Variant:
-    """The variant called ``name``.
+def get_variant(variant: str | Variant) -> Variant:
+    """The variant of a name; a record is taken as it is.
 
     Raises:
         WeightsError: no variant has that name; the message lists those that exist.
     """
-    if name not in VARIANTS:
-        raise WeightsError(f"variant: expected one of {', '.join(VARIANTS)}, got {name!r}")
-    return VARIANTS[name]
+    if isinstance(variant, Variant):
+        return variant
+    if variant not in VARIANTS:
+        raise WeightsError(f"variant: expected one of {', '.join(VARIANTS)}, got {variant!r}")
+    return VARIANTS[variant]

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from evsam import _C
-from evsam.weights.tensor_file import is_mapped, read_tensor_file, write_tensor_file
+from evsam.weights.files import is_mapped, read_tensor_file, write_tensor_file
 
 DTYPES = (
     "float64",

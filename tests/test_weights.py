@@ -18,8 +18,11 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from evsam.errors import BackendUnavailable, WeightsError
+from evsam.record import write_record
 from evsam.weights import Weights, convert, expected_tensors, load_weights, save_weights
 from evsam.zoo import VARIANTS
+
+RECORD = write_record(VARIANTS["nano"])
 
 Tensors = dict[str, np.ndarray]
 
@@ -113,7 +116,7 @@ def test_round_trip(tmp_path: Path, nano: Tensors) -> None:
     weights = load_weights(path)
     assert weights.variant is VARIANTS["nano"]
     assert weights.path == path
-    assert weights.metadata == {"trained": "for a test", "evsam.variant": "nano", "evsam.format": "1"}
+    assert weights.metadata == {"trained": "for a test", "evsam.variant": RECORD, "evsam.format": "1"}
     assert _equal(weights, nano)
     assert [entry.name for entry in path.parent.iterdir()] == ["a.safetensors"], "temporary files are left"
 
@@ -492,7 +495,7 @@ def test_float64_and_counters_can_be_saved(tmp_path: Path, nano: Tensors) -> Non
 
 def test_variant_and_format_are_not_taken_from_metadata(tmp_path: Path, nano: Tensors) -> None:
     save_weights(tmp_path / "a.safetensors", nano, "nano", {"evsam.variant": "l0", "evsam.format": "7"})
-    assert load_weights(tmp_path / "a.safetensors").metadata == {"evsam.variant": "nano", "evsam.format": "1"}
+    assert load_weights(tmp_path / "a.safetensors").metadata == {"evsam.variant": RECORD, "evsam.format": "1"}
 
 
 @pytest.mark.parametrize(
@@ -560,7 +563,7 @@ def test_convert(tmp_path: Path, nano: Tensors, kind: str, dtype: Any) -> None:
     destination = tmp_path / "out.safetensors"
     weights = convert(source, destination, dtype=dtype)
     assert weights.path == destination
-    assert weights.metadata["evsam.variant"] == "nano"
+    assert weights.metadata["evsam.variant"] == RECORD
     assert weights.metadata.get("trained") == ("for a test" if kind == "safetensors" else None)
     stored = np.float16 if dtype == "float16" else np.float32
     assert _equal(weights, {name: value.astype(stored).astype(np.float32) for name, value in nano.items()})

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from evsam import _C, zoo
+from evsam import zoo
 from evsam.errors import WeightsError
 from evsam.weights import expected_tensors
 from evsam.zoo import VARIANTS, get_variant
@@ -110,38 +110,3 @@ def test_get_variant() -> None:
 def test_zoo_and_weights_import_no_torch() -> None:
     code = "import sys, evsam.zoo, evsam.weights; sys.exit(int('torch' in sys.modules))"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-def test_native_engine_has_the_same_variants() -> None:
-    """The one other place that describes the variants, in C++, says the same in every field that both have."""
-    compiled = {config["name"]: config for config in _C.variant_configs()}
-    assert set(compiled) == set(VARIANTS)
-    for name, variant in VARIANTS.items():
-        encoder, neck, decoder = variant.encoder, variant.encoder.neck, variant.decoder
-        assert compiled[name] == {
-            "name": name,
-            "image_size": variant.image_size,
-            "activation": encoder.activation,
-            "head_dim": encoder.head_dim,
-            "stages": [
-                [(b.kind, b.width, b.stride, b.expand, b.filter_size, b.attention_filter_size) for b in stage]
-                for stage in encoder.stages
-            ],
-            "neck": (
-                list(neck.stages),
-                neck.width,
-                neck.grid,
-                neck.kind,
-                neck.depth,
-                neck.expand,
-                list(neck.lateral),
-            ),
-            "decoder": (
-                decoder.kind,
-                decoder.dim,
-                decoder.depth,
-                decoder.heads,
-                decoder.mlp_dim,
-                list(decoder.mask_channels),
-            ),
-        }

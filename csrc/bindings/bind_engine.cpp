@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "engine/architecture.h"
 #include "engine/engine.h"
-#include "engine/zoo.h"
 
 namespace py = pybind11;
 
@@ -56,10 +56,46 @@ py::array array_item(const py::sequence& arrays, std::size_t index, const std::s
   return py::reinterpret_borrow<py::array>(item);
 }
 
+// A record as plain data, with the fields of evsam/zoo.py.
+py::dict variant_dict(const VariantConfig& config) {
+  using py::literals::operator""_a;
+  py::list stages;
+  for (const std::vector<BlockConfig>& stage : config.stages) {
+    py::list blocks;
+    for (const BlockConfig& block : stage) {
+      blocks.append(py::dict("kind"_a = name_of(block.kind), "width"_a = block.width, "stride"_a = block.stride,
+                             "expand"_a = block.expand, "filter_size"_a = block.filter_size,
+                             "fewer_norm"_a = block.fewer_norm,
+                             "attention_filter_size"_a = block.attention_filter_size));
+    }
+    stages.append(blocks);
+  }
+  const NeckConfig& neck = config.neck;
+  const py::dict neck_dict("stages"_a = neck.stages, "width"_a = neck.width, "grid"_a = neck.grid,
+                           "kind"_a = name_of(neck.kind), "depth"_a = neck.depth, "expand"_a = neck.expand,
+                           "lateral"_a = neck.lateral);
+  const py::dict encoder("stages"_a = stages, "neck"_a = neck_dict,
+                         "activation"_a = config.activation == Activation::gelu_tanh ? "gelu" : "relu6",
+                         "head_dim"_a = config.head_dim);
+  const DecoderConfig& decoder = config.decoder;
+  const py::dict decoder_dict("kind"_a = decoder.lite ? "lite" : "sam", "dim"_a = decoder.dim,
+                              "depth"_a = decoder.depth, "heads"_a = decoder.heads, "mlp_dim"_a = decoder.mlp_dim,
+                              "mask_channels"_a = decoder.mask_channels);
+  return py::dict("name"_a = config.name, "image_size"_a = config.image_size, "encoder"_a = encoder,
+                  "decoder"_a = decoder_dict);
+}
+
+VariantConfig checked_variant(const std::string& record) {
+  VariantConfig config;
+  check(read_variant(record, &config));
+  return config;
+}
+
 class BoundEngine {
  public:
-  BoundEngine(const std::string& variant, const py::dict& tensors, const py::object& threads,
+  BoundEngine(const std::string& record, const py::dict& tensors, const py::object& threads,
               const std::string& precision, const py::set& mapped) {
+    const VariantConfig config = checked_variant(record);
     EngineOptions options;
     options.threads = thread_count(threads);
     if (precision == "int8") {
@@ -83,7 +119,7 @@ class BoundEngine {
     Status status;
     {
       const py::gil_scoped_release unlocked;
-      status = Engine::create(variant, table, options, &engine_);
+      status = Engine::create(config, table, options, &engine_);
     }
     check(status);
   }
@@ -206,60 +242,19 @@ class BoundEngine {
   std::unique_ptr<Engine> engine_;
 };
 
-const char* block_kind_name(BlockKind kind) {
-  switch (kind) {
-    case BlockKind::conv: return "conv";
-    case BlockKind::ds: return "ds";
-    case BlockKind::res: return "res";
-    case BlockKind::fmb: return "fmb";
-    case BlockKind::mb: return "mb";
-    case BlockKind::att: return "att";
-  }
-  return "unknown";
-}
-
-// The compiled description of a variant in the order of evsam/zoo.py's fields, for the test that compares the two.
-py::dict variant_dict(const VariantConfig& config) {
-  py::list stages;
-  for (const std::vector<BlockConfig>& stage : config.stages) {
-    py::list blocks;
-    for (const BlockConfig& block : stage) {
-      blocks.append(py::make_tuple(block_kind_name(block.kind), block.width, block.stride, block.expand,
-                                   block.filter_size, block.attention_filter_size));
-    }
-    stages.append(blocks);
-  }
-  const NeckConfig& neck = config.neck;
-  const DecoderConfig& decoder = config.decoder;
-  py::dict entry;
-  entry["name"] = config.name;
-  entry["image_size"] = config.image_size;
-  entry["activation"] = config.activation == Activation::gelu_tanh ? "gelu" : "relu6";
-  entry["head_dim"] = config.head_dim;
-  entry["stages"] = stages;
-  entry["neck"] = py::make_tuple(neck.stages, neck.width, neck.grid, block_kind_name(neck.kind), neck.depth,
-                                 neck.expand, neck.lateral);
-  entry["decoder"] = py::make_tuple(decoder.lite ? "lite" : "sam", decoder.dim, decoder.depth, decoder.heads,
-                                    decoder.mlp_dim, decoder.mask_channels);
-  return entry;
-}
-
 }  // namespace
 
 void bind_engine(py::module_& m) {
   m.def(
-      "variant_configs",
-      [] {
-        py::list configs;
-        for (const VariantConfig& config : variant_configs()) configs.append(variant_dict(config));
-        return configs;
-      },
-      "The variants as the native engine has them.");
+      "read_variant", [](const std::string& record) { return variant_dict(checked_variant(record)); },
+      py::arg("record"),
+      "The record of a variant, JSON text as evsam.record writes it, checked: its fields as plain data.");
   py::class_<BoundEngine>(m, "Engine", "One model on the CPU; use it through evsam.load(engine='native').")
       .def(py::init<const std::string&, const py::dict&, const py::object&, const std::string&, const py::set&>(),
-           py::arg("variant"), py::arg("tensors"), py::kw_only(), py::arg("threads") = py::none(),
+           py::arg("record"), py::arg("tensors"), py::kw_only(), py::arg("threads") = py::none(),
            py::arg("precision") = "fp32", py::arg("mapped") = py::set(),
-           "Packs the weights, arrays in C order by name; they are not kept. `mapped`: names of those that lie in a "
+           "Packs the weights of the variant that a record describes (see read_variant), arrays in C order by name; "
+           "they are not kept. `mapped`: names of those that lie in a "
            "read-only mapping of a file, whose pages are dropped when they have been read.")
       .def_property_readonly("feature_shapes", &BoundEngine::feature_shapes,
                              "Shapes (C, H, W) of the embedding, then of the lateral maps.")

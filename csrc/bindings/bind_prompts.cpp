@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "engine/architecture.h"
 #include "engine/prompts.h"
-#include "engine/zoo.h"
 
 namespace py = pybind11;
 

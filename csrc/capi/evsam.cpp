@@ -39,9 +39,17 @@ namespace {
 using evsam::expected_got;
 using evsam::Status;
 
-constexpr char kVariantKey[] = "evsam.variant";
 constexpr char kFormatKey[] = "evsam.format";
 constexpr char kFormat[] = "1";
+
+// The variants of files that were written before files had records.
+struct NamedRecord {
+  const char* name;
+  const char* record;
+};
+constexpr NamedRecord kNamedRecords[] = {
+#include "capi/named_records.inc"
+};
 
 constexpr std::int64_t kPlane = evsam::kLogitsSize * evsam::kLogitsSize;
 static_assert(evsam::kLogitsSize == EVSAM_LOGITS_SIDE, "evsam.h documents the size of the logits");
@@ -134,22 +142,39 @@ Status read_options(const evsam_options* given, evsam::EngineOptions* options) {
   return Status();
 }
 
-// The variant that the file holds, as far as it tells and the caller knows.
-Status choose_variant(const std::string& path, const evsam::SafetensorsHeader& header, const char* wanted,
-                      std::string* variant) {
+Outcome read_named(const std::string& name, evsam_status code, evsam::VariantConfig* config) {
+  std::string names;
+  for (const NamedRecord& known : kNamedRecords) {
+    if (name == known.name) return evsam::read_variant(known.record, config);
+    names += (names.empty() ? "" : ", ") + std::string(known.name);
+  }
+  return {invalid("variant", "one of " + names + " for a file without a record", "'" + name + "'"), code};
+}
+
+// The variant that the file holds: by the record in its metadata, or by a name, there or from the caller.
+Outcome read_variant_of(const std::string& path, const evsam::SafetensorsHeader& header, const char* wanted,
+                        evsam::VariantConfig* config) {
   const std::string* format = header.find_metadata(kFormatKey);
   if (format != nullptr && *format != kFormat) {
-    return invalid(path, std::string("format ") + kFormat, "'" + *format + "': a newer evsam is needed");
+    return {invalid(path, std::string("format ") + kFormat, "'" + *format + "': a newer evsam is needed"),
+            EVSAM_BAD_WEIGHTS};
   }
-  const std::string* declared = header.find_metadata(kVariantKey);
+  const std::string* declared = header.find_metadata(evsam::kVariantKey);
   if (declared == nullptr && wanted == nullptr) {
-    return invalid("variant", "a name, for " + path + " does not tell", "NULL");
+    return {invalid("variant", "a name, for " + path + " does not tell", "NULL"), EVSAM_BAD_WEIGHTS};
   }
-  if (declared != nullptr && wanted != nullptr && *declared != wanted) {
-    return invalid(path, std::string("variant '") + wanted + "'", "'" + *declared + "' in its metadata");
+  if (declared == nullptr) return read_named(wanted, EVSAM_INVALID_ARGUMENT, config);
+  Outcome outcome = declared->compare(0, 1, "{") == 0
+                        ? Outcome(evsam::read_variant(*declared, config), EVSAM_BAD_WEIGHTS)
+                        : read_named(*declared, EVSAM_BAD_WEIGHTS, config);
+  if (!outcome.status.ok()) {
+    return {Status::invalid_argument(path + ": " + outcome.status.message()), EVSAM_BAD_WEIGHTS};
   }
-  *variant = declared != nullptr ? *declared : wanted;
-  return Status();
+  if (wanted != nullptr && config->name != wanted) {
+    return {invalid(path, std::string("variant '") + wanted + "'", "'" + config->name + "' in its metadata"),
+            EVSAM_BAD_WEIGHTS};
+  }
+  return outcome;
 }
 
 Outcome load(const char* path, const char* variant, const evsam_options* options, evsam_model** model) {
@@ -158,18 +183,14 @@ Outcome load(const char* path, const char* variant, const evsam_options* options
   if (const Status status = require(path, "path"); !status.ok()) return status;
   evsam::EngineOptions engine_options;
   if (const Status status = read_options(options, &engine_options); !status.ok()) return status;
-  if (variant != nullptr && evsam::find_variant_config(variant) == nullptr) {
-    return invalid("variant", "the name of one, such as l0", std::string("'") + variant + "'");
-  }
   evsam::SafetensorsFile file;
   if (const Status status = evsam::SafetensorsFile::open(path, &file); !status.ok()) return {status, EVSAM_BAD_WEIGHTS};
-  std::string name;
-  if (const Status status = choose_variant(path, file.header(), variant, &name); !status.ok()) {
-    return {status, EVSAM_BAD_WEIGHTS};
-  }
+  evsam::VariantConfig config;
+  const Outcome known = read_variant_of(path, file.header(), variant, &config);
+  if (known.code != EVSAM_OK) return known;
   auto made = std::make_unique<evsam_model>();
   made->id = ++models;
-  const Status status = evsam::Engine::create(name, file.tensors(), engine_options, &made->engine);
+  const Status status = evsam::Engine::create(config, file.tensors(), engine_options, &made->engine);
   if (status.code() == evsam::StatusCode::kUnavailable) return status;
   if (!status.ok()) return {Status::invalid_argument(std::string(path) + ": " + status.message()), EVSAM_BAD_WEIGHTS};
   *model = made.release();

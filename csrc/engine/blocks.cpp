@@ -1,6 +1,5 @@
 #include "engine/blocks.h"
 
-#include <cmath>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -19,10 +18,6 @@ namespace {
 using Value = Graph::Value;
 
 std::int64_t half(std::int64_t size, std::int64_t stride) { return (size + stride - 1) / stride; }
-
-std::int64_t hidden_channels(const BlockConfig& config, std::int64_t channels) {
-  return std::llround(config.expand * static_cast<double>(channels));
-}
 
 double pixels(const Graph::Shape& shape) { return static_cast<double>(shape.height * shape.width); }
 
@@ -115,7 +110,7 @@ Value BlockBuilder::block(const BlockConfig& config, Value x, const std::string&
   switch (config.kind) {
     case BlockKind::conv: return conv3x3(config.width, config.stride, activation_, x, kNone, prefix, label + " conv");
     case BlockKind::res: {
-      const std::int64_t hidden = hidden_channels(config, graph_.shape(x).channels);
+      const std::int64_t hidden = hidden_channels(config.expand, graph_.shape(x).channels);
       const std::string main = prefix + ".main";
       const Value y = conv3x3(hidden, config.stride, activation_, x, kNone, main + ".conv1", label + " res, first 3x3");
       return conv3x3(config.width, 1, Activation::none, y, residual, main + ".conv2", label + " res, second 3x3");
@@ -152,7 +147,7 @@ Value BlockBuilder::fused_mbconv(const BlockConfig& config, Value x, const std::
                                  const std::string& label) {
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{half(in.height, config.stride), half(in.width, config.stride), config.width};
-  const std::int64_t hidden = hidden_channels(config, in.channels);
+  const std::int64_t hidden = hidden_channels(config.expand, in.channels);
   const fused_mbconv::Params params{in.channels,   hidden,      config.width,
                                     config.stride, activation_, conv3x3::Algorithm::automatic};
   const double macs = pixels(out) * static_cast<double>(hidden * (9 * in.channels + config.width));
@@ -173,7 +168,7 @@ Value BlockBuilder::fused_mbconv(const BlockConfig& config, Value x, const std::
 Value BlockBuilder::mbconv(const BlockConfig& config, Value x, const std::string& prefix, const std::string& label) {
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{half(in.height, config.stride), half(in.width, config.stride), config.width};
-  const std::int64_t hidden = hidden_channels(config, in.channels);
+  const std::int64_t hidden = hidden_channels(config.expand, in.channels);
   const std::int64_t size = config.filter_size;
   const mbconv::Params params{in.channels, hidden, config.width, size, config.stride, activation_, precision_};
   const double macs = pixels(in) * static_cast<double>(hidden * in.channels) +

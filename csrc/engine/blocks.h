@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "core/precision.h"
+#include "engine/architecture.h"
 #include "engine/graph.h"
 #include "engine/tensor_table.h"
-#include "engine/zoo.h"
 #include "ops/resize/resize.h"
 
 namespace evsam {

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "core/run_context.h"
+#include "engine/architecture.h"
 #include "engine/prompts.h"
 #include "engine/tensor_table.h"
-#include "engine/zoo.h"
 #include "evsam/status.h"
 
 namespace evsam {

@@ -37,7 +37,7 @@ Value add_neck(const NeckConfig& config, const Graph& graph, const std::vector<V
       total = builder.upsample(resize::Mode::bicubic, config.grid, config.grid, projected, label + " bicubic", total);
     }
   }
-  const BlockConfig middle{config.kind, config.width, 1, config.expand, 3, 0};
+  const BlockConfig middle{config.kind, config.width, 1, config.expand, 3, false, 0};
   for (int i = 0; i < config.depth; ++i) {
     total = builder.block(middle, total, "image_encoder.neck.middle.op_list." + std::to_string(i),
                           "neck, block " + std::to_string(i));

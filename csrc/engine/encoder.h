@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "core/precision.h"
+#include "engine/architecture.h"
 #include "engine/graph.h"
 #include "engine/tensor_table.h"
-#include "engine/zoo.h"
 #include "evsam/status.h"
 
 namespace evsam {

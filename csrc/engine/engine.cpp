@@ -21,12 +21,6 @@ namespace {
 
 preprocess::Photo as_photo(const ImageView& image) { return {image.data, image.height, image.width, image.row_bytes}; }
 
-std::string known_variants() {
-  std::string names;
-  for (const VariantConfig& config : variant_configs()) names += (names.empty() ? "" : ", ") + config.name;
-  return names;
-}
-
 Status out_of_memory() {
   return Status::unavailable("memory: expected enough for this call, got none from the system");
 }
@@ -104,7 +98,7 @@ class Profiler {
 }  // namespace
 
 struct Engine::Impl {
-  const VariantConfig* config = nullptr;
+  VariantConfig config;
   int threads = 0;
   Encoder encoder;
   std::unique_ptr<Decoder> decoder;
@@ -155,20 +149,16 @@ struct Engine::Impl {
 Engine::Engine() : impl_(std::make_unique<Impl>()) {}
 Engine::~Engine() = default;
 
-Status Engine::create(const std::string& variant, const TensorTable& tensors, const EngineOptions& options,
+Status Engine::create(const VariantConfig& config, const TensorTable& tensors, const EngineOptions& options,
                       std::unique_ptr<Engine>* engine) try {
-  const VariantConfig* config = find_variant_config(variant);
-  if (config == nullptr) {
-    return Status::invalid_argument(expected_got("variant", "one of " + known_variants(), "'" + variant + "'"));
-  }
   std::unique_ptr<Engine> made(new Engine());
   Impl& impl = *made->impl_;
   impl.config = config;
   impl.threads = std::max(options.threads, 0);
   EVSAM_RETURN_IF_ERROR(selected_kernels(&impl.kernels));
-  EVSAM_RETURN_IF_ERROR(make_encoder(*config, tensors, options.precision, impl.thread_count(), &impl.encoder));
-  EVSAM_RETURN_IF_ERROR(config->decoder.lite ? make_lite_decoder(*config, tensors, &impl.decoder)
-                                             : make_sam_decoder(*config, tensors, &impl.decoder));
+  EVSAM_RETURN_IF_ERROR(make_encoder(config, tensors, options.precision, impl.thread_count(), &impl.encoder));
+  EVSAM_RETURN_IF_ERROR(config.decoder.lite ? make_lite_decoder(config, tensors, &impl.decoder)
+                                            : make_sam_decoder(config, tensors, &impl.decoder));
   for (Graph::Value map : impl.encoder.maps) {
     const Graph::Shape& shape = impl.encoder.graph.shape(map);
     impl.shapes.push_back({shape.channels, shape.height, shape.width});
@@ -180,13 +170,13 @@ Status Engine::create(const std::string& variant, const TensorTable& tensors, co
   return out_of_memory();
 }
 
-const VariantConfig& Engine::config() const { return *impl_->config; }
+const VariantConfig& Engine::config() const { return impl_->config; }
 int Engine::threads() const { return impl_->thread_count(); }
 const std::vector<MapShape>& Engine::feature_shapes() const { return impl_->shapes; }
 
 Status Engine::encode(const ImageView& image, float* const* features) const try {
   const preprocess::Photo photo = as_photo(image);
-  const std::int64_t side = impl_->config->image_size;
+  const std::int64_t side = impl_->config.image_size;
   EVSAM_RETURN_IF_ERROR(preprocess::validate(photo, side));
   return impl_->encode(
       preprocess::workspace_bytes(image.height, image.width, side, impl_->thread_count()),
@@ -199,7 +189,7 @@ Status Engine::encode(const ImageView& image, float* const* features) const try 
 }
 
 Status Engine::encode_pixels(const float* pixels, float* const* features) const try {
-  const std::int64_t side = impl_->config->image_size;
+  const std::int64_t side = impl_->config.image_size;
   return impl_->encode(
       0,
       [&](const RunContext& context, float* to) {

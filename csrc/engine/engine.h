@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "core/precision.h"
+#include "engine/architecture.h"
 #include "engine/decoder.h"
 #include "engine/tensor_table.h"
-#include "engine/zoo.h"
 #include "evsam/status.h"
 
 namespace evsam {
@@ -44,7 +44,7 @@ class Engine {
   ~Engine();
 
   // Packs the weights; the table and what it points to are not needed afterwards.
-  static Status create(const std::string& variant, const TensorTable& tensors, const EngineOptions& options,
+  static Status create(const VariantConfig& config, const TensorTable& tensors, const EngineOptions& options,
                        std::unique_ptr<Engine>* engine);
 
   const VariantConfig& config() const;

@@ -1,6 +1,10 @@
 #include "engine/json_reader.h"
 
+#include <cmath>
+#include <cstring>
 #include <limits>
+#include <locale>
+#include <sstream>
 
 namespace evsam {
 namespace {
@@ -45,7 +49,7 @@ std::string JsonReader::next() const {
 
 Status JsonReader::fail(const std::string& expected) const {
   return Status::invalid_argument(
-      expected_got(name_, expected + " at byte " + std::to_string(position_) + " of the header", next()));
+      expected_got(name_, expected + " at byte " + std::to_string(position_) + " of " + whole_, next()));
 }
 
 bool JsonReader::accept(char c) {
@@ -191,6 +195,52 @@ Status JsonReader::read_size(std::int64_t* value) {
   }
   *value = number;
   return Status();
+}
+
+Status JsonReader::read_number(double* value) {
+  constexpr std::size_t kLongest = 64;
+  skip_space();
+  std::size_t at = position_;
+  const auto digits = [&] {
+    const std::size_t start = at;
+    while (at < size_ && is_digit(text_[at])) ++at;
+    return at > start;
+  };
+  const auto next_is = [&](const char* any) {
+    return at < size_ && text_[at] != '\0' && std::strchr(any, text_[at]) != nullptr;
+  };
+  if (next_is("-")) ++at;
+  const bool zero = next_is("0");
+  const std::size_t first = at;
+  bool fits = digits() && !(zero && at - first > 1);
+  if (fits && next_is(".")) {
+    ++at;
+    fits = digits();
+  }
+  if (fits && next_is("eE")) {
+    ++at;
+    if (next_is("+-")) ++at;
+    fits = digits();
+  }
+  if (!fits || at - position_ > kLongest) return fail("a number");
+  std::istringstream stream(std::string(text_ + position_, at - position_));
+  stream.imbue(std::locale::classic());  // whatever the program's decimal point is
+  stream >> *value;
+  if (stream.fail() || !std::isfinite(*value)) return fail("a finite number");
+  position_ = at;
+  return Status();
+}
+
+Status JsonReader::read_bool(bool* value) {
+  skip_space();
+  for (const char* word : {"true", "false"}) {
+    const std::size_t length = std::strlen(word);
+    if (size_ - position_ < length || std::memcmp(text_ + position_, word, length) != 0) continue;
+    *value = word[0] == 't';
+    position_ += length;
+    return Status();
+  }
+  return fail("true or false");
 }
 
 }  // namespace evsam

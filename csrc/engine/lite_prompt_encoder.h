@@ -8,9 +8,9 @@
 
 #include "core/feature_map.h"
 #include "core/run_context.h"
+#include "engine/architecture.h"
 #include "engine/prompts.h"
 #include "engine/tensor_table.h"
-#include "engine/zoo.h"
 #include "evsam/status.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/patch_conv/patch_conv.h"

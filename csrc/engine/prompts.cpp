@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <string>
 
-#include "engine/zoo.h"
+#include "engine/architecture.h"
 
 namespace evsam {
 namespace {

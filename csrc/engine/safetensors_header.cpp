@@ -42,7 +42,7 @@ std::string quoted(const std::string& name) {
 class HeaderReader {
  public:
   HeaderReader(const std::string& file, const char* text, std::size_t text_size, std::size_t data_size)
-      : file_(file), json_(file, text, text_size), data_size_(data_size) {}
+      : file_(file), json_(file, text, text_size, "the header"), data_size_(data_size) {}
 
   Status read(SafetensorsHeader* header) {
     std::unordered_set<std::string> names;

@@ -9,8 +9,8 @@
 
 #include "core/aligned_buffer.h"
 #include "core/run_context.h"
+#include "engine/architecture.h"
 #include "engine/tensor_table.h"
-#include "engine/zoo.h"
 #include "evsam/status.h"
 #include "ops/two_way_attention/two_way_attention_kernel.h"
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "check.h"
-#include "engine/safetensors.h"
+#include "nano.h"
 
 namespace {
 
@@ -21,14 +21,12 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr std::size_t kLogits = kLogitsSize * kLogitsSize;
 
 std::unique_ptr<Engine> load(int threads, Precision precision = Precision::fp32) {
-  SafetensorsFile file;
-  const Status opened = SafetensorsFile::open(EVSAM_NANO, &file);
-  CHECK_MSG(opened.ok(), opened.message());
+  const SafetensorsFile file = test::nano_file();
   EngineOptions options;
   options.threads = threads;
   options.precision = precision;
   std::unique_ptr<Engine> engine;
-  const Status status = Engine::create("nano", file.tensors(), options, &engine);
+  const Status status = Engine::create(test::nano_config(), file.tensors(), options, &engine);
   CHECK_MSG(status.ok(), status.message());
   return engine;
 }
@@ -182,12 +180,15 @@ void test_profile(const Engine& engine, const ImageView& image) {
 }
 
 void test_errors(const Engine& engine, const Features& features) {
-  SafetensorsFile file;
-  CHECK(SafetensorsFile::open(EVSAM_NANO, &file).ok());
+  const SafetensorsFile file = test::nano_file();
   std::unique_ptr<Engine> none;
-  CHECK(Engine::create("l9", file.tensors(), {}, &none).message() ==
-        "variant: expected one of nano, l0, l1, l2, xl0, xl1, got 'l9'");
-  CHECK(Engine::create("l0", file.tensors(), {}, &none).code() == StatusCode::kInvalidArgument);
+  VariantConfig wider = test::nano_config();
+  wider.neck.width = wider.decoder.dim = 256;
+  const Status refused = Engine::create(wider, file.tensors(), {}, &none);
+  CHECK_MSG(refused.message() ==
+                "image_encoder.neck.input_ops.0.op_list.0.conv.weight: expected a tensor of shape "
+                "(256, 192, 1, 1), got (128, 192, 1, 1)",
+            refused.message());
   CHECK(none == nullptr);
 
   Features untouched(engine);

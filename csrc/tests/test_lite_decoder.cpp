@@ -13,6 +13,7 @@
 #include "check.h"
 #include "core/aligned_buffer.h"
 #include "engine/decoder.h"
+#include "nano.h"
 
 namespace {
 
@@ -185,7 +186,7 @@ void test_prompts(const Decoder& decoder, const float* const* features, const st
 }  // namespace
 
 int main() {
-  const VariantConfig& config = *find_variant_config("nano");
+  const VariantConfig config = test::nano_config();
   RandomTensors tensors;
   std::unique_ptr<Decoder> decoder;
   CHECK(!make_lite_decoder(config, tensors.table(), &decoder).ok());
@@ -195,7 +196,11 @@ int main() {
   add_mask_decoder(tensors, config);
   const Status made = make_lite_decoder(config, tensors.table(), &decoder);
   CHECK_MSG(made.ok(), made.message());
-  CHECK(make_lite_decoder(*find_variant_config("l0"), tensors.table(), &decoder).message() ==
+  VariantConfig sam = config;
+  sam.neck.grid = 64;
+  sam.neck.lateral.clear();
+  sam.decoder = {false, 256, 2, 8, 2048, {4, 16}};
+  CHECK(make_lite_decoder(sam, tensors.table(), &decoder).message() ==
         "config: expected (grid, lateral maps, mask channels) (32, 3, 3) of a lite decoder, got (64, 0, 2)");
   CHECK(make_sam_decoder(config, tensors.table(), &decoder).message() ==
         "config: expected (grid, mask channels) (64, 2) of SAM's decoder, got (32, 3)");

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "check.h"
-#include "engine/zoo.h"
+#include "engine/architecture.h"
 
 namespace {
 

@@ -10,7 +10,7 @@
 
 #include "check.h"
 #include "engine/safetensors.h"
-#include "fuzz/safetensors_fuzz.h"
+#include "fuzz/safetensors_content.h"
 
 namespace {
 

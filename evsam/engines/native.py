@@ -11,8 +11,9 @@ import numpy.typing as npt
 from evsam import _C
 from evsam.engines.base import AnyFeatures, Features, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, WeightsError
+from evsam.record import write_record
+from evsam.weights.files import is_mapped
 from evsam.weights.matching import check_shapes
-from evsam.weights.tensor_file import is_mapped
 from evsam.zoo import LOGITS_SIZE
 
 if TYPE_CHECKING:
@@ -63,11 +64,11 @@ class NativeEngine:
     ) -> None:
         if device not in (None, "cpu"):
             raise BackendUnavailable(f"device: expected cpu for engine native, got {device!r}")
-        check_shapes("weights", {name: tensor.shape for name, tensor in weights.tensors.items()}, weights.variant.name)
+        check_shapes("weights", {name: tensor.shape for name, tensor in weights.tensors.items()}, weights.variant)
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in weights.tensors.items()}
         try:
             engine = _C.Engine(
-                weights.variant.name,
+                write_record(weights.variant),
                 tensors,
                 threads=threads,
                 precision=precision,

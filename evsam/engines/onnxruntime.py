@@ -42,7 +42,7 @@ def create(weights: Weights, threads: int | None, device: str | None, precision:
 
     find_providers(device)  # before the work
     tensors = {name: tensor.shape for name, tensor in weights.tensors.items()}
-    check_shapes("weights", tensors, weights.variant.name)
+    check_shapes("weights", tensors, weights.variant)
     models = build_models(weights, precision)
     encoder, decoder = (model.SerializeToString() for model in (models.encoder, models.decoder))
     return OnnxRuntimeEngine(encoder, decoder, threads, device)

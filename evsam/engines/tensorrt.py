@@ -26,7 +26,7 @@ from evsam.export.folder import PARTS, ExportFolder
 from evsam.ops import mask_upsample, preprocess
 from evsam.ops._device import is_device_array
 from evsam.weights.matching import check_shapes
-from evsam.zoo import LOGITS_SIZE, get_variant
+from evsam.zoo import LOGITS_SIZE, Variant
 
 if TYPE_CHECKING:
     from evsam.engines.tensorrt_runtime.facts import BuildOptions, Profiles
@@ -123,7 +123,7 @@ class TensorRTEngine:
         if precision not in PRECISIONS:
             expected = " or ".join(PRECISIONS)
             raise BackendUnavailable(f"precision: expected {expected} for engine tensorrt, got {precision!r}")
-        check_shapes("weights", {name: tensor.shape for name, tensor in weights.tensors.items()}, weights.variant.name)
+        check_shapes("weights", {name: tensor.shape for name, tensor in weights.tensors.items()}, weights.variant)
         from evsam.export.tensorrt import cached_plans
 
         setup = Setup.find(device, plugins)
@@ -143,7 +143,7 @@ class TensorRTEngine:
             logger.warning("plans of the cache are built again: %s", str(error))
             plans = get_plans(unusable=plans.digest)
             loaded = _load_plans(setup, plans.facts, plans.data)
-        self._start(setup, weights.variant.name, loaded, threads, graphs, calls)
+        self._start(setup, weights.variant, loaded, threads, graphs, calls)
 
     @classmethod
     def from_folder(
@@ -172,7 +172,7 @@ class TensorRTEngine:
     def _start(
         self,
         setup: Setup,
-        variant: str,
+        variant: Variant,
         plans: Mapping[str, Plan],
         threads: int | None,
         graphs: bool,
@@ -183,7 +183,7 @@ class TensorRTEngine:
         self.device = str(setup.device)
         self._device = setup.device
         self._threads = threads
-        self._side = get_variant(variant).image_size
+        self._side = variant.image_size
         self._shapes = embedding_shapes(variant)
         self._names = ("image_embeddings", *(f"lateral_{i}" for i in range(len(self._shapes) - 1)))
         self._plans = plans

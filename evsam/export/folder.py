@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import evsam
-from evsam.errors import EvsamError
-from evsam.weights.atomic import replaced
+from evsam.errors import EvsamError, WeightsError
+from evsam.record import read_record, write_record
+from evsam.weights.files import replaced
+from evsam.zoo import Variant, get_variant
 
 FORMAT = "evsam.export.1"
 MANIFEST = "evsam.json"
@@ -52,9 +54,12 @@ class ExportFolder:
             for part in PARTS:
                 record = manifest["files"][part]
                 int(record["bytes"]), str(record["name"]), str(record["sha256"])
+            _read_variant(manifest)
             for key in ("kind", "variant", "precision", "flavour", "fingerprint"):
                 if not isinstance(manifest[key], str):
                     raise TypeError(f"a text for {key}")
+        except WeightsError as error:
+            raise EvsamError(f"{label}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise EvsamError(f"{label}, whose manifest lacks {error}") from error
         return cls(path, manifest)
@@ -65,13 +70,13 @@ class ExportFolder:
         return str(self.manifest["kind"])
 
     @property
-    def variant(self) -> str:
-        """Name of the variant."""
-        return str(self.manifest["variant"])
+    def variant(self) -> Variant:
+        """What it is a model of."""
+        return _read_variant(self.manifest)
 
     @property
     def fingerprint(self) -> str:
-        """Of the encoder's weights, as :func:`evsam.weights.fingerprint.encoder_fingerprint` gives it."""
+        """Of the encoder's weights, as :func:`evsam.weights.encoder_fingerprint` gives it."""
         return str(self.manifest["fingerprint"])
 
     def read(self, part: str) -> bytes:
@@ -94,9 +99,16 @@ class ExportFolder:
         return data
 
 
+def _read_variant(manifest: Mapping[str, Any]) -> Variant:
+    """By the record, or in folders of earlier versions by the name."""
+    if "record" in manifest:
+        return read_record(json.dumps(manifest["record"]))
+    return get_variant(str(manifest["variant"]))
+
+
 def make_manifest(
     kind: str,
-    variant: str,
+    variant: str | Variant,
     precision: str,
     flavour: str,
     fingerprint: str,
@@ -108,7 +120,7 @@ def make_manifest(
 
     Args:
         kind: ``onnx`` or ``tensorrt``.
-        variant: name of the variant.
+        variant: what it is a model of: a record, or the name of one in the zoo.
         precision: of the encoder.
         flavour: ``plain`` or ``plugins``.
         fingerprint: of the encoder's weights.
@@ -119,7 +131,8 @@ def make_manifest(
     return {
         "format": FORMAT,
         "kind": kind,
-        "variant": variant,
+        "variant": get_variant(variant).name,
+        "record": json.loads(write_record(get_variant(variant))),
         "precision": precision,
         "flavour": flavour,
         "fingerprint": fingerprint,

@@ -47,8 +47,9 @@ from evsam.export.lite_decoder import write_lite_decoder
 from evsam.export.options import ExportOptions, ExportPrecision
 from evsam.export.ranges import FLOAT16_MAX, HEADROOM, RangeReport, Ranges, add_probes, fold_ranges, measure
 from evsam.prompts import read_prompts
-from evsam.weights.atomic import replaced
-from evsam.weights.fingerprint import encoder_fingerprint
+from evsam.record import write_record
+from evsam.weights import encoder_fingerprint
+from evsam.weights.files import replaced
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def export_onnx(
     files = {"encoder": models.encoder.SerializeToString(), "decoder": models.decoder.SerializeToString()}
     manifest = make_manifest(
         "onnx",
-        weights.variant.name,
+        weights.variant,
         options.precision,
         options.flavour,
         encoder_fingerprint(weights),
@@ -256,7 +257,7 @@ def build_decoder(weights: Weights, options: ExportOptions | None = None) -> onn
 def write_decoder(graph: Graph, weights: Weights, options: ExportOptions) -> None:
     """Write the whole decoder with its inputs and outputs."""
     variant = weights.variant
-    inputs = declare_inputs(graph, embedding_shapes(variant.name))
+    inputs = declare_inputs(graph, embedding_shapes(variant))
     write = write_sam_decoder if variant.decoder.kind == "sam" else write_lite_decoder
     logits, scores = write(graph, weights.tensors, variant.decoder, variant.encoder.neck.grid, inputs)
     logits, scores, count = write_selection(graph, inputs, logits, scores, options.masks)
@@ -269,7 +270,7 @@ def write_decoder(graph: Graph, weights: Weights, options: ExportOptions) -> Non
 
 def _metadata(weights: Weights, options: ExportOptions) -> dict[str, str]:
     return {
-        "evsam.variant": weights.variant.name,
+        "evsam.variant": write_record(weights.variant),
         "evsam.precision": options.precision,
         "evsam.flavour": options.flavour,
         "evsam.exporter": EXPORTER,

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from evsam.embedding import embedding_shapes
 from evsam.errors import EvsamError
-from evsam.zoo import LOGITS_SIZE, get_variant
+from evsam.zoo import LOGITS_SIZE, Variant, get_variant
 
 ExportPrecision = Literal["fp32", "fp16"]
 MaskSelection = Literal["all", "single", "multi", "auto"]
@@ -91,13 +91,13 @@ class Interface:
     outputs: tuple[Tensor, ...]
 
 
-def encoder_interface(variant: str) -> Interface:
+def encoder_interface(variant: str | Variant) -> Interface:
     """Of the encoder of a variant."""
     side = get_variant(variant).image_size
     return Interface((Tensor("images", ("batch", 3, side, side)),), tuple(_features(variant, "batch")))
 
 
-def decoder_interface(variant: str, options: ExportOptions | None = None) -> Interface:
+def decoder_interface(variant: str | Variant, options: ExportOptions | None = None) -> Interface:
     """Of the decoder of a variant."""
     options = options or ExportOptions()
     count, side = MASKS[options.masks], LOGITS_SIZE
@@ -115,7 +115,7 @@ def decoder_interface(variant: str, options: ExportOptions | None = None) -> Int
     return Interface(tuple(inputs), tuple(outputs))
 
 
-def _features(variant: str, lead: str) -> Sequence[Tensor]:
+def _features(variant: str | Variant, lead: str) -> Sequence[Tensor]:
     shapes = embedding_shapes(variant)
     names = ["image_embeddings", *(f"lateral_{i}" for i in range(len(shapes) - 1))]
     return [Tensor(name, (lead, *shape)) for name, shape in zip(names, shapes, strict=True)]

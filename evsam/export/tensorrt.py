@@ -19,12 +19,14 @@ from evsam.engines.tensorrt_runtime.library import NO_PLUGINS, Setup
 from evsam.errors import EvsamError
 from evsam.export.folder import PARTS, ExportFolder, make_manifest, write_folder
 from evsam.export.options import FLOAT32_PLUGINS, PLUGINS, ExportOptions, ExportPrecision
-from evsam.weights.fingerprint import encoder_fingerprint
+from evsam.record import write_record
+from evsam.weights import encoder_fingerprint
 from evsam.weights.locate import cache_dir
 
 if TYPE_CHECKING:
     from evsam.export.onnx import Models, Pixels
     from evsam.weights import Weights
+    from evsam.zoo import Variant
 
 __all__ = [
     "BuildOptions",
@@ -173,7 +175,7 @@ def _build(setup: Setup, model: _Model, profiles: Profiles, options: BuildOption
     # A warning, since Python shows those, and nobody should think that the program hangs.
     logger.warning(
         "building TensorRT plans of %s (%s, %s) for %s, which takes minutes",
-        model.variant,
+        model.variant.name,
         model.precision,
         model.flavour,
         device.name,
@@ -189,7 +191,7 @@ def _build(setup: Setup, model: _Model, profiles: Profiles, options: BuildOption
                 device,
                 model.part(part),
                 shapes[part],
-                label=f"{part} of {model.variant}",
+                label=f"{part} of {model.variant.name}",
                 options=options,
                 timing_cache=timing_cache,
             )
@@ -223,14 +225,14 @@ class _Model(Protocol):
     """An ONNX model of both parts.
 
     Attributes:
-        variant: name of the variant.
+        variant: what it is a model of.
         precision: ``fp32`` or ``fp16``.
         flavour: ``plain`` or ``plugins``.
         fingerprint: of the encoder's weights.
         digest: of all that it is made from.
     """
 
-    variant: str
+    variant: Variant
     precision: str
     flavour: str
     fingerprint: str
@@ -261,13 +263,12 @@ class _WeightsModel:
         self._headroom = headroom
         self._threads = threads
         self._models: Models | None = None
-        self.variant = weights.variant.name
+        self.variant = weights.variant
         self.precision: str = precision
         self.flavour = self._options.flavour
         self.fingerprint = encoder_fingerprint(weights)
-        digest = hashlib.sha256(
-            f"{evsam.__version__} {EXPORTER} {sorted(self._options.plugins)} {self._headroom}".encode()
-        )
+        made_by = f"{evsam.__version__} {EXPORTER} {sorted(self._options.plugins)} {self._headroom}"
+        digest = hashlib.sha256(f"{made_by} {write_record(weights.variant)}".encode())
         for name in sorted(weights.tensors):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(weights.tensors[name]).data)

@@ -11,7 +11,7 @@ from pathlib import Path
 from evsam.errors import EvsamError
 from evsam.export.folder import PARTS, ExportFolder
 from evsam.export.options import ExportOptions, Interface, Tensor, decoder_interface, encoder_interface
-from evsam.weights.atomic import replaced
+from evsam.weights.files import replaced
 
 BACKENDS = {"onnx": ("onnxruntime", "model.onnx"), "tensorrt": ("tensorrt", "model.plan")}
 """Triton's backend, and how it calls the file, by the kind of export."""
@@ -54,7 +54,7 @@ def export_triton(
         "encoder": encoder_interface(folder.variant),
         "decoder": decoder_interface(folder.variant, options),
     }
-    names = {part: f"evsam_{folder.variant}_{part}" for part in PARTS}
+    names = {part: f"evsam_{folder.variant.name}_{part}" for part in PARTS}
     for part in PARTS:
         model = root / "models" / names[part]
         _write(model / "1" / file, folder.read(part))
@@ -103,7 +103,7 @@ def _readme(folder: ExportFolder, names: dict[str, str], library: Path | None, i
     manifest = folder.manifest
     plugins = f" --backend-config=tensorrt,plugins=/evsam/plugins/{library.name}" if library else ""
     lines = [
-        f"# EfficientViT-SAM {folder.variant} for Triton",
+        f"# EfficientViT-SAM {folder.variant.name} for Triton",
         "",
         f"Written by evsam {manifest['evsam']}: {folder.kind}, {manifest['precision']}, {manifest['flavour']} flavour.",
         "",

@@ -24,7 +24,7 @@ class EfficientViTSam(nn.Module):
 
     def __init__(self, variant: str | Variant) -> None:
         super().__init__()
-        self.variant = get_variant(variant) if isinstance(variant, str) else variant
+        self.variant = get_variant(variant)
         encoder, decoder = self.variant.encoder, self.variant.decoder
         self.image_encoder = ImageEncoder(encoder, self.variant.image_size)
         self.prompt_encoder: PromptEncoder | LitePromptEncoder

@@ -1,13 +1,18 @@
-"""Where weights are: a path, the package, the cache or the hub, in this order."""
+"""Where weights are (a path, the package, the cache or the hub, in this order), and fetching them from the hub."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from evsam.errors import BackendUnavailable, WeightsError
-from evsam.zoo import VARIANTS, HubFile, Variant
+from evsam.weights.files import replaced, sha256
+from evsam.zoo import VARIANTS, HubFile, Variant, get_variant
 
 _PACKAGE_DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -85,8 +90,6 @@ def resolve(source: str | os.PathLike[str]) -> Path:
     if found is not None:
         return found
 
-    from evsam.weights.hub import download
-
     tried = (
         f"tried the path {path} (no such file), the package ({variant.bundled or 'nothing bundled'}) and the cache "
         f"{cache_dir()} (not there)"
@@ -95,3 +98,85 @@ def resolve(source: str | os.PathLike[str]) -> Path:
         return download(variant.name)
     except (WeightsError, BackendUnavailable) as error:
         raise type(error)(f"weights {variant.name!r}: {tried}; hub: {error}") from error
+
+
+def download(variant: str, *, progress: bool = True) -> Path:
+    """Fetch the weights of a variant, unless they are here already.
+
+    The package ``huggingface_hub`` keeps the file in its own cache, resumes a download that broke off and draws the
+    progress bar. The checksum is verified once; commit and checksum are then recorded in :func:`cache_dir`.
+
+    Args:
+        variant: a name in :data:`evsam.zoo.VARIANTS`.
+        progress: whether to draw a progress bar on the error stream.
+
+    Returns:
+        Path of the file: a released checkpoint, or the bundled file of a variant that ships with the package.
+
+    Raises:
+        WeightsError: unknown variant, hub out of reach, or a wrong checksum; the message says what to do.
+        BackendUnavailable: the package ``huggingface_hub`` is not installed.
+
+    Example:
+        >>> download("nano").name
+        'nano.safetensors'
+    """
+    record = get_variant(variant)
+    file = record.weights
+    if file is None:
+        if (path := bundled(record)) is not None:
+            return path
+        raise WeightsError(f"variant {variant!r} is not on the hub, and this installation does not bundle it")
+    if (path := recorded(file)) is not None:
+        return path
+    path = _fetch(file, progress=progress)
+    digest = sha256(path)
+    if digest != file.sha256:
+        raise WeightsError(
+            f"{path}: expected SHA-256 {file.sha256}, got {digest}: the download is damaged, or the file on the hub "
+            "has changed. Delete it and try again; to use it as it is, pass its path"
+        )
+    _record(file, path)
+    return path
+
+
+def _fetch(file: HubFile, *, progress: bool) -> Path:
+    try:
+        import huggingface_hub
+        import huggingface_hub.utils  # not an attribute of the package before it is imported
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"downloading weights needs huggingface_hub (pip install 'evsam[hub]'); {_by_hand(file)}"
+        ) from error
+    try:
+        with _progress_bars(huggingface_hub.utils, shown=progress):
+            path = huggingface_hub.hf_hub_download(file.repo, file.filename, revision=file.revision)
+    except Exception as error:  # its classes, and those of the HTTP client below it, differ from version to version
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise WeightsError(f"{file.repo}/{file.filename} cannot be downloaded ({reason}); {_by_hand(file)}") from error
+    return Path(path)
+
+
+def _by_hand(file: HubFile) -> str:
+    return f"or fetch {file.url} elsewhere and put it at {cache_dir() / file.filename}, or pass its path"
+
+
+@contextmanager
+def _progress_bars(utils: Any, *, shown: bool) -> Iterator[None]:
+    """Hide the bars for the time of one download; whoever has switched them off for good is left in peace."""
+    hide = not shown and not utils.are_progress_bars_disabled()
+    if hide:
+        utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if hide:
+            utils.enable_progress_bars()
+
+
+def _record(file: HubFile, path: Path) -> None:
+    """Write down what was fetched. The hub's cache keeps files under ``snapshots/<commit>/``."""
+    commit = next((part for part in reversed(path.parts) if re.fullmatch(r"[0-9a-f]{40}", part)), None)
+    text = {"path": str(path), "repo": file.repo, "filename": file.filename, "commit": commit, "sha256": file.sha256}
+    with replaced(record_path(file)) as temporary:
+        temporary.write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,8 @@ import numpy as np
 
 from evsam.errors import WeightsError
 from evsam.network import expected_tensors
-from evsam.zoo import VARIANTS
+from evsam.record import same_architecture
+from evsam.zoo import VARIANTS, Variant
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -19,42 +20,59 @@ _AKIN = 0.5
 """Share of common tensors from which a file is called a damaged copy of a variant rather than something else."""
 
 
-def identify(shapes: Shapes) -> str | None:
-    """The variant that has exactly these names and shapes, or None."""
-    return next((name for name in VARIANTS if shapes == expected_tensors(name)), None)
+def identify(shapes: Shapes) -> Variant | None:
+    """The variant of the zoo that has exactly these names and shapes, or None."""
+    return next((variant for variant in VARIANTS.values() if shapes == expected_tensors(variant)), None)
 
 
-def choose_variant(label: str, shapes: Shapes, declared: str | None, wanted: str | None) -> str:
+def choose_variant(label: str, shapes: Shapes, declared: str | Variant | None, wanted: str | Variant | None) -> Variant:
     """The variant of a file.
 
     Args:
         label: what to call the file in a message.
         shapes: its tensors.
-        declared: variant that its metadata names, or None.
-        wanted: variant that the caller asked for, or None.
+        declared: variant that its metadata describes or names, or None.
+        wanted: variant that the caller asked for, or its name, or None.
 
     Raises:
         WeightsError: the variants contradict each other, or none was given and none fits.
     """
-    for source, name in (("its metadata", declared), ("argument variant", wanted)):
-        if name is not None and name not in VARIANTS:
-            raise WeightsError(f"{label}: {source} names {name!r}, expected one of {', '.join(VARIANTS)}")
-    if declared is not None and wanted is not None and declared != wanted:
-        raise WeightsError(f"{label}: expected variant {wanted!r}, but its metadata says {declared!r}")
+    if declared is not None:
+        chosen = _named(label, "its metadata", declared) if isinstance(declared, str) else declared
+        _check_wanted(label, chosen, wanted)
+    elif wanted is not None:
+        chosen = _named(label, "argument variant", wanted) if isinstance(wanted, str) else wanted
     found = identify(shapes)
-    name = declared or wanted or found
-    if name is None:
-        raise WeightsError(f"{label}: {_resemblance(shapes)}")
-    if found not in (None, name):
-        raise WeightsError(f"{label}: expected tensors of variant {name!r}, but they are those of {found!r}")
-    return name
+    if declared is None and wanted is None:
+        if found is None:
+            raise WeightsError(f"{label}: {_resemblance(shapes)}")
+        return found
+    if found is not None and shapes != expected_tensors(chosen):
+        raise WeightsError(
+            f"{label}: expected tensors of variant {chosen.name!r}, but they are those of {found.name!r}"
+        )
+    return chosen
 
 
-def check_shapes(label: str, shapes: Shapes, variant: str) -> None:
+def _named(label: str, source: str, name: str) -> Variant:
+    if name not in VARIANTS:
+        raise WeightsError(f"{label}: {source} names {name!r}, expected one of {', '.join(VARIANTS)}")
+    return VARIANTS[name]
+
+
+def _check_wanted(label: str, declared: Variant, wanted: str | Variant | None) -> None:
+    name = wanted.name if isinstance(wanted, Variant) else wanted
+    if name not in (None, declared.name):
+        raise WeightsError(f"{label}: expected variant {name!r}, but its metadata says {declared.name!r}")
+    if isinstance(wanted, Variant) and not same_architecture(declared, wanted):
+        raise WeightsError(f"{label}: expected the architecture of {name!r} that was asked for, got another one")
+
+
+def check_shapes(label: str, shapes: Shapes, variant: Variant) -> None:
     """Raise a WeightsError that says what is missing, too many or misshaped, if anything is."""
     problems = _problems(shapes, variant)
     if problems:
-        raise WeightsError(f"{label}: does not fit variant {variant!r}: {problems}")
+        raise WeightsError(f"{label}: does not fit variant {variant.name!r}: {problems}")
 
 
 def check_finite(label: str, tensors: Mapping[str, np.ndarray]) -> None:
@@ -65,19 +83,19 @@ def check_finite(label: str, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def _resemblance(shapes: Shapes) -> str:
-    def share(name: str) -> float:
-        expected = expected_tensors(name)
+    def share(variant: Variant) -> float:
+        expected = expected_tensors(variant)
         common = sum(shapes.get(key) == shape for key, shape in expected.items())
         return common / max(len(expected), len(shapes))
 
-    closest = max(VARIANTS, key=share)
+    closest = max(VARIANTS.values(), key=share)
     if share(closest) < _AKIN:
         names = _listed(list(shapes)) if shapes else "nothing"
         return f"fits no variant ({', '.join(VARIANTS)}); it holds {_count(shapes)}: {names}"
-    return f"fits no variant; the closest is {closest!r}: {_problems(shapes, closest)}"
+    return f"fits no variant; the closest is {closest.name!r}: {_problems(shapes, closest)}"
 
 
-def _problems(shapes: Shapes, variant: str) -> str:
+def _problems(shapes: Shapes, variant: Variant) -> str:
     expected = expected_tensors(variant)
     missing = [name for name in expected if name not in shapes]
     extra = [name for name in shapes if name not in expected]

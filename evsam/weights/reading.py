@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from evsam.errors import BackendUnavailable, WeightsError
-from evsam.weights.tensor_file import read_tensor_file
+from evsam.weights.files import read_tensor_file
 
 _COUNTER = "num_batches_tracked"
 """Batch counters of training; PyTorch saves them, nothing reads them."""

@@ -1,7 +1,9 @@
-"""Loading, saving and converting weights."""
+"""Loading, saving and converting weights, and telling encoders apart."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +13,11 @@ from typing import Literal
 import numpy as np
 
 from evsam.errors import WeightsError
-from evsam.weights.atomic import replaced
+from evsam.record import read_record, write_record
+from evsam.weights.files import replaced, write_tensor_file
 from evsam.weights.locate import resolve
 from evsam.weights.matching import check_finite, check_shapes, choose_variant
 from evsam.weights.reading import RawFile, read_file
-from evsam.weights.tensor_file import write_tensor_file
 from evsam.zoo import VARIANTS, Variant, get_variant
 
 _VARIANT_KEY = "evsam.variant"
@@ -43,16 +45,16 @@ class Weights:
     metadata: Mapping[str, str]
 
 
-def load_weights(source: str | os.PathLike[str], variant: str | None = None) -> Weights:
+def load_weights(source: str | os.PathLike[str], variant: str | Variant | None = None) -> Weights:
     """Read and check the weights of a model.
 
-    The variant is what the file's metadata says, else the argument, else the one whose tensors have exactly these names
-    and shapes.
+    The variant is the one whose record (:mod:`evsam.record`) or name is in the file's metadata, else the argument, else
+    the one of the zoo whose tensors have exactly these names and shapes.
 
     Args:
         source: path of a safetensors file or of a PyTorch checkpoint (a plain state dict, or one under the key
             ``state_dict``), or a variant's name, see :func:`resolve`. Tensors are float32, float16 or bfloat16.
-        variant: what the file is expected to hold; None takes what it holds.
+        variant: what the file is expected to hold, a record or its name; None takes what it holds.
 
     Raises:
         WeightsError: not found, damaged, not weights, of another variant, or with tensors that are missing, unknown,
@@ -70,17 +72,17 @@ def load_weights(source: str | os.PathLike[str], variant: str | None = None) -> 
     label = f"weights {path}"
     declared = _declared_variant(label, raw)
     shapes = {name: tensor.shape for name, tensor in raw.tensors.items()}
-    name = choose_variant(label, shapes, declared, variant)
-    check_shapes(label, shapes, name)
+    chosen = choose_variant(label, shapes, declared, variant)
+    check_shapes(label, shapes, chosen)
     tensors = {key: np.asarray(raw.tensors[key], dtype=np.float32) for key in raw.tensors}
     check_finite(label, tensors)
-    return Weights(VARIANTS[name], tensors, path, raw.metadata)
+    return Weights(chosen, tensors, path, raw.metadata)
 
 
 def save_weights(
     path: str | os.PathLike[str],
     tensors: Mapping[str, np.ndarray],
-    variant: str,
+    variant: str | Variant,
     metadata: Mapping[str, str] | None = None,
     dtype: StorageDtype | None = None,
 ) -> None:
@@ -89,13 +91,13 @@ def save_weights(
     Args:
         path: file to write; missing folders are made.
         tensors: float arrays by name; batch counters (``num_batches_tracked``) are left out.
-        variant: what they are the weights of.
-        metadata: text to store about them; ``evsam.variant`` and ``evsam.format`` are added.
+        variant: what they are the weights of: a record, or the name of one in the zoo.
+        metadata: text to store about them; the record as ``evsam.variant``, and ``evsam.format``, are added.
         dtype: how to store them, None for float32.
 
     Raises:
-        WeightsError: unknown variant or dtype, tensors that do not fit the variant, values that are not finite or, in
-            float16, would not be, or a path that cannot be written.
+        WeightsError: unknown variant or dtype, a variant that no engine can build, tensors that do not fit it, values
+            that are not finite or, in float16, would not be, or a path that cannot be written.
 
     Example:
         >>> weights = load_weights("nano")
@@ -110,12 +112,13 @@ def save_weights(
     for name, tensor in kept.items():
         if tensor.dtype.kind != "f":
             raise WeightsError(f"{label}: tensor {name}: expected a float array, got {tensor.dtype}")
-    check_shapes(label, {name: tensor.shape for name, tensor in kept.items()}, get_variant(variant).name)
+    record = write_record(get_variant(variant))
+    check_shapes(label, {name: tensor.shape for name, tensor in kept.items()}, get_variant(variant))
     check_finite(label, kept)
     with np.errstate(over="ignore"):  # what overflows is found by the next check
         ready = {name: np.asarray(tensor, dtype=stored) for name, tensor in kept.items()}
     check_finite(f"{label}, stored as {stored}", ready)
-    texts = {**(metadata or {}), _VARIANT_KEY: variant, _FORMAT_KEY: _FORMAT}
+    texts = {**(metadata or {}), _VARIANT_KEY: record, _FORMAT_KEY: _FORMAT}
     try:
         with replaced(path) as temporary:
             write_tensor_file(temporary, ready, texts)
@@ -126,10 +129,10 @@ def save_weights(
 def convert(
     source: str | os.PathLike[str],
     destination: str | os.PathLike[str],
-    variant: str | None = None,
+    variant: str | Variant | None = None,
     dtype: StorageDtype | None = None,
 ) -> Weights:
-    """Turn any weights file into a safetensors file that names its variant.
+    """Turn any weights file into a safetensors file that holds the record of its variant.
 
     Args:
         source: as for :func:`load_weights`.
@@ -152,12 +155,38 @@ def convert(
     if destination.suffix != ".safetensors":
         raise WeightsError(f"destination: expected a path that ends in .safetensors, got {destination}")
     weights = load_weights(source, variant)
-    save_weights(destination, weights.tensors, weights.variant.name, weights.metadata, dtype)
+    save_weights(destination, weights.tensors, weights.variant, weights.metadata, dtype)
     return load_weights(destination)
 
 
-def _declared_variant(label: str, raw: RawFile) -> str | None:
+def encoder_fingerprint(weights: Weights) -> str:
+    """Digest of what an embedding depends on: the variant and the tensors of its image encoder.
+
+    Models that differ only in their decoders share embeddings, so they share fingerprints.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    variant = weights.variant
+    identity = variant.name
+    if VARIANTS.get(variant.name) != variant:  # a name of one's own says nothing
+        identity = json.dumps({**json.loads(write_record(variant)), "decoder": None})
+    digest = hashlib.blake2b(identity.encode(), digest_size=8)
+    for name in sorted(name for name in weights.tensors if name.startswith("image_encoder.")):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(weights.tensors[name]).data)
+    return digest.hexdigest()
+
+
+def _declared_variant(label: str, raw: RawFile) -> str | Variant | None:
+    """What the metadata say: a record, a name as in files of earlier versions, or nothing."""
     version = raw.metadata.get(_FORMAT_KEY, _FORMAT)
     if version != _FORMAT:
         raise WeightsError(f"{label}: expected format {_FORMAT}, got {version!r}: a newer evsam is needed")
-    return raw.metadata.get(_VARIANT_KEY)
+    text = raw.metadata.get(_VARIANT_KEY)
+    if text is None or not text.startswith("{"):
+        return text
+    try:
+        return read_record(text)
+    except WeightsError as error:
+        raise WeightsError(f"{label}: its metadata: {error}") from error

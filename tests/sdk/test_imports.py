@@ -94,6 +94,7 @@ LAYERS = {
     "errors.py": (),
     "zoo.py": ("evsam.errors",),
     "network.py": ("evsam.zoo",),
+    "record.py": ("evsam._C", "evsam.errors", "evsam.zoo"),
     "transforms.py": ("evsam._C", "evsam.zoo"),
     "prompts.py": ("evsam._C", "evsam.errors", "evsam.zoo"),
     "images.py": ("evsam.errors",),
@@ -109,8 +110,9 @@ LAYERS = {
         "evsam._C",
         "evsam.engines.base",
         "evsam.errors",
+        "evsam.record",
+        "evsam.weights.files",
         "evsam.weights.matching",
-        "evsam.weights.tensor_file",
         "evsam.zoo",
     ),
     "engines/onnxruntime.py": (

@@ -18,8 +18,12 @@ import evsam
 from evsam import _C, BackendUnavailable, WeightsError
 from evsam.engines import create_engine
 from evsam.engines.native import NativeEngine, pin_threads
+from evsam.record import write_record
 from evsam.transforms import image_to_pixels
 from evsam.weights import Weights
+from evsam.zoo import VARIANTS
+
+RECORD = write_record(VARIANTS["nano"])
 
 
 @pytest.fixture(scope="module")
@@ -176,14 +180,14 @@ def arguments() -> dict[str, Any]:
     ],
 )
 def test_compiled_module_checks_arrays(weights, change, message) -> None:
-    engine = _C.Engine("nano", dict(weights.tensors), threads=1)
+    engine = _C.Engine(RECORD, dict(weights.tensors), threads=1)
     engine.decode(**arguments())
     with pytest.raises(ValueError, match=message):
         engine.decode(**{**arguments(), **change})
 
 
 def test_compiled_module_checks_images(weights) -> None:
-    engine = _C.Engine("nano", dict(weights.tensors), threads=1)
+    engine = _C.Engine(RECORD, dict(weights.tensors), threads=1)
     features = arguments()["features"]
     engine.encode_pixels(np.zeros((3, 512, 512), np.float32), features)
     assert np.isfinite(features[0]).all()
@@ -193,10 +197,10 @@ def test_compiled_module_checks_images(weights) -> None:
         engine.encode(np.zeros((5, 5, 4), np.uint8), features)
     with pytest.raises(ValueError, match=r"out: expected uint8 \(1, -1, -1\), got"):
         engine.masks(np.zeros((1, 256, 256), np.float32), 1024, 683, np.zeros((2, 5, 5), np.uint8))
-    with pytest.raises(ValueError, match="variant: expected one of nano, l0"):
-        _C.Engine("l9", {})
+    with pytest.raises(ValueError, match="variant: expected the field 'name', got none"):
+        _C.Engine("{}", {})
     with pytest.raises(TypeError, match="x: expected an array"):
-        _C.Engine("nano", {"x": 3})  # type: ignore[dict-item]
+        _C.Engine(RECORD, {"x": 3})  # type: ignore[dict-item]
 
 
 def test_works_after_a_fork(weights, image, tmp_path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 import evsam
 from evsam import Embedding, EvsamError, ImageError, PromptError, WeightsError
 from evsam.embedding import embedding_shapes
-from evsam.weights.fingerprint import encoder_fingerprint
+from evsam.weights import encoder_fingerprint
 from tests.golden import cases
 
 PROMPTS: dict[str, dict[str, Any]] = {

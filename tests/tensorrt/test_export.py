@@ -18,7 +18,7 @@ from evsam.engines.tensorrt_runtime.library import load_library, register_plugin
 from evsam.export.folder import ExportFolder, make_manifest, write_folder
 from evsam.export.options import FLOAT32_PLUGINS, PLUGINS
 from evsam.export.tensorrt import _WeightsModel, export_tensorrt
-from evsam.weights.fingerprint import encoder_fingerprint
+from evsam.weights import encoder_fingerprint
 from tests.tensorrt import small_models
 from tests.tensorrt.stand_in.install import install_plugins
 from tests.tensorrt.test_engine import PROFILES, check_decoding, prompts

@@ -22,8 +22,7 @@ import numpy.typing as npt
 from evsam.errors import EvsamError
 from evsam.training.data.records import BrokenSample
 from evsam.training.teachers import TeacherInfo
-from evsam.weights.atomic import replaced
-from evsam.weights.digest import sha256
+from evsam.weights.files import replaced, sha256
 
 Float16 = npt.NDArray[np.float16]
 

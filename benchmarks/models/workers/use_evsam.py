@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 import evsam
+from evsam.engines.native import NativeEngine
 from evsam.weights import load_weights
 
 
@@ -22,10 +22,8 @@ class Runner:
         if request["graph"] == "encoder":
             (pixels,) = inputs.values()
             weights = load_weights(request["model"])
-            # of the compiled module, as the public interface takes photos only
-            engine: Any = import_module("evsam._C").Engine(
-                weights.variant.name, dict(weights.tensors), threads=threads, precision=precision
-            )
+            # the compiled engine, as the public interface takes photos only, and NativeEngine makes new outputs
+            engine: Any = NativeEngine(weights, threads, precision=precision)._engine
             self.run = lambda: self._encode(engine, np.ascontiguousarray(pixels[0]))
             return
         extra = {} if precision == "fp32" else {"precision": precision}

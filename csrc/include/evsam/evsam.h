@@ -97,8 +97,9 @@ EVSAM_API const char* evsam_last_error(void);
  * free again. For machines that do nothing else. EVSAM_UNAVAILABLE where the system has no such thing. */
 EVSAM_API evsam_status evsam_pin_threads(int pinned);
 
-/* Loads a model. path: a safetensors file. variant: "nano", "l0", "l1", "l2", "xl0" or "xl1"; NULL takes what the file
- * says about itself (evsam's own files do). options: NULL for the defaults. */
+/* Loads a model. path: a safetensors file. variant: name of the one that is expected; NULL takes what the file says about
+ * itself. evsam's own files hold a record of their architecture; a file that says nothing must be of "nano", "l0",
+ * "l1", "l2", "xl0" or "xl1", and the caller has to name it. options: NULL for the defaults. */
 EVSAM_API evsam_status evsam_load(const char* path, const char* variant, const evsam_options* options,
                                   evsam_model** model);
 

@@ -15,7 +15,7 @@ from evsam.engines.tensorrt_runtime.facts import BuildOptions, Profile
 from evsam.engines.tensorrt_runtime.library import Library, joined
 from evsam.errors import BackendUnavailable, EvsamError
 from evsam.export.folder import write_folder
-from evsam.weights.atomic import replaced
+from evsam.weights.files import replaced
 
 logger = logging.getLogger("evsam.tensorrt")
 

@@ -11,7 +11,7 @@ from typing import Any
 from evsam.embedding import embedding_shapes
 from evsam.errors import EvsamError
 from evsam.export.folder import ExportFolder
-from evsam.zoo import LOGITS_SIZE, get_variant
+from evsam.zoo import LOGITS_SIZE, Variant, get_variant
 
 Range = tuple[int, int, int]
 """Smallest value, the one that TensorRT optimises for, and the largest."""
@@ -55,12 +55,12 @@ class Profiles:
         if self.images not in ((1, 1, 1), self.prompts):
             raise EvsamError(f"images: expected (1, 1, 1) or those of prompts, {self.prompts}, got {self.images}")
 
-    def encoder(self, variant: str) -> list[Profile]:
+    def encoder(self, variant: str | Variant) -> list[Profile]:
         """The profiles of a variant's encoder."""
         side = get_variant(variant).image_size
         return [{"images": _shapes(self.batch, (3, side, side))}]
 
-    def decoder(self, variant: str) -> list[Profile]:
+    def decoder(self, variant: str | Variant) -> list[Profile]:
         """The profiles of a variant's decoder: :data:`WITH_POINTS`, then :data:`WITHOUT_POINTS`."""
         embedding, *lateral = embedding_shapes(variant)
         maps = {"image_embeddings": embedding, **{f"lateral_{i}": shape for i, shape in enumerate(lateral)}}

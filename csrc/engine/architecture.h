@@ -1,4 +1,4 @@
-// The variants as the engine sees them. evsam/zoo.py defines them; a test compares the two, field by field.
+// The architecture of a model: what the record of evsam/record.py says, which travels in the metadata of weights files.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/activation.h"
+#include "evsam/status.h"
 
 namespace evsam {
 
@@ -18,6 +19,7 @@ struct BlockConfig {
   std::int64_t stride;                 // 1 or 2
   double expand;                       // hidden channels per input channel
   std::int64_t filter_size;            // side of the spatial filter
+  bool fewer_norm;                     // only the last convolution is normalised (mb and att)
   std::int64_t attention_filter_size;  // side of LiteMLA's multi-scale filter (att only)
 };
 
@@ -54,9 +56,16 @@ inline constexpr std::int64_t kFrameSize = 1024;  // side of the frame in which 
 inline constexpr std::int64_t kLogitsSize = 256;  // side of the low-resolution logits
 inline constexpr int kMaskTokens = 4;             // the single mask, then the three ambiguous ones
 
-const std::vector<VariantConfig>& variant_configs();
+inline constexpr char kVariantKey[] = "evsam.variant";  // of the record in the metadata of a weights file
 
-// nullptr where no variant has that name.
-const VariantConfig* find_variant_config(const std::string& name);
+// As records spell them.
+const char* name_of(BlockKind kind);
+
+// Width of the hidden channels of a block.
+std::int64_t hidden_channels(double expand, std::int64_t channels);
+
+// Reads a record, JSON text from anywhere: accepted is only what every engine can build. Each field must be there, and
+// no other; messages name the field, as in `variant.encoder.stages[3][0].width`.
+Status read_variant(const std::string& json, VariantConfig* config);
 
 }  // namespace evsam

@@ -1,27 +1,17 @@
-#include "fuzz/safetensors_fuzz.h"
-
-#include <cstdio>
-#include <cstdlib>
-
 #include "engine/safetensors.h"
+#include "fuzz/safetensors_content.h"
+#include "fuzz/targets.h"
 
 namespace evsam::fuzz {
 namespace {
-
-void require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "%s\n", what);
-  std::abort();
-}
 
 std::string tensor(const std::string& name, const std::string& dtype, const std::string& shape,
                    const std::string& offsets) {
   return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":[" + shape + "],\"data_offsets\":[" + offsets + "]}";
 }
 
-}  // namespace
-
-bool check_safetensors(const std::uint8_t* data, std::size_t size, std::string* message) {
+// Tensors of what is accepted lie inside the content, in order, without overlap, and every byte of them can be read.
+bool check(const std::uint8_t* data, std::size_t size, std::string* message) {
   SafetensorsHeader header;
   Status status = read_safetensors_header("file", data, size, &header);
   if (status.ok()) {
@@ -52,20 +42,13 @@ bool check_safetensors(const std::uint8_t* data, std::size_t size, std::string* 
   return loaded.ok();
 }
 
-std::string safetensors_content(const std::string& header, std::size_t data_bytes) {
-  std::string content;
-  for (std::size_t i = 0; i < 8; ++i) content.push_back(static_cast<char>(header.size() >> (8 * i) & 0xFF));
-  content += header;
-  for (std::size_t i = 0; i < data_bytes; ++i) content.push_back(static_cast<char>(i * 37 & 0xFF));
-  return content;
-}
-
-std::vector<std::string> seed_files() {
+// Truncated, with huge headers, overlapping, misaligned and overflowing offsets, wrong dtypes, broken JSON.
+std::vector<std::string> seeds() {
   const std::string a = tensor("a", "F32", "2,3", "0,24");
   const std::string b = tensor("b", "F16", "4", "24,32");
-  std::vector<std::string> seeds;
-  const auto add = [&seeds](const std::string& header, std::size_t bytes) {
-    seeds.push_back(safetensors_content(header, bytes));
+  std::vector<std::string> files;
+  const auto add = [&files](const std::string& header, std::size_t bytes) {
+    files.push_back(safetensors_content(header, bytes));
   };
   // valid
   add("{}", 0);
@@ -89,11 +72,61 @@ std::vector<std::string> seed_files() {
   add("{\"a\":{\"shape\":[[[[[[[[[1]]]]]]]]]}}", 4);
   add("{\"\\ud800\":1}", 0);
   add("{\"a\":\"\xff\"}", 0);
-  seeds.push_back("");
-  seeds.push_back("\x10");
-  seeds.push_back(std::string(8, '\xff') + "{}");
-  seeds.push_back(std::string("\0\0\0\x06\0\0\0\0", 8) + "{}");  // a header of 100 MB in a file of 10 bytes
-  return seeds;
+  files.push_back("");
+  files.push_back("\x10");
+  files.push_back(std::string(8, '\xff') + "{}");
+  files.push_back(std::string("\0\0\0\x06\0\0\0\0", 8) + "{}");  // a header of 100 MB in a file of 10 bytes
+  return files;
+}
+
+}  // namespace
+
+std::string safetensors_content(const std::string& header, std::size_t data_bytes) {
+  std::string content;
+  for (std::size_t i = 0; i < 8; ++i) content.push_back(static_cast<char>(header.size() >> (8 * i) & 0xFF));
+  content += header;
+  for (std::size_t i = 0; i < data_bytes; ++i) content.push_back(static_cast<char>(i * 37 & 0xFF));
+  return content;
+}
+
+const Target& safetensors_target() {
+  static const Target target = {"safetensors",
+                                &check,
+                                seeds(),
+                                {"{",
+                                 "}",
+                                 "[",
+                                 "]",
+                                 "\"",
+                                 ":",
+                                 ",",
+                                 "\\u",
+                                 "\\",
+                                 "-",
+                                 "0",
+                                 "1",
+                                 "4",
+                                 "24",
+                                 "1e9",
+                                 "0.5",
+                                 "null",
+                                 "\\ud800",
+                                 "F32",
+                                 "F16",
+                                 "BF16",
+                                 "F64",
+                                 "I64",
+                                 "BOOL",
+                                 "dtype",
+                                 "shape",
+                                 " ",
+                                 "9223372036854775807",
+                                 "18446744073709551616",
+                                 "__metadata__",
+                                 "data_offsets"},
+                                true,
+                                30};
+  return target;
 }
 
 }  // namespace evsam::fuzz

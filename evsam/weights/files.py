@@ -1,10 +1,13 @@
-"""Safetensors files as named arrays and text metadata. The compiled module reads and checks the header."""
+"""Files: written whole or not at all, their checksums, and safetensors files as named arrays and text metadata."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +37,37 @@ _DTYPES = {
 _STORED = {np.dtype(np.float32): "F32", np.dtype(np.float16): "F16"}
 
 _HEADER_ALIGNMENT = 8
+
+_CHUNK = 1 << 24
+"""Bytes read at once."""
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Path for a temporary file in the same folder, which takes the place of ``path`` if the block succeeds.
+
+    Missing folders are made.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        temporary.touch()
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
