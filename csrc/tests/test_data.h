@@ -12,26 +12,14 @@ namespace evsam::test {
 inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // Normally distributed, the same for the same seed.
-inline std::vector<float> random_floats(std::int64_t count, unsigned seed, double scale = 1.0) {
+inline std::vector<float> random_floats(std::int64_t count, unsigned seed, double scale = 1.0, double mean = 0.0) {
   std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0F, static_cast<float>(scale));
+  std::normal_distribution<float> normal(static_cast<float>(mean), static_cast<float>(scale));
   std::vector<float> values(static_cast<std::size_t>(count));
   for (float& value : values) value = normal(generator);
   return values;
 }
 
 inline std::vector<double> widen(const std::vector<float>& values) { return {values.begin(), values.end()}; }
-
-inline std::vector<double> magnitudes(const std::vector<float>& values) {
-  std::vector<double> result(values.begin(), values.end());
-  for (double& value : result) value = value < 0.0 ? -value : value;
-  return result;
-}
-
-// The data of what may be left out.
-template <typename T>
-const T* or_null(const std::vector<T>& values) {
-  return values.empty() ? nullptr : values.data();
-}
 
 }  // namespace evsam::test

@@ -17,8 +17,7 @@ class Case final : public OpCase {
   explicit Case(const Row& row) : residual_(row.flag("residual")), position_(row.flag("position")) {
     params_.channels = row.number("channels");
     params_.activation = row.activation();
-    weight = random_floats(params_.channels, 1, 0.2);
-    for (float& w : weight) w += 1.0F;
+    weight = random_floats(params_.channels, 1, 0.2, 1.0);
     bias = random_floats(params_.channels, 2);
     const std::int64_t height = row.number("height");
     const std::int64_t width = row.number("width");

@@ -14,8 +14,7 @@ op::Layer make_layer(std::int64_t out, std::int64_t in, bool norm, unsigned seed
   layer.weight = random_weights(out * in, in, seed);
   layer.bias = random_floats(out, seed + 1, 0.1);
   if (!norm) return layer;
-  layer.gain = random_floats(out, seed + 2, 0.1);
-  for (float& gain : layer.gain) gain += 1.0F;
+  layer.gain = random_floats(out, seed + 2, 0.1, 1.0);
   layer.shift = random_floats(out, seed + 3, 0.1);
   return layer;
 }

@@ -28,6 +28,18 @@ namespace evsam::test {
 
 inline std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
+inline std::vector<double> magnitudes(const std::vector<float>& values) {
+  std::vector<double> result(values.begin(), values.end());
+  for (double& value : result) value = value < 0.0 ? -value : value;
+  return result;
+}
+
+// The data of what may be left out.
+template <typename T>
+const T* or_null(const std::vector<T>& values) {
+  return values.empty() ? nullptr : values.data();
+}
+
 // A row of the table. A column that it does not have ends the program, with its name.
 class Row {
  public:

@@ -19,12 +19,11 @@ class Case final : public OpCase {
         prompts_(size(row.number("prompts"))),
         first_(random_weights(params_.channels * params_.middle * 4, params_.channels, 1)),
         first_bias_(random_floats(params_.middle, 2, 0.1)),
-        gain_(random_floats(params_.middle, 3, 0.1)),
+        gain_(random_floats(params_.middle, 3, 0.1, 1.0)),
         shift_(random_floats(params_.middle, 4, 0.1)),
         second_(random_weights(params_.middle * params_.features * 4, params_.middle, 5)),
         second_bias_(random_floats(params_.features, 6, 0.1)),
         vectors_(random_floats(op::kMasks * params_.features, 7)) {
-    for (float& gain : gain_) gain += 1.0F;
     inputs = {input(row.number("rows"), row.number("columns"), params_.channels, 8)};
     outputs = {output(op::kMasks, 1, 16 * inputs[0].pixels())};
     outputs[0].gaps = false;

@@ -12,12 +12,6 @@ using namespace evsam;
 using namespace evsam::test;
 namespace op = evsam::two_way_attention;
 
-std::vector<float> around(float mean, std::int64_t count, unsigned seed, double scale) {
-  std::vector<float> values = random_floats(count, seed, scale);
-  for (float& value : values) value += mean;
-  return values;
-}
-
 // One prompt's operands; matrices are (heads * tokens, channels). With `inner` they are folded from the cells'
 // projections (inner, channels) and the tokens' rows (tokens, inner). Several prompts are the same one on the same
 // cells, each with results of its own; the last one's are the outputs: the updated image, the means.
@@ -34,7 +28,7 @@ class Case final : public OpCase {
         key_bias_(random_floats(columns, 4)),
         values_(random_floats(columns * params.channels, 5)),
         bias_(random_floats(params.channels, 6)),
-        gain_(around(1.0F, params.channels, 7, 0.1)),
+        gain_(random_floats(params.channels, 7, 0.1, 1.0)),
         shift_(random_floats(params.channels, 8)),
         keys_(random_weights(columns * params.channels, params.channels, 3)),
         cell_keys_(random_weights(inner * params.channels, params.channels, 10)),
