@@ -1,4 +1,4 @@
-"""Timing and records shared by all benchmarks."""
+"""Settings and files of results, shared by all benchmarks; :mod:`evsam.timing` has the loop."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks.cost import Cost, Roofs
 from evsam import _C, timing
 from evsam.timing import Timing
 
-__all__ = ["Settings", "device_name", "environment", "measure", "record", "save"]
+__all__ = ["RESULTS", "Settings", "device_name", "environment", "measure", "read", "result_path", "save"]
 
 # Larger than the last-level cache of most machines; written before each repetition when caches shall be cold.
 FLUSH_BYTES = 64 << 20
 REPOSITORY = Path(__file__).resolve().parent.parent
+RESULTS = REPOSITORY / "benchmarks" / "results"
 
 
 @dataclass(frozen=True)
@@ -51,40 +51,28 @@ def measure(candidates: Mapping[str, Callable[[], object]], settings: Settings) 
     return timing.measure(candidates, seconds=settings.seconds, before=before)
 
 
-def record(case: Mapping[str, Any], candidate: str, times: Timing, cost: Cost, roofs: Roofs | None) -> dict[str, Any]:
-    """One line of the results: times in microseconds, rates, and the share of the nearer roof.
-
-    Args:
-        case: What was run: op, shape, dtype, threads, cache.
-        candidate: Kernel variant or name of the peer.
-        times: Of one call.
-        cost: The op's least work; a peer that does more is charged the same.
-        roofs: None for peers.
-    """
-    line: dict[str, Any] = {
-        **case,
-        "candidate": candidate,
-        "median_us": round(times.median * 1e6, 2),
-        "p10_us": round(times.p10 * 1e6, 2),
-        "p90_us": round(times.p90 * 1e6, 2),
-        "repetitions": times.calls,
-        "gflops": round(cost.flops / times.median * 1e-9, 2),
-        "gbs": round(cost.bytes / times.median * 1e-9, 2),
-    }
-    if roofs is not None:
-        line["roof"] = {
-            **{name: round(value, 1) for name, value in asdict(roofs).items()},
-            "nearer": roofs.nearer(cost),
-            "percent": round(roofs.percent(cost, times.median), 1),
-        }
-    return line
-
-
 def device_name() -> str:
-    """The processor's marketing name, for example "AMD EPYC"."""
+    """The processor's marketing name with AMD's generation, which it hides: for example "AMD EPYC (Zen 5)"."""
     info = Path("/proc/cpuinfo")
-    match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", info.read_text(), re.M) if info.exists() else None
-    return match.group(1).strip() if match else platform.processor() or platform.machine()
+    text = info.read_text() if info.exists() else ""
+
+    def field(name: str) -> str:
+        match = re.search(rf"^{name}\s*:\s*(.+)$", text, re.M)
+        return match.group(1).strip() if match else ""
+
+    name = field("model name") or field("Model") or platform.processor() or platform.machine()
+    if field("vendor_id") != "AuthenticAMD" or "Zen" in name:
+        return name
+    family, model = int(field("cpu family")), int(field("model"))
+    later = family == 25 and (0x10 <= model < 0x20 or 0x60 <= model < 0xB0)  # of two generations with one number
+    generation = {23: "Zen 1 or 2", 25: "Zen 4" if later else "Zen 3", 26: "Zen 5"}.get(family)
+    return f"{name} ({generation})" if generation else name
+
+
+def result_path(name: str, suffix: str = "json") -> Path:
+    """benchmarks/results/<device>-<name>.json."""
+    device = re.sub(r"[^a-z0-9]+", "-", device_name().lower()).strip("-")
+    return RESULTS / f"{device}-{name}.{suffix}"
 
 
 def _git(*arguments: str) -> str:
@@ -97,7 +85,7 @@ def environment() -> dict[str, Any]:
     versions = {"python": platform.python_version(), "compiler": _C.compiler}
     versions.update({package: version(package) for package in ("evsam", "numpy", "torch")})
     commit = _git("rev-parse", "--short=12", "HEAD")
-    if commit and _git("status", "--porcelain", "--untracked-files=no", "--", "csrc", "evsam", "benchmarks"):
+    if commit and _git("status", "--porcelain", "--untracked-files=no", "--", "csrc", "evsam", "benchmarks/*.py"):
         commit += "+changes"
     return {
         "device": device_name(),
@@ -109,20 +97,30 @@ def environment() -> dict[str, Any]:
     }
 
 
-def save(path: Path, lines: list[dict[str, Any]], here: dict[str, Any] | None = None) -> None:
-    """Writes the lines into a results file; older lines for the same case and candidate are replaced.
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a results file; none where there is no file."""
+    lines: list[dict[str, Any]] = json.loads(path.read_text())["lines"] if path.exists() else []
+    return lines
+
+
+def save(
+    path: Path, lines: Sequence[Mapping[str, Any]], key: Sequence[str], here: Mapping[str, Any] | None = None
+) -> None:
+    """Writes lines into a results file; older ones with the same values under `key` are replaced.
 
     Args:
         path: of the file.
-        lines: of :func:`record`, or with the same names for what was run.
+        lines: what was run, and what came out.
+        key: names of what was run.
         here: where and with what they were measured; None asks :func:`environment`.
     """
 
-    def key(line: Mapping[str, Any]) -> str:
-        return json.dumps([line[name] for name in ("op", "case", "threads", "cache", "candidate")])
+    def identity(line: Mapping[str, Any]) -> str:
+        return json.dumps([line.get(name) for name in key])
 
-    entries = {key(line): line for line in json.loads(path.read_text())["lines"]} if path.exists() else {}
     here = environment() if here is None else here
-    entries.update({key(line): {**line, "environment": here} for line in lines})
+    entries: dict[str, Mapping[str, Any]] = {identity(line): line for line in read(path)}
+    entries.update({identity(line): {**line, "environment": here} for line in lines})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"lines": list(entries.values())}, indent=1) + "\n")
+    print(f"wrote {path.name}")

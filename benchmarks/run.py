@@ -1,6 +1,8 @@
-"""Runs kernel benchmarks: `python -m benchmarks.run relu_linear_attention --threads 1`.
+"""Kernels of the CPU against their roofs and peers: `python -m benchmarks.run --op mbconv --isa avx2 --threads 1`.
 
-Prints a table; `--save` also writes it into benchmarks/results/, one file per device.
+The cases are those of evsam.ops.cases that are worth it: the layers of all variants. Each result is compared with
+float64 first. Prints a table; `--save` also writes benchmarks/results/<device>-kernels.json, `--tables` puts what that
+file holds into the READMEs of the ops, and `--compare FILE` prints what became of the times in an earlier file.
 """
 
 from __future__ import annotations
@@ -8,57 +10,121 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import geometric_mean
+from typing import TYPE_CHECKING, Any
 
-HERE = Path(__file__).resolve().parent
+from evsam import _C
+from evsam.ops.cases import OPS, Case, cases
+from evsam.zoo import VARIANTS
+
+if TYPE_CHECKING:
+    from benchmarks.harness import Settings
 
 
-def names() -> list[str]:
-    return sorted(path.stem.removeprefix("bench_") for path in (HERE / "kernels").glob("bench_*.py"))
+def isas() -> list[str]:
+    """Instruction sets of this machine and build, the best one last."""
+    return list(dict.fromkeys(row["isa"] for row in _C.kernels() if row["supported"]))
 
 
-def table(lines: list[dict[str, Any]]) -> str:
-    head = f"{'case':24} {'candidate':40} {'median us':>10} {'p10':>9} {'p90':>9} {'GFLOP/s':>8} {'GB/s':>7}  roof"
-    rows = [head]
+def select(ops: Sequence[str], variants: Sequence[str], text: str) -> list[Case]:
+    """The cases worth timing, of some ops (none given: all) and variants, with a text in their names."""
+    found = [case for op in ops or OPS for case in cases(op) if case.timed and text in case.name]
+    return [case for case in found if not variants or set(variants) & set(case.variants)]
+
+
+def as_text(line: Mapping[str, Any]) -> str:
+    """A line for people."""
+    head = f"{line['op']:<21} {line['shape']:<44} {line['threads']:>2} {line['candidate']:<14}"
+    if not line["correct"]:
+        return f"{head} incorrect"
+    roof = line.get("roof")
+    share = f"{roof['percent']:>3.0f} % of {roof['nearer']}" if roof else ""
+    times = f"{line['median_ms']:>9.3f} {line['p10_ms']:>9.3f} {line['p90_ms']:>9.3f}"
+    return f"{head} {times} {line['gflops']:>8.1f} {line['gbs']:>7.1f}  {share}".rstrip()
+
+
+HEADER = (
+    f"{'op':<21} {'shape':<44} {'th':>2} {'candidate':<14} {'median ms':>9} {'p10':>9} {'p90':>9} "
+    f"{'GFLOP/s':>8} {'GB/s':>7}  roof"
+)
+
+
+def run(chosen: Sequence[Case], settings: Settings, sets: Sequence[str]) -> list[dict[str, Any]]:
+    """The lines of all cases, shown as they come."""
+    measure = importlib.import_module("benchmarks.kernels.measure")
+    lines: list[dict[str, Any]] = []
+    for case in chosen:
+        found = measure.measure_case(case, sets, settings)
+        if not found:
+            print(f"{case.op.name:<21} {case.op.shape:<44} not callable from Python", flush=True)
+        for line in found:
+            print(as_text(line), flush=True)
+        lines += found
+    return lines
+
+
+def compare(lines: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]], key: Sequence[str]) -> str:
+    """How times of the same candidates in the same cases changed, and the geometric mean by op and candidate."""
+
+    def identity(line: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(line[name] for name in key)
+
+    old = {identity(line): line for line in before if line.get("correct")}
+    rows = [f"{'op':<21} {'shape':<44} {'th':>2} {'candidate':<14} {'before ms':>9} {'now ms':>9} {'ratio':>6}"]
+    ratios: dict[tuple[str, str], list[float]] = {}
     for line in lines:
-        roof = line.get("roof")
-        share = f"{roof['percent']:.0f} % of {roof['nearer']}" if roof else ""
-        rows.append(
-            f"{line['case']:24} {line['candidate']:40} {line['median_us']:10.1f} {line['p10_us']:9.1f} "
-            f"{line['p90_us']:9.1f} {line['gflops']:8.1f} {line['gbs']:7.1f}  {share}"
-        )
+        earlier = old.get(identity(line))
+        if earlier is None or not line["correct"]:
+            continue
+        ratio = line["median_ms"] / earlier["median_ms"]
+        ratios.setdefault((line["op"], line["candidate"]), []).append(ratio)
+        place = f"{line['op']:<21} {line['shape']:<44} {line['threads']:>2} {line['candidate']:<14}"
+        rows.append(f"{place} {earlier['median_ms']:>9.3f} {line['median_ms']:>9.3f} {ratio:>6.3f}")
+    for (op, candidate), values in ratios.items():
+        mean = geometric_mean(values)
+        rows.append(f"{op:<21} {f'geometric mean of {len(values)}':<47} {candidate:<14} {'':>19} {mean:>6.3f}")
     return "\n".join(rows)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kernels", nargs="*", choices=[[], *names()], default=[], help="default: all")
-    parser.add_argument("--threads", type=int, default=1, help="threads of every candidate (default: 1)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="time per candidate and case (default: 1)")
+    parser.add_argument("--op", nargs="+", default=[], choices=OPS, help="default: all")
+    parser.add_argument("--variant", nargs="+", default=[], choices=list(VARIANTS), help="whose layers (default: all)")
+    parser.add_argument("--case", default="", metavar="TEXT", help="only cases with this text in their names")
+    parser.add_argument("--isa", nargs="+", default=[], choices=isas(), help="instruction sets (default: the best)")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1], help="threads of every candidate (default: 1)")
+    parser.add_argument("--seconds", type=float, default=0.2, help="time per candidate and case (default: 0.2)")
     parser.add_argument("--cache", choices=["warm", "cold"], default="warm")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/<device>.json")
-    parser.add_argument("--output", type=Path, help="write this file instead")
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results/<device>-kernels.json")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write this file instead")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="print ratios to the times in a saved file")
+    parser.add_argument("--tables", action="store_true", help="measure nothing: write the READMEs' tables")
     options = parser.parse_args(arguments)
+    if options.tables:
+        importlib.import_module("benchmarks.kernels.tables").write()
+        return 0
+    chosen = select(options.op, options.variant, options.case)
+    if not chosen:
+        parser.error("--op, --variant, --case: expected a case that has all of them, got none")
 
     # NumPy's BLAS reads these when it is loaded, hence the imports after them.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(options.threads)
+        os.environ[name] = str(max(options.threads))
     harness = importlib.import_module("benchmarks.harness")
+    key = importlib.import_module("benchmarks.kernels.measure").KEY
 
-    settings = harness.Settings(options.threads, options.seconds, options.cache)
+    print(HEADER)
     lines: list[dict[str, Any]] = []
-    for name in options.kernels or names():
-        lines += importlib.import_module(f"benchmarks.kernels.bench_{name}").run(settings)
-    print(table(lines))
-    output = options.output
-    if output is None and options.save:
-        device = re.sub(r"[^a-z0-9]+", "-", harness.device_name().lower()).strip("-")
-        output = HERE / "results" / f"{device}.json"
-    if output is not None:
-        harness.save(output, lines)
+    for threads in options.threads:
+        settings = harness.Settings(threads, options.seconds, options.cache)
+        lines += run(chosen, settings, options.isa or [_C.selected_isa()])
+    if options.compare is not None:
+        print(compare(lines, harness.read(options.compare), key))
+    if options.save or options.output is not None:
+        harness.save(options.output or harness.result_path("kernels"), lines, key)
     return 0
 
 

@@ -1,10 +1,9 @@
-"""Cost formulas, roofs and records."""
+"""Roofs, settings and files of results."""
 
 from __future__ import annotations
 
 import getpass
 import itertools
-import json
 import socket
 from collections.abc import Iterator
 from functools import partial
@@ -13,30 +12,23 @@ from typing import Any
 
 import pytest
 
-from benchmarks import cost, run
-from benchmarks.cost import Cost, Roofs
-from benchmarks.harness import Settings, environment, measure, record, save
+from benchmarks.harness import Settings, device_name, environment, measure, read, result_path, save
+from benchmarks.roofs import Roofs, measure_roofs
 from evsam import _C
-from evsam.timing import Timing
-
-
-def test_cost_by_hand() -> None:
-    # D = 2, N = 3, one head: state 3 x 2 from 3 tokens (18 multiply-adds), product 3 x 3 from 2 channels (18), 6
-    # divisions; q, k, v and out of 6 floats each
-    assert cost.relu_linear_attention(1, 1, 2, 3) == Cost(2 * 18 + 2 * 18 + 6, 4 * 6 * 4)
-    assert cost.relu_linear_attention(2, 5, 2, 3) == Cost(10 * 78, 10 * 96)
+from evsam.costs import LayerNorm, Pointwise
 
 
 def test_percent_of_the_nearer_roof() -> None:
     roofs = Roofs(gflops=100.0, gbs=10.0)
-    compute, memory = Cost(flops=10**9, bytes=10**6), Cost(flops=10**6, bytes=10**9)
+    compute, memory = Pointwise("", 1, 1, 1000, 500, 1000), LayerNorm("", 1, 100, 100, 25)
+    assert compute.flops == 10**9
     assert (roofs.nearer(compute), roofs.nearer(memory)) == ("compute", "memory")
     assert roofs.percent(compute, 0.02) == pytest.approx(50.0)
-    assert roofs.percent(memory, 0.1) == pytest.approx(100.0)
+    assert roofs.percent(memory, 1e-9 * memory.bytes() / 10.0) == pytest.approx(100.0)
 
 
 def test_measured_roofs_are_plausible() -> None:
-    vector = cost.measure_roofs(_C.selected_isa(), 1, 1 << 20, seconds=0.02)
+    vector = measure_roofs(_C.selected_isa(), 1, 1 << 20, seconds=0.02)
     assert 0.1 < vector.gflops < 10_000
     assert 0.1 < vector.gbs < 10_000
     if _C.selected_isa() != "scalar":
@@ -77,16 +69,12 @@ def test_measure(monkeypatch: pytest.MonkeyPatch, cache: Any) -> None:
 
 def test_saved_file(tmp_path: Path) -> None:
     path = tmp_path / "results" / "device.json"
-    case = {"op": "x", "case": "a", "threads": 1, "cache": "warm"}
-    work, roofs = Cost(10**6, 10**6), Roofs(100.0, 10.0)
-    first = record(case, "k", Timing(2e-4, 1e-4, 3e-4, 9), work, roofs)
-    assert first["gflops"] == 5.0
-    assert first["gbs"] == 5.0
-    assert first["roof"] == {"gflops": 100.0, "gbs": 10.0, "nearer": "memory", "percent": 50.0}
-    save(path, [first, record(case, "peer", Timing(1e-3, 1e-3, 1e-3, 5), work, None)])
-    save(path, [{**first, "median_us": 1.0}])
-    lines = json.loads(path.read_text())["lines"]
-    assert [(line["candidate"], line["median_us"]) for line in lines] == [("k", 1.0), ("peer", 1000.0)]
+    key = ("op", "candidate")
+    lines = [{"op": "x", "candidate": name, "median_ms": 2.0} for name in ("evsam avx2", "peer")]
+    save(path, lines, key)
+    save(path, [{**lines[0], "median_ms": 1.0}], key)
+    found = read(path)
+    assert [(line["candidate"], line["median_ms"]) for line in found] == [("evsam avx2", 1.0), ("peer", 2.0)]
     assert set(environment()["versions"]) >= {"python", "compiler", "evsam", "numpy"}
     text = path.read_text()
     for private in (socket.gethostname(), str(Path.home()), str(Path.cwd())):
@@ -94,15 +82,18 @@ def test_saved_file(tmp_path: Path) -> None:
     assert f"/{getpass.getuser()}" not in text
 
 
-def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks.kernels import bench_relu_linear_attention as bench
-
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        monkeypatch.setenv(name, "1")  # restored afterwards
-    monkeypatch.setattr(bench, "CASES", {"tiny": (1, 2, 16, 40)})
-    path = tmp_path / "out.json"
-    assert run.main(["relu_linear_attention", "--seconds", "0.01", "--output", str(path)]) == 0
-    printed = capsys.readouterr().out
-    assert "torch eager" in printed
-    candidates = {line["candidate"] for line in json.loads(path.read_text())["lines"]}
-    assert {"torch eager", "numpy"} < candidates
+@pytest.mark.parametrize(
+    ("vendor", "family", "model", "name"),
+    [
+        ("AuthenticAMD", 25, 0x01, "Some CPU (Zen 3)"),
+        ("AuthenticAMD", 25, 0x11, "Some CPU (Zen 4)"),
+        ("AuthenticAMD", 26, 0x02, "Some CPU (Zen 5)"),
+        ("GenuineIntel", 6, 0x8F, "Some CPU"),
+    ],
+)
+def test_device_name(monkeypatch: pytest.MonkeyPatch, vendor: str, family: int, model: int, name: str) -> None:
+    info = f"vendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: {model}\nmodel name\t: Some CPU\n"
+    monkeypatch.setattr(Path, "read_text", lambda _: info)
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    assert device_name() == name
+    assert result_path("kernels").name == f"{name.lower().replace(' ', '-').strip(')').replace('(', '')}-kernels.json"

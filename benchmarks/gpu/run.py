@@ -27,7 +27,8 @@ from evsam.selftest.devices import Device, data_sheet
 from evsam.selftest.timing import FLUSH_BYTES
 from evsam.zoo import VARIANTS
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
+KEY = ("op", "case", "threads", "cache", "candidate")
+"""What makes a line of the results another one."""
 
 ATTENTION = (
     LinearAttentionCheck(ReluLinearAttention("", 1, 32, 32, 4096)),
@@ -68,7 +69,7 @@ def environment(name: str) -> dict[str, Any]:
 
 def results_file(device: str) -> Path:
     """benchmarks/results/<device>.json."""
-    return RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
+    return harness.RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
 
 
 def table(lines: list[dict[str, Any]]) -> str:
@@ -130,8 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     lines = measure_all(checks, options, sheet)
     output = options.output or (results_file(name) if options.save else None)
     if output is not None:
-        harness.save(output, lines, environment(name))
-        print(f"wrote {output}")
+        harness.save(output, lines, KEY, environment(name))
     return 0
 
 

@@ -135,8 +135,8 @@ def test_nothing_runs_without_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_saved_with_the_devices_environment(tmp_path: Path) -> None:
     line: dict[str, Any] = {"op": "x", "case": "a", "threads": None, "cache": "warm", "candidate": "evsam"}
     path = tmp_path / "device.json"
-    harness.save(path, [line], {"device": "NVIDIA Thor"})
-    harness.save(path, [{**line, "median_us": 1.0}], {"device": "NVIDIA Thor"})
+    harness.save(path, [line], run.KEY, {"device": "NVIDIA Thor"})
+    harness.save(path, [{**line, "median_us": 1.0}], run.KEY, {"device": "NVIDIA Thor"})
     saved = json.loads(path.read_text())["lines"]
     assert saved == [{**line, "median_us": 1.0, "environment": {"device": "NVIDIA Thor"}}]
     assert run.results_file("NVIDIA A100-SXM4-80GB").name == "nvidia-a100-sxm4-80gb.json"

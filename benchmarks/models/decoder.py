@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 
+from benchmarks import harness
 from benchmarks.models import options, report
 from benchmarks.models.contest import Contest, Contestant
 from benchmarks.models.inputs import DECODER_PROMPTS, clicks
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             report.add_ratios(lines)
             print(report.table(lines, ["variant", "prompts", "threads"]), flush=True)
             if chosen.save:
-                report.save(report.result_path("decoder"), lines, ["variant", "prompts", "threads", "contestant"])
+                harness.save(harness.result_path("decoder"), lines, ["variant", "prompts", "threads", "contestant"])
     return 0
 
 

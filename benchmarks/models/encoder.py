@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 
+from benchmarks import harness
 from benchmarks.models import options, report
 from benchmarks.models.contest import Contest, Contestant
 from benchmarks.models.peers import Peers
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(report.table(lines, ["variant", "threads"]))
             print(f"({time.perf_counter() - start:.0f} s)", flush=True)
             if chosen.save:
-                report.save(report.result_path("encoder"), lines, ["variant", "threads", "contestant"])
+                harness.save(harness.result_path("encoder"), lines, ["variant", "threads", "contestant"])
     return 0
 
 

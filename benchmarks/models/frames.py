@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 import evsam
+from benchmarks import harness
 from benchmarks.models import report
 from benchmarks.models.inputs import frame
 from evsam.timing import samples
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         lines.append({**case, "contestant": f"evsam {name}", **report.statistics(values), **extra})
     print(report.grid(rows))
     if chosen.save:
-        report.save(report.result_path("frames"), lines, ["variant", "threads", "contestant"])
+        harness.save(harness.result_path("frames"), lines, ["variant", "threads", "contestant"])
     return 0
 
 

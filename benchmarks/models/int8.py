@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from benchmarks import harness
 from benchmarks.models import options, report
 from benchmarks.models.contest import Contest, Contestant
 from benchmarks.models.peers import Peers
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         report.add_ratios(lines)
         print(report.table(lines, ["variant", "threads", "precision"]), flush=True)
         if chosen.save:
-            report.save(report.result_path("int8"), lines, ["variant", "threads", "contestant"])
+            harness.save(harness.result_path("int8"), lines, ["variant", "threads", "contestant"])
     return 0
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import harness
 from benchmarks.models import options, report
 from benchmarks.models.contest import Contestant, Worker, WorkerError
 from benchmarks.models.inputs import clicks, photo
@@ -111,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
             lines.append({**case, "contestant": name, **figures, **extra})
     print(report.grid(rows))
     if chosen.save:
-        report.save(report.result_path("memory"), lines, ["variant", "threads", "contestant"])
+        harness.save(harness.result_path("memory"), lines, ["variant", "threads", "contestant"])
     return 0
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import harness
 from benchmarks.models import report
 from benchmarks.models.precision import cosine, iou
 from benchmarks.models.simulation import STORAGE_TYPES, simulate
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(" ".join(rows[-1]), file=sys.stderr, flush=True)
     print(report.grid(rows))
     if chosen.save:
-        report.save(report.result_path("narrow"), lines, ["variant", "weights", "ranges", "storage"])
+        harness.save(harness.result_path("narrow"), lines, ["variant", "weights", "ranges", "storage"])
     return 0
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import evsam
+from benchmarks import harness
 from benchmarks.models import report
 from evsam.training.data.sources import list_sets, read_set
 
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         lines.append({**case, **found, "mutual_iou": float(both), "lowest_cosine": min(cosines)})
     print(report.grid(rows))
     if chosen.save:
-        report.save(report.result_path("precision"), lines, ["model", "split", "set"])
+        harness.save(harness.result_path("precision"), lines, ["model", "split", "set"])
     return 0
 
 

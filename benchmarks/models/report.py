@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import device_name, environment
 from benchmarks.models.contest import Entry
-
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def accuracy(value: NDArray[Any], reference: NDArray[Any]) -> dict[str, float]:
@@ -80,24 +74,3 @@ def table(lines: Sequence[Mapping[str, Any]], case: Sequence[str]) -> str:
 def grid(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
-
-
-def result_path(name: str, suffix: str = "json") -> Path:
-    """benchmarks/results/<device>-<name>.json."""
-    device = re.sub(r"[^a-z0-9]+", "-", device_name().lower()).strip("-")
-    return RESULTS / f"{device}-{name}.{suffix}"
-
-
-def save(path: Path, lines: Sequence[Mapping[str, Any]], key: Sequence[str]) -> None:
-    """Writes lines into a results file; older lines with the same values under `key` are replaced."""
-
-    def identity(entry: Mapping[str, Any]) -> str:
-        return json.dumps([entry.get(name) for name in key])
-
-    here = environment()
-    old = json.loads(path.read_text())["lines"] if path.exists() else []
-    entries = {identity(entry): entry for entry in old}
-    entries.update({identity(entry): {**entry, "environment": here} for entry in lines})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"lines": list(entries.values())}, indent=1) + "\n")
-    print(f"wrote {path.name}")

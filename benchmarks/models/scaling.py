@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 import evsam
+from benchmarks import harness
 from benchmarks.models import options, report
 from benchmarks.models.inputs import clicks, photo
 from benchmarks.models.plot import Panel, Series, draw
@@ -73,8 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
     print(report.grid(rows))
     if chosen.save:
-        report.save(report.result_path("scaling"), lines, ["variant", "threads", "what", "count", "contestant"])
-        report.result_path("scaling", "svg").write_text(draw(panels))
+        harness.save(harness.result_path("scaling"), lines, ["variant", "threads", "what", "count", "contestant"])
+        harness.result_path("scaling", "svg").write_text(draw(panels))
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
+from benchmarks import harness
 from benchmarks.models import contest, decoder, encoder, frames, int8, memory, report, scaling
 from benchmarks.models.contest import Contest, Contestant, Worker, WorkerError
 from benchmarks.models.inputs import clicks
@@ -126,8 +127,8 @@ def test_accuracy_and_statistics() -> None:
 
 def test_saved_lines_replace_older_ones(tmp_path: Path) -> None:
     path = tmp_path / "results" / "device.json"
-    report.save(path, [line("a", 1.0), line("b", 1.0)], ["variant", "contestant"])
-    report.save(path, [line("a", 2.0)], ["variant", "contestant"])
+    harness.save(path, [line("a", 1.0), line("b", 1.0)], ["variant", "contestant"])
+    harness.save(path, [line("a", 2.0)], ["variant", "contestant"])
     lines = json.loads(path.read_text())["lines"]
     assert [(entry["contestant"], entry["median_ms"]) for entry in lines] == [("a", 2.0), ("b", 1.0)]
 

@@ -23,7 +23,7 @@ import torch
 import yaml
 from pydantic import TypeAdapter
 
-from benchmarks.models import report
+from benchmarks import harness
 from benchmarks.training.comparison import score, train
 from evsam.training.finetune import Recipe, RecipeChoice
 from evsam.training.model import load_model
@@ -120,7 +120,7 @@ def main() -> None:
     shared += [f"optim.warmup={options.steps // 12}", "optim.ema=0.998"]
     shared += [f"train.{number}.path={options.data}" for number in range(5)] + ["validation={}"]
     common = {"recipe": json.dumps(base), "steps": options.steps, "lr": options.lr, "start": options.start}
-    path, saving = report.result_path("ablation"), Lock()
+    path, saving = harness.result_path("ablation"), Lock()
 
     def measure(job: tuple[str, int]) -> None:
         name, seed = job
@@ -133,7 +133,7 @@ def main() -> None:
             if options.save:
                 lines = [{"run": run, "seed": seed, **common, "set": of, **scores[of]} for of in scores]
                 with saving:
-                    report.save(path, lines, ["run", "seed", *common, "set"])
+                    harness.save(path, lines, ["run", "seed", *common, "set"])
 
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(measure, [(name, seed) for name in options.only or cases for seed in options.seeds]))

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.models import report
+from benchmarks import harness
 from benchmarks.training.comparison import SETS, score, table, train
 from evsam.training.model import load_model
 
@@ -117,7 +117,7 @@ def main() -> None:
         last = {key: points[-1][key] for key in ("step", "minutes")}
         lines += [{"run": name, "kind": "final", **last, "set": of, **scores} for of, scores in found[name].items()]
         if options.save:
-            report.save(report.result_path("distillation"), lines, ["run", "kind", "step", "set"])
+            harness.save(harness.result_path("distillation"), lines, ["run", "kind", "step", "set"])
     print(table(found, SETS))
 
 

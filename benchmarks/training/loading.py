@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import harness
 from benchmarks.models import report
 from benchmarks.training.tars import Shape, make_small_tars, make_tars
 from evsam.timing import seconds_of, take_turns
@@ -213,8 +214,8 @@ def main(arguments: list[str] | None = None) -> int:
     photos = {"photo": list(chosen.size), "masks": chosen.masks, "images": chosen.images}
     print(table(lines))
     if chosen.save:
-        path = report.result_path("loading")
-        report.save(path, [{**line, **photos} for line in lines], ["op", "case", "tars", "workers", *photos])
+        path = harness.result_path("loading")
+        harness.save(path, [{**line, **photos} for line in lines], ["op", "case", "tars", "workers", *photos])
     return 0
 
 

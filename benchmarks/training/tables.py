@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.models import report
+from benchmarks import harness
 from benchmarks.training.ablation import NO_AVERAGE, TENTH, WHOLE
 from benchmarks.training.comparison import PROMPTS, SETS
 
@@ -134,7 +134,7 @@ def by_seed(lines: Sequence[Line], run: str, prompts: Sequence[str]) -> dict[int
 def tables() -> list[str]:
     """All of them."""
     found = {
-        name: json.loads((report.RESULTS / f"{DEVICE}-{name}.json").read_text())["lines"]
+        name: json.loads((harness.RESULTS / f"{DEVICE}-{name}.json").read_text())["lines"]
         for name in ("distillation", "ablation")
     }
     return [

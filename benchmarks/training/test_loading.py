@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("pydantic")
 pytest.importorskip("pycocotools")
 
-from benchmarks.models import report
+from benchmarks import harness
 from benchmarks.training import loading
 from benchmarks.training.tars import Shape, make_tars
 from evsam.training.data.sa1b import Sa1bTars
@@ -40,7 +40,7 @@ def test_made_tars_are_read_as_sa1b(tmp_path: Path) -> None:
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "device-loading.json"
-    monkeypatch.setattr(report, "result_path", lambda _: path)
+    monkeypatch.setattr(harness, "result_path", lambda _: path)
     case = "crops of 256, 6 masks"
     sizes = ["--tars", "1", "2", "--pairs", "6", "--indexed", "20", "--size", "60", "80", "--masks", "5"]
     runs = ["--cases", case, "--workers", "0", "1", "--images", "2", "--batches", "1", "--save"]
