@@ -91,14 +91,121 @@ def read_prompts(
 def points_to_frame(
     points: NDArray[np.floating[Any]], original_size: tuple[int, int], resized_size: tuple[int, int]
 ) -> NDArray[np.float32]: ...
-def preprocess(image: NDArray[Any], size: int, *, threads: int | None = None) -> NDArray[np.float32]: ...
-def resize_image(image: NDArray[Any], size: int, *, threads: int | None = None) -> NDArray[np.uint8]: ...
+
+# An op with its weights packed for one instruction set; see evsam.ops.pack. Maps are float32 (B, H, W, C).
+class PackedOp:
+    def __call__(
+        self, inputs: Sequence[NDArray[np.float32] | None], out: NDArray[np.float32], *, threads: int | None = None
+    ) -> None: ...
+
+def pack_conv3x3(
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    *,
+    stride: int,
+    activation: str,
+    algorithm: str = "automatic",
+    isa: str = "",
+) -> PackedOp: ...
+def pack_pointwise(
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    *,
+    activation: str,
+    precision: str = "fp32",
+    isa: str = "",
+) -> PackedOp: ...
+def pack_depthwise_conv(
+    weight: NDArray[np.float32], bias: NDArray[np.float32] | None, *, stride: int, activation: str, isa: str = ""
+) -> PackedOp: ...
+def pack_fused_mbconv(
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    point_weight: NDArray[np.float32],
+    point_bias: NDArray[np.float32] | None,
+    *,
+    stride: int,
+    activation: str,
+    algorithm: str = "automatic",
+    isa: str = "",
+) -> PackedOp: ...
+def pack_mbconv(
+    expand_weight: NDArray[np.float32],
+    expand_bias: NDArray[np.float32] | None,
+    depthwise_weight: NDArray[np.float32],
+    depthwise_bias: NDArray[np.float32] | None,
+    project_weight: NDArray[np.float32],
+    project_bias: NDArray[np.float32] | None,
+    *,
+    stride: int,
+    activation: str,
+    precision: str = "fp32",
+    isa: str = "",
+) -> PackedOp: ...
+def pack_lite_mla(
+    qkv_weight: NDArray[np.float32],
+    qkv_bias: NDArray[np.float32] | None,
+    depthwise: NDArray[np.float32],
+    grouped: NDArray[np.float32],
+    project_weight: NDArray[np.float32],
+    project_bias: NDArray[np.float32] | None,
+    *,
+    eps: float,
+    precision: str = "fp32",
+    isa: str = "",
+) -> PackedOp: ...
+def pack_layer_norm_2d(
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    *,
+    eps: float,
+    activation: str = "none",
+    isa: str = "",
+) -> PackedOp: ...
+def pack_resize(
+    channels: int, from_size: tuple[int, int], to_size: tuple[int, int], *, mode: str, isa: str = ""
+) -> PackedOp: ...
+def pack_patch_conv(
+    weight: NDArray[np.float32], bias: NDArray[np.float32] | None, *, activation: str, isa: str = ""
+) -> PackedOp: ...
+def pack_conv_transpose(
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    side_weight: NDArray[np.float32] | None,
+    *,
+    activation: str,
+    isa: str = "",
+) -> PackedOp: ...
+def pack_mask_head(
+    weight: NDArray[np.float32], bias: NDArray[np.float32] | None, *, activation: str, isa: str = ""
+) -> PackedOp: ...
+def two_way_attention(
+    cells: NDArray[np.float32],
+    position: NDArray[np.float32],
+    update: tuple[NDArray[np.float32], ...] | None,
+    queries: NDArray[np.float32] | None,
+    cells_out: NDArray[np.float32] | None,
+    means: NDArray[np.float32] | None,
+    *,
+    heads: int,
+    threads: int | None = None,
+    isa: str = "",
+) -> None: ...
+def to_channels_last(
+    x: NDArray[np.float32], out: NDArray[np.float32], *, threads: int | None = None, isa: str = ""
+) -> None: ...
+def to_channels_first(
+    x: NDArray[np.float32], out: NDArray[np.float32], *, threads: int | None = None, isa: str = ""
+) -> None: ...
+def preprocess(image: NDArray[Any], size: int, *, threads: int | None = None, isa: str = "") -> NDArray[np.float32]: ...
+def resize_image(image: NDArray[Any], size: int, *, threads: int | None = None, isa: str = "") -> NDArray[np.uint8]: ...
 def mask_upsample(
     logits: NDArray[Any],
     resized_size: tuple[int, int],
     original_size: tuple[int, int],
     *,
     threads: int | None = None,
+    isa: str = "",
 ) -> NDArray[np.bool_]: ...
 def upscale_logits(
     logits: NDArray[Any],
@@ -106,4 +213,5 @@ def upscale_logits(
     original_size: tuple[int, int],
     *,
     threads: int | None = None,
+    isa: str = "",
 ) -> NDArray[np.float32]: ...

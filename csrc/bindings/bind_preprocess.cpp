@@ -28,8 +28,9 @@ op::Photo checked_photo(const py::array& image, std::int64_t side) {
 }
 
 template <typename T, typename F>
-void run(const op::Photo& photo, std::int64_t side, const py::object& threads, T* out, const F& function) {
-  const Kernels& kernels = kernels_named("");
+void run(const op::Photo& photo, std::int64_t side, const py::object& threads, const std::string& isa, T* out,
+         const F& function) {
+  const Kernels& kernels = kernels_named(isa);
   RunContext context;
   context.threads = thread_count(threads);
   const py::gil_scoped_release unlocked;
@@ -43,24 +44,26 @@ void run(const op::Photo& photo, std::int64_t side, const py::object& threads, T
 void bind_preprocess(py::module_& m) {
   m.def(
       "preprocess",
-      [](const py::array& image, std::int64_t size, const py::object& threads) {
+      [](const py::array& image, std::int64_t size, const py::object& threads, const std::string& isa) {
         const op::Photo photo = checked_photo(image, size);
         py::array_t<float> pixels({size, size, std::int64_t{3}});
-        run(photo, size, threads, pixels.mutable_data(), op::run);
+        run(photo, size, threads, isa, pixels.mutable_data(), op::run);
         return pixels;
       },
       py::arg("image").noconvert(), py::arg("size"), py::kw_only(), py::arg("threads") = py::none(),
+      py::arg("isa") = "",
       "uint8 (H, W, 3) to what the encoder reads: float32 (size, size, 3), resized, normalised and padded.");
   m.def(
       "resize_image",
-      [](const py::array& image, std::int64_t size, const py::object& threads) {
+      [](const py::array& image, std::int64_t size, const py::object& threads, const std::string& isa) {
         const op::Photo photo = checked_photo(image, size);
         const op::Size fitted = op::fitted_size(photo.height, photo.width, size);
         py::array_t<std::uint8_t> bytes({fitted.height, fitted.width, std::int64_t{3}});
-        run(photo, size, threads, bytes.mutable_data(), op::resize);
+        run(photo, size, threads, isa, bytes.mutable_data(), op::resize);
         return bytes;
       },
       py::arg("image").noconvert(), py::arg("size"), py::kw_only(), py::arg("threads") = py::none(),
+      py::arg("isa") = "",
       "uint8 (H, W, 3) with the longer side scaled to size; the bits of Pillow's bilinear resize.");
 }
 

@@ -292,7 +292,7 @@ class TensorRTEngine:
         with self._gate:
             array = np.ascontiguousarray(logits)
             return mask_upsample(  # type: ignore[no-any-return]
-                array, resized_size, original_size, backend="cpu", threads=self._threads
+                array, resized_size, original_size, backend="native", threads=self._threads
             )
 
     def close(self) -> None:
@@ -330,7 +330,7 @@ class TensorRTEngine:
                 self._prepare_on_device(execution, image, execution.buffer("images", shape), index)
                 continue
             staged = execution.staging("images", shape) if staged is None else staged
-            pixels = preprocess(np.ascontiguousarray(image), self._side, backend="cpu", threads=self._threads)
+            pixels = preprocess(np.ascontiguousarray(image), self._side, backend="native", threads=self._threads)
             staged[index] = pixels[0]
             # One by one: the next image is prepared while this one is copied.
             execution.upload_staged("images", shape, index, index + 1)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from evsam.errors import BackendUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import ModuleType
 
     from torch import Tensor
@@ -23,17 +24,23 @@ __all__ = [
     "UpsampleMode",
     "activate",
     "conv3x3",
+    "conv_transpose",
+    "depthwise_conv",
     "fused_mbconv",
     "import_torch",
     "layer_norm_2d",
     "lite_mla",
+    "mask_head",
     "mbconv",
+    "patch_conv",
     "pointwise",
     "relu_linear_attention",
+    "two_way_attention",
     "upsample_add",
+    "upsampled_size",
 ]
 
-Activation = Literal["none", "relu", "relu6", "gelu_tanh"]
+Activation = Literal["none", "relu", "relu6", "gelu_tanh", "gelu"]
 UpsampleMode = Literal["bilinear", "bicubic"]
 
 
@@ -69,6 +76,46 @@ def relu_linear_attention(qkv: Tensor, *, eps: float = 1e-15) -> Tensor:
     product = state @ q  # (B, H, D + 1, N)
     result: Tensor = product[..., :-1, :] / (product[..., -1:, :] + eps)
     return result.to(qkv.dtype)
+
+
+def two_way_attention(
+    cells: Tensor,
+    position: Tensor,
+    update: Sequence[Tensor] | None = None,
+    queries: Tensor | None = None,
+    *,
+    heads: int,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Attention between few tokens and many cells: the cells ask the tokens, then the tokens the cells.
+
+    Rows of the tokens' matrices belong to a head and a token: head's index * tokens + token's index.
+
+    Args:
+        cells: (P, X, C).
+        position: (X, C), added to cells where scores are made of them.
+        update: keys (P, heads * T, C), key_bias (P, heads * T), values (P, heads * T, C), bias, gain and shift (C,):
+            each cell becomes the layer norm (eps 1e-6) of itself, the bias and, summed over heads, its softmax over
+            tokens of the values; or None.
+        queries: (P, heads * T, C), or None.
+        heads: Of the attention.
+
+    Returns:
+        The updated cells (P, X, C), and for each query the cells' mean (P, heads * T, C) by its softmax over them; None
+        for what was not asked.
+    """
+    torch = import_torch()
+    means = updated = None
+    if update is not None:
+        keys, key_bias, values, bias, gain, shift = update
+        scores = (cells + position) @ keys.transpose(-1, -2) + key_bias.unsqueeze(1)  # (P, X, heads * T)
+        weights = scores.unflatten(2, (heads, -1)).softmax(-1).flatten(2)
+        total = cells + bias + weights @ values
+        centred = total - total.mean(-1, keepdim=True)
+        updated = cells = centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt() * gain + shift
+    if queries is not None:
+        scores = queries @ (cells + position).transpose(-1, -2)  # (P, heads * T, X)
+        means = torch.softmax(scores, -1) @ cells
+    return updated, means
 
 
 def layer_norm_2d(x: Tensor, weight: Tensor, bias: Tensor, *, eps: float = 1e-6) -> Tensor:
@@ -145,6 +192,31 @@ def pointwise(
     return y if residual is None else y + residual
 
 
+def depthwise_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int = 1,
+    activation: Activation = "none",
+    activation_scale: float = 1.0,
+) -> Tensor:
+    """Depthwise convolution, bias and activation.
+
+    Args:
+        x: (B, C, H, W).
+        weight: (C, 1, K, K), K odd; the map is padded by K // 2.
+        bias: (C,), or None.
+        stride: 1 or 2; H' = ceil(H / stride).
+        activation: See :func:`activate`.
+        activation_scale: See :func:`activate`.
+
+    Returns:
+        (B, C, H', W').
+    """
+    return activate(_convolve(x, weight, bias, stride, groups=weight.shape[0]), activation, activation_scale)
+
+
 def fused_mbconv(
     x: Tensor,
     weight: Tensor,
@@ -210,8 +282,15 @@ def mbconv(
         (B, O, H', W').
     """
     hidden = pointwise(x, expand_weight, expand_bias, activation=activation, activation_scale=activation_scale)
-    hidden = _convolve(hidden, depthwise_weight, depthwise_bias, stride, groups=depthwise_weight.shape[0])
-    return pointwise(activate(hidden, activation, activation_scale), project_weight, project_bias, residual)
+    hidden = depthwise_conv(
+        hidden,
+        depthwise_weight,
+        depthwise_bias,
+        stride=stride,
+        activation=activation,
+        activation_scale=activation_scale,
+    )
+    return pointwise(hidden, project_weight, project_bias, residual)
 
 
 def lite_mla(
@@ -254,12 +333,96 @@ def lite_mla(
     return pointwise(attended, project_weight, project_bias, residual)
 
 
+def patch_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: Activation = "none") -> Tensor:
+    """2x2 convolution with stride 2, bias and activation.
+
+    Args:
+        x: (B, C, 2 * H, 2 * W).
+        weight: (O, C, 2, 2).
+        bias: (O,), or None.
+        activation: See :func:`activate`.
+
+    Returns:
+        (B, O, H, W).
+    """
+    wide = _wide(x)
+    y = import_torch().nn.functional.conv2d(
+        x.to(wide), weight.to(wide), None if bias is None else bias.to(wide), stride=2
+    )
+    return activate(y.to(x.dtype), activation)
+
+
+def conv_transpose(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    lateral: Tensor | None = None,
+    side: Tensor | None = None,
+    side_weight: Tensor | None = None,
+    *,
+    activation: Activation = "none",
+) -> Tensor:
+    """Transposed 2x2 convolution with stride 2, what joins in there, and activation.
+
+    Args:
+        x: (B, C, H, W).
+        weight: (C, O, 2, 2).
+        bias: (O,), or None.
+        lateral: (B, O, 2 * H, 2 * W), added before the activation, or None.
+        side: (B, S, 2 * H, 2 * W), whose 1x1 convolution is added as well, or None.
+        side_weight: (O, S) or (O, S, 1, 1), or None.
+        activation: See :func:`activate`.
+
+    Returns:
+        (B, O, 2 * H, 2 * W).
+    """
+    wide = _wide(x)
+    y = (
+        import_torch()
+        .nn.functional.conv_transpose2d(x.to(wide), weight.to(wide), None if bias is None else bias.to(wide), stride=2)
+        .to(x.dtype)
+    )
+    if lateral is not None:
+        y = y + lateral
+    if side is not None and side_weight is not None:
+        y = y + pointwise(side, side_weight)
+    return activate(y, activation)
+
+
+def mask_head(
+    x: Tensor,
+    weight: Tensor,
+    vectors: Tensor,
+    bias: Tensor | None = None,
+    lateral: Tensor | None = None,
+    *,
+    activation: Activation = "none",
+) -> Tensor:
+    """Transposed 2x2 convolution, and its features' product with each mask's vector.
+
+    Args:
+        x: (B, K, H, W).
+        weight: (K, C, 2, 2).
+        vectors: (B, M, C).
+        bias: (C,), or None.
+        lateral: (B, C, 2 * H, 2 * W), added before the activation, or None.
+        activation: See :func:`activate`.
+
+    Returns:
+        (B, M, 2 * H, 2 * W).
+    """
+    features = conv_transpose(x, weight, bias, lateral, activation=activation)
+    wide = _wide(x)
+    result: Tensor = (vectors.to(wide) @ features.to(wide).flatten(2)).unflatten(2, features.shape[2:])
+    return result.to(x.dtype)
+
+
 def upsample_add(
     x: Tensor,
     x2: Tensor | None = None,
     residual: Tensor | None = None,
     *,
-    size: tuple[int, int],
+    size: tuple[int, int] | None = None,
     mode: UpsampleMode = "bicubic",
 ) -> Tensor:
     """One map or two resized, plus a map of that size.
@@ -268,16 +431,26 @@ def upsample_add(
         x: (B, C, H, W).
         x2: (B, C, H2, W2), or None.
         residual: (B, C, *size), added last, or None.
-        size: Height and width of the output.
+        size: Height and width of the output; None: those of `residual`.
         mode: "bilinear", or "bicubic" with a = -0.75; pixel centres aligned, edges repeated.
 
     Returns:
         (B, C, *size).
     """
+    size = upsampled_size(size, None if residual is None else residual.shape)
     y = _resize(x, size, mode)
     if x2 is not None:
         y = y + _resize(x2, size, mode)
     return y if residual is None else y + residual
+
+
+def upsampled_size(size: tuple[int, int] | None, residual_shape: Sequence[int] | None) -> tuple[int, int]:
+    """Height and width that maps are resized to: those asked for, or those of a residual."""
+    if size is not None:
+        return size[0], size[1]
+    if residual_shape is None:
+        raise ValueError("size: expected height and width, or a residual that has them, got neither")
+    return residual_shape[-2], residual_shape[-1]
 
 
 def activate(x: Tensor, activation: Activation, scale: float = 1.0) -> Tensor:
@@ -285,7 +458,7 @@ def activate(x: Tensor, activation: Activation, scale: float = 1.0) -> Tensor:
 
     Args:
         x: Any shape; the value divided by `scale`.
-        activation: "none", "relu", "relu6", or "gelu_tanh" (the tanh approximation).
+        activation: "none", "relu", "relu6", "gelu_tanh" (the tanh approximation), or "gelu".
         scale: Power of two t > 0, for maps whose values do not fit into float16: x stands for t * x, and the result
             for t times itself. GELU is then `x * Phi(t * x)`.
 
@@ -294,8 +467,8 @@ def activate(x: Tensor, activation: Activation, scale: float = 1.0) -> Tensor:
     """
     functional = import_torch().nn.functional
     wide = x.to(_wide(x))
-    if activation == "gelu_tanh":
-        wide = functional.gelu(wide * scale, approximate="tanh") / scale
+    if activation in ("gelu", "gelu_tanh"):
+        wide = functional.gelu(wide * scale, approximate="tanh" if activation == "gelu_tanh" else "none") / scale
     elif activation == "relu6":
         wide = wide.clamp(0, 6 / scale)
     elif activation == "relu":

@@ -35,6 +35,7 @@ from typing import Any
 from evsam import ops
 from evsam.errors import BackendUnavailable
 from evsam.ops import reference
+from evsam.ops._op import OPS, Op
 
 torch = reference.import_torch()
 
@@ -158,11 +159,6 @@ def _empty_map(x: Any, channels: Any, height: Any, width: Any) -> Any:
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-def _empty_convolved(x: Any, weight: Any, stride: int) -> Any:
-    height, width = ((length + stride - 1) // stride for length in x.shape[2:])
-    return _empty_map(x, weight.shape[0], height, width)
-
-
 def _empty_attended(qkv: Any) -> Any:
     batch, heads, rows, tokens = qkv.shape
     if qkv.stride(2) == 1 and qkv.stride(3) != 1:  # rows are neighbours in memory, and stay so
@@ -173,83 +169,45 @@ def _empty_attended(qkv: Any) -> Any:
 LAUNCHES: dict[str, Callable[..., Any]] = {}
 """What runs on CUDA devices, by operator."""
 
-_EPS = (("float", "eps", 1e-15),)
-_STRIDE = ("int", "stride", 1)
-_SCALE = ("float", "activation_scale", 1.0)
+_KINDS = {
+    "int": "int",
+    "float": "float",
+    "Activation": "str",
+    "UpsampleMode": "str",
+    "tuple[int, int] | None": "SymInt[2]",
+}
+"""Types of numbers in a schema, by their annotations."""
+
+_DENSE = {"conv3x3": ("weight",), "fused_mbconv": ("weight",)}
+
+
+def _operator_of(declared: Op) -> Operator:
+    """The operator of a function of evsam.ops."""
+    numbers = tuple(
+        (_KINDS[x.annotation], name, *([] if x.default is None else [x.default]))
+        for name, x in declared.numbers.items()
+    )
+
+    def empty(**arguments: Any) -> Any:
+        shapes = {name: x.shape for name, x in arguments.items() if name in declared.arrays and x is not None}
+        return _empty_map(arguments["x"], *declared.shape(shapes, arguments)[1:])
+
+    tensors = tuple(name + "?" * optional for name, optional in declared.arrays.items())
+    kernel = getattr(ops, declared.name)
+    dense = _DENSE.get(declared.name, ())
+    return Operator(declared.name, tensors, numbers, declared.specification, kernel, empty, dense)
+
 
 OPERATORS = (
     Operator(
         "relu_linear_attention",
         ("qkv",),
-        _EPS,
+        (("float", "eps", 1e-15),),
         reference.relu_linear_attention,
         ops.relu_linear_attention,
         lambda qkv, **_: _empty_attended(qkv),
     ),
-    Operator(
-        "lite_mla",
-        (
-            *("x", "qkv_weight", "qkv_bias?", "depthwise", "grouped", "project_weight"),
-            *("project_bias?", "residual?"),
-        ),
-        _EPS,
-        reference.lite_mla,
-        ops.lite_mla,
-        lambda x, **_: _empty_map(x, *x.shape[1:]),
-    ),
-    Operator(
-        "fused_mbconv",
-        ("x", "weight", "bias?", "point_weight", "point_bias?", "residual?"),
-        (_STRIDE, ("str", "activation", "gelu_tanh"), _SCALE),
-        reference.fused_mbconv,
-        ops.fused_mbconv,
-        lambda x, point_weight, stride, **_: _empty_convolved(x, point_weight, stride),
-        dense=("weight",),
-    ),
-    Operator(
-        "mbconv",
-        (
-            *("x", "expand_weight", "expand_bias?", "depthwise_weight", "depthwise_bias?", "project_weight"),
-            *("project_bias?", "residual?"),
-        ),
-        (_STRIDE, ("str", "activation", "gelu_tanh"), _SCALE),
-        reference.mbconv,
-        ops.mbconv,
-        lambda x, project_weight, stride, **_: _empty_convolved(x, project_weight, stride),
-    ),
-    Operator(
-        "conv3x3",
-        ("x", "weight", "bias?", "residual?"),
-        (_STRIDE, ("str", "activation", "none"), _SCALE),
-        reference.conv3x3,
-        ops.conv3x3,
-        lambda x, weight, stride, **_: _empty_convolved(x, weight, stride),
-        dense=("weight",),
-    ),
-    Operator(
-        "pointwise",
-        ("x", "weight", "bias?", "residual?"),
-        (("str", "activation", "none"), _SCALE),
-        reference.pointwise,
-        ops.pointwise,
-        lambda x, weight, **_: _empty_convolved(x, weight, 1),
-    ),
-    Operator(
-        "layer_norm_2d",
-        ("x", "weight", "bias"),
-        (("float", "eps", 1e-6),),
-        reference.layer_norm_2d,
-        ops.layer_norm_2d,
-        lambda x, **_: _empty_map(x, *x.shape[1:]),
-    ),
-    Operator(
-        "upsample_add",
-        ("x", "x2?", "residual?"),
-        (("SymInt[2]", "size"), ("str", "mode", "bicubic")),
-        reference.upsample_add,
-        ops.upsample_add,
-        lambda x, size, **_: _empty_map(x, x.shape[1], *size),
-    ),
+    *(_operator_of(declared) for declared in OPS.values() if declared.cuda),
 )
 """All operators."""
 

@@ -130,12 +130,12 @@ class TestEveryKernel:
 
 
 class TestArrays:
-    @pytest.mark.parametrize("backend", ["auto", "cpu", "reference"])
+    @pytest.mark.parametrize("backend", ["auto", "native", "reference"])
     def test_backends_agree(self, backend: Any) -> None:
         qkv = random_qkv(2, 4, 16, 50)
         assert_as_good_as_eager(relu_linear_attention(qkv, backend=backend), *eager_and_true(qkv))
 
-    @pytest.mark.parametrize("backend", ["cpu", "reference"])
+    @pytest.mark.parametrize("backend", ["native", "reference"])
     @pytest.mark.parametrize(
         "view",
         [
@@ -156,7 +156,7 @@ class TestArrays:
         assert_as_good_as_eager(relu_linear_attention(qkv, backend=backend), *eager_and_true(qkv))
         np.testing.assert_array_equal(qkv, before)
 
-    @pytest.mark.parametrize("backend", ["cpu", "reference"])
+    @pytest.mark.parametrize("backend", ["native", "reference"])
     @pytest.mark.parametrize(
         "view",
         [lambda base: base, lambda base: base[::2, :3, :, 5:45], lambda base: base[::2, :3, :, 80:0:-2]],
@@ -190,7 +190,7 @@ class TestArrays:
         qkv = random_qkv(1, 1, 16, 20)
         expected = relu_linear_attention(qkv)
         qkv.flags.writeable = False
-        for backend in ("cpu", "reference"):
+        for backend in ("native", "reference"):
             np.testing.assert_allclose(relu_linear_attention(qkv, backend=backend), expected, rtol=1e-5)
 
 
@@ -200,7 +200,7 @@ class TestErrors:
     QKV = random_qkv(2, 3, 4, 5)
     OUT = np.empty((2, 3, 4, 5), np.float32)
 
-    @pytest.mark.parametrize("backend", ["cpu", "reference"])
+    @pytest.mark.parametrize("backend", ["native", "reference"])
     @pytest.mark.parametrize(
         ("change", "error", "message"),
         [
@@ -230,7 +230,7 @@ class TestErrors:
             ),
             ({"eps": -1.0}, ValueError, "eps: expected a finite number >= 0, got -1.000000"),
             ({"eps": float("nan")}, ValueError, "eps: expected a finite number >= 0, got nan"),
-            ({"backend": "gpu"}, ValueError, "backend: expected one of auto, cpu, cuda, reference, got 'gpu'"),
+            ({"backend": "gpu"}, ValueError, "backend: expected one of auto, native, cuda, reference, got 'gpu'"),
         ],
     )
     def test_message(self, change: dict[str, Any], error: type[Exception], message: str, backend: str) -> None:

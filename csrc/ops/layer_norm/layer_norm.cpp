@@ -2,6 +2,7 @@
 #include "ops/layer_norm/layer_norm.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "core/math.h"
@@ -29,6 +30,9 @@ Status check_shape(const char* name, const Map& map, const std::int64_t (&expect
 Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {
   if (params.channels < 1) {
     return Status::invalid_argument(expected_got("channels", "at least 1", std::to_string(params.channels)));
+  }
+  if (!std::isfinite(params.eps) || params.eps < 0.0F) {
+    return Status::invalid_argument(expected_got("eps", "a finite number >= 0", std::to_string(params.eps)));
   }
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
