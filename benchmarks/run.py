@@ -37,7 +37,7 @@ def select(ops: Sequence[str], variants: Sequence[str], text: str) -> list[Case]
 
 def as_text(line: Mapping[str, Any]) -> str:
     """A line for people."""
-    head = f"{line['op']:<21} {line['shape']:<44} {line['threads']:>2} {line['candidate']:<14}"
+    head = f"{line['op']:<21} {line['shape']:<44} {line['threads']:>2} {line['candidate']:<24}"
     if not line["correct"]:
         return f"{head} incorrect"
     roof = line.get("roof")
@@ -47,17 +47,17 @@ def as_text(line: Mapping[str, Any]) -> str:
 
 
 HEADER = (
-    f"{'op':<21} {'shape':<44} {'th':>2} {'candidate':<14} {'median ms':>9} {'p10':>9} {'p90':>9} "
+    f"{'op':<21} {'shape':<44} {'th':>2} {'candidate':<24} {'median ms':>9} {'p10':>9} {'p90':>9} "
     f"{'GFLOP/s':>8} {'GB/s':>7}  roof"
 )
 
 
-def run(chosen: Sequence[Case], settings: Settings, sets: Sequence[str]) -> list[dict[str, Any]]:
+def run(chosen: Sequence[Case], settings: Settings, sets: Sequence[str], algorithms: bool) -> list[dict[str, Any]]:
     """The lines of all cases, shown as they come."""
     measure = importlib.import_module("benchmarks.kernels.measure")
     lines: list[dict[str, Any]] = []
     for case in chosen:
-        found = measure.measure_case(case, sets, settings)
+        found = measure.measure_case(case, sets, settings, algorithms=algorithms)
         if not found:
             print(f"{case.op.name:<21} {case.op.shape:<44} not callable from Python", flush=True)
         for line in found:
@@ -73,7 +73,7 @@ def compare(lines: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, An
         return tuple(line[name] for name in key)
 
     old = {identity(line): line for line in before if line.get("correct")}
-    rows = [f"{'op':<21} {'shape':<44} {'th':>2} {'candidate':<14} {'before ms':>9} {'now ms':>9} {'ratio':>6}"]
+    rows = [f"{'op':<21} {'shape':<44} {'th':>2} {'candidate':<24} {'before ms':>9} {'now ms':>9} {'ratio':>6}"]
     ratios: dict[tuple[str, str], list[float]] = {}
     for line in lines:
         earlier = old.get(identity(line))
@@ -81,11 +81,11 @@ def compare(lines: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, An
             continue
         ratio = line["median_ms"] / earlier["median_ms"]
         ratios.setdefault((line["op"], line["candidate"]), []).append(ratio)
-        place = f"{line['op']:<21} {line['shape']:<44} {line['threads']:>2} {line['candidate']:<14}"
+        place = f"{line['op']:<21} {line['shape']:<44} {line['threads']:>2} {line['candidate']:<24}"
         rows.append(f"{place} {earlier['median_ms']:>9.3f} {line['median_ms']:>9.3f} {ratio:>6.3f}")
     for (op, candidate), values in ratios.items():
         mean = geometric_mean(values)
-        rows.append(f"{op:<21} {f'geometric mean of {len(values)}':<47} {candidate:<14} {'':>19} {mean:>6.3f}")
+        rows.append(f"{op:<21} {f'geometric mean of {len(values)}':<47} {candidate:<24} {'':>19} {mean:>6.3f}")
     return "\n".join(rows)
 
 
@@ -97,6 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--isa", nargs="+", default=[], choices=isas(), help="instruction sets (default: the best)")
     parser.add_argument("--threads", nargs="+", type=int, default=[1], help="threads of every candidate (default: 1)")
     parser.add_argument("--seconds", type=float, default=0.2, help="time per candidate and case (default: 0.2)")
+    parser.add_argument("--algorithms", action="store_true", help="of 3x3 convolutions all, not only the chosen one")
     parser.add_argument("--cache", choices=["warm", "cold"], default="warm")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/<device>-kernels.json")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write this file instead")
@@ -120,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     lines: list[dict[str, Any]] = []
     for threads in options.threads:
         settings = harness.Settings(threads, options.seconds, options.cache)
-        lines += run(chosen, settings, options.isa or [_C.selected_isa()])
+        lines += run(chosen, settings, options.isa or [_C.selected_isa()], options.algorithms)
     if options.compare is not None:
         print(compare(lines, harness.read(options.compare), key))
     if options.save or options.output is not None:

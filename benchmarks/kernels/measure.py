@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,13 +107,20 @@ def _check_rms(case: Case, got: ArrayLike, true: NDArray[np.float64], allowed: f
         raise AssertionError(f"{case.name}: expected a relative rms error of at most {allowed:.2e}, got {error:.2e}")
 
 
-def measure_case(case: Case, isas: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
+ALGORITHMS = {1: ("direct", "winograd2", "winograd4", "winograd6"), 2: ("direct", "winograd4")}
+"""Of 3x3 convolutions, by stride; a block has no direct one."""
+
+
+def measure_case(
+    case: Case, isas: Sequence[str], settings: Settings, *, algorithms: bool = False
+) -> list[dict[str, Any]]:
     """Checks and times a case.
 
     Args:
         case: What to run.
         isas: Instruction sets, each a candidate.
         settings: How to measure.
+        algorithms: Whether each algorithm of a 3x3 convolution is a candidate too, not only the one that is chosen.
 
     Returns:
         A line for each candidate; none where Python cannot call the op like this. A peer that is wrong is not timed.
@@ -126,6 +134,9 @@ def measure_case(case: Case, isas: Sequence[str], settings: Settings) -> list[di
     torch.set_num_threads(settings.threads)
     rule = rule_of(case, call)
     ours = {f"{EVSAM} {isa}": call.kernel(isa, settings.threads) for isa in isas}
+    if algorithms and "algorithm" in case.options:
+        for name, other in _algorithms(case).items():
+            ours |= {f"{EVSAM} {isa} {name}": other.kernel(isa, settings.threads) for isa in isas}
     for kernel in ours.values():
         rule(kernel())
     with torch.inference_mode():
@@ -143,10 +154,18 @@ def measure_case(case: Case, isas: Sequence[str], settings: Settings) -> list[di
     }
     lines = []
     for name, times in timings.items():
-        isa = name.removeprefix(f"{EVSAM} ") if name in ours else None
+        isa = name.split()[1] if name in ours else None
         roofs = measure_roofs(isa, settings.threads, working_set) if isa else None
         lines.append({**place, "candidate": name, **_figures(case, times, roofs)})
     return lines + [{**place, "candidate": name, "correct": False} for name in theirs if name not in right]
+
+
+def _algorithms(case: Case) -> dict[str, Call]:
+    op = case.op
+    assert isinstance(op, Conv3x3 | FusedMBConv)
+    names = [name for name in ALGORITHMS[op.stride] if isinstance(op, Conv3x3) or name != "direct"]
+    calls = {name: call_of(replace(case, options={**case.options, "algorithm": name})) for name in names}
+    return {name: call for name, call in calls.items() if call is not None}
 
 
 def _passes(rule: Callable[[ArrayLike], None], got: ArrayLike) -> bool:

@@ -45,7 +45,7 @@ def section(file: Path, op: str) -> str:
     here = lines[0]["environment"]
     commits = ", ".join(dict.fromkeys(line["environment"]["commit"] for line in lines))
     ours = [line["candidate"] for line in lines if line["candidate"].startswith(EVSAM)]
-    isas = dict.fromkeys(name.removeprefix(f"{EVSAM} ") for name in ours)
+    isas = dict.fromkeys(name.split()[1] for name in ours)
     link = f"../../../{file.relative_to(REPOSITORY)}"
     title = f"{here['device']}, {', '.join(isas)}, float32, warm caches, medians, commit {commits} ([results]({link})):"
     return f"{title}\n\n{table(lines)}"
@@ -55,7 +55,7 @@ def table(lines: Sequence[Line]) -> str:
     """One row for each shape, number of threads and instruction set."""
     peers = [name for name in (EAGER, ONEDNN) if any(line["candidate"] == name for line in lines)]
     sets = dict.fromkeys(line["candidate"] for line in lines if line["candidate"].startswith(EVSAM))
-    named = ["isa"] if len(sets) > 1 else []
+    named = ["kernel"] if len(sets) > 1 else []
     figures = ["ms", "GFLOP/s", "GB/s", "of the nearer roof"]
     head = ["layer", "shape", *named, "threads", *figures, *(f"{name}, ms" for name in peers)]
     rows = [head, ["---"] * len(head)]
