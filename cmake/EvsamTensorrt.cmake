@@ -111,8 +111,7 @@ function(evsam_add_tensorrt)
 
   set(folder csrc/tensorrt)
   add_library(evsam_plugins SHARED
-    ${folder}/creator.cpp ${folder}/fields.cpp ${folder}/formats.cpp ${folder}/library.cpp ${folder}/log.cpp
-    ${folder}/plugin.cpp ${folder}/tensors.cpp
+    ${folder}/fields.cpp ${folder}/library.cpp ${folder}/log.cpp ${folder}/plugin.cpp ${folder}/tensors.cpp
     ${folder}/fused_mbconv.cpp ${folder}/layer_norm_2d.cpp ${folder}/lite_mla.cpp ${folder}/relu_linear_attention.cpp
     ${folder}/upsample_add.cpp)
   evsam_tensorrt_target_defaults(evsam_plugins)

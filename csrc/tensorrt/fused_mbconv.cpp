@@ -29,7 +29,7 @@ class FusedMBConv final : public Op {
  public:
   const Signature& signature() const override {
     static const Signature of{
-        kFusedMBConv, Maps::half_last, {Role::map, Role::weight, Role::vector, Role::weight, Role::vector}, 5};
+        kFusedMBConv, MapFormats::half_last, {Role::map, Role::weight, Role::vector, Role::weight, Role::vector}, 5};
     return of;
   }
   std::unique_ptr<Op> clone() const override { return std::make_unique<FusedMBConv>(*this); }

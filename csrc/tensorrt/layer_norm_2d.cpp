@@ -12,7 +12,7 @@ namespace op = cuda::layer_norm;
 class LayerNorm2d final : public Op {
  public:
   const Signature& signature() const override {
-    static const Signature of{kLayerNorm2d, Maps::any, {Role::map, Role::vector, Role::vector}, 3};
+    static const Signature of{kLayerNorm2d, MapFormats::any, {Role::map, Role::vector, Role::vector}, 3};
     return of;
   }
   std::unique_ptr<Op> clone() const override { return std::make_unique<LayerNorm2d>(*this); }

@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "tensorrt/creator.h"
 #include "tensorrt/log.h"
+#include "tensorrt/plugin.h"
 
 // nullptr in a process that has no libnvinfer, or has it where this library cannot see it.
 extern "C" __attribute__((weak)) nvinfer1::IPluginRegistry* getPluginRegistry() noexcept;

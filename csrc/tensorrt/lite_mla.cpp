@@ -16,7 +16,7 @@ class LiteMLA final : public Op {
  public:
   const Signature& signature() const override {
     static const Signature of{kLiteMLA,
-                              Maps::half_last,
+                              MapFormats::half_last,
                               {Role::map, Role::weight, Role::weight, Role::weight, Role::weight, Role::vector},
                               6};
     return of;

@@ -1,5 +1,5 @@
-// What an op says about itself. plugin.h makes TensorRT's interfaces of it, creator.h its creator: an op knows neither
-// phases nor logs, and its functions may throw.
+// What an op says about itself. plugin.h makes TensorRT's interfaces of it: an op knows neither phases nor logs, and
+// its functions may throw.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ enum class Role : std::uint8_t {
 };
 
 // Types and formats of maps. Channels last: kHWC8 for 16 bits, kHWC for float32, of a multiple of 8 channels.
-enum class Maps : std::uint8_t {
+enum class MapFormats : std::uint8_t {
   half_last,  // float16, channels last
   last,       // float16, bfloat16 or float32, channels last
   any,        // or kLINEAR
@@ -29,7 +29,7 @@ enum class Maps : std::uint8_t {
 
 struct Signature {
   const char* name;  // of the plugin and of the node in ONNX
-  Maps maps;
+  MapFormats maps;
   std::vector<Role> roles;  // of all inputs; the first one is a map
   int least_inputs;         // the others may be left out
 };

@@ -5,7 +5,6 @@
 
 #include "cuda/arguments.h"
 #include "cuda/runtime.h"
-#include "tensorrt/formats.h"
 #include "tensorrt/log.h"
 
 namespace evsam::tensorrt {
@@ -62,12 +61,48 @@ class StreamMemory {
   void* data_ = nullptr;
 };
 
-}  // namespace
+using nvinfer1::DataType;
+using nvinfer1::PluginTensorDesc;
+using nvinfer1::TensorFormat;
 
+bool is(const PluginTensorDesc& desc, DataType type, TensorFormat format) {
+  return desc.type == type && desc.format == format;
+}
+
+bool is_channels_last(const PluginTensorDesc& desc) {
+  return is(desc, DataType::kHALF, TensorFormat::kHWC8) || is(desc, DataType::kBF16, TensorFormat::kHWC8) ||
+         is(desc, DataType::kFLOAT, TensorFormat::kHWC);
+}
+
+bool takes_map(MapFormats maps, const PluginTensorDesc& desc) {
+  if (desc.dims.nbDims != 4) return false;
+  if (maps == MapFormats::half_last && desc.type != DataType::kHALF) return false;
+  // Eight channels are read at a time, and there is no map with padding. An unknown number is -1.
+  if (is_channels_last(desc)) return desc.dims.d[1] < 0 || desc.dims.d[1] % 8 == 0;
+  return maps == MapFormats::any && desc.format == TensorFormat::kLINEAR && dtype_of(desc.type) != DType::kOther;
+}
+
+// Of the tensor at `position` of the inputs and the output behind them, where those before it are supported.
+bool supports_format(const Signature& signature, int position, const nvinfer1::DynamicPluginTensorDesc* in_out,
+                     int input_count) {
+  const PluginTensorDesc& desc = in_out[position].desc;
+  const PluginTensorDesc& first = in_out[0].desc;
+  const Role role = position < input_count ? signature.roles[static_cast<std::size_t>(position)] : Role::map;
+  switch (role) {
+    case Role::map: return takes_map(signature.maps, desc) && is(desc, first.type, first.format);
+    case Role::weight: return is(desc, first.type, TensorFormat::kLINEAR);
+    case Role::vector: return is(desc, DataType::kFLOAT, TensorFormat::kLINEAR);
+  }
+  return false;
+}
+
+// The fields that an engine keeps: those of the op, and the number of multiprocessors that its workspaces are for.
 void visit_engine_fields(FieldVisitor& visitor, Op& op, std::int32_t& multiprocessors) {
   op.visit_fields(visitor);
   visitor.integer("multiprocessors", multiprocessors, {});
 }
+
+}  // namespace
 
 Plugin::Plugin(std::unique_ptr<Op> op, std::int32_t multiprocessors)
     : op_(std::move(op)), multiprocessors_(multiprocessors), input_count_(0), description_(describe(*op_)) {
@@ -245,5 +280,39 @@ Status Plugin::run(const Tensors& tensors, void* workspace, cuda::Stream stream)
 nvinfer1::IPluginV3* Plugin::attachToContext(nvinfer1::IPluginResourceContext*) noexcept { return clone(); }
 
 const nvinfer1::PluginFieldCollection* Plugin::getFieldsToSerialize() noexcept { return &engine_collection_; }
+
+Creator::Creator(std::unique_ptr<Op> prototype) : prototype_(std::move(prototype)) {
+  FieldWriter writer;
+  prototype_->visit_fields(writer);
+  fields_ = writer.fields();
+  for (nvinfer1::PluginField& field : fields_) {
+    field.data = nullptr;  // names and types only: there are no defaults
+    field.length = 1;
+  }
+  collection_ = {static_cast<std::int32_t>(fields_.size()), fields_.data()};
+}
+
+nvinfer1::IPluginV3* Creator::createPlugin(const char*, const nvinfer1::PluginFieldCollection* fields,
+                                           nvinfer1::TensorRTPhase phase) noexcept {
+  try {
+    std::unique_ptr<Op> op = prototype_->clone();
+    FieldReader reader(fields);
+    std::int32_t multiprocessors = kMostMultiprocessors;
+    if (phase == nvinfer1::TensorRTPhase::kBUILD) {
+      op->visit_fields(reader);
+      cuda::Device device;
+      if (cuda::current_device(&device).ok()) multiprocessors = device.multiprocessors;
+    } else {
+      visit_engine_fields(reader, *op, multiprocessors);
+    }
+    if (reader.status().ok()) return std::make_unique<Plugin>(std::move(op), multiprocessors).release();
+    log_error(getPluginName(), reader.status().message().c_str());
+  } catch (const std::exception& error) {
+    log_error(getPluginName(), error.what());
+  } catch (...) {
+    log_error(getPluginName(), "an unknown exception");
+  }
+  return nullptr;
+}
 
 }  // namespace evsam::tensorrt

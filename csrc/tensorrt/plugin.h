@@ -18,9 +18,6 @@ inline constexpr const char* kPluginNamespace = "";
 // What the workspace is sized by where the device cannot be asked when an engine is built: no GPU has more.
 inline constexpr std::int32_t kMostMultiprocessors = 256;
 
-// The fields that an engine keeps: those of the op, and the number of multiprocessors that its workspaces are for.
-void visit_engine_fields(FieldVisitor& visitor, Op& op, std::int32_t& multiprocessors);
-
 class Plugin final : public nvinfer1::IPluginV3,
                      public nvinfer1::IPluginV3OneCore,
                      public nvinfer1::IPluginV3OneBuild,
@@ -76,6 +73,26 @@ class Plugin final : public nvinfer1::IPluginV3,
   std::string description_;   // of all that distinguishes plugins of a name
   std::vector<nvinfer1::PluginField> engine_fields_;
   nvinfer1::PluginFieldCollection engine_collection_;
+};
+
+// Makes plugins of one op: in the build phase from the attributes of a node, in the runtime phase from what an engine
+// kept.
+class Creator final : public nvinfer1::IPluginCreatorV3One {
+ public:
+  explicit Creator(std::unique_ptr<Op> prototype);
+
+  // nullptr, with a message, where a field is missing or wrong.
+  nvinfer1::IPluginV3* createPlugin(const char* name, const nvinfer1::PluginFieldCollection* fields,
+                                    nvinfer1::TensorRTPhase phase) noexcept override;
+  const nvinfer1::PluginFieldCollection* getFieldNames() noexcept override { return &collection_; }
+  const char* getPluginName() const noexcept override { return prototype_->signature().name; }
+  const char* getPluginVersion() const noexcept override { return kPluginVersion; }
+  const char* getPluginNamespace() const noexcept override { return kPluginNamespace; }
+
+ private:
+  std::unique_ptr<Op> prototype_;
+  std::vector<nvinfer1::PluginField> fields_;
+  nvinfer1::PluginFieldCollection collection_;
 };
 
 }  // namespace evsam::tensorrt

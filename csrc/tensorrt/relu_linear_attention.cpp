@@ -26,7 +26,7 @@ View by_heads(const View& map, std::int64_t rows) {
 class ReluLinearAttention final : public Op {
  public:
   const Signature& signature() const override {
-    static const Signature of{kReluLinearAttention, Maps::any, {Role::map}, 1};
+    static const Signature of{kReluLinearAttention, MapFormats::any, {Role::map}, 1};
     return of;
   }
   std::unique_ptr<Op> clone() const override { return std::make_unique<ReluLinearAttention>(*this); }

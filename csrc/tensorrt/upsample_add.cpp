@@ -11,7 +11,7 @@ namespace op = cuda::resize;
 class UpsampleAdd final : public Op {
  public:
   const Signature& signature() const override {
-    static const Signature of{kUpsampleAdd, Maps::last, {Role::map, Role::map, Role::map}, 2};
+    static const Signature of{kUpsampleAdd, MapFormats::last, {Role::map, Role::map, Role::map}, 2};
     return of;
   }
   std::unique_ptr<Op> clone() const override { return std::make_unique<UpsampleAdd>(*this); }
