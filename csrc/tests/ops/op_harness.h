@@ -43,7 +43,6 @@ const T* or_null(const std::vector<T>& values) {
 // A row of the table. A column that it does not have ends the program, with its name.
 class Row {
  public:
-  Row() = default;
   explicit Row(std::map<std::string, std::string> cells) : cells_(std::move(cells)) {}
 
   const std::string& text(const char* column) const;
@@ -164,6 +163,10 @@ struct DirtyWorkspace {
 // `what`.
 std::vector<float> run_once(OpCase& op_case, int threads, std::int64_t gap, std::size_t place, const std::string& what);
 
+// Everything that one row is tested for, on these kernels. Returns the results.
+std::vector<float> test_case(OpCase& op_case, const Expected& expected, const Kernels& kernels,
+                             const std::string& what);
+
 // Reports if a result is further from what is right than it may be.
 void check_expected(const std::vector<float>& got, const Expected& expected, const std::string& what);
 
@@ -180,7 +183,8 @@ std::vector<float> from_panels(const std::vector<float>& panels, std::int64_t ce
 // What `op::Params` and the like are checked with: the status must be kInvalidArgument with this message.
 void expect_message(const Status& status, const std::string& message, const char* file, int line);
 
-// An op. `special`, where given, are checks of its own on each table of kernels; `once` those that need none.
+// An op. `make` is nullptr where there is no table; `special`, where given, are checks of its own on each table of
+// kernels; `once` those that need none.
 struct OpTest {
   const char* op;
   std::unique_ptr<OpCase> (*make)(const Row& row);
