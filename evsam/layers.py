@@ -37,9 +37,6 @@ PHOTO = (720, 1280)
 CLICK_TOKENS = 1 + network.MASK_TOKENS + 2
 """Tokens of one click: those of the IoU and of four masks, the point and one of padding. A box has as many."""
 
-_ACTIVATIONS: dict[str, Activation] = {"gelu": "gelu_tanh", "relu6": "relu6"}
-"""The kernels' names of the activations that records of :mod:`evsam.zoo` have."""
-
 
 def encoder_ops(variant: Variant, batch: int = 1) -> list[MapOp]:
     """Everything from uint8 photos to the image embedding and the lateral maps, as the CUDA kernels are called.
@@ -64,15 +61,15 @@ def _record(op: network.Op, batch: int) -> MapOp:
     match op:
         case network.Convolution(conv=conv, activation=activation):
             kind = {1: Pointwise, 3: Conv3x3}[conv.filter_size]
-            activated = _ACTIVATIONS[activation] if activation else "none"
+            activated = network.KERNEL_ACTIVATIONS[activation] if activation else "none"
             return kind(*at, x.channels, y.channels, conv.stride, activated, residual)
         case network.FusedMBConv(spatial=spatial, activation=activation):
             channels = (x.channels, y.channels, spatial.stride)
-            return FusedMBConv(*at, *channels, _ACTIVATIONS[activation], residual, spatial.outputs)
+            return FusedMBConv(*at, *channels, network.KERNEL_ACTIVATIONS[activation], residual, spatial.outputs)
         case network.MBConv(depth=depth, activation=activation):
             expands, channels = op.expand is not None, (x.channels, y.channels, depth.stride)
             hidden = (depth.outputs, depth.filter_size, expands)
-            return MBConv(*at, *channels, _ACTIVATIONS[activation], residual, *hidden)
+            return MBConv(*at, *channels, network.KERNEL_ACTIVATIONS[activation], residual, *hidden)
         case network.LiteMLA():
             return LiteMLA(*at, x.channels, op.heads, op.head_dim, op.depthwise.filter_size)
         case network.UpsampleAdd():

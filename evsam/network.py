@@ -19,7 +19,18 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from evsam.zoo import Activation, Block, BlockKind, DecoderConfig, NeckConfig, Variant, get_variant
+from evsam.zoo import (
+    FRAME_SIZE,
+    LOGITS_SIZE,
+    Activation,
+    Block,
+    BlockKind,
+    DecoderConfig,
+    EncoderConfig,
+    NeckConfig,
+    Variant,
+    get_variant,
+)
 
 Array = npt.NDArray[np.float32]
 Tensors = Mapping[str, Array]
@@ -32,7 +43,13 @@ NORM_EPS = 1e-6
 ATTENTION_EPS = 1e-15
 """Added to the denominators of the linear attention."""
 
-PHOTO_CHANNELS = 3
+IMAGE_CHANNELS = 3
+"""Of what the encoder reads: R, G, B."""
+
+KERNEL_ACTIVATIONS: Mapping[Activation, Literal["gelu_tanh", "relu6"]] = MappingProxyType(
+    {"gelu": "gelu_tanh", "relu6": "relu6"}
+)
+"""The names that kernels, and :mod:`evsam.ops`, have for the activations of records."""
 
 MASK_TOKENS = 4
 """The single mask, then the three for ambiguous prompts."""
@@ -41,7 +58,19 @@ SAM_IOU_HIDDEN = 256
 """Hidden width of the IoU head of SAM's decoder; the lite one uses its token width."""
 
 DRAWN_MAPS = 6
-"""Channels that the lite prompt encoder draws."""
+"""Drawn by the lite prompt encoder: mask, inside of the box, soft ellipse in it, ring around it, fore-, background."""
+
+PIXEL = FRAME_SIZE / LOGITS_SIZE
+"""Side of a pixel of the drawn maps and of the logits, in frame pixels."""
+
+POINT_SIGMA = 16.0
+"""Radius, in frame pixels, of the soft dot that is drawn for a click: half a cell of the stride-16 grid."""
+
+RING = 0.25
+"""Width of the ring around a box, as a part of the box's side."""
+
+MASK_RANGE = 10.0
+"""Logits of a mask prompt are clamped to this before they are read: beyond it they say nothing more."""
 
 
 class ConvWeights(NamedTuple):
@@ -324,9 +353,15 @@ def describe_encoder(variant: Variant, image_size: int | None = None) -> Encoder
         >>> [op.kind for op in encoder.ops[:4]]
         ['conv3x3', 'conv3x3', 'conv3x3', 'fused_mbconv']
     """
-    config, size = variant.encoder, variant.image_size if image_size is None else image_size
+    neck, size = variant.encoder.neck, variant.image_size if image_size is None else image_size
+    neck = replace(neck, grid=neck.grid * size // variant.image_size)
+    return describe_network(replace(variant.encoder, neck=neck), size)
+
+
+def describe_network(config: EncoderConfig, size: int) -> Encoder:
+    """The encoder of a record for images of that side, in pixels."""
     ops: list[Op] = []
-    image = x = Map("images", PHOTO_CHANNELS, size)
+    image = x = Map("images", IMAGE_CHANNELS, size)
     stages = []
     for i, stage in enumerate(config.stages):
         for j, block in enumerate(stage):
@@ -334,8 +369,7 @@ def describe_encoder(variant: Variant, image_size: int | None = None) -> Encoder
             ops += describe_block(block, x, name, f"stage {i} block {j}", config.activation, config.head_dim)
             x = ops[-1].output
         stages.append(x)
-    grid = config.neck.grid * size // variant.image_size
-    ops += _neck(config.neck, stages, grid, config.activation)
+    ops += _neck(config.neck, stages, config.activation)
     ops.append(LayerNorm("norm", "layer norm", (ops[-1].output,), "image_encoder.norm"))
     outputs = [ops[-1].output]
     for i, (stage_index, width) in enumerate(config.neck.lateral):
@@ -440,18 +474,18 @@ def _lite_mla(name: str, label: str, x: Map, head_dim: int, filter_size: int) ->
     )
 
 
-def _neck(neck: NeckConfig, stages: Sequence[Map], grid: int, activation: Activation) -> list[Op]:
+def _neck(neck: NeckConfig, stages: Sequence[Map], activation: Activation) -> list[Op]:
     ops: list[Op] = []
     for i, index in enumerate(neck.stages):
         conv = conv_layer(f"image_encoder.neck.input_ops.{i}.op_list.0", stages[index].channels, neck.width)
         ops.append(Convolution(f"neck.input{i}", f"neck stage {index}", (stages[index],), conv))
     maps = [op.output for op in ops]
-    total = next((x for x in maps if x.size == grid), None)
+    total = next((x for x in maps if x.size == neck.grid), None)
     resized = [x for x in maps if x != total]
     # two at a time, as the kernels can; the first sum takes the map that has the grid's size already
     for i in range(0, len(resized), 2):
         name, label = ("neck.input", "neck sum") if i == 0 else (f"neck.input.{i // 2}", f"neck sum {i // 2}")
-        ops.append(UpsampleAdd(name, label, tuple(resized[i : i + 2]), grid, "bicubic", residual=total))
+        ops.append(UpsampleAdd(name, label, tuple(resized[i : i + 2]), neck.grid, "bicubic", residual=total))
         total = ops[-1].output
     block = Block(neck.kind, neck.width, expand=neck.expand)
     for i in range(neck.depth):

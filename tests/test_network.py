@@ -21,14 +21,14 @@ def made_up() -> Variant:
         (Block("res", 72, stride=2), Block("mb", 80, 1, 3, 5), Block("att", 80, 1, 4, 5, True, 3)),
         (Block("ds", 88, stride=2), Block("fmb", 88, expand=2)),
         (Block("conv", 96, stride=2),),
+        (Block("mb", 96, stride=2, expand=2),),
     )
-    l0, nano = get_variant("l0"), get_variant("nano")
-    lateral = ((1, 40), (0, 16))
-    neck = replace(nano.encoder.neck, stages=(5, 4, 3, 2), kind="fmb", depth=2, lateral=lateral)
+    nano = get_variant("nano")
+    lateral = ((2, 40), (1, 24), (0, 16))
+    neck = replace(nano.encoder.neck, stages=(6, 5, 4, 3), width=64, kind="fmb", depth=2, lateral=lateral)
     encoder = replace(nano.encoder, stages=stages, neck=neck, activation="gelu")
-    # the large decoder reads the embedding alone, so any number of finer maps goes with it
-    decoder = replace(l0.decoder, dim=128, depth=3, mlp_dim=96, mask_channels=(6, 10))
-    return replace(nano, name="made-up", image_size=256, encoder=encoder, decoder=decoder, bundled=None)
+    decoder = replace(nano.decoder, dim=64, depth=3, heads=2, mlp_dim=96, mask_channels=(6, 10, 14))
+    return replace(nano, name="made-up", encoder=encoder, decoder=decoder, bundled=None)
 
 
 every_variant = pytest.mark.parametrize("variant", [*VARIANTS.values(), made_up()], ids=lambda variant: variant.name)

@@ -25,6 +25,7 @@ from evsam.export.nodes import (
 from evsam.export.options import FLOAT32_PLUGINS
 from evsam.network import (
     ATTENTION_EPS,
+    KERNEL_ACTIVATIONS,
     NORM_EPS,
     Array,
     Convolution,
@@ -212,7 +213,7 @@ def _write_fused_mbconv(
         ]
         attributes = {
             "stride": op.spatial.stride,
-            "activation": "gelu_tanh" if op.activation == "gelu" else op.activation,
+            "activation": KERNEL_ACTIVATIONS[op.activation],
             "activation_scale": scale,
             "residual": int(residual is not None),
         }

@@ -18,14 +18,8 @@ from evsam.export.decoder import (
 )
 from evsam.export.graph import FLOAT, Graph
 from evsam.export.nodes import activate, convolve, write_layer_norm_2d
-from evsam.network import NORM_EPS, Tensors, depthwise_separable
-from evsam.zoo import FRAME_SIZE, LOGITS_SIZE, DecoderConfig
-
-PIXEL = FRAME_SIZE / LOGITS_SIZE
-POINT_SIGMA = 16.0
-RING = 0.25
-MASK_RANGE = 10.0
-"""As in :mod:`evsam.nn.lite_decoder`; a test compares them."""
+from evsam.network import MASK_RANGE, NORM_EPS, PIXEL, POINT_SIGMA, RING, Tensors, depthwise_separable
+from evsam.zoo import LOGITS_SIZE, DecoderConfig
 
 Axis = Literal["x", "y"]
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evsam.network import describe_network
 from evsam.nn.layers import ConvLayer, DSConv, EfficientViTBlock, FusedMBConv, LayerNorm2d, MBConv, ResBlock, Residual
 from evsam.zoo import Activation, Block, EncoderConfig, NeckConfig
 
@@ -130,6 +131,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, config: EncoderConfig, image_size: int) -> None:
         super().__init__()
         widths = [stage[-1].width for stage in config.stages]
+        self.network = describe_network(config, image_size)
         self.cell = image_size // config.neck.grid
         self.backbone = Backbone(config)
         self.neck = Neck(config.neck, widths, config.activation)

@@ -12,11 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evsam.network import ATTENTION_EPS, NORM_EPS, fold_norm
 from evsam.ops.reference import relu_linear_attention
 from evsam.zoo import Activation
-
-NORM_EPS = 1e-6
-ATTENTION_EPS = 1e-15
 
 
 def _gelu(x: Tensor) -> Tensor:
@@ -67,13 +65,9 @@ class ConvLayer(nn.Module):
         """Weight and bias of the convolution with the batch norm's present statistics folded in; differentiable."""
         if self.norm is None:
             return self.conv.weight, self.conv.bias
-        mean, variance = self.norm.running_mean, self.norm.running_var
-        assert mean is not None and variance is not None
-        scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
-        shift = self.norm.bias - mean * scale
-        if self.conv.bias is not None:
-            shift = shift + self.conv.bias * scale
-        return self.conv.weight * scale[:, None, None, None], shift
+        norm = (self.norm.weight, self.norm.bias, self.norm.running_mean, self.norm.running_var)
+        weight, bias = fold_norm(self.conv.weight, self.conv.bias, *norm)
+        return weight, bias
 
     def fold_norm_(self) -> None:
         """Replace the batch norm by its folded convolution, for inference only."""

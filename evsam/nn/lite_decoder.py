@@ -15,25 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evsam.network import DRAWN_MAPS, MASK_RANGE, PIXEL, POINT_SIGMA, RING
 from evsam.nn.layers import DSConv, LayerNorm2d, Residual, exactly
 from evsam.nn.mask_decoder import TokenHeads
 from evsam.nn.prompt_encoder import SparseEncoder
-from evsam.zoo import FRAME_SIZE, LOGITS_SIZE, DecoderConfig
-
-MAPS = 6
-"""Drawn channels: mask prompt, inside of the box, soft ellipse in the box, ring around the box, fore-, background."""
-
-PIXEL = FRAME_SIZE / LOGITS_SIZE
-"""Side of a pixel of the drawn maps, in frame pixels."""
-
-POINT_SIGMA = 16.0
-"""Radius, in frame pixels, of the soft dot that is drawn for a click: half a cell of the stride-16 grid."""
-
-RING = 0.25
-"""Width of the ring around a box, as a part of the box's side."""
-
-MASK_RANGE = 10.0
-"""Logits of a mask prompt are clamped to this before they are read: beyond it they say nothing more."""
+from evsam.zoo import DecoderConfig
 
 
 def draw_prompts(
@@ -51,7 +37,7 @@ def draw_prompts(
         origin: (N, 2) frame position of the top left corner of the maps, None for (0, 0).
 
     Returns:
-        (N, 6, H, W); channels as in :data:`MAPS`.
+        (N, 6, H, W); channels as in :data:`DRAWN_MAPS`.
     """
     if origin is not None:
         points = points - origin[:, None]
@@ -114,7 +100,7 @@ class LitePromptEncoder(SparseEncoder):
         first, second, third = config.mask_channels
         self.mask_downscaling = nn.ModuleList(
             [
-                nn.Sequential(nn.Conv2d(MAPS, first, 2, stride=2), nn.ReLU()),
+                nn.Sequential(nn.Conv2d(DRAWN_MAPS, first, 2, stride=2), nn.ReLU()),
                 nn.Sequential(nn.Conv2d(first, second, 2, stride=2), LayerNorm2d(second), nn.ReLU()),
                 nn.Sequential(nn.Conv2d(second, third, 2, stride=2), LayerNorm2d(third), nn.ReLU()),
             ]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from evsam.network import MASK_TOKENS, SAM_IOU_HIDDEN
 from evsam.nn.layers import LayerNorm2d
 from evsam.nn.transformer import MLP, TwoWayTransformer
 from evsam.zoo import DecoderConfig
-
-MASK_TOKENS = 4
-"""One token for the single mask, then three for the ambiguous ones."""
 
 
 class TokenHeads(nn.Module):
@@ -43,7 +41,7 @@ class MaskDecoder(TokenHeads):
 
     def __init__(self, config: DecoderConfig) -> None:
         dim = config.dim
-        super().__init__(config, mask_dim=dim // 8, hidden=256)
+        super().__init__(config, mask_dim=dim // 8, hidden=SAM_IOU_HIDDEN)
         self.output_upscaling = nn.Sequential(
             nn.ConvTranspose2d(dim, dim // 4, 2, stride=2),
             LayerNorm2d(dim // 4),

@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evsam.nn.layers import NORM_EPS
+from evsam.network import NORM_EPS
 
 
 class Attention(nn.Module):

@@ -18,7 +18,10 @@ from evsam.export.options import PLUGINS, ExportOptions, decoder_interface, enco
 from evsam.export.triton import export_triton
 from evsam.nn import EfficientViTSam
 from evsam.transforms import fitted_size, upscale_logits
+from evsam.weights import Weights, expected_tensors
 from tests.export.networks import weights_of
+from tests.golden.seeded_weights import seeded_state_dict
+from tests.test_network import made_up
 
 RNG = np.random.default_rng(0)
 
@@ -45,6 +48,33 @@ def test_encoder(variant, model, plugins) -> None:
     found = session.run(None, {"images": pixels})
     for a, b in zip(found, model.encode(torch.from_numpy(pixels)), strict=True):
         np.testing.assert_allclose(a, b.numpy(), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("plugins", [frozenset(), frozenset(PLUGINS)])
+def test_made_up_variant(plugins) -> None:
+    """Every kind of block, a sum of four maps, other widths everywhere: from its record alone."""
+    variant = made_up()
+    tensors = seeded_state_dict(dict(expected_tensors(variant)))
+    weights = Weights(variant, tensors, None, {})
+    model = EfficientViTSam(variant).eval().requires_grad_(False)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, strict=False)
+    pixels = RNG.standard_normal((1, 3, 512, 512)).astype(np.float32)
+    features = model.encode(torch.from_numpy(pixels))
+    session = open_session(build_encoder(weights, ExportOptions(plugins=plugins)).SerializeToString())
+    for a, b in zip(session.run(None, {"images": pixels}), features, strict=True):
+        np.testing.assert_allclose(a, b.numpy(), rtol=0, atol=2e-4)
+    points, labels = torch.tensor([[[300.0, 400.0], [0.0, 0.0]]]), torch.tensor([[1, -1]])
+    expected = model.decode(features, points, labels)
+    given = {f"lateral_{i}": x.numpy() for i, x in enumerate(features[1:])} | {
+        "image_embeddings": features[0].numpy(),
+        "point_coords": points.numpy(),
+        "point_labels": labels.numpy().astype(np.float32),
+        "mask_input": np.zeros((1, 1, 256, 256), np.float32),
+        "has_mask_input": np.zeros(1, np.float32),
+    }
+    decoder = open_session(build_decoder(weights).SerializeToString())
+    for a, b in zip(decoder.run(["low_res_masks", "iou_predictions"], given), expected, strict=True):
+        np.testing.assert_allclose(a, b.numpy(), rtol=0, atol=1e-3)
 
 
 def test_half_precision_plugins_equal_the_plain_flavour(variant) -> None:
@@ -124,14 +154,6 @@ def test_selection(photo) -> None:
             found = sessions[kind].run(["low_res_masks", "iou_predictions"], given)
             np.testing.assert_allclose(found[0], logits, rtol=0, atol=1e-4)
             np.testing.assert_allclose(found[1], scores, rtol=0, atol=1e-5)
-
-
-def test_constants_of_the_small_decoder_are_those_of_its_model() -> None:
-    from evsam.export import lite_decoder as exported
-    from evsam.nn import lite_decoder as model
-
-    for name in ("PIXEL", "POINT_SIGMA", "RING", "MASK_RANGE"):
-        assert getattr(exported, name) == getattr(model, name)
 
 
 def test_interface_and_layer_norms(variant) -> None:
