@@ -15,7 +15,7 @@ struct RunContext {
   void* workspace = nullptr;        // aligned to kWorkspaceAlignment
   std::size_t workspace_bytes = 0;  // at least what the op's workspace_bytes() says for the same threads
 
-  int thread_count() const { return threads > 0 ? threads : default_threads(); }
+  int thread_count() const { return threads_or_default(threads); }
 
   // Calls f(task, worker) for each task; see ThreadPool::parallel_for.
   template <typename F>

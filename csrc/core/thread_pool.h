@@ -91,4 +91,7 @@ ThreadPool& default_pool();
 int default_threads();
 void set_default_threads(int threads);  // at least 1
 
+// What a count of threads means that may be 0: that many, or default_threads().
+inline int threads_or_default(int threads) { return threads > 0 ? threads : default_threads(); }
+
 }  // namespace evsam

@@ -107,7 +107,7 @@ struct Engine::Impl {
   ArenaPool arenas;
   Profiler profiler;
 
-  int thread_count() const { return threads > 0 ? threads : default_threads(); }
+  int thread_count() const { return threads_or_default(threads); }
 
   RunContext context(char* workspace, std::size_t bytes) const {
     RunContext context;

@@ -117,8 +117,7 @@ Status MaskUpsampler::load(const DecoderConfig& config, const std::vector<std::i
 
 std::size_t MaskUpsampler::workspace_bytes(std::int64_t grid, int threads) const {
   Scratch scratch;
-  UpsamplerMemory(scratch, grid, up_[0].params.out_channels, up_[1].params.out_channels,
-                  threads > 0 ? threads : default_threads());
+  UpsamplerMemory(scratch, grid, up_[0].params.out_channels, up_[1].params.out_channels, threads_or_default(threads));
   return scratch.bytes();
 }
 

@@ -210,7 +210,7 @@ Status LitePromptEncoder::load(const DecoderConfig& config, std::int64_t feature
 
 std::size_t LitePromptEncoder::workspace_bytes(std::int64_t points, int threads) const {
   Scratch scratch;
-  Buffers(scratch, *this, points, threads > 0 ? threads : default_threads());
+  Buffers(scratch, *this, points, threads_or_default(threads));
   return scratch.bytes();
 }
 

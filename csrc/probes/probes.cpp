@@ -31,7 +31,7 @@ double best_seconds(double seconds, Body body) {
 
 double measure_fma_gflops(Isa isa, int threads, double seconds) {
   const probes::Kernel& kernel = *kernels_for(isa)->probes;
-  if (threads <= 0) threads = default_threads();
+  threads = threads_or_default(threads);
   constexpr std::int64_t kRounds = 100'000;  // about 0.2 ms, long against fork and join
   std::vector<float> sink(static_cast<std::size_t>(threads) * 16);
   const double best = best_seconds(seconds, [&] {
@@ -43,7 +43,7 @@ double measure_fma_gflops(Isa isa, int threads, double seconds) {
 
 double measure_bandwidth_gbs(Isa isa, int threads, std::int64_t bytes, double seconds) {
   const probes::Kernel& kernel = *kernels_for(isa)->probes;
-  if (threads <= 0) threads = default_threads();
+  threads = threads_or_default(threads);
   constexpr std::int64_t kChunk = 1024;  // floats; 4 KiB pieces of each array
   const std::int64_t count = std::max<std::int64_t>(bytes / 16 / kChunk, 1) * kChunk;
   // The pad keeps the four arrays out of each other's cache sets.

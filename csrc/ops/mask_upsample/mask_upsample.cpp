@@ -17,8 +17,6 @@ constexpr std::int64_t kTasksPerThread = 4;
 
 std::int64_t padded(std::int64_t n) { return divide_up(n, kPadding) * kPadding; }
 
-int thread_count(int threads) { return threads > 0 ? threads : default_threads(); }
-
 // The first `count` outputs of a bilinear resize from `source` to `target`, pixel centres aligned, edges repeated.
 // Padding reads element 0.
 void fill_taps(std::int64_t source, std::int64_t target, std::int64_t count, std::int64_t padded_count, Tap* taps) {
@@ -123,7 +121,7 @@ Status validate(const Params& params) {
 }
 
 std::size_t workspace_bytes(const Kernel& kernel, const Params& params, int threads) {
-  return Memory(nullptr, kernel, params, thread_count(threads)).bytes;
+  return Memory(nullptr, kernel, params, threads_or_default(threads)).bytes;
 }
 
 void run(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,

@@ -112,8 +112,6 @@ struct Memory {
   }
 };
 
-int thread_count(int threads) { return threads > 0 ? threads : default_threads(); }
-
 // Resizes by bands of output rows and calls emit(row, list of input rows at the output's width, weights, count) for
 // each row, and after(band, bands) at the end of each band.
 template <typename Emit, typename After>
@@ -191,7 +189,7 @@ Status validate(const Photo& photo, std::int64_t side) {
 
 std::size_t workspace_bytes(std::int64_t height, std::int64_t width, std::int64_t side, int threads) {
   Layout layout(nullptr);
-  const Memory memory(&layout, height, width, fitted_size(height, width, side), thread_count(threads));
+  const Memory memory(&layout, height, width, fitted_size(height, width, side), threads_or_default(threads));
   return layout.used();
 }
 

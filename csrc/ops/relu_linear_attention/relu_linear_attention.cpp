@@ -113,7 +113,7 @@ Status validate(const Params& params) {
 
 std::size_t workspace_bytes(const Kernels& kernels, const Params& params, int threads) {
   Scratch scratch;
-  Memory(scratch, kernels, params, threads > 0 ? threads : default_threads());
+  Memory(scratch, kernels, params, threads_or_default(threads));
   return scratch.bytes();
 }
 

@@ -79,7 +79,7 @@ Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatu
 }
 
 std::size_t workspace_bytes(const Packed& packed, int threads) {
-  const int workers = threads > 0 ? threads : default_threads();
+  const int workers = threads_or_default(threads);
   return row_buffer_floats(packed.params) * sizeof(float) * static_cast<std::size_t>(workers);
 }
 
