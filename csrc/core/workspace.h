@@ -12,6 +12,9 @@ constexpr std::size_t align_up(std::size_t bytes) {
   return (bytes + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
 }
 
+// Where maps lie that are only described, for checks of their shapes: at zero would be no map at all.
+inline void* nowhere() { return reinterpret_cast<void*>(kWorkspaceAlignment); }
+
 class Workspace {
  public:
   Workspace() = default;

@@ -31,8 +31,7 @@ Graph::Value Graph::add_value(const Shape& shape) {
 
 Status Graph::load(int threads) {
   std::vector<Status> results(steps_.size());
-  // Shapes are all that is looked at; any address but zero, which would say that there is no map, does.
-  const PlacedMaps maps(*this, reinterpret_cast<char*>(kWorkspaceAlignment));
+  const PlacedMaps maps(*this, static_cast<char*>(nowhere()));
   // The most expensive steps first, so that none of them is left for the end. The cost of packing grows with the
   // weights, which nobody knows yet; late steps have more channels, and so more weights.
   default_pool().parallel_for(static_cast<std::int64_t>(steps_.size()), threads, [&](std::int64_t task, int) {

@@ -23,9 +23,6 @@ namespace {
 
 constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
 
-// For checks of shapes: where maps would lie, if they were not only described. No map at all would be at zero.
-void* const kAnyAddress = reinterpret_cast<void*>(kWorkspaceAlignment);
-
 // The workspace of MaskUpsampler::run().
 struct UpsamplerMemory {
   FeatureMap eighth;
@@ -145,7 +142,7 @@ FeatureMap MaskUpsampler::refine_row(const Refine& refine, const ConstFeatureMap
 }
 
 Status MaskUpsampler::check(const Inputs& inputs, const mask_head::Planes<float>& logits) const {
-  Scratch scratch(kAnyAddress);
+  Scratch scratch(nowhere());
   const UpsamplerMemory memory(scratch, inputs.cells.height, up_[0].params.out_channels, up_[1].params.out_channels, 1);
   const FeatureMap maps[2] = {memory.eighth, memory.quarter};
   EVSAM_RETURN_IF_ERROR(conv_transpose::validate(up_[0], inputs.cells, inputs.lateral[0], inputs.prompt[0], maps[0]));
@@ -279,7 +276,7 @@ Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors
                                 position.data());
   position_ = transformer_.to_panels(position);
 
-  Scratch scratch(kAnyAddress);
+  Scratch scratch(nowhere());
   const Buffers buffers(scratch, *this, Prompts());
   float* const any = buffers.embedding.data;
   EVSAM_RETURN_IF_ERROR(prompt_encoder_.check(as_const(buffers.lateral[0]), as_const(buffers.embedding), buffers.maps));
