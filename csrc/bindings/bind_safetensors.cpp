@@ -1,5 +1,5 @@
 #include "bindings/bindings.h"
-#include "engine/safetensors_header.h"
+#include "engine/safetensors.h"
 
 namespace py = pybind11;
 

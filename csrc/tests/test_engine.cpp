@@ -189,6 +189,13 @@ void test_errors(const Engine& engine, const Features& features) {
                 "image_encoder.neck.input_ops.0.op_list.0.conv.weight: expected a tensor of shape "
                 "(256, 192, 1, 1), got (128, 192, 1, 1)",
             refused.message());
+  // Weights do not tell the size of the images: the lateral maps would be twice as large as the decoder reads them.
+  VariantConfig finer = test::nano_config();
+  finer.image_size *= 2;
+  const std::string message = Engine::create(finer, file.tensors(), {}, &none).message();
+  CHECK_MSG(message.rfind("features: expected (128, 32, 32), ", 0) == 0 &&
+                message.find(" for the decoder, got (128, 32, 32), ") != std::string::npos,
+            message);
   CHECK(none == nullptr);
 
   Features untouched(engine);
