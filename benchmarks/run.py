@@ -52,16 +52,18 @@ HEADER = (
 )
 
 
-def run(chosen: Sequence[Case], settings: Settings, sets: Sequence[str], algorithms: bool) -> list[dict[str, Any]]:
+def run(
+    chosen: Sequence[Case], settings: Sequence[Settings], sets: Sequence[str], algorithms: bool
+) -> list[dict[str, Any]]:
     """The lines of all cases, shown as they come."""
     measure = importlib.import_module("benchmarks.kernels.measure")
     lines: list[dict[str, Any]] = []
     for case in chosen:
-        found = measure.measure_case(case, sets, settings, algorithms=algorithms)
-        if not found:
-            print(f"{case.op.name:<21} {case.op.shape:<44} not callable from Python", flush=True)
+        found = [line for how in settings for line in measure.measure_case(case, sets, how, algorithms=algorithms)]
         for line in found:
             print(as_text(line), flush=True)
+        if not found:
+            print(f"{case.op.name:<21} {case.op.shape:<44} not callable from Python", flush=True)
         lines += found
     return lines
 
@@ -118,10 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
     key = importlib.import_module("benchmarks.kernels.measure").KEY
 
     print(HEADER)
-    lines: list[dict[str, Any]] = []
-    for threads in options.threads:
-        settings = harness.Settings(threads, options.seconds, options.cache)
-        lines += run(chosen, settings, options.isa or [_C.selected_isa()], options.algorithms)
+    settings = [harness.Settings(threads, options.seconds, options.cache) for threads in options.threads]
+    lines = run(chosen, settings, options.isa or [_C.selected_isa()], options.algorithms)
     if options.compare is not None:
         print(compare(lines, harness.read(options.compare), key))
     if options.save or options.output is not None:

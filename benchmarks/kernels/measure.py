@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -128,11 +129,10 @@ def measure_case(
     Raises:
         AssertionError: evsam is wrong.
     """
-    call = call_of(case)
+    torch.set_num_threads(settings.threads)
+    call, rule = _prepared(case)
     if call is None:
         return []
-    torch.set_num_threads(settings.threads)
-    rule = rule_of(case, call)
     ours = {f"{EVSAM} {isa}": call.kernel(isa, settings.threads) for isa in isas}
     if algorithms and "algorithm" in case.options:
         for name, other in _algorithms(case).items():
@@ -158,6 +158,12 @@ def measure_case(
         roofs = measure_roofs(isa, settings.threads, working_set) if isa else None
         lines.append({**place, "candidate": name, **_figures(case, times, roofs)})
     return lines + [{**place, "candidate": name, "correct": False} for name in theirs if name not in right]
+
+
+@lru_cache(maxsize=1)  # for the next number of threads
+def _prepared(case: Case) -> tuple[Call | None, Callable[[ArrayLike], None]]:
+    call = call_of(case)
+    return call, (lambda _: None) if call is None else rule_of(case, call)
 
 
 def _algorithms(case: Case) -> dict[str, Call]:

@@ -31,6 +31,7 @@ def torch_threads() -> Any:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+    measure._prepared.cache_clear()
 
 
 def awkward(op: str) -> Case:

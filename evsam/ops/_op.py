@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -84,13 +84,13 @@ class Op:
     like_x: bool
     planes: tuple[str, ...]
 
-    @property
+    @cached_property
     def arrays(self) -> dict[str, bool]:
         """Names of its arrays, and whether each may be left out."""
         parameters = self.signature.parameters.values()
         return {x.name: "None" in x.annotation for x in parameters if x.kind == x.POSITIONAL_OR_KEYWORD}
 
-    @property
+    @cached_property
     def numbers(self) -> dict[str, inspect.Parameter]:
         """Its other arguments."""
         parameters = self.signature.parameters
