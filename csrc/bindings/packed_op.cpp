@@ -50,6 +50,10 @@ void check_batch(const std::string& name, const Images<const float>& input, cons
   }
 }
 
+std::string plain_name(const std::string& input) {
+  return input.back() == '?' ? input.substr(0, input.size() - 1) : input;
+}
+
 PackedOp::PackedOp(std::vector<std::string> inputs, Prepare prepare)
     : inputs_(std::move(inputs)), prepare_(std::move(prepare)) {}
 
@@ -61,7 +65,7 @@ void PackedOp::call(const py::sequence& inputs, py::array& out, const py::object
   Arguments arguments;
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     const bool optional = inputs_[i].back() == '?';
-    const std::string name = inputs_[i].substr(0, inputs_[i].size() - (optional ? 1 : 0));
+    const std::string name = plain_name(inputs_[i]);
     const py::object input = inputs[i];
     if (optional && input.is_none()) {
       arguments.inputs.emplace_back();

@@ -58,6 +58,9 @@ Images<float> images_of(const TensorView& view, const std::string& name);
 // A ValueError where an input is given and has not as many images as the output.
 void check_batch(const std::string& name, const Images<const float>& input, const Images<float>& out);
 
+// Of an input, without the ? of those that may be None.
+std::string plain_name(const std::string& input);
+
 class PackedOp {
  public:
   using Prepare = std::function<Call(const Arguments&)>;
@@ -77,10 +80,11 @@ class PackedOp {
   template <typename Packed, std::size_t... kIndex>
   static PackedOp of_maps(std::shared_ptr<const Packed> packed, std::vector<std::string> names,
                           std::index_sequence<kIndex...> /*indices*/) {
-    const auto prepare = [packed, names](const Arguments& arguments) {
+    const std::vector<std::string> plain = {plain_name(names[kIndex])...};
+    const auto prepare = [packed, plain](const Arguments& arguments) {
       const Images<float> y = images_of(arguments.out, "out");
-      const std::vector<Images<const float>> inputs = {images_of(arguments.inputs[kIndex], names[kIndex])...};
-      for (std::size_t i = 0; i < inputs.size(); ++i) check_batch(names[i], inputs[i], y);
+      const std::vector<Images<const float>> inputs = {images_of(arguments.inputs[kIndex], plain[kIndex])...};
+      for (std::size_t i = 0; i < inputs.size(); ++i) check_batch(plain[i], inputs[i], y);
       check(validate(*packed, inputs[kIndex].first..., y.first));
       Call call;
       call.workspace_bytes = workspace_of(*packed, inputs[0].first, arguments.threads);

@@ -449,6 +449,56 @@ class TestPack:
             ops.pack(ops.conv3x3, x, np.zeros((4, 2, 3, 3), np.float32), algorithm="fft")
 
 
+class TestCompiledModule:
+    """What the bindings refuse by themselves: a wrong size would be a write into foreign memory."""
+
+    X = np.zeros((2, 3, 4, 5), np.float32)  # images, rows, columns, channels
+    OUT = np.zeros((2, 3, 4, 7), np.float32)
+
+    @pytest.mark.parametrize(
+        ("inputs", "out", "error", "message"),
+        [
+            ([X], OUT, ValueError, "inputs: expected 2 arrays, got 1"),
+            ([None, None], OUT, TypeError, "x: expected an array, got another type"),
+            ([X.astype(np.float64), None], OUT, TypeError, "x: expected float32, got float64"),
+            ([X[0], None], OUT, ValueError, r"x: expected shape \(B, H, W, C\), got \(3, 4, 5\)"),
+            ([X[..., ::-1], None], OUT, ValueError, "x: expected channels next to each other and rows without gaps"),
+            ([X[:, :, :3], None], OUT[:, :, :3], ValueError, "expected channels next to each other and rows without"),
+            ([X[:1], None], OUT, ValueError, "x: expected 2 images, got 1"),
+            ([X, OUT[:1]], OUT, ValueError, "residual: expected 2 images, got 1"),
+            ([X[..., :4], None], OUT, ValueError, "x: expected"),
+            ([X, None], OUT[..., :6], ValueError, "expected"),
+            ([X, None], OUT.astype(np.float16), TypeError, "out: expected float32, got float16"),
+        ],
+    )
+    def test_calls(self, inputs: list[Any], out: np.ndarray, error: type[Exception], message: str) -> None:
+        packed = _C.pack_pointwise(np.zeros((7, 5), np.float32), None, activation="none")
+        with pytest.raises(error, match=message):
+            packed(inputs, out)
+
+    def test_weights(self) -> None:
+        weight = np.zeros((7, 10), np.float32)
+        with pytest.raises(ValueError, match="weight: expected a contiguous array, got strides"):
+            _C.pack_pointwise(weight[:, ::2], None, activation="none")
+        with pytest.raises(TypeError, match="weight: expected float32, got float16"):
+            _C.pack_pointwise(weight.astype(np.float16), None, activation="none")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="bias: expected an array or None, got another type"):
+            _C.pack_pointwise(weight, [1.0], activation="none")  # type: ignore[arg-type]
+
+    def test_transposes(self) -> None:
+        planes = np.ascontiguousarray(self.X.transpose(0, 3, 1, 2))
+        for isa in ISAS:
+            out = np.empty_like(self.X)
+            _C.to_channels_last(planes, out, isa=isa)
+            np.testing.assert_array_equal(out, self.X)
+        with pytest.raises(
+            ValueError, match=r"x: expected contiguous float32 of shape \(2, 5, 3, 4\), got \(2, 5, 3, 3\)"
+        ):
+            _C.to_channels_last(planes[..., :3], np.empty_like(self.X))
+        with pytest.raises(ValueError, match=r"out: expected contiguous float32 of shape \(2, 5, 3, 4\)"):
+            _C.to_channels_first(self.X, planes[:, ::-1])
+
+
 class TestTwoWayAttention:
     P, X, C, HEADS, TOKENS = 2, 67, 40, 4, 3
 
