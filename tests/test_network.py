@@ -7,9 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from evsam.engines import native
 from evsam.layers import encoder_ops
 from evsam.network import Conv, conv_layer, describe_encoder, expected_tensors, fold_norm
+from evsam.transforms import image_to_pixels
+from evsam.weights import Weights
 from evsam.zoo import VARIANTS, Block, Variant, get_variant
+from tests.golden.seeded_weights import seeded_state_dict
 
 
 def made_up() -> Variant:
@@ -89,6 +93,22 @@ def test_other_image_sizes_change_maps_and_nothing_else() -> None:
     assert small.tensors == large.tensors
     assert [x.size for x in small.outputs] == [8, 16, 32, 64]
     assert [x.size for x in large.outputs] == [32, 64, 128, 256]
+
+
+def test_the_engine_runs_a_made_up_variant() -> None:
+    torch = pytest.importorskip("torch")
+    from evsam.nn import EfficientViTSam
+
+    variant = made_up()
+    tensors = seeded_state_dict(dict(expected_tensors(variant)))
+    model = EfficientViTSam(variant).eval().requires_grad_(False)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, strict=False)
+    image = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    engine = native.create(Weights(variant, tensors, None, {}), threads=1, device=None)
+    (features,) = engine.encode([image])
+    expected = model.encode(torch.from_numpy(image_to_pixels(image, 512))[None])
+    for got, wanted in zip(features, expected, strict=True):
+        np.testing.assert_allclose(got, wanted[0].numpy(), rtol=0, atol=2e-4)
 
 
 def test_unknown_kind_of_block() -> None:

@@ -63,7 +63,7 @@ py::dict variant_dict(const VariantConfig& config) {
   for (const std::vector<BlockConfig>& stage : config.stages) {
     py::list blocks;
     for (const BlockConfig& block : stage) {
-      blocks.append(py::dict("kind"_a = name_of(block.kind), "width"_a = block.width, "stride"_a = block.stride,
+      blocks.append(py::dict("kind"_a = rules_of(block.kind).name, "width"_a = block.width, "stride"_a = block.stride,
                              "expand"_a = block.expand, "filter_size"_a = block.filter_size,
                              "fewer_norm"_a = block.fewer_norm,
                              "attention_filter_size"_a = block.attention_filter_size));
@@ -72,7 +72,7 @@ py::dict variant_dict(const VariantConfig& config) {
   }
   const NeckConfig& neck = config.neck;
   const py::dict neck_dict("stages"_a = neck.stages, "width"_a = neck.width, "grid"_a = neck.grid,
-                           "kind"_a = name_of(neck.kind), "depth"_a = neck.depth, "expand"_a = neck.expand,
+                           "kind"_a = rules_of(neck.kind).name, "depth"_a = neck.depth, "expand"_a = neck.expand,
                            "lateral"_a = neck.lateral);
   const py::dict encoder("stages"_a = stages, "neck"_a = neck_dict,
                          "activation"_a = config.activation == Activation::gelu_tanh ? "gelu" : "relu6",

@@ -19,14 +19,6 @@ constexpr std::int64_t kMaxDepth = 256;  // blocks of a stage, of the neck, laye
 constexpr double kMaxExpand = 64.0;
 constexpr std::size_t kMaxName = 64;
 
-struct KindName {
-  const char* name;
-  BlockKind kind;
-};
-
-constexpr KindName kKinds[] = {{"conv", BlockKind::conv}, {"ds", BlockKind::ds}, {"res", BlockKind::res},
-                               {"fmb", BlockKind::fmb},   {"mb", BlockKind::mb}, {"att", BlockKind::att}};
-
 Status refuse(const std::string& where, const std::string& expected, const std::string& got) {
   return Status::invalid_argument(expected_got(where, expected, got));
 }
@@ -147,10 +139,10 @@ class RecordReader {
   Field kind(BlockKind* kind) {
     return {"kind", [=](const std::string& where) {
               std::vector<const char*> words;
-              for (const KindName& known : kKinds) words.push_back(known.name);
+              for (const BlockRules& known : kBlockKinds) words.push_back(known.name);
               std::size_t index = 0;
               EVSAM_RETURN_IF_ERROR(word(where, words, &index));
-              *kind = kKinds[index].kind;
+              *kind = kBlockKinds[index].kind;
               return Status();
             }};
   }
@@ -292,16 +284,15 @@ class Checker {
   }
 
   Status check_block(const std::string& where, const BlockConfig& block, std::int64_t channels) const {
-    const std::string kind = std::string(" for a block of kind ") + name_of(block.kind);
-    const bool expands = block.kind != BlockKind::conv && block.kind != BlockKind::ds;
-    if (!expands && block.expand != 1.0) return refuse(where + ".expand", "1" + kind, "another number");
+    const BlockRules& rules = rules_of(block.kind);
+    const std::string kind = std::string(" for a block of kind ") + rules.name;
+    if (!rules.expands && block.expand != 1.0) return refuse(where + ".expand", "1" + kind, "another number");
     EVSAM_RETURN_IF_ERROR(check_hidden(where, block.expand, channels));
-    const bool inverted = block.kind == BlockKind::mb || block.kind == BlockKind::att;
-    if (!inverted && block.kind != BlockKind::ds && block.filter_size != 3) {
+    if (!rules.any_filter && block.filter_size != 3) {
       return refuse(where + ".filter_size", "3" + kind, block.filter_size);
     }
-    if (!inverted && block.fewer_norm) return refuse(where + ".fewer_norm", "false" + kind, "true");
-    if (block.kind != BlockKind::att) return {};
+    if (!rules.fewer_norm && block.fewer_norm) return refuse(where + ".fewer_norm", "false" + kind, "true");
+    if (!rules.keeps_shape) return {};
     if (block.stride != 1) return refuse(where + ".stride", "1" + kind, block.stride);
     if (block.width != channels) {
       return refuse(where + ".width", "its input's " + std::to_string(channels) + kind, block.width);
@@ -340,7 +331,7 @@ class Checker {
       }
     }
     if (neck.kind != BlockKind::fmb && neck.kind != BlockKind::mb) {
-      return refuse(where + ".kind", "fmb or mb", name_of(neck.kind));
+      return refuse(where + ".kind", "fmb or mb", rules_of(neck.kind).name);
     }
     EVSAM_RETURN_IF_ERROR(check_hidden(where, neck.expand, neck.width));
     std::int64_t side = neck.grid;
@@ -400,11 +391,10 @@ class Checker {
 
 }  // namespace
 
-const char* name_of(BlockKind kind) {
-  for (const KindName& known : kKinds) {
-    if (known.kind == kind) return known.name;
-  }
-  return "unknown";
+const BlockRules& rules_of(BlockKind kind) {
+  const BlockRules* rules = kBlockKinds;
+  while (rules->kind != kind) ++rules;
+  return *rules;
 }
 
 std::int64_t hidden_channels(double expand, std::int64_t channels) {

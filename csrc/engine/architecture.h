@@ -13,6 +13,22 @@ namespace evsam {
 
 enum class BlockKind { conv, ds, res, fmb, mb, att };
 
+// A kind of block: what records call it, and which fields of a block it lets differ from their defaults.
+struct BlockRules {
+  BlockKind kind;
+  const char* name;
+  bool expands;      // expand: it has hidden channels
+  bool any_filter;   // filter_size: else it is 3
+  bool fewer_norm;   // fewer_norm
+  bool keeps_shape;  // stride 1, as many channels as its input, and these are whole heads of attention
+};
+
+inline constexpr BlockRules kBlockKinds[] = {
+    {BlockKind::conv, "conv", false, false, false, false}, {BlockKind::ds, "ds", false, true, false, false},
+    {BlockKind::res, "res", true, false, false, false},    {BlockKind::fmb, "fmb", true, false, false, false},
+    {BlockKind::mb, "mb", true, true, true, false},        {BlockKind::att, "att", true, true, true, true},
+};
+
 struct BlockConfig {
   BlockKind kind;
   std::int64_t width;                  // output channels
@@ -58,8 +74,8 @@ inline constexpr int kMaskTokens = 4;             // the single mask, then the t
 
 inline constexpr char kVariantKey[] = "evsam.variant";  // of the record in the metadata of a weights file
 
-// As records spell them.
-const char* name_of(BlockKind kind);
+// Its row of the table.
+const BlockRules& rules_of(BlockKind kind);
 
 // Width of the hidden channels of a block.
 std::int64_t hidden_channels(double expand, std::int64_t channels);

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evsam.network import describe_network
-from evsam.nn.layers import ConvLayer, DSConv, EfficientViTBlock, FusedMBConv, LayerNorm2d, MBConv, ResBlock, Residual
+from evsam.nn.layers import ConvLayer, LayerNorm2d, build_block
 from evsam.zoo import Activation, Block, EncoderConfig, NeckConfig
 
 
@@ -24,34 +24,6 @@ class OpSequential(nn.Module):
         for op in self.op_list:
             x = op(x)
         return x
-
-
-def build_block(block: Block, in_channels: int, activation: Activation, head_dim: int) -> nn.Module:
-    """The module of one :class:`~evsam.zoo.Block`."""
-    match block.kind:
-        case "conv":
-            return ConvLayer(in_channels, block.width, block.filter_size, block.stride, activation=activation)
-        case "att":
-            return EfficientViTBlock(
-                in_channels,
-                head_dim,
-                block.expand,
-                block.filter_size,
-                block.attention_filter_size,
-                block.fewer_norm,
-                activation,
-            )
-        case "res":
-            main: nn.Module = ResBlock(in_channels, block.width, block.stride, block.expand, activation)
-        case "fmb":
-            main = FusedMBConv(in_channels, block.width, block.stride, block.expand, activation)
-        case "ds":
-            main = DSConv(in_channels, block.width, block.stride, block.filter_size, activation)
-        case "mb":
-            main = MBConv(
-                in_channels, block.width, block.stride, block.expand, block.filter_size, block.fewer_norm, activation
-            )
-    return Residual(main, shortcut=block.stride == 1 and in_channels == block.width)
 
 
 class Backbone(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from evsam.network import ATTENTION_EPS, NORM_EPS, fold_norm
 from evsam.ops.reference import relu_linear_attention
-from evsam.zoo import Activation
+from evsam.zoo import Activation, Block
 
 
 def _gelu(x: Tensor) -> Tensor:
@@ -249,3 +249,31 @@ class EfficientViTBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.local_module(self.context_module(x))
+
+
+def build_block(block: Block, in_channels: int, activation: Activation, head_dim: int) -> nn.Module:
+    """The module of one :class:`~evsam.zoo.Block`."""
+    match block.kind:
+        case "conv":
+            return ConvLayer(in_channels, block.width, block.filter_size, block.stride, activation=activation)
+        case "att":
+            return EfficientViTBlock(
+                in_channels,
+                head_dim,
+                block.expand,
+                block.filter_size,
+                block.attention_filter_size,
+                block.fewer_norm,
+                activation,
+            )
+        case "res":
+            main: nn.Module = ResBlock(in_channels, block.width, block.stride, block.expand, activation)
+        case "fmb":
+            main = FusedMBConv(in_channels, block.width, block.stride, block.expand, activation)
+        case "ds":
+            main = DSConv(in_channels, block.width, block.stride, block.filter_size, activation)
+        case "mb":
+            main = MBConv(
+                in_channels, block.width, block.stride, block.expand, block.filter_size, block.fewer_norm, activation
+            )
+    return Residual(main, shortcut=block.stride == 1 and in_channels == block.width)
