@@ -197,8 +197,10 @@ void time_row(const OpTest& op, const Row& row, const Options& options) {
     CHECK_MSG(op_case->pack(*kernels).ok(), what + ": pack");
     if (options.check) check_expected(run_once(*op_case, options.threads, 0, 0, what), expected, what);
     const double seconds = time_call(*op_case, options.threads, options.seconds);
-    std::printf("%-20s %-50s %-7s %10.4f %10.2f %8.2f\n", op.op, row.text("name").c_str(), isa, 1e3 * seconds,
-                1e-9 * row.real("flops") / seconds, 1e-9 * row.real("bytes") / seconds);
+    char rate[32] = "-";  // ops without products
+    if (row.real("flops") > 0.0) std::snprintf(rate, sizeof(rate), "%.2f", 1e-9 * row.real("flops") / seconds);
+    std::printf("%-22s %-50s %-7s %10.4f %10s %8.2f\n", op.op, row.text("name").c_str(), isa, 1e3 * seconds, rate,
+                1e-9 * row.real("bytes") / seconds);
     std::fflush(stdout);
   }
 }
@@ -212,7 +214,7 @@ int run_all(const Options& options) {
   }
   if (!known) fail("--op: expected one of " + names + ", got " + options.op);
   if (options.perf) {
-    std::printf("%-20s %-50s %-7s %10s %10s %8s\n", "op", "case", "isa", "ms", "GFLOP/s", "GB/s");
+    std::printf("%-22s %-50s %-7s %10s %10s %8s\n", "op", "case", "isa", "ms", "GFLOP/s", "GB/s");
   }
   const std::vector<const Kernels*> all_kernels = options.kernels();
   std::size_t rows_run = 0;
