@@ -98,8 +98,13 @@ def environment() -> dict[str, Any]:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a results file; none where there is no file."""
-    lines: list[dict[str, Any]] = json.loads(path.read_text())["lines"] if path.exists() else []
+    """The lines of a results file, each with its environment; none where there is no file."""
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text())
+    lines: list[dict[str, Any]] = content["lines"]
+    if "environments" in content:
+        lines = [{**line, "environment": content["environments"][line["environment"]]} for line in lines]
     return lines
 
 
@@ -107,6 +112,8 @@ def save(
     path: Path, lines: Sequence[Mapping[str, Any]], key: Sequence[str], here: Mapping[str, Any] | None = None
 ) -> None:
     """Writes lines into a results file; older ones with the same values under `key` are replaced.
+
+    Each line names its environment by a number, since most have the same one.
 
     Args:
         path: of the file.
@@ -121,6 +128,13 @@ def save(
     here = environment() if here is None else here
     entries: dict[str, Mapping[str, Any]] = {identity(line): line for line in read(path)}
     entries.update({identity(line): {**line, "environment": here} for line in lines})
+    environments: list[Any] = []
+    rows = []
+    for line in entries.values():
+        if line["environment"] not in environments:
+            environments.append(line["environment"])
+        rows.append(json.dumps({**line, "environment": environments.index(line["environment"])}))
+    body = ",\n  ".join(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"lines": list(entries.values())}, indent=1) + "\n")
+    path.write_text(f'{{\n "environments": {json.dumps(environments)},\n "lines": [\n  {body}\n ]\n}}\n')
     print(f"wrote {path.name}")

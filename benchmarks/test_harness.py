@@ -75,6 +75,9 @@ def test_saved_file(tmp_path: Path) -> None:
     save(path, [{**lines[0], "median_ms": 1.0}], key)
     found = read(path)
     assert [(line["candidate"], line["median_ms"]) for line in found] == [("evsam avx2", 1.0), ("peer", 2.0)]
+    assert [line["environment"] for line in found] == [environment()] * 2
+    save(path, [lines[1]], key, {"device": "other"})
+    assert [line["environment"].get("device") for line in read(path)] == [environment()["device"], "other"]
     assert set(environment()["versions"]) >= {"python", "compiler", "evsam", "numpy"}
     text = path.read_text()
     for private in (socket.gethostname(), str(Path.home()), str(Path.cwd())):

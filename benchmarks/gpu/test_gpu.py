@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +136,6 @@ def test_saved_with_the_devices_environment(tmp_path: Path) -> None:
     path = tmp_path / "device.json"
     harness.save(path, [line], run.KEY, {"device": "NVIDIA Thor"})
     harness.save(path, [{**line, "median_us": 1.0}], run.KEY, {"device": "NVIDIA Thor"})
-    saved = json.loads(path.read_text())["lines"]
+    saved = harness.read(path)
     assert saved == [{**line, "median_us": 1.0, "environment": {"device": "NVIDIA Thor"}}]
     assert run.results_file("NVIDIA A100-SXM4-80GB").name == "nvidia-a100-sxm4-80gb.json"

@@ -148,7 +148,6 @@ def measure_case(
         "op": case.op.name,
         "case": case.name,
         "shape": case.op.shape,
-        "variants": list(case.variants),
         "threads": settings.threads,
         "cache": settings.cache,
     }

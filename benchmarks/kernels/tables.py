@@ -52,22 +52,27 @@ def section(file: Path, op: str) -> str:
 
 
 def table(lines: Sequence[Line]) -> str:
-    """One row for each shape, number of threads and instruction set."""
-    peers = [name for name in (EAGER, ONEDNN) if any(line["candidate"] == name for line in lines)]
-    sets = dict.fromkeys(line["candidate"] for line in lines if line["candidate"].startswith(EVSAM))
-    named = ["kernel"] if len(sets) > 1 else []
+    """One row for each shape, number of threads and instruction set; columns for algorithms and peers."""
+    names = dict.fromkeys(line["candidate"] for line in lines)
+    ours = [name.split()[1:] for name in names if name.startswith(EVSAM)]
+    isas = list(dict.fromkeys(words[0] for words in ours))
+    algorithms = sorted({words[1] for words in ours if len(words) > 1})
+    others = [*algorithms, *(name for name in (EAGER, ONEDNN) if name in names)]
+    named = ["instructions"] if len(isas) > 1 else []
     figures = ["ms", "GFLOP/s", "GB/s", "of the nearer roof"]
-    head = ["layer", "shape", *named, "threads", *figures, *(f"{name}, ms" for name in peers)]
+    head = ["layer", "shape", *named, "threads", *figures, *(f"{name}, ms" for name in others)]
     rows = [head, ["---"] * len(head)]
     for (case, threads), of in _grouped(lines).items():
-        for name in (name for name in sets if name in of):
-            line = of[name]
+        for isa in isas:
+            if f"{EVSAM} {isa}" not in of:
+                continue
+            line = of[f"{EVSAM} {isa}"]
             roof = line["roof"]
             gflops = f"{line['gflops']:.0f}" if line["gflops"] else ""
-            figures = [_ms(line), gflops, f"{line['gbs']:.1f}", f"{roof['percent']:.0f} % of {roof['nearer']}"]
-            isa = [name.removeprefix(f"{EVSAM} ")] if named else []
-            others = [_ms(of[peer]) if peer in of else "" for peer in peers]
-            rows.append([case, line["shape"], *isa, str(threads), *figures, *others])
+            reached = [_ms(line), gflops, f"{line['gbs']:.1f}", f"{roof['percent']:.0f} % of {roof['nearer']}"]
+            beside = [of.get(f"{EVSAM} {isa} {name}" if name in algorithms else name) for name in others]
+            times = [_ms(other) if other is not None else "" for other in beside]
+            rows.append([case, line["shape"], *([isa] if named else []), str(threads), *reached, *times])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -133,10 +132,7 @@ def by_seed(lines: Sequence[Line], run: str, prompts: Sequence[str]) -> dict[int
 
 def tables() -> list[str]:
     """All of them."""
-    found = {
-        name: json.loads((harness.RESULTS / f"{DEVICE}-{name}.json").read_text())["lines"]
-        for name in ("distillation", "ablation")
-    }
+    found = {name: harness.read(harness.RESULTS / f"{DEVICE}-{name}.json") for name in ("distillation", "ablation")}
     return [
         distillation_finals(found["distillation"]),
         distillation_curves(found["distillation"]),
