@@ -20,7 +20,7 @@ Example:
 """
 
 from evsam.export.quick_plugins.nodes import retarget
-from evsam.export.quick_plugins.plugin import SHARED_BYTES
+from evsam.export.quick_plugins.plugins import SHARED_BYTES
 from evsam.export.quick_plugins.ptx import find_ptx
 from evsam.export.quick_plugins.registration import NAMESPACE, QUICK_PLUGINS, register
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evsam.export.quick_plugins.plugin import SHARED_BYTES
-from evsam.export.quick_plugins.plugins import FusedMBConv, ReluLinearAttention, UpsampleAdd, UpsampleAddTwo
+from evsam.export.quick_plugins.plugins import (
+    SHARED_BYTES,
+    FusedMBConv,
+    ReluLinearAttention,
+    UpsampleAdd,
+    UpsampleAddTwo,
+)
 from evsam.export.quick_plugins.registration import NAMESPACE, QUICK_PLUGINS
 
 if TYPE_CHECKING:

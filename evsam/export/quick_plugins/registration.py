@@ -12,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam.errors import BackendUnavailable
-from evsam.export.quick_plugins.plugin import SHARED_BYTES, Attribute, Call, QuickPlugin
 from evsam.export.quick_plugins.plugins import (
+    SHARED_BYTES,
+    Attribute,
+    Call,
     FusedMBConv,
     LayerNorm2d,
+    QuickPlugin,
     ReluLinearAttention,
     UpsampleAdd,
     UpsampleAddTwo,
