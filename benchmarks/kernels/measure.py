@@ -33,7 +33,7 @@ WINOGRAD_RMS = {1: 6.1e-6, 2: 6.9e-7}
 (csrc/ops/conv3x3/README.md): Winograd's transforms round more than sums do. Twice that is allowed."""
 
 INT8_RMS = 0.02
-"""The same of weights in 8 bits, which no layer may lose more by (csrc/ops/pointwise_int8/README.md)."""
+"""The same of weights in 8 bits, which no layer may lose more by (csrc/ops/pointwise/README.md)."""
 
 UNIT = 2.0**-24
 """The largest rounding error of a float32 of size one."""

@@ -1,6 +1,5 @@
 #include "bindings/packed_op.h"
 #include "ops/pointwise/pointwise.h"
-#include "ops/pointwise_int8/pointwise_int8.h"
 
 namespace py = pybind11;
 
@@ -18,14 +17,9 @@ PackedOp pack(const py::array& weight, const py::object& bias, const std::string
   params.activation = activation_of(activation);
   const float* biases = optional_weights_of(bias, "bias", {params.out_channels});
   const Kernels& kernels = kernels_named(isa);
-  if (precision_of(precision) == Precision::int8) {
-    auto packed = std::make_shared<pointwise_int8::Packed>();
-    check(pointwise_int8::pack({params.in_channels, params.out_channels, params.activation}, values, biases, &kernels,
-                               packed.get()));
-    return PackedOp::from_maps<pointwise_int8::Packed>(std::move(packed), "x", "residual?");
-  }
   auto packed = std::make_shared<op::Packed>();
-  check(op::pack(params, values, biases, &kernels, packed.get()));
+  const bool int8 = precision_of(precision) == Precision::int8;  // whether or not that suits the weights
+  check((int8 ? op::pack_int8 : op::pack)(params, values, biases, &kernels, packed.get()));
   return PackedOp::from_maps<op::Packed>(std::move(packed), "x", "residual?");
 }
 

@@ -13,7 +13,6 @@ namespace {
 
 // The data types of evsam_kernels.inc.
 constexpr DType f32 = DType::kFloat32;
-constexpr DType i8 = DType::kInt8;
 constexpr DType u8 = DType::kUInt8;
 
 }  // namespace

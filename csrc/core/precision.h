@@ -7,7 +7,7 @@ namespace evsam {
 
 enum class Precision : std::uint8_t {
   fp32,
-  int8,  // weights of 1x1 convolutions in 8 bits, where that costs little (ops/pointwise_int8)
+  int8,  // weights of 1x1 convolutions in 8 bits, where that costs little (ops/pointwise)
 };
 
 }  // namespace evsam

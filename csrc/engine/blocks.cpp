@@ -10,7 +10,7 @@
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/lite_mla/lite_mla.h"
 #include "ops/mbconv/mbconv.h"
-#include "ops/pointwise_int8/either.h"
+#include "ops/pointwise/pointwise.h"
 
 namespace evsam {
 namespace {
@@ -61,12 +61,12 @@ void run_op(const layer_norm::Packed& op, const RunContext& context, const Const
   layer_norm::run(op, context, {x, {}, y, {}, {}});
 }
 
-Status check_op(const pointwise_int8::Either& op, const ConstFeatureMap& x, const ConstFeatureMap& residual,
+Status check_op(const pointwise::Packed& op, const ConstFeatureMap& x, const ConstFeatureMap& residual,
                 const FeatureMap& y) {
   return op.rounds() ? pointwise_int8::validate(op.int8, x, residual, y) : pointwise::validate(op.fp32, x, residual, y);
 }
 
-std::size_t op_workspace_bytes(const pointwise_int8::Either& op, const Graph::Shape& x, int threads) {
+std::size_t op_workspace_bytes(const pointwise::Packed& op, const Graph::Shape& x, int threads) {
   return pointwise_int8::workspace_bytes(op, x.height * x.width, threads);
 }
 
@@ -253,15 +253,15 @@ Value BlockBuilder::add_pointwise(std::int64_t channels, Value x, Value residual
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{in.height, in.width, channels};
   const Value y = residual == kNone ? graph_.add_value(out) : residual;
-  const pointwise::Params params{in.channels, channels, Activation::none};
+  const pointwise::Params params{in.channels, channels, Activation::none, precision_};
   const double macs = pixels(out) * static_cast<double>(in.channels * channels);
-  return add<pointwise_int8::Either>(
+  return add<pointwise::Packed>(
       label, macs, x, residual, y,
-      [&tensors = tensors_, params, precision = precision_, prefix, read](auto* op) -> Status {
+      [&tensors = tensors_, params, prefix, read](auto* op) -> Status {
         LayerWeights layer;
         EVSAM_RETURN_IF_ERROR(std::invoke(
             read, tensors, prefix, std::vector<std::int64_t>{params.out_channels, params.in_channels, 1, 1}, &layer));
-        return pointwise_int8::pack(params, precision, layer.weight.data(), layer.bias.data(), nullptr, op);
+        return pointwise::pack(params, layer.weight.data(), layer.bias.data(), nullptr, op);
       });
 }
 

@@ -310,15 +310,14 @@ void LitePromptEncoder::join(const Buffers& buffers, const ConstFeatureMap& unit
   const FeatureMap coarse =
       feature_map(scratch + similarity.pixels() * kRegions, 1, kCoarseRows, convs_[2].params.out_channels);
 
-  pointwise::Block compare = {};
-  compare.x = features.data;
-  compare.x_stride = features.stride;
+  GemmRows compare = {};
+  compare.parts[0] = {features.data, features.stride, feature_channels_};
+  compare.count = 1;
   compare.y = similarity.data;
   compare.y_stride = similarity.stride;
   compare.weights = buffers.means;
   compare.bias = buffers.no_bias;
   compare.pixels = similarity.pixels();
-  compare.in_channels = feature_channels_;
   compare.out_channels = kRegions;
   compare.activation = Activation::none;
   resemblance_.kernel->run(compare);

@@ -1,81 +1,92 @@
-// 1x1 convolution in float32, once for all vector instruction sets. An ISA file includes isa/<isa>.h, then this.
+// See isa/gemm_rows.h. Include isa/<isa>.h first.
 //
-// Loops, outside in: kDepth input channels at a time, then panels of output channels, then tiles of pixels. A panel
-// slice (kDepth x 16 floats, 16 KiB on AVX2) stays in the L1 cache while all pixels of the block pass; the block's
-// input slice stays in L2. Sums over more than kDepth input channels wait in y, so y must not be read by anyone else;
-// bias and residual enter with the first slice. After the last slice, ReLUs are applied to the sums in registers, and
-// GELUs to the whole panel of the block while it is in L1 or L2.
+// Loops, outside in: slices of at most kDepth input channels, then panels of output channels, then tiles of pixels. A
+// panel's slice (kDepth x 16 floats, 16 KiB on AVX2) stays in the L1 cache while all pixels pass; the pixels' slice of
+// input stays in L2. Sums over more than one slice wait in y, so y must not be read by anyone else; bias and what is
+// added enter with the first slice. After the last slice, ReLUs are applied to the sums in registers, and GELUs to the
+// whole panel of all pixels while it is in L1 or L2.
 #pragma once
 
 #include "isa/activation.inl"
 #include "isa/gemm.inl"
-#include "ops/pointwise/pointwise_kernel.h"
+#include "isa/gemm_rows.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
 namespace {
 
-struct GemmRows {
+struct MultiplyRows {
   static constexpr std::int64_t kDepth = 256;
   static constexpr int L = F32::kLanes;
 
-  // One panel, one slice of input channels, all pixels of the block.
+  static constexpr std::int64_t min(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+  // Input channels from `first` on, at most kDepth of them, of each of the parts [begin, end).
+  struct Slice {
+    int begin;
+    int end;
+    std::int64_t first;
+    bool resumes;  // what earlier slices left in y
+    bool last;
+  };
+
+  // One panel, one slice, all pixels.
   template <int V>
   struct Panel {
-    const pointwise::Block& block;
+    const GemmRows& all;
+    const Slice& slice;
     const float* weights;        // slice of the panel
     std::int64_t first_channel;  // of the panel
-    std::int64_t first_depth;    // of the slice
-    std::int64_t depth;
-    std::int64_t columns;  // valid ones, at most V * L
+    std::int64_t columns;        // valid ones, at most V * L
 
     template <int R>
     inline __attribute__((always_inline)) void rows(std::int64_t first) const {
-      float* y = block.y + first * block.y_stride + first_channel;
-      const std::int64_t y_stride = block.y_stride;
+      float* y = all.y + first * all.y_stride + first_channel;
+      const float* added = all.added == nullptr ? nullptr : all.added + first * all.added_stride + first_channel;
       if (columns == V * L) {
-        tile<R>(first, y, y_stride,
-                block.residual == nullptr ? nullptr : block.residual + first * block.residual_stride + first_channel,
-                block.residual_stride);
+        tile<R>(first, y, all.y_stride, added, all.added_stride);
         return;
       }
       // A panel that ends inside a vector works on copies.
       float spill[R * V * L];
-      float added[R * V * L] = {};
-      const bool resume = first_depth > 0;
+      float copy[R * V * L] = {};
       for (int r = 0; r < R; ++r) {
         for (std::int64_t c = 0; c < columns; ++c) {
-          if (resume) spill[r * V * L + c] = y[r * y_stride + c];
-          if (block.residual != nullptr) {
-            added[r * V * L + c] = block.residual[(first + r) * block.residual_stride + first_channel + c];
-          }
+          if (slice.resumes) spill[r * V * L + c] = y[r * all.y_stride + c];
+          if (added != nullptr) copy[r * V * L + c] = added[r * all.added_stride + c];
         }
         for (std::int64_t c = columns; c < V * L; ++c) spill[r * V * L + c] = 0.0F;
       }
-      tile<R>(first, spill, V * L, block.residual == nullptr ? nullptr : added, V * L);
+      tile<R>(first, spill, V * L, added == nullptr ? nullptr : copy, V * L);
       for (int r = 0; r < R; ++r) {
-        for (std::int64_t c = 0; c < columns; ++c) y[r * y_stride + c] = spill[r * V * L + c];
+        for (std::int64_t c = 0; c < columns; ++c) y[r * all.y_stride + c] = spill[r * V * L + c];
       }
     }
 
     template <int R>
     inline __attribute__((always_inline)) void tile(std::int64_t first, float* y, std::int64_t y_stride,
-                                                    const float* residual, std::int64_t residual_stride) const {
+                                                    const float* added, std::int64_t added_stride) const {
       Gemm::Reg acc[R][V];
       for (int v = 0; v < V; ++v) {
-        const Gemm::Reg bias = F32::load(block.bias + first_channel + v * L);
+        const Gemm::Reg bias = F32::load(all.bias + first_channel + v * L);
         for (int r = 0; r < R; ++r) {
-          if (first_depth > 0) {
+          if (slice.resumes) {
             acc[r][v] = F32::load(y + r * y_stride + v * L);
-          } else if (residual != nullptr) {
-            acc[r][v] = F32::add(bias, F32::load(residual + r * residual_stride + v * L));
+          } else if (added != nullptr) {
+            acc[r][v] = F32::add(bias, F32::load(added + r * added_stride + v * L));
           } else {
             acc[r][v] = bias;
           }
         }
       }
-      Gemm::accumulate(block.x + first * block.x_stride + first_depth, block.x_stride, weights, depth, acc);
-      if (block.activation != Activation::none && first_depth + depth == block.in_channels) {
-        const Limits limits = Limits::of(block.activation);
+      const float* w = weights;
+      for (int i = slice.begin; i < slice.end; ++i) {
+        const GemmPart& part = all.parts[i];
+        const std::int64_t depth = min(part.depth - slice.first, kDepth);
+        Gemm::accumulate(part.x + first * part.stride + slice.first, part.stride, w, depth, acc);
+        w += depth * Gemm::kColumns;
+      }
+      if (all.activation != Activation::none && slice.last) {
+        const Limits limits = Limits::of(all.activation);
         for (int r = 0; r < R; ++r) {
           for (int v = 0; v < V; ++v) acc[r][v] = Limits::apply(limits, acc[r][v]);
         }
@@ -86,33 +97,42 @@ struct GemmRows {
     }
   };
 
-  static void run(const pointwise::Block& block) {
-    for (std::int64_t k = 0; k < block.in_channels; k += kDepth) {
-      const std::int64_t depth = block.in_channels - k < kDepth ? block.in_channels - k : kDepth;
-      for (std::int64_t c = 0; c < block.out_channels; c += Gemm::kColumns) {
-        const float* weights = block.weights + c * block.in_channels + k * Gemm::kColumns;
-        const std::int64_t left = block.out_channels - c;
-        const std::int64_t columns = left < Gemm::kColumns ? left : Gemm::kColumns;
-        if (columns > (Gemm::kVectors - 1) * L) {
-          Gemm::for_row_tiles(block.pixels, Panel<Gemm::kVectors>{block, weights, c, k, depth, columns});
-        } else {
-          narrow<Gemm::kVectors - 1>(block, weights, c, k, depth, columns);
-        }
-        if (k + depth == block.in_channels) {
-          activate_stored(block.activation, block.y + c, block.y_stride, block.pixels, columns);
-        }
+  static void run(const GemmRows& all) {
+    std::int64_t depth = 0;
+    for (int i = 0; i < all.count; ++i) depth += all.parts[i].depth;
+    if (depth <= kDepth) return run_slice(all, {0, all.count, 0, false, true}, depth, 0);
+    std::int64_t done = 0;
+    for (int i = 0; i < all.count; ++i) {
+      for (std::int64_t k = 0; k < all.parts[i].depth; k += kDepth) {
+        const std::int64_t size = min(all.parts[i].depth - k, kDepth);
+        run_slice(all, {i, i + 1, k, done > 0, done + size == depth}, depth, done);
+        done += size;
       }
+    }
+  }
+
+  // depth: of all slices together; done: of those before this one.
+  static void run_slice(const GemmRows& all, const Slice& slice, std::int64_t depth, std::int64_t done) {
+    for (std::int64_t c = 0; c < all.out_channels; c += Gemm::kColumns) {
+      const float* weights = all.weights + c * depth + done * Gemm::kColumns;
+      const std::int64_t columns = min(all.out_channels - c, Gemm::kColumns);
+      if (columns > (Gemm::kVectors - 1) * L) {
+        Gemm::for_row_tiles(all.pixels, Panel<Gemm::kVectors>{all, slice, weights, c, columns});
+      } else {
+        narrow<Gemm::kVectors - 1>(all, slice, weights, c, columns);
+      }
+      if (slice.last) activate_stored(all.activation, all.y + c, all.y_stride, all.pixels, columns);
     }
   }
 
   // The last panel where it fills only some of its vectors.
   template <int V>
-  static void narrow(const pointwise::Block& block, const float* weights, std::int64_t c, std::int64_t k,
-                     std::int64_t depth, std::int64_t columns) {
+  static void narrow(const GemmRows& all, const Slice& slice, const float* weights, std::int64_t c,
+                     std::int64_t columns) {
     if constexpr (V > 1) {
-      if (columns <= (V - 1) * L) return narrow<V - 1>(block, weights, c, k, depth, columns);
+      if (columns <= (V - 1) * L) return narrow<V - 1>(all, slice, weights, c, columns);
     }
-    Gemm::for_row_tiles(block.pixels, Panel<V>{block, weights, c, k, depth, columns});
+    Gemm::for_row_tiles(all.pixels, Panel<V>{all, slice, weights, c, columns});
   }
 };
 

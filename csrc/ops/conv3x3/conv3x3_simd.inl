@@ -98,20 +98,19 @@ struct Conv3x3 {
           ++row;
         }
       }
-      pointwise::Block product;
-      product.x = block.gathered;
-      product.x_stride = depth;
-      product.residual = output.residual == nullptr ? nullptr : output.residual + first * output.residual_stride;
-      product.residual_stride = output.residual_stride;
+      GemmRows product;
+      product.parts[0] = {block.gathered, depth, depth};
+      product.count = 1;
+      product.added = output.residual == nullptr ? nullptr : output.residual + first * output.residual_stride;
+      product.added_stride = output.residual_stride;
       product.y = output.y + first * output.y_stride;
       product.y_stride = output.y_stride;
       product.weights = block.weights;
       product.bias = output.bias;
       product.pixels = pixels;
-      product.in_channels = depth;
       product.out_channels = output.channels;
       product.activation = output.activation;
-      GemmRows::run(product);
+      MultiplyRows::run(product);
     }
   }
 };

@@ -1,4 +1,4 @@
-// Packs, checks, cuts into tasks and launches; the arithmetic is in isa/gemm_parts.inl.
+// Packs, checks, cuts into tasks and launches; the arithmetic is in isa/gemm_rows.inl.
 #include "ops/conv_transpose/conv_transpose.h"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ void run_row(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureM
   const Params& params = packed.params;
   for (std::int64_t tap = 0; tap < 4; ++tap) {
     const std::int64_t first = (2 * i + tap / 2) * y.width + tap % 2;
-    GemmParts row;
+    GemmRows row;
     row.parts[0] = {x.data + i * x.width * x.stride, x.stride, params.in_channels};
     row.count = 1;
     if (params.side_channels > 0) {
@@ -54,8 +54,8 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
   }
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = kernels->conv_transpose;
-  const std::int64_t panel = kernels->conv_transpose->panel;
+  packed->kernel = kernels->pointwise;
+  const std::int64_t panel = kernels->pointwise->panel;
   const std::int64_t padded = divide_up(params.out_channels, panel) * panel;
   const std::int64_t depth = params.in_channels + params.side_channels;
   packed->matrix = padded * depth;

@@ -11,7 +11,7 @@
 #include "core/kernels.h"
 #include "core/run_context.h"
 #include "evsam/status.h"
-#include "ops/conv_transpose/conv_transpose_kernel.h"
+#include "ops/pointwise/pointwise_kernel.h"
 
 namespace evsam::conv_transpose {
 
@@ -25,7 +25,7 @@ struct Params {
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Packed {
   Params params;
-  const Kernel* kernel = nullptr;
+  const pointwise::Kernel* kernel = nullptr;
   AlignedBuffer<float> weights;  // [kernel row, kernel column][panel][in_channels, side_channels][panel columns]
   AlignedBuffer<float> bias;
   std::int64_t matrix = 0;  // floats of one of the four

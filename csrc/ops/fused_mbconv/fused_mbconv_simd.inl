@@ -76,22 +76,21 @@ struct FusedMbconv {
       for_strips(*this, [&](const Strip& strip) {
         for (std::int64_t r = 0; r < strip.rows; ++r) {
           const std::int64_t pixel = (strip.row + r) * tail.width + strip.column;
-          pointwise::Block product;
-          product.x = strip.buffer + r * strip.width * tail.hidden_block;
-          product.x_stride = tail.hidden_block;
+          GemmRows product;
+          product.parts[0] = {strip.buffer + r * strip.width * tail.hidden_block, tail.hidden_block, depth};
+          product.count = 1;
           product.y = tail.y + pixel * tail.y_stride;
           product.y_stride = tail.y_stride;
-          product.residual = resume                     ? product.y
+          product.added = resume                     ? product.y
                              : tail.residual == nullptr ? nullptr
                                                         : tail.residual + pixel * tail.residual_stride;
-          product.residual_stride = resume ? tail.y_stride : tail.residual_stride;
+          product.added_stride = resume ? tail.y_stride : tail.residual_stride;
           product.weights = weights;
           product.bias = resume ? tail.no_bias : tail.bias;
           product.pixels = strip.columns;
-          product.in_channels = depth;
           product.out_channels = tail.channels;
           product.activation = Activation::none;
-          GemmRows::run(product);
+          MultiplyRows::run(product);
         }
       });
     }

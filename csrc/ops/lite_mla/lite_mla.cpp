@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <string>
 
 #include "core/math.h"
-#include "core/workspace.h"
+#include "core/scratch.h"
 
 namespace evsam::lite_mla {
 namespace {
@@ -18,130 +17,95 @@ constexpr std::int64_t kLineFloats = 16;  // of a cache line
 // An odd number of cache lines: pixels do not compete for the same few sets of the caches.
 std::int64_t spread(std::int64_t channels) { return (divide_up(channels, kLineFloats) | 1) * kLineFloats; }
 
-std::size_t floats_to_bytes(std::int64_t floats) { return align_up(static_cast<std::size_t>(floats) * sizeof(float)); }
-
 std::int64_t total_of(const Params& params) { return params.heads * params.head_dim; }
 
-// Parts of the workspace. The maps are shared, the rest is per thread.
-struct Plan {
-  std::int64_t rows = 0;  // of the map that are aggregated at one time
-  std::int64_t qkv_stride = 0;
-  std::int64_t attended_stride = 0;
-  std::int64_t filtered_stride = 0;
-  std::size_t qkv = 0;  // sizes in bytes
-  std::size_t attended = 0;
-  std::size_t queries = 0;
-  std::size_t keys = 0;  // and as much for the values
-  std::size_t filtered = 0;
-  std::size_t state = 0;
-  std::size_t rounded = 0;  // x, then the attended map, in 16 bits
-
-  std::size_t per_thread() const { return queries + 2 * keys + filtered + state; }
-};
-
-Plan make_plan(const Packed& packed, std::int64_t height, std::int64_t width) {
-  const Params& params = packed.params;
-  const std::int64_t dim = params.head_dim;
-  const std::int64_t pixels = height * width;
-  Plan plan;
-  plan.rows = std::min(divide_up(kTokenBlock, width), height);
-  plan.qkv_stride = spread(3 * total_of(params));
-  plan.attended_stride = spread(2 * total_of(params));
-  plan.filtered_stride = spread(3 * dim);
-  plan.qkv = floats_to_bytes(pixels * plan.qkv_stride);
-  plan.attended = floats_to_bytes(pixels * plan.attended_stride);
-  plan.rounded = std::max(pointwise_int8::workspace_bytes(packed.qkv, pixels, 1),
-                          pointwise_int8::workspace_bytes(packed.project, pixels, 1));
-  plan.queries = floats_to_bytes(pixels * dim);
-  plan.keys = floats_to_bytes(std::max(plan.rows * width, kTokenBlock) * dim);
-  plan.filtered = floats_to_bytes(plan.rows * width * plan.filtered_stride);
-  plan.state = floats_to_bytes(state_floats(*packed.kernel, dim));
-  return plan;
+// Rows of the map that are aggregated at one time.
+std::int64_t aggregated_rows(std::int64_t height, std::int64_t width) {
+  return std::min(divide_up(kTokenBlock, width), height);
 }
+
+// What a call works in. The maps are shared.
+struct Memory {
+  FeatureMap qkv;
+  FeatureMap attended;
+  PerWorker<float> queries;
+  PerWorker<float> keys;
+  PerWorker<float> values;
+  PerWorker<float> filtered;
+  PerWorker<float> state;
+  std::int64_t filtered_stride;
+
+  Memory(Scratch& scratch, const Packed& packed, std::int64_t height, std::int64_t width, int threads) {
+    const std::int64_t dim = packed.params.head_dim;
+    const std::int64_t total = total_of(packed.params);
+    const std::int64_t pixels = height * width;
+    const std::int64_t rows = aggregated_rows(height, width);
+    const auto map = [&](std::int64_t channels) -> FeatureMap {
+      return {scratch.take<float>(pixels * spread(channels)), height, width, channels, spread(channels)};
+    };
+    filtered_stride = spread(3 * dim);
+    qkv = map(3 * total);
+    attended = map(2 * total);
+    queries = scratch.take_each<float>(threads, pixels * dim);
+    keys = scratch.take_each<float>(threads, std::max(rows * width, kTokenBlock) * dim);
+    values = scratch.take_each<float>(threads, std::max(rows * width, kTokenBlock) * dim);
+    filtered = scratch.take_each<float>(threads, rows * width * filtered_stride);
+    state = scratch.take_each<float>(threads, state_floats(*packed.kernel, dim));
+  }
+};
 
 struct Launch {
   const Packed& packed;
-  const Plan& plan;
+  const Memory& memory;
+
   std::int64_t height;
   std::int64_t width;
-  const float* qkv;
-  float* attended;
-  char* scratch;
 
-  struct Scratch {
-    float* queries;
-    float* keys;
-    float* values;
-    float* filtered;
-    float* state;
-  };
-
-  Scratch scratch_of(int worker) const {
-    char* p = scratch + static_cast<std::size_t>(worker) * plan.per_thread();
-    const auto take = [&p](std::size_t bytes) {
-      float* part = reinterpret_cast<float*>(p);
-      p += bytes;
-      return part;
-    };
-    Scratch parts = {};
-    parts.queries = take(plan.queries);
-    parts.keys = take(plan.keys);
-    parts.values = take(plan.keys);
-    parts.filtered = take(plan.filtered);
-    parts.state = take(plan.state);
-    return parts;
+  void clear_state(int worker) const {
+    std::fill_n(memory.state.of(worker), state_floats(*packed.kernel, packed.params.head_dim), 0.0F);
   }
 
-  void accumulate(const Scratch& parts, std::int64_t tokens) const {
+  void accumulate(int worker, std::int64_t tokens) const {
     const std::int64_t dim = packed.params.head_dim;
     for (std::int64_t n = 0; n < tokens; n += kTokenBlock) {
-      packed.kernel->accumulate(parts.keys + n * dim, parts.values + n * dim, std::min(kTokenBlock, tokens - n), dim,
-                                parts.state);
+      packed.kernel->accumulate(memory.keys.of(worker) + n * dim, memory.values.of(worker) + n * dim, std::min(kTokenBlock, tokens - n), dim,
+                                memory.state.of(worker));
     }
   }
 
   // A head of the first set: q, k and v as the 1x1 convolution made them.
-  void own_head(std::int64_t head, const Scratch& parts) const {
+  void own_head(std::int64_t head, int worker) const {
     const std::int64_t dim = packed.params.head_dim;
     const std::int64_t pixels = height * width;
-    std::memset(parts.state, 0, plan.state);
+    clear_state(worker);
     for (std::int64_t n = 0; n < pixels; n += kTokenBlock) {
       const std::int64_t count = std::min(kTokenBlock, pixels - n);
-      packed.kernel->split(qkv + n * plan.qkv_stride + head * 3 * dim, plan.qkv_stride, count, dim,
-                           parts.queries + n * dim, parts.keys, parts.values);
-      accumulate(parts, count);
+      packed.kernel->split(memory.qkv.data + n * memory.qkv.stride + head * 3 * dim, memory.qkv.stride, count, dim,
+                           memory.queries.of(worker) + n * dim, memory.keys.of(worker), memory.values.of(worker));
+      accumulate(worker, count);
     }
-    packed.kernel->apply(parts.queries, pixels, dim, parts.state, packed.params.eps, attended + head * dim,
-                         plan.attended_stride);
+    packed.kernel->apply(memory.queries.of(worker), pixels, dim, memory.state.of(worker), packed.params.eps, memory.attended.data + head * dim,
+                         memory.attended.stride);
   }
 
   // A head of the second set: a few rows at a time through the depthwise and the grouped convolution into the state.
-  void aggregated_head(std::int64_t head, const Scratch& parts) const {
+  void aggregated_head(std::int64_t head, int worker) const {
     const std::int64_t dim = packed.params.head_dim;
-    std::memset(parts.state, 0, plan.state);
-    for (std::int64_t row = 0; row < height; row += plan.rows) {
-      const std::int64_t rows = std::min(plan.rows, height - row);
-      filter(row, row + rows, head * 3 * dim, parts.filtered);
-      float* const to[3] = {parts.queries + row * width * dim, parts.keys, parts.values};
+    clear_state(worker);
+    const std::int64_t step = aggregated_rows(height, width);
+    for (std::int64_t row = 0; row < height; row += step) {
+      const std::int64_t rows = std::min(step, height - row);
+      filter(row, row + rows, head * 3 * dim, memory.filtered.of(worker));
+      float* const to[3] = {memory.queries.of(worker) + row * width * dim, memory.keys.of(worker), memory.values.of(worker)};
       for (std::int64_t part = 0; part < 3; ++part) {
         const pointwise::Packed& group = packed.grouped[static_cast<std::size_t>(head * 3 + part)];
-        pointwise::Block block = {};
-        block.x = parts.filtered + part * dim;
-        block.x_stride = plan.filtered_stride;
-        block.y = to[part];
-        block.y_stride = dim;
-        block.weights = group.weights.data();
-        block.bias = group.bias.data();
-        block.pixels = rows * width;
-        block.in_channels = dim;
-        block.out_channels = dim;
-        block.activation = group.params.activation;
-        group.kernel->run(block);
+        pointwise::multiply(group, {memory.filtered.of(worker) + part * dim, memory.filtered_stride, nullptr, nullptr},
+                            rows * width, 0, dim, nullptr, 0, to[part], dim);
       }
-      accumulate(parts, rows * width);
+      accumulate(worker, rows * width);
     }
-    packed.kernel->apply(parts.queries, height * width, dim, parts.state, packed.params.eps,
-                         attended + total_of(packed.params) + head * dim, plan.attended_stride);
+    packed.kernel->apply(memory.queries.of(worker), height * width, dim, memory.state.of(worker), packed.params.eps,
+                         memory.attended.data + total_of(packed.params) + head * dim, memory.attended.stride);
   }
 
   // Rows [begin, end) of the depthwise convolution, channels [channel, channel + 3 D).
@@ -150,17 +114,17 @@ struct Launch {
     const float* rows[depthwise_conv::kMaxKernel];
     depthwise_conv::Row row = {};
     row.x = rows;
-    row.x_stride = plan.qkv_stride;
+    row.x_stride = memory.qkv.stride;
     row.width = width;
-    row.y_stride = plan.filtered_stride;
+    row.y_stride = memory.filtered_stride;
     row.out_width = width;
     row.channels = 3 * packed.params.head_dim;
     for (std::int64_t y = begin; y < end; ++y) {
       for (std::int64_t i = 0; i < kernel; ++i) {
         const std::int64_t from = y + i - kernel / 2;
-        rows[i] = from < 0 || from >= height ? nullptr : qkv + from * width * plan.qkv_stride + channel;
+        rows[i] = from < 0 || from >= height ? nullptr : memory.qkv.data + from * width * memory.qkv.stride + channel;
       }
-      row.y = to + (y - begin) * width * plan.filtered_stride;
+      row.y = to + (y - begin) * width * memory.filtered_stride;
       depthwise_conv::run_row(packed.depthwise, channel, row);
     }
   }
@@ -186,8 +150,8 @@ Status pack(const Params& params, const Weights& weights, const Kernels* kernels
   packed->params = params;
   packed->kernel = kernels->lite_mla;
   const std::int64_t total = total_of(params);
-  EVSAM_RETURN_IF_ERROR(pointwise_int8::pack({params.channels, 3 * total, Activation::none}, params.precision,
-                                             weights.qkv, weights.qkv_bias, kernels, &packed->qkv));
+  EVSAM_RETURN_IF_ERROR(pointwise::pack({params.channels, 3 * total, Activation::none, params.precision}, weights.qkv,
+                                        weights.qkv_bias, kernels, &packed->qkv));
   EVSAM_RETURN_IF_ERROR(depthwise_conv::pack({3 * total, params.kernel, 1, Activation::none}, weights.depthwise,
                                              nullptr, kernels, &packed->depthwise));
   packed->grouped.clear();
@@ -199,8 +163,8 @@ Status pack(const Params& params, const Weights& weights, const Kernels* kernels
                                           &part));
     packed->grouped.push_back(std::move(part));
   }
-  return pointwise_int8::pack({2 * total, params.channels, Activation::none}, params.precision, weights.project,
-                              weights.project_bias, kernels, &packed->project);
+  return pointwise::pack({2 * total, params.channels, Activation::none, params.precision}, weights.project,
+                         weights.project_bias, kernels, &packed->project);
 }
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
@@ -227,32 +191,30 @@ Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatu
 }
 
 std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads) {
-  const Plan plan = make_plan(packed, height, width);
-  return plan.rounded + plan.qkv + plan.attended + static_cast<std::size_t>(std::max(threads, 1)) * plan.per_thread();
+  Scratch scratch;
+  Memory(scratch, packed, height, width, std::max(threads, 1));
+  const std::int64_t pixels = height * width;
+  return scratch.bytes() + std::max(pointwise::workspace_bytes(packed.qkv, pixels, threads),
+                                    pointwise::workspace_bytes(packed.project, pixels, threads));
 }
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
          const FeatureMap& y) {
   const Params& params = packed.params;
-  const Plan plan = make_plan(packed, x.height, x.width);
-  const std::int64_t total = total_of(params);
-  RunContext rounding = context;  // its workspace begins with the rounded map
-  char* memory = static_cast<char*>(context.workspace) + plan.rounded;
-  const FeatureMap qkv = {reinterpret_cast<float*>(memory), x.height, x.width, 3 * total, plan.qkv_stride};
-  const FeatureMap attended = {reinterpret_cast<float*>(memory + plan.qkv), x.height, x.width, 2 * total,
-                               plan.attended_stride};
-
-  pointwise_int8::run(packed.qkv, rounding, x, {}, qkv);
-  const Launch launch = {packed, plan, x.height, x.width, qkv.data, attended.data, memory + plan.qkv + plan.attended};
+  Scratch scratch(context.workspace);
+  const Memory memory(scratch, packed, x.height, x.width, context.thread_count());
+  const RunContext rest = scratch.rest(context);
+  pointwise::run(packed.qkv, rest, x, {}, memory.qkv);
+  const Launch launch = {packed, memory, x.height, x.width};
   // The long tasks first: the short ones then even out the threads.
   context.parallel_for(2 * params.heads, [&](std::int64_t index, int worker) {
     if (index < params.heads) {
-      launch.aggregated_head(index, launch.scratch_of(worker));
+      launch.aggregated_head(index, worker);
     } else {
-      launch.own_head(index - params.heads, launch.scratch_of(worker));
+      launch.own_head(index - params.heads, worker);
     }
   });
-  pointwise_int8::run(packed.project, rounding, as_const(attended), residual, y);
+  pointwise::run(packed.project, rest, as_const(memory.attended), residual, y);
 }
 
 }  // namespace evsam::lite_mla

@@ -14,7 +14,6 @@
 #include "ops/depthwise_conv/depthwise_conv.h"
 #include "ops/lite_mla/lite_mla_kernel.h"
 #include "ops/pointwise/pointwise.h"
-#include "ops/pointwise_int8/either.h"
 
 namespace evsam::lite_mla {
 
@@ -44,10 +43,10 @@ std::int64_t state_floats(const Kernel& kernel, std::int64_t head_dim);
 struct Packed {
   Params params;
   const Kernel* kernel = nullptr;
-  pointwise_int8::Either qkv;
+  pointwise::Packed qkv;
   depthwise_conv::Packed depthwise;
   std::vector<pointwise::Packed> grouped;  // q, k, v of head 0, q, k, v of head 1, ...; ReLU behind q and k
-  pointwise_int8::Either project;
+  pointwise::Packed project;
 };
 
 // `kernels` nullptr: selected_kernels().

@@ -4,7 +4,7 @@
 // the stack. L output pixels of it at a time are transposed in registers, so that a register holds one channel of L
 // neighbours: that is how the lateral map (planes) is added, the products with the masks' vectors need no horizontal
 // sums, and the logits are stored as the planes they are.
-#include "isa/gemm_parts.inl"
+#include "isa/gemm_rows.inl"
 #include "ops/mask_head/mask_head_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -79,7 +79,7 @@ struct MaskHead {
     for (std::int64_t first = 0; first < row.pixels; first += kBlock) {
       const std::int64_t pixels = row.pixels - first < kBlock ? row.pixels - first : kBlock;
       for (int half = 0; half < 2; ++half) {
-        GemmParts up;
+        GemmRows up;
         up.parts[0] = {row.x + first * row.x_stride, row.x_stride, row.in_channels};
         up.count = 1;
         up.weights = row.weights + half * row.matrix;
@@ -91,7 +91,7 @@ struct MaskHead {
         up.pixels = pixels;
         up.out_channels = 2 * row.channels;
         up.activation = Activation::none;
-        GemmPartsRow::run(up);
+        MultiplyRows::run(up);
         const std::int64_t at = (half * row.pixels + first) * 2;  // output rows are 2 * pixels wide
         for (std::int64_t q = 0; q < 2 * pixels; q += L) {
           dot_vectors<kActivation>(row, buffer + q * row.channels,

@@ -10,7 +10,7 @@
 #include "core/run_context.h"
 #include "evsam/status.h"
 #include "ops/depthwise_conv/depthwise_conv.h"
-#include "ops/pointwise_int8/either.h"
+#include "ops/pointwise/pointwise.h"
 
 namespace evsam::mbconv {
 
@@ -37,9 +37,9 @@ struct Weights {
 // Made once, then read by any number of threads.
 struct Packed {
   Params params;
-  pointwise_int8::Either expand;
+  pointwise::Packed expand;
   depthwise_conv::Packed depthwise;
-  pointwise_int8::Either project;
+  pointwise::Packed project;
 };
 
 // `kernels` nullptr: selected_kernels().

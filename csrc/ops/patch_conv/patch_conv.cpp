@@ -1,4 +1,4 @@
-// Packs, checks, cuts into tasks and launches; the arithmetic is in isa/gemm_parts.inl.
+// Packs, checks, cuts into tasks and launches; the arithmetic is in isa/gemm_rows.inl.
 #include "ops/patch_conv/patch_conv.h"
 
 #include <algorithm>
@@ -16,7 +16,7 @@ constexpr std::int64_t kTasksPerThread = 8;
 
 void run_row(const Packed& packed, const ConstFeatureMap& x, const FeatureMap& y, std::int64_t i) {
   const Params& params = packed.params;
-  GemmParts row;
+  GemmRows row;
   const float* top = x.data + 2 * i * x.width * x.stride;
   const float* bottom = top + x.width * x.stride;
   if (x.stride == x.channels) {  // two neighbours are one run of memory
@@ -51,8 +51,8 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
   }
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  packed->kernel = kernels->patch_conv;
-  const std::int64_t panel = kernels->patch_conv->panel;
+  packed->kernel = kernels->pointwise;
+  const std::int64_t panel = kernels->pointwise->panel;
   const std::int64_t padded = divide_up(params.out_channels, panel) * panel;
   const std::int64_t depth = 4 * params.in_channels;
   packed->weights = AlignedBuffer<float>(static_cast<std::size_t>(padded * depth));

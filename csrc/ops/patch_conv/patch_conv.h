@@ -10,7 +10,7 @@
 #include "core/kernels.h"
 #include "core/run_context.h"
 #include "evsam/status.h"
-#include "ops/patch_conv/patch_conv_kernel.h"
+#include "ops/pointwise/pointwise_kernel.h"
 
 namespace evsam::patch_conv {
 
@@ -23,7 +23,7 @@ struct Params {
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Packed {
   Params params;
-  const Kernel* kernel = nullptr;
+  const pointwise::Kernel* kernel = nullptr;
   AlignedBuffer<float> weights;  // [panel][kernel row, kernel column, input channel][panel columns]
   AlignedBuffer<float> bias;
 };
