@@ -13,8 +13,8 @@ PackedOp pack(const py::array& weight, const py::object& bias, std::int64_t stri
   const float* values = weights_of(weight, "weight", {-1, 1, -1, -1});
   op::Params params;
   params.channels = weight.shape(0);
-  params.kernel = weight.shape(2);
-  weights_of(weight, "weight", {-1, 1, params.kernel, params.kernel});
+  params.filter_size = weight.shape(2);
+  weights_of(weight, "weight", {-1, 1, params.filter_size, params.filter_size});
   params.stride = stride;
   params.activation = activation_of(activation);
   const float* biases = optional_weights_of(bias, "bias", {params.channels});

@@ -23,7 +23,7 @@ PackedOp pack(const py::array& weight, const py::array& bias, float eps, const s
     const Images<float> y = images_of(arguments.out, "out");
     check_batch("x", x, y);
     const auto maps = [x, y](std::int64_t image) {
-      op::Maps result;
+      op::Arguments result;
       result.x = x[image];
       result.y = y[image];
       return result;

@@ -23,8 +23,8 @@ PackedOp pack(const py::array& qkv, const py::object& qkv_bias, const py::array&
   weights.qkv = weights_of(qkv, "qkv_weight", {rows, -1, 1, 1});
   params.channels = qkv.shape(1);
   weights_of(depthwise, "depthwise", {rows, 1, -1, -1});
-  params.kernel = depthwise.shape(2);
-  weights.depthwise = weights_of(depthwise, "depthwise", {rows, 1, params.kernel, params.kernel});
+  params.filter_size = depthwise.shape(2);
+  weights.depthwise = weights_of(depthwise, "depthwise", {rows, 1, params.filter_size, params.filter_size});
   weights.project = weights_of(project, "project_weight", {params.channels, rows / 3 * 2, 1, 1});
   weights.qkv_bias = optional_weights_of(qkv_bias, "qkv_bias", {rows});
   weights.project_bias = optional_weights_of(project_bias, "project_bias", {params.channels});

@@ -18,9 +18,9 @@ PackedOp pack(const py::array& expand, const py::object& expand_bias, const py::
   params.hidden_channels = expand.shape(0);
   params.in_channels = expand.shape(1);
   weights_of(depthwise, "depthwise_weight", {params.hidden_channels, 1, -1, -1});
-  params.kernel = depthwise.shape(2);
+  params.filter_size = depthwise.shape(2);
   weights.depthwise =
-      weights_of(depthwise, "depthwise_weight", {params.hidden_channels, 1, params.kernel, params.kernel});
+      weights_of(depthwise, "depthwise_weight", {params.hidden_channels, 1, params.filter_size, params.filter_size});
   weights.project = weights_of(project, "project_weight", {-1, params.hidden_channels, 1, 1});
   params.out_channels = project.shape(0);
   weights.expand_bias = optional_weights_of(expand_bias, "expand_bias", {params.hidden_channels});

@@ -61,13 +61,8 @@ void run_op(const layer_norm::Packed& op, const RunContext& context, const Const
   layer_norm::run(op, context, {x, {}, y, {}, {}});
 }
 
-Status check_op(const pointwise::Packed& op, const ConstFeatureMap& x, const ConstFeatureMap& residual,
-                const FeatureMap& y) {
-  return op.rounds() ? pointwise_int8::validate(op.int8, x, residual, y) : pointwise::validate(op.fp32, x, residual, y);
-}
-
 std::size_t op_workspace_bytes(const pointwise::Packed& op, const Graph::Shape& x, int threads) {
-  return pointwise_int8::workspace_bytes(op, x.height * x.width, threads);
+  return pointwise::workspace_bytes(op, x.height * x.width, threads);
 }
 
 std::size_t op_workspace_bytes(const resize::Packed& op, const Graph::Shape&, int threads) {
@@ -212,7 +207,7 @@ Value BlockBuilder::lite_mla(const BlockConfig& config, Value x, const std::stri
   params.channels = in.channels;
   params.heads = in.channels / head_dim_;
   params.head_dim = head_dim_;
-  params.kernel = size;
+  params.filter_size = size;
   params.precision = precision_;
   const std::int64_t total = params.heads * params.head_dim;
   const double macs =
@@ -256,8 +251,7 @@ Value BlockBuilder::add_pointwise(std::int64_t channels, Value x, Value residual
   const pointwise::Params params{in.channels, channels, Activation::none, precision_};
   const double macs = pixels(out) * static_cast<double>(in.channels * channels);
   return add<pointwise::Packed>(
-      label, macs, x, residual, y,
-      [&tensors = tensors_, params, prefix, read](auto* op) -> Status {
+      label, macs, x, residual, y, [&tensors = tensors_, params, prefix, read](auto* op) -> Status {
         LayerWeights layer;
         EVSAM_RETURN_IF_ERROR(std::invoke(
             read, tensors, prefix, std::vector<std::int64_t>{params.out_channels, params.in_channels, 1, 1}, &layer));

@@ -1,5 +1,5 @@
-// Some pixels of a 1x1 convolution, or of anything that is one: the products of several inputs with a weight matrix each,
-// such as the four pixels under a 2x2 filter, or two feature maps. Plain data; isa/gemm_rows.inl does the work.
+// Some pixels of a 1x1 convolution, or of anything that is one: the products of several inputs with a weight matrix
+// each, such as the four pixels under a 2x2 filter, or two feature maps. Plain data; isa/gemm_rows.inl does the work.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ struct GemmPart {
   std::int64_t depth;
 };
 
-// y[p][c] = activation(bias[c] + added[p][c] + sum over parts and k of parts[i].x[p][k] w[i][k][c]). Strides count floats.
+// y[p][c] = activation(bias[c] + added[p][c] + sum over parts and k of parts[i].x[p][k] w[i][k][c]). Strides count
+// floats.
 struct GemmRows {
   static constexpr int kMaxParts = 4;
 

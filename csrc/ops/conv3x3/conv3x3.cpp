@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-#include "core/workspace.h"
+#include "core/scratch.h"
 
 namespace evsam::conv3x3 {
 namespace {
@@ -21,9 +21,8 @@ std::int64_t chunk_pixels(const Params& params) {
   return std::clamp<std::int64_t>(kGathered / (9 * params.in_channels), 24, 384);
 }
 
-std::size_t chunk_floats(const Params& params) {
-  return align_up(static_cast<std::size_t>(chunk_pixels(params) * 9 * params.in_channels) * sizeof(float)) /
-         sizeof(float);
+PerWorker<float> take_gathered(Scratch& scratch, const Params& params, int threads) {
+  return scratch.take_each<float>(threads, chunk_pixels(params) * 9 * params.in_channels);
 }
 
 Algorithm choose_algorithm(const Params& params) {
@@ -111,13 +110,16 @@ Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatu
 }
 
 std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads) {
+  Scratch scratch;
   if (packed.params.algorithm == Algorithm::direct) {
-    return static_cast<std::size_t>(threads) * chunk_floats(packed.params) * sizeof(float);
+    take_gathered(scratch, packed.params, threads);
+    return scratch.bytes();
   }
   const std::int64_t stride = packed.params.stride;
-  const winograd::Plan plan =
-      winograd::plan(packed.winograd, output_size(height, stride), output_size(width, stride), threads);
-  return static_cast<std::size_t>(threads) * (plan.v_floats + plan.m_floats) * sizeof(float);
+  const winograd::Tiling tiling =
+      winograd::cut(packed.winograd, output_size(height, stride), output_size(width, stride), threads);
+  winograd::Memory(scratch, tiling, threads);
+  return scratch.bytes();
 }
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
@@ -136,36 +138,37 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   output.channels = y.channels;
   output.activation = params.activation;
 
+  Scratch scratch(context.workspace);
   if (params.algorithm != Algorithm::direct) {
-    const winograd::Plan plan = winograd::plan(packed.winograd, y.height, y.width, threads);
-    float* scratch = static_cast<float*>(context.workspace);
-    context.parallel_for(plan.tasks, [&](std::int64_t task, int worker) {
-      float* v = scratch + static_cast<std::size_t>(worker) * (plan.v_floats + plan.m_floats);
+    const winograd::Tiling tiling = winograd::cut(packed.winograd, y.height, y.width, threads);
+    const winograd::Memory memory(scratch, tiling, threads);
+    context.parallel_for(tiling.tasks, [&](std::int64_t task, int worker) {
       packed.kernel->run_winograd(packed.winograd.scheme,
-                                  winograd::block(packed.winograd, plan, task, x, v, v + plan.v_floats), output);
+                                  winograd::task_tiles(packed.winograd, tiling, task, x, memory, worker), output);
     });
     return;
   }
 
+  const PerWorker<float> gathered = take_gathered(scratch, params, threads);
   const double flops = 18.0 * static_cast<double>(y.pixels()) * static_cast<double>(x.channels * y.channels);
   const std::int64_t tasks =
       threads == 1 ? 1
                    : std::clamp<std::int64_t>(static_cast<std::int64_t>(flops / kFlopsPerTask), 1,
                                               std::min<std::int64_t>(threads * kTasksPerThread, y.pixels()));
   context.parallel_for(tasks, [&](std::int64_t task, int worker) {
-    DirectBlock block;
-    block.x = x.data;
-    block.x_stride = x.stride;
-    block.height = x.height;
-    block.width = x.width;
-    block.channels = x.channels;
-    block.stride = params.stride;
-    block.weights = packed.weights.data();
-    block.first = task * y.pixels() / tasks;
-    block.pixels = (task + 1) * y.pixels() / tasks - block.first;
-    block.chunk = chunk_pixels(params);
-    block.gathered = static_cast<float*>(context.workspace) + static_cast<std::size_t>(worker) * chunk_floats(params);
-    packed.kernel->run_direct(block, output);
+    DirectPixels direct;
+    direct.x = x.data;
+    direct.x_stride = x.stride;
+    direct.height = x.height;
+    direct.width = x.width;
+    direct.channels = x.channels;
+    direct.stride = params.stride;
+    direct.weights = packed.weights.data();
+    direct.first = task * y.pixels() / tasks;
+    direct.pixels = (task + 1) * y.pixels() / tasks - direct.first;
+    direct.chunk = chunk_pixels(params);
+    direct.gathered = gathered.of(worker);
+    packed.kernel->run_direct(direct, output);
   });
 }
 

@@ -23,7 +23,7 @@ struct Output {
 };
 
 // Some pixels of the output (row by row) by the direct algorithm.
-struct DirectBlock {
+struct DirectPixels {
   const float* x;
   std::int64_t x_stride;
   std::int64_t height;
@@ -38,8 +38,8 @@ struct DirectBlock {
 };
 
 struct Kernel {
-  void (*run_winograd)(winograd::Scheme scheme, const winograd::Block& block, const Output& output);
-  void (*run_direct)(const DirectBlock& block, const Output& output);
+  void (*run_winograd)(winograd::Scheme scheme, const winograd::Tiles& tiles, const Output& output);
+  void (*run_direct)(const DirectPixels& pixels, const Output& output);
   std::int64_t panel;  // output channels of a packed panel
   std::int64_t lanes;  // floats of a vector
 };

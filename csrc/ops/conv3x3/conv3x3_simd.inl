@@ -10,7 +10,7 @@ struct Conv3x3 {
   static constexpr int L = F32::kLanes;
 
   template <typename S>
-  static void winograd(const winograd::Block& block, const conv3x3::Output& output) {
+  static void winograd(const winograd::Tiles& block, const conv3x3::Output& output) {
     using W = Winograd<S>;
     constexpr std::int64_t kOutputs = W::kOutputs;
     W::input(block);
@@ -38,7 +38,7 @@ struct Conv3x3 {
     }
   }
 
-  static void run_winograd(winograd::Scheme scheme, const winograd::Block& block, const conv3x3::Output& output) {
+  static void run_winograd(winograd::Scheme scheme, const winograd::Tiles& block, const conv3x3::Output& output) {
     switch (scheme) {
       case winograd::Scheme::f2: return winograd<WinogradF2>(block, output);
       case winograd::Scheme::f4: return winograd<WinogradF4>(block, output);
@@ -58,7 +58,7 @@ struct Conv3x3 {
   }
 
   // What output pixel (row, column) sees, tap by tap.
-  static void gather(const conv3x3::DirectBlock& block, std::int64_t row, std::int64_t column, float* to) {
+  static void gather(const conv3x3::DirectPixels& block, std::int64_t row, std::int64_t column, float* to) {
     const std::int64_t left = column * block.stride - 1;
     for (std::int64_t ky = 0; ky < 3; ++ky) {
       const std::int64_t y = row * block.stride + ky - 1;
@@ -84,7 +84,7 @@ struct Conv3x3 {
 
   // Direct: gather a chunk of pixels that fits into the L1 or L2 cache, then the 1x1 convolution of 9 times as many
   // channels.
-  static void run_direct(const conv3x3::DirectBlock& block, const conv3x3::Output& output) {
+  static void run_direct(const conv3x3::DirectPixels& block, const conv3x3::Output& output) {
     const std::int64_t depth = 9 * block.channels;
     for (std::int64_t done = 0; done < block.pixels; done += block.chunk) {
       const std::int64_t first = block.first + done;

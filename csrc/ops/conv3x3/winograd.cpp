@@ -126,44 +126,43 @@ void pack(Scheme scheme, const Blocking& blocking, const float* weight, std::int
   default_pool().parallel_for(weights->out_channels / panel, default_threads(), pack_panel);
 }
 
-Plan plan(const Weights& weights, std::int64_t out_height, std::int64_t out_width, int threads) {
+Tiling cut(const Weights& weights, std::int64_t out_height, std::int64_t out_width, int threads) {
   const Geometry& shape = geometry(weights.scheme);
-  Plan plan;
-  plan.tiles_x = divide_up(out_width, shape.outputs);
-  plan.tiles = plan.tiles_x * divide_up(out_height, shape.outputs);
+  Tiling tiling;
+  tiling.tiles_x = divide_up(out_width, shape.outputs);
+  tiling.tiles = tiling.tiles_x * divide_up(out_height, shape.outputs);
   // As many tasks for every thread as for the others.
-  plan.tasks = divide_up(divide_up(plan.tiles, weights.blocking.tiles), threads) * threads;
-  plan.tasks = std::min(plan.tasks, plan.tiles);
-  plan.task_tiles = divide_up(plan.tiles, std::max<std::int64_t>(plan.tasks, 1));
+  tiling.tasks = divide_up(divide_up(tiling.tiles, weights.blocking.tiles), threads) * threads;
+  tiling.tasks = std::min(tiling.tasks, tiling.tiles);
+  tiling.task_tiles = divide_up(tiling.tiles, std::max<std::int64_t>(tiling.tasks, 1));
   // Products a multiple of the L1 cache's 4 KiB apart would all fall into the same few lines; one line more spreads
   // them.
-  plan.v_stride = cache_line_floats(plan.task_tiles * weights.depth) + 16;
-  plan.m_stride = cache_line_floats(plan.task_tiles * weights.blocking.columns) + 16;
-  const std::int64_t products = shape.products * shape.products;
-  plan.v_floats = static_cast<std::size_t>(products * plan.v_stride);
-  plan.m_floats = static_cast<std::size_t>(products * plan.m_stride);
-  return plan;
+  tiling.v_stride = cache_line_floats(tiling.task_tiles * weights.depth) + 16;
+  tiling.m_stride = cache_line_floats(tiling.task_tiles * weights.blocking.columns) + 16;
+  tiling.products = shape.products * shape.products;
+  return tiling;
 }
 
-Block block(const Weights& weights, const Plan& plan, std::int64_t task, const ConstFeatureMap& x, float* v, float* m) {
-  Block block;
-  block.x = x.data;
-  block.x_stride = x.stride;
-  block.height = x.height;
-  block.width = x.width;
-  block.channels = weights.channels;
-  block.depth = weights.depth;
-  block.zeros = weights.zeros.data();
-  block.weights = weights.values.data();
-  block.columns = weights.blocking.columns;
-  block.tiles_x = plan.tiles_x;
-  block.first = task * plan.tiles / plan.tasks;
-  block.tiles = (task + 1) * plan.tiles / plan.tasks - block.first;
-  block.v = v;
-  block.v_stride = plan.v_stride;
-  block.m = m;
-  block.m_stride = plan.m_stride;
-  return block;
+Tiles task_tiles(const Weights& weights, const Tiling& tiling, std::int64_t task, const ConstFeatureMap& x,
+                 const Memory& memory, int worker) {
+  Tiles tiles;
+  tiles.x = x.data;
+  tiles.x_stride = x.stride;
+  tiles.height = x.height;
+  tiles.width = x.width;
+  tiles.channels = weights.channels;
+  tiles.depth = weights.depth;
+  tiles.zeros = weights.zeros.data();
+  tiles.weights = weights.values.data();
+  tiles.columns = weights.blocking.columns;
+  tiles.tiles_x = tiling.tiles_x;
+  tiles.first = task * tiling.tiles / tiling.tasks;
+  tiles.tiles = (task + 1) * tiling.tiles / tiling.tasks - tiles.first;
+  tiles.v = memory.v.of(worker);
+  tiles.v_stride = tiling.v_stride;
+  tiles.m = memory.m.of(worker);
+  tiles.m_stride = tiling.m_stride;
+  return tiles;
 }
 
 }  // namespace evsam::winograd

@@ -6,7 +6,7 @@
 
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
-#include "core/run_context.h"
+#include "core/scratch.h"
 #include "ops/conv3x3/winograd_kernel.h"
 
 namespace evsam::winograd {
@@ -33,20 +33,30 @@ void pack(Scheme scheme, const Blocking& blocking, const float* weight, std::int
           std::int64_t out_channels, std::int64_t panel, std::int64_t lanes, Weights* weights);
 
 // How an image is cut into tasks.
-struct Plan {
+struct Tiling {
   std::int64_t tiles_x = 0;
   std::int64_t tiles = 0;
   std::int64_t tasks = 0;
   std::int64_t task_tiles = 0;  // at most
   std::int64_t v_stride = 0;
   std::int64_t m_stride = 0;
-  std::size_t v_floats = 0;  // of one thread, including padding to cache lines
-  std::size_t m_floats = 0;
+  std::int64_t products = 0;
 };
 
-Plan plan(const Weights& weights, std::int64_t out_height, std::int64_t out_width, int threads);
+Tiling cut(const Weights& weights, std::int64_t out_height, std::int64_t out_width, int threads);
 
-// Block `task` of the plan; v and m are the thread's.
-Block block(const Weights& weights, const Plan& plan, std::int64_t task, const ConstFeatureMap& x, float* v, float* m);
+// What a worker transforms and multiplies in.
+struct Memory {
+  PerWorker<float> v;
+  PerWorker<float> m;
+
+  Memory(Scratch& scratch, const Tiling& tiling, int threads)
+      : v(scratch.take_each<float>(threads, tiling.products * tiling.v_stride)),
+        m(scratch.take_each<float>(threads, tiling.products * tiling.m_stride)) {}
+};
+
+// The tiles of a task.
+Tiles task_tiles(const Weights& weights, const Tiling& tiling, std::int64_t task, const ConstFeatureMap& x,
+                 const Memory& memory, int worker);
 
 }  // namespace evsam::winograd

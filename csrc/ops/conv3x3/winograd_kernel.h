@@ -34,7 +34,7 @@ struct Blocking {
 };
 
 // Consecutive tiles (row by row) of one convolution, and the scratch memory they go through. Strides count floats.
-struct Block {
+struct Tiles {
   const float* x;  // the whole input
   std::int64_t x_stride;
   std::int64_t height;

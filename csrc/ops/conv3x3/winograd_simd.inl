@@ -181,7 +181,7 @@ struct Winograd {
     }
   }
 
-  static void input(const winograd::Block& block) {
+  static void input(const winograd::Tiles& block) {
     const std::int64_t whole = block.channels / L * L;
     for (std::int64_t t = 0; t < block.tiles; ++t) {
       const std::int64_t top = (block.first + t) / block.tiles_x * kStep - 1;
@@ -249,7 +249,7 @@ struct Winograd {
   }
 
   // M for the block of columns that starts at packed weights `u`: [filter][panel][depth][panel columns].
-  static void multiply(const winograd::Block& block, const float* u, std::int64_t columns) {
+  static void multiply(const winograd::Tiles& block, const float* u, std::int64_t columns) {
     const std::int64_t row_tiles = (block.tiles + Gemm::kRows - 1) / Gemm::kRows;
     const std::int64_t size = block.tiles / row_tiles;
     const std::int64_t larger = block.tiles % row_tiles;  // tiles of size + 1 rows; they come first
@@ -279,7 +279,7 @@ struct Winograd {
   }
 
   // One tile, output channels [0, columns) of the block of columns whose M was made last. bias: whole vectors.
-  static void output(const winograd::Block& block, std::int64_t tile, std::int64_t columns, const float* bias,
+  static void output(const winograd::Tiles& block, std::int64_t tile, std::int64_t columns, const float* bias,
                      Activation activation, const WinogradSink& sink) {
     const Limits limits = Limits::of(activation);
     for (std::int64_t c = 0; c < columns; c += L) {

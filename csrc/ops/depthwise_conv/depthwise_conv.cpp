@@ -29,8 +29,8 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
   if (params.channels < 1) {
     return Status::invalid_argument(expected_got("channels", "at least 1", std::to_string(params.channels)));
   }
-  if (params.kernel != 3 && params.kernel != 5) {
-    return Status::invalid_argument(expected_got("kernel", "3 or 5", std::to_string(params.kernel)));
+  if (params.filter_size != 3 && params.filter_size != 5) {
+    return Status::invalid_argument(expected_got("filter_size", "3 or 5", std::to_string(params.filter_size)));
   }
   if (params.stride != 1 && params.stride != 2) {
     return Status::invalid_argument(expected_got("stride", "1 or 2", std::to_string(params.stride)));
@@ -38,7 +38,7 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
   packed->kernel = kernels->depthwise_conv;
-  const std::int64_t taps = params.kernel * params.kernel;
+  const std::int64_t taps = params.filter_size * params.filter_size;
   packed->weights = AlignedBuffer<float>(static_cast<std::size_t>(taps * params.channels));
   packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(params.channels));
   for (std::int64_t c = 0; c < params.channels; ++c) {
@@ -71,14 +71,14 @@ void run_row(const Packed& packed, std::int64_t first_channel, Row row) {
   row.weight_stride = packed.params.channels;
   row.bias = packed.bias.data() + first_channel;
   row.activation = packed.params.activation;
-  packed.kernel->run[packed.params.kernel == 5 ? 1 : 0][packed.params.stride == 2 ? 1 : 0](row);
+  packed.kernel->run[packed.params.filter_size == 5 ? 1 : 0][packed.params.stride == 2 ? 1 : 0](row);
 }
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const FeatureMap& y) {
   const Params& params = packed.params;
   const int threads = context.thread_count();
 
-  const std::int64_t k = params.kernel;
+  const std::int64_t k = params.filter_size;
   const std::int64_t window = divide_up(kWindowFloats / (k * x.width), kLineFloats) * kLineFloats;
   const std::int64_t channels = std::clamp(window, kLineFloats, divide_up(params.channels, kLineFloats) * kLineFloats);
   const std::int64_t blocks = divide_up(params.channels, channels);
@@ -93,7 +93,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
     const std::int64_t channel = task / strips * channels;
     const std::int64_t begin = task % strips * strip;
     const std::int64_t end = std::min(begin + strip, y.height);
-    const float* rows[kMaxKernel];
+    const float* rows[kMaxFilter];
     Row row = {};
     row.x = rows;
     row.x_stride = x.stride;

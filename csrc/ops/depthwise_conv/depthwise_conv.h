@@ -1,4 +1,4 @@
-// Depthwise convolution, 3x3 or 5x5, stride 1 or 2, zero padding of half the kernel: y = activation(x * w + bias).
+// Depthwise convolution, 3x3 or 5x5, stride 1 or 2, zero padding of half the filter: y = activation(x * w + bias).
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,12 @@
 
 namespace evsam::depthwise_conv {
 
-inline constexpr int kMaxKernel = 5;
+inline constexpr int kMaxFilter = 5;
 
 struct Params {
   std::int64_t channels = 0;
-  std::int64_t kernel = 3;  // 3 or 5
-  std::int64_t stride = 1;  // 1 or 2
+  std::int64_t filter_size = 3;  // 3 or 5
+  std::int64_t stride = 1;       // 1 or 2
   Activation activation = Activation::none;
 };
 
@@ -26,11 +26,12 @@ struct Params {
 struct Packed {
   Params params;
   const Kernel* kernel = nullptr;
-  AlignedBuffer<float> weights;  // [kernel * kernel][channels]
+  AlignedBuffer<float> weights;  // [filter_size * filter_size][channels]
   AlignedBuffer<float> bias;
 };
 
-// weight: (channels, 1, kernel, kernel), C order; bias: (channels) or nullptr. `kernels` nullptr: selected_kernels().
+// weight: (channels, 1, filter_size, filter_size), C order; bias: (channels) or nullptr. `kernels` nullptr:
+// selected_kernels().
 Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed);
 
 // Rows or columns of the output for so many of the input.

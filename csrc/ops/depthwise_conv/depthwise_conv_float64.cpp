@@ -5,7 +5,7 @@ namespace evsam::depthwise_conv {
 
 void run_float64(const Params& params, const double* x, const double* weight, const double* bias, std::int64_t height,
                  std::int64_t width, double* y) {
-  const std::int64_t k = params.kernel;
+  const std::int64_t k = params.filter_size;
   const std::int64_t channels = params.channels;
   for (std::int64_t oy = 0; oy < out_size(params, height); ++oy) {
     for (std::int64_t ox = 0; ox < out_size(params, width); ++ox) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/math.h"
+#include "core/scratch.h"
 
 namespace evsam::fused_mbconv {
 namespace {
@@ -37,17 +38,9 @@ Status check(const Params& params) {
   return {};
 }
 
-struct Scratch {
-  std::size_t v;
-  std::size_t m;
-  std::size_t buffer;
-  std::size_t total() const { return v + m + buffer; }
-};
-
-Scratch scratch_floats(const Packed& packed, const winograd::Plan& plan) {
+PerWorker<float> take_hidden(Scratch& scratch, const Packed& packed, const winograd::Tiling& tiling, int threads) {
   const std::int64_t outputs = winograd::geometry(packed.winograd.scheme).outputs;
-  const std::int64_t buffer = plan.task_tiles * outputs * outputs * packed.hidden_block;
-  return {plan.v_floats, plan.m_floats, static_cast<std::size_t>(divide_up(buffer, 16) * 16)};
+  return scratch.take_each<float>(threads, tiling.task_tiles * outputs * outputs * packed.hidden_block);
 }
 
 }  // namespace
@@ -108,17 +101,22 @@ Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatu
 
 std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads) {
   const std::int64_t stride = packed.params.stride;
-  const winograd::Plan plan = winograd::plan(packed.winograd, conv3x3::output_size(height, stride),
-                                             conv3x3::output_size(width, stride), threads);
-  return static_cast<std::size_t>(threads) * scratch_floats(packed, plan).total() * sizeof(float);
+  const winograd::Tiling tiling = winograd::cut(packed.winograd, conv3x3::output_size(height, stride),
+                                                conv3x3::output_size(width, stride), threads);
+  Scratch scratch;
+  winograd::Memory(scratch, tiling, threads);
+  take_hidden(scratch, packed, tiling, threads);
+  return scratch.bytes();
 }
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
          const FeatureMap& y) {
   if (y.pixels() == 0) return;
   const int threads = context.thread_count();
-  const winograd::Plan plan = winograd::plan(packed.winograd, y.height, y.width, threads);
-  const Scratch scratch = scratch_floats(packed, plan);
+  const winograd::Tiling tiling = winograd::cut(packed.winograd, y.height, y.width, threads);
+  Scratch scratch(context.workspace);
+  const winograd::Memory memory(scratch, tiling, threads);
+  const PerWorker<float> hidden = take_hidden(scratch, packed, tiling, threads);
   Tail tail;
   tail.hidden_bias = packed.hidden_bias.data();
   tail.activation = packed.params.activation;
@@ -135,12 +133,11 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   tail.width = y.width;
   tail.channels = y.channels;
 
-  context.parallel_for(plan.tasks, [&](std::int64_t task, int worker) {
-    float* v = static_cast<float*>(context.workspace) + static_cast<std::size_t>(worker) * scratch.total();
-    float* m = v + scratch.v;
+  context.parallel_for(tiling.tasks, [&](std::int64_t task, int worker) {
     Tail own = tail;
-    own.buffer = m + scratch.m;
-    packed.kernel->run(packed.winograd.scheme, winograd::block(packed.winograd, plan, task, x, v, m), own);
+    own.buffer = hidden.of(worker);
+    packed.kernel->run(packed.winograd.scheme, winograd::task_tiles(packed.winograd, tiling, task, x, memory, worker),
+                       own);
   });
 }
 

@@ -29,7 +29,7 @@ struct Tail {
 };
 
 struct Kernel {
-  void (*run)(winograd::Scheme scheme, const winograd::Block& block, const Tail& tail);
+  void (*run)(winograd::Scheme scheme, const winograd::Tiles& tiles, const Tail& tail);
   std::int64_t panel;  // output channels of a packed panel
   std::int64_t lanes;  // floats of a vector
 };

@@ -16,7 +16,7 @@ struct FusedMbconv {
     using W = Winograd<S>;
     static constexpr std::int64_t kOutputs = W::kOutputs;
 
-    const winograd::Block& block;
+    const winograd::Tiles& block;
     const fused_mbconv::Tail& tail;
 
     // Tiles of the block side by side in one row of tiles. Their pixels lie in the buffer row by row.
@@ -33,7 +33,7 @@ struct FusedMbconv {
 
     template <typename F>
     EVSAM_SIMD_INLINE void for_strips(const Run& run, const F& f) {
-      const winograd::Block& block = run.block;
+      const winograd::Tiles& block = run.block;
       for (std::int64_t t = 0; t < block.tiles;) {
         const std::int64_t tile_x = (block.first + t) % block.tiles_x;
         const std::int64_t in_row = block.tiles_x - tile_x;
@@ -82,8 +82,8 @@ struct FusedMbconv {
           product.y = tail.y + pixel * tail.y_stride;
           product.y_stride = tail.y_stride;
           product.added = resume                     ? product.y
-                             : tail.residual == nullptr ? nullptr
-                                                        : tail.residual + pixel * tail.residual_stride;
+                          : tail.residual == nullptr ? nullptr
+                                                     : tail.residual + pixel * tail.residual_stride;
           product.added_stride = resume ? tail.y_stride : tail.residual_stride;
           product.weights = weights;
           product.bias = resume ? tail.no_bias : tail.bias;
@@ -115,7 +115,7 @@ struct FusedMbconv {
     }
   };
 
-  static void run(winograd::Scheme scheme, const winograd::Block& block, const fused_mbconv::Tail& tail) {
+  static void run(winograd::Scheme scheme, const winograd::Tiles& block, const fused_mbconv::Tail& tail) {
     switch (scheme) {
       case winograd::Scheme::f2: return Run<WinogradF2>{block, tail}.all();
       case winograd::Scheme::f4: return Run<WinogradF4>{block, tail}.all();

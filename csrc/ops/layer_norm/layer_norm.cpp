@@ -44,25 +44,25 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
   return {};
 }
 
-Status validate(const Packed& packed, const Maps& maps) {
-  const std::int64_t shape[3] = {maps.x.height, maps.x.width, packed.params.channels};
-  EVSAM_RETURN_IF_ERROR(check_shape("x", maps.x, shape));
-  EVSAM_RETURN_IF_ERROR(check_shape("y", maps.y, shape));
-  if (maps.residual.data != nullptr) EVSAM_RETURN_IF_ERROR(check_shape("residual", maps.residual, shape));
-  if ((maps.pe.data == nullptr) != (maps.y_plus_pe.data == nullptr)) {
+Status validate(const Packed& packed, const Arguments& arguments) {
+  const std::int64_t shape[3] = {arguments.x.height, arguments.x.width, packed.params.channels};
+  EVSAM_RETURN_IF_ERROR(check_shape("x", arguments.x, shape));
+  EVSAM_RETURN_IF_ERROR(check_shape("y", arguments.y, shape));
+  if (arguments.residual.data != nullptr) EVSAM_RETURN_IF_ERROR(check_shape("residual", arguments.residual, shape));
+  if ((arguments.pe.data == nullptr) != (arguments.y_plus_pe.data == nullptr)) {
     return Status::invalid_argument(expected_got("y_plus_pe", "a map if and only if there is pe",
-                                                 maps.pe.data == nullptr ? "y_plus_pe alone" : "pe alone"));
+                                                 arguments.pe.data == nullptr ? "y_plus_pe alone" : "pe alone"));
   }
-  if (maps.pe.data != nullptr) {
-    EVSAM_RETURN_IF_ERROR(check_shape("pe", maps.pe, shape));
-    EVSAM_RETURN_IF_ERROR(check_shape("y_plus_pe", maps.y_plus_pe, shape));
+  if (arguments.pe.data != nullptr) {
+    EVSAM_RETURN_IF_ERROR(check_shape("pe", arguments.pe, shape));
+    EVSAM_RETURN_IF_ERROR(check_shape("y_plus_pe", arguments.y_plus_pe, shape));
   }
   return {};
 }
 
-void run(const Packed& packed, const RunContext& context, const Maps& maps) {
+void run(const Packed& packed, const RunContext& context, const Arguments& arguments) {
   const Params& params = packed.params;
-  const std::int64_t pixels = maps.x.pixels();
+  const std::int64_t pixels = arguments.x.pixels();
   if (pixels == 0) return;
   const int threads = context.thread_count();
   const std::int64_t tasks =
@@ -73,17 +73,17 @@ void run(const Packed& packed, const RunContext& context, const Maps& maps) {
   context.parallel_for(divide_up(pixels, size), [&](std::int64_t task, int) {
     const std::int64_t first = task * size;
     const auto at = [first](const auto& map) { return map.data == nullptr ? nullptr : map.data + first * map.stride; };
-    Block block;
-    block.x = at(maps.x);
-    block.x_stride = maps.x.stride;
-    block.residual = at(maps.residual);
-    block.residual_stride = maps.residual.stride;
-    block.y = at(maps.y);
-    block.y_stride = maps.y.stride;
-    block.pe = at(maps.pe);
-    block.pe_stride = maps.pe.stride;
-    block.y_plus_pe = at(maps.y_plus_pe);
-    block.y_plus_pe_stride = maps.y_plus_pe.stride;
+    Pixels block;
+    block.x = at(arguments.x);
+    block.x_stride = arguments.x.stride;
+    block.residual = at(arguments.residual);
+    block.residual_stride = arguments.residual.stride;
+    block.y = at(arguments.y);
+    block.y_stride = arguments.y.stride;
+    block.pe = at(arguments.pe);
+    block.pe_stride = arguments.pe.stride;
+    block.y_plus_pe = at(arguments.y_plus_pe);
+    block.y_plus_pe_stride = arguments.y_plus_pe.stride;
     block.weight = packed.weight.data();
     block.bias = packed.bias.data();
     block.pixels = std::min(size, pixels - first);

@@ -34,7 +34,7 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
 
 // One call's maps, all of the same shape. Those with data nullptr are left out. y may be x or residual (in place);
 // y_plus_pe may be pe. Any other overlap is an error that is not checked.
-struct Maps {
+struct Arguments {
   ConstFeatureMap x;
   ConstFeatureMap residual;
   FeatureMap y;
@@ -43,10 +43,10 @@ struct Maps {
 };
 
 // The one check of shapes.
-Status validate(const Packed& packed, const Maps& maps);
+Status validate(const Packed& packed, const Arguments& arguments);
 
 // For valid arguments. No workspace.
-void run(const Packed& packed, const RunContext& context, const Maps& maps);
+void run(const Packed& packed, const RunContext& context, const Arguments& arguments);
 
 // The oracle of the tests: the same in float64 on contiguous arrays; residual may be nullptr.
 void run_float64(const Params& params, const double* x, const double* residual, const double* weight,

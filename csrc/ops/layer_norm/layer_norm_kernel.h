@@ -9,7 +9,7 @@
 namespace evsam::layer_norm {
 
 // Strides count floats from one pixel to the next. residual and pe may be nullptr; with pe, y_plus_pe is written too.
-struct Block {
+struct Pixels {
   const float* x;
   std::int64_t x_stride;
   const float* residual;
@@ -29,7 +29,7 @@ struct Block {
 };
 
 struct Kernel {
-  void (*run)(const Block& block);
+  void (*run)(const Pixels& block);
 };
 
 }  // namespace evsam::layer_norm

@@ -39,7 +39,7 @@ struct LayerNorm {
   }
 
   template <Activation kActivation>
-  static void run_with(const layer_norm::Block& b) {
+  static void run_with(const layer_norm::Pixels& b) {
     const std::int64_t whole = b.channels / L * L;
     const std::int64_t part = b.channels - whole;
     float ones[L] = {};
@@ -126,7 +126,7 @@ struct LayerNorm {
     }
   }
 
-  static void run(const layer_norm::Block& b) {
+  static void run(const layer_norm::Pixels& b) {
     switch (b.activation) {
       case Activation::none: return run_with<Activation::none>(b);
       case Activation::relu: return run_with<Activation::relu>(b);

@@ -68,8 +68,8 @@ struct Launch {
   void accumulate(int worker, std::int64_t tokens) const {
     const std::int64_t dim = packed.params.head_dim;
     for (std::int64_t n = 0; n < tokens; n += kTokenBlock) {
-      packed.kernel->accumulate(memory.keys.of(worker) + n * dim, memory.values.of(worker) + n * dim, std::min(kTokenBlock, tokens - n), dim,
-                                memory.state.of(worker));
+      packed.kernel->accumulate(memory.keys.of(worker) + n * dim, memory.values.of(worker) + n * dim,
+                                std::min(kTokenBlock, tokens - n), dim, memory.state.of(worker));
     }
   }
 
@@ -84,8 +84,8 @@ struct Launch {
                            memory.queries.of(worker) + n * dim, memory.keys.of(worker), memory.values.of(worker));
       accumulate(worker, count);
     }
-    packed.kernel->apply(memory.queries.of(worker), pixels, dim, memory.state.of(worker), packed.params.eps, memory.attended.data + head * dim,
-                         memory.attended.stride);
+    packed.kernel->apply(memory.queries.of(worker), pixels, dim, memory.state.of(worker), packed.params.eps,
+                         memory.attended.data + head * dim, memory.attended.stride);
   }
 
   // A head of the second set: a few rows at a time through the depthwise and the grouped convolution into the state.
@@ -96,7 +96,8 @@ struct Launch {
     for (std::int64_t row = 0; row < height; row += step) {
       const std::int64_t rows = std::min(step, height - row);
       filter(row, row + rows, head * 3 * dim, memory.filtered.of(worker));
-      float* const to[3] = {memory.queries.of(worker) + row * width * dim, memory.keys.of(worker), memory.values.of(worker)};
+      float* const to[3] = {memory.queries.of(worker) + row * width * dim, memory.keys.of(worker),
+                            memory.values.of(worker)};
       for (std::int64_t part = 0; part < 3; ++part) {
         const pointwise::Packed& group = packed.grouped[static_cast<std::size_t>(head * 3 + part)];
         pointwise::multiply(group, {memory.filtered.of(worker) + part * dim, memory.filtered_stride, nullptr, nullptr},
@@ -110,8 +111,8 @@ struct Launch {
 
   // Rows [begin, end) of the depthwise convolution, channels [channel, channel + 3 D).
   void filter(std::int64_t begin, std::int64_t end, std::int64_t channel, float* to) const {
-    const std::int64_t kernel = packed.params.kernel;
-    const float* rows[depthwise_conv::kMaxKernel];
+    const std::int64_t taps = packed.params.filter_size;
+    const float* rows[depthwise_conv::kMaxFilter];
     depthwise_conv::Row row = {};
     row.x = rows;
     row.x_stride = memory.qkv.stride;
@@ -120,8 +121,8 @@ struct Launch {
     row.out_width = width;
     row.channels = 3 * packed.params.head_dim;
     for (std::int64_t y = begin; y < end; ++y) {
-      for (std::int64_t i = 0; i < kernel; ++i) {
-        const std::int64_t from = y + i - kernel / 2;
+      for (std::int64_t i = 0; i < taps; ++i) {
+        const std::int64_t from = y + i - taps / 2;
         rows[i] = from < 0 || from >= height ? nullptr : memory.qkv.data + from * width * memory.qkv.stride + channel;
       }
       row.y = to + (y - begin) * width * memory.filtered_stride;
@@ -152,7 +153,7 @@ Status pack(const Params& params, const Weights& weights, const Kernels* kernels
   const std::int64_t total = total_of(params);
   EVSAM_RETURN_IF_ERROR(pointwise::pack({params.channels, 3 * total, Activation::none, params.precision}, weights.qkv,
                                         weights.qkv_bias, kernels, &packed->qkv));
-  EVSAM_RETURN_IF_ERROR(depthwise_conv::pack({3 * total, params.kernel, 1, Activation::none}, weights.depthwise,
+  EVSAM_RETURN_IF_ERROR(depthwise_conv::pack({3 * total, params.filter_size, 1, Activation::none}, weights.depthwise,
                                              nullptr, kernels, &packed->depthwise));
   packed->grouped.clear();
   for (std::int64_t group = 0; group < 3 * params.heads; ++group) {

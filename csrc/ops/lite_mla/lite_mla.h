@@ -21,7 +21,7 @@ struct Params {
   std::int64_t channels = 0;
   std::int64_t heads = 0;                 // of one set
   std::int64_t head_dim = 0;              // a multiple of 16
-  std::int64_t kernel = 5;                // of the depthwise convolution: 3 or 5
+  std::int64_t filter_size = 5;           // of the depthwise convolution: 3 or 5
   float eps = 1e-15F;                     // added to the denominators
   Precision precision = Precision::fp32;  // int8: of those of the first and the last 1x1 convolution that it suits
 };
@@ -30,7 +30,7 @@ struct Params {
 struct Weights {
   const float* qkv = nullptr;           // (3 T, channels)
   const float* qkv_bias = nullptr;      // (3 T), or nullptr
-  const float* depthwise = nullptr;     // (3 T, 1, kernel, kernel)
+  const float* depthwise = nullptr;     // (3 T, 1, filter_size, filter_size)
   const float* grouped = nullptr;       // (3 T, head_dim): 3 * heads groups
   const float* project = nullptr;       // (channels, 2 T)
   const float* project_bias = nullptr;  // (channels), or nullptr

@@ -46,8 +46,8 @@ void run_float64(const Params& params, const Weights64& weights, const double* x
   std::vector<double> attended(static_cast<std::size_t>(pixels * 2 * total));
   pointwise::run_float64({params.channels, 3 * total, Activation::none}, x, weights.qkv, weights.qkv_bias, nullptr,
                          pixels, qkv.data());
-  depthwise_conv::run_float64({3 * total, params.kernel, 1, Activation::none}, qkv.data(), weights.depthwise, nullptr,
-                              height, width, filtered.data());
+  depthwise_conv::run_float64({3 * total, params.filter_size, 1, Activation::none}, qkv.data(), weights.depthwise,
+                              nullptr, height, width, filtered.data());
   for (std::int64_t p = 0; p < pixels; ++p) {
     for (std::int64_t c = 0; c < 3 * total; ++c) {
       const double* group = filtered.data() + p * 3 * total + c / dim * dim;

@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "core/workspace.h"
+#include "core/scratch.h"
 
 namespace evsam::mask_prompt {
 namespace {
@@ -13,10 +13,8 @@ namespace {
 // Cells of a task: a few tens of microseconds of work.
 constexpr std::int64_t kTaskCells = 256;
 
-std::size_t scratch_bytes(const Packed& packed) {
-  const Params& params = packed.params;
-  return align_up(static_cast<std::size_t>((16 + 4 * params.narrow + params.wide) * packed.kernel->panel) *
-                  sizeof(float));
+PerWorker<float> take_layers(Scratch& scratch, const Packed& packed, int threads) {
+  return scratch.take_each<float>(threads, (16 + 4 * packed.params.narrow + packed.params.wide) * packed.kernel->panel);
 }
 
 Status check(const std::string& name, const Layer& layer, std::int64_t out, std::int64_t in, bool norm) {
@@ -52,7 +50,9 @@ Status pack(const Params& params, Layer first, Layer second, Layer last, const K
 }
 
 std::size_t workspace_bytes(const Packed& packed, int threads) {
-  return static_cast<std::size_t>(threads) * scratch_bytes(packed);
+  Scratch scratch;
+  take_layers(scratch, packed, threads);
+  return scratch.bytes();
 }
 
 void run(const Packed& packed, const RunContext& context, const float* mask, const float* image, std::int64_t rows,
@@ -71,11 +71,12 @@ void run(const Packed& packed, const RunContext& context, const float* mask, con
                            packed.second.shift.data(),
                            packed.last.weight.data(),
                            packed.last.bias.data()};
-  char* const scratch = static_cast<char*>(context.workspace);
+  Scratch scratch(context.workspace);
+  const PerWorker<float> layers = take_layers(scratch, packed, context.thread_count());
   const std::int64_t cells = rows * columns;
   context.parallel_for((cells + kTaskCells - 1) / kTaskCells, [&](std::int64_t task, int worker) {
     const std::int64_t first = task * kTaskCells;
-    Block block;
+    Cells block;
     block.weights = &weights;
     block.mask = mask;
     block.columns = columns;
@@ -83,7 +84,7 @@ void run(const Packed& packed, const RunContext& context, const float* mask, con
     block.cells = std::min(kTaskCells, cells - first);
     block.image = image + first * params.channels;
     block.out = out + first * params.channels;
-    block.scratch = reinterpret_cast<float*>(scratch + static_cast<std::size_t>(worker) * scratch_bytes(packed));
+    block.scratch = layers.of(worker);
     packed.kernel->run(block);
   });
 }

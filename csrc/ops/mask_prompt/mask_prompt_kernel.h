@@ -17,7 +17,7 @@ struct Weights {
 };
 
 // A few panels of cells.
-struct Block {
+struct Cells {
   const Weights* weights;
   const float* mask;        // (4 rows, 4 columns)
   std::int64_t columns;     // cells in a row of the grid
@@ -29,7 +29,7 @@ struct Block {
 };
 
 struct Kernel {
-  void (*run)(const Block& block);
+  void (*run)(const Cells& block);
   std::int64_t panel;
 };
 

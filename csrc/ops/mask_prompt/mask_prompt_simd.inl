@@ -33,7 +33,7 @@ struct MaskPrompt {
   }
 
   // pixels[4 y + x][cell] of one panel; cells behind the last are zero.
-  static void gather(const mask_prompt::Block& block, std::int64_t first_cell, std::int64_t cells, float* pixels) {
+  static void gather(const mask_prompt::Cells& block, std::int64_t first_cell, std::int64_t cells, float* pixels) {
     for (std::int64_t cell = 0; cell < kPanel; ++cell) {
       const std::int64_t row = (first_cell + cell) / block.columns;
       const std::int64_t column = (first_cell + cell) % block.columns;
@@ -100,7 +100,7 @@ struct MaskPrompt {
     }
   };
 
-  static void run(const mask_prompt::Block& block) {
+  static void run(const mask_prompt::Cells& block) {
     const mask_prompt::Weights& weights = *block.weights;
     float* const pixels = block.scratch;                       // [16][kPanel]
     float* const narrow = pixels + 16 * kPanel;                // [4][narrow][kPanel]

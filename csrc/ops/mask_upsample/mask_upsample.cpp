@@ -5,7 +5,7 @@
 #include <string>
 
 #include "core/math.h"
-#include "core/workspace.h"
+#include "core/scratch.h"
 
 namespace evsam::mask_upsample {
 namespace {
@@ -44,30 +44,22 @@ struct Memory {
   Tap* frame_rows;
   Tap* columns;
   Tap* rows;
-  float* scratch;
-  std::size_t bytes;
+  PerWorker<float> rows_in_work;
 
-  // With a null base it only counts.
-  Memory(void* base, const Kernel& kernel, const Params& params, int threads) : bytes(0) {
-    const auto take = [&](std::int64_t count, std::size_t size) {
-      char* piece = base == nullptr ? nullptr : static_cast<char*>(base) + bytes;
-      bytes += align_up(static_cast<std::size_t>(count) * size);
-      return static_cast<void*>(piece);
-    };
-    const auto taps = [&](std::int64_t count) { return static_cast<Tap*>(take(count, sizeof(Tap))); };
-    frame_columns = taps(padded(params.resized_width));
-    frame_rows = taps(params.resized_height);
-    columns = taps(padded(params.width));
-    rows = taps(params.height);
-    scratch = static_cast<float*>(take(threads * scratch_floats(kernel, params), sizeof(float)));
-  }
+  Memory(Scratch& scratch, const Kernel& kernel, const Params& params, int threads)
+      : frame_columns(scratch.take<Tap>(padded(params.resized_width))),
+        frame_rows(scratch.take<Tap>(params.resized_height)),
+        columns(scratch.take<Tap>(padded(params.width))),
+        rows(scratch.take<Tap>(params.height)),
+        rows_in_work(scratch.take_each<float>(threads, scratch_floats(kernel, params))) {}
 };
 
 void launch(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,
             std::uint8_t* masks, float* upscaled) {
   if (params.count == 0) return;
   const int threads = context.thread_count();
-  const Memory memory(context.workspace, kernel, params, threads);
+  Scratch scratch(context.workspace);
+  const Memory memory(scratch, kernel, params, threads);
   fill_taps(kLogitsSize, kFrameSize, params.resized_width, padded(params.resized_width), memory.frame_columns);
   fill_taps(kLogitsSize, kFrameSize, params.resized_height, params.resized_height, memory.frame_rows);
   fill_taps(params.resized_width, params.width, params.width, padded(params.width), memory.columns);
@@ -80,7 +72,7 @@ void launch(const Kernel& kernel, const RunContext& context, const Params& param
   context.parallel_for(params.count * tasks, [&](std::int64_t task, int worker) {
     const std::int64_t plane = task / tasks;
     const std::int64_t pixels = params.height * params.width;
-    Block block;
+    OutputRows block;
     block.logits = logits + plane * kLogitsSize * kLogitsSize;
     block.frame_columns = memory.frame_columns;
     block.frame_rows = memory.frame_rows;
@@ -93,7 +85,7 @@ void launch(const Kernel& kernel, const RunContext& context, const Params& param
     block.last_row = std::min(params.height, block.first_row + band_rows);
     block.mask = masks == nullptr ? nullptr : masks + plane * pixels;
     block.upscaled = upscaled == nullptr ? nullptr : upscaled + plane * pixels;
-    block.scratch = memory.scratch + worker * scratch_floats(kernel, params);
+    block.scratch = memory.rows_in_work.of(worker);
     kernel.run(block);
   });
 }
@@ -121,7 +113,9 @@ Status validate(const Params& params) {
 }
 
 std::size_t workspace_bytes(const Kernel& kernel, const Params& params, int threads) {
-  return Memory(nullptr, kernel, params, threads_or_default(threads)).bytes;
+  Scratch scratch;
+  Memory(scratch, kernel, params, threads_or_default(threads));
+  return scratch.bytes();
 }
 
 void run(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,

@@ -21,7 +21,7 @@ struct Tap {
 };
 
 // Some output rows of one plane.
-struct Block {
+struct OutputRows {
   const float* logits;       // (kLogitsSize, kLogitsSize)
   const Tap* frame_columns;  // logits columns of each column of the resized image, padded
   const Tap* frame_rows;     // logits rows of each row of the resized image
@@ -38,7 +38,7 @@ struct Block {
 };
 
 struct Kernel {
-  void (*run)(const Block& block);
+  void (*run)(const OutputRows& block);
   std::int64_t lanes;
 };
 

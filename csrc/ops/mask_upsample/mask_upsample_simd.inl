@@ -59,7 +59,7 @@ struct MaskUpsample {
     }
   }
 
-  static void run(const mask_upsample::Block& b) {
+  static void run(const mask_upsample::OutputRows& b) {
     const std::int64_t resized = padded(b.resized_width);
     const std::int64_t wide_stride = padded(b.width);
     float* t1 = b.scratch;
@@ -107,7 +107,7 @@ struct MaskUpsample {
   }
 
   // Rows group * L .. + L of the logits at the resized image's width.
-  static void logits_group(const mask_upsample::Block& b, std::int64_t group, float* t1, float* y,
+  static void logits_group(const mask_upsample::OutputRows& b, std::int64_t group, float* t1, float* y,
                            std::int64_t resized) {
     const float* logits = b.logits + group * L * mask_upsample::kLogitsSize;
     for (std::int64_t x = 0; x < mask_upsample::kLogitsSize; x += L) {

@@ -26,7 +26,7 @@ constexpr std::int64_t kTasksPerThread = 6;
 // An odd number of cache lines: pixels do not compete for the same few sets of the caches.
 std::int64_t spread(std::int64_t channels) { return (divide_up(channels, kLineFloats) | 1) * kLineFloats; }
 
-std::int64_t padding(const Params& params) { return params.kernel / 2; }
+std::int64_t padding(const Params& params) { return params.filter_size / 2; }
 
 // A task goes down a strip of output rows for a block of hidden channels. It keeps the last few hidden rows in a ring.
 //
@@ -54,7 +54,7 @@ Tiling make_tiling(const Packed& packed, std::int64_t height, std::int64_t width
   tiling.out_height = depthwise_conv::out_size(packed.depthwise.params, height);
   tiling.out_width = depthwise_conv::out_size(packed.depthwise.params, width);
   tiling.chunk = std::min(divide_up(kBlockPixels, tiling.out_width), tiling.out_height);
-  tiling.ring_rows = std::min((tiling.chunk - 1) * params.stride + params.kernel, height);
+  tiling.ring_rows = std::min((tiling.chunk - 1) * params.stride + params.filter_size, height);
 
   tiling.by_strips = tiling.ring_rows * width * spread(hidden) <= kRingFloats;
   tiling.strip = tiling.out_height;
@@ -95,8 +95,8 @@ void product(const pointwise::Packed& packed, std::int64_t first, std::int64_t c
              const pointwise::Operand& x, const float* residual, std::int64_t residual_stride, float* y,
              std::int64_t y_stride) {
   for (std::int64_t p = 0; p < pixels; p += kBlockPixels) {
-    pointwise::multiply(packed, pointwise::from_pixel(packed, x, p), std::min(kBlockPixels, pixels - p), first, channels,
-                        residual == nullptr ? nullptr : residual + p * residual_stride, residual_stride,
+    pointwise::multiply(packed, pointwise::from_pixel(packed, x, p), std::min(kBlockPixels, pixels - p), first,
+                        channels, residual == nullptr ? nullptr : residual + p * residual_stride, residual_stride,
                         y + p * y_stride, y_stride);
   }
 }
@@ -128,7 +128,7 @@ struct Launch {
   void filter(std::int64_t begin, std::int64_t end, std::int64_t channel, std::int64_t channels, const float* ring,
               float* to) const {
     const Params& params = packed.params;
-    const float* rows[depthwise_conv::kMaxKernel];
+    const float* rows[depthwise_conv::kMaxFilter];
     depthwise_conv::Row row = {};
     row.x = rows;
     row.x_stride = tiling.ring_stride;
@@ -137,7 +137,7 @@ struct Launch {
     row.out_width = tiling.out_width;
     row.channels = channels;
     for (std::int64_t oy = begin; oy < end; ++oy) {
-      for (std::int64_t i = 0; i < params.kernel; ++i) {
+      for (std::int64_t i = 0; i < params.filter_size; ++i) {
         const std::int64_t iy = oy * params.stride + i - padding(params);
         rows[i] = iy < 0 || iy >= x.height ? nullptr : ring + iy % tiling.ring_rows * x.width * tiling.ring_stride;
       }
@@ -168,7 +168,7 @@ struct Launch {
     for (std::int64_t oy = begin; oy < end; oy += tiling.chunk) {
       const std::int64_t stop = std::min(oy + tiling.chunk, end);
       const std::int64_t first = std::max<std::int64_t>(oy * params.stride - padding(params), 0);
-      const std::int64_t last = std::min((stop - 1) * params.stride - padding(params) + params.kernel, x.height);
+      const std::int64_t last = std::min((stop - 1) * params.stride - padding(params) + params.filter_size, x.height);
       expand(std::max(first, expanded), last, channel, channels, ring);
       expanded = last;
       if (tiling.by_strips) {
@@ -190,8 +190,9 @@ Status pack(const Params& params, const Weights& weights, const Kernels* kernels
   EVSAM_RETURN_IF_ERROR(
       pointwise::pack({params.in_channels, params.hidden_channels, params.activation, params.precision}, weights.expand,
                       weights.expand_bias, kernels, &packed->expand));
-  EVSAM_RETURN_IF_ERROR(depthwise_conv::pack({params.hidden_channels, params.kernel, params.stride, params.activation},
-                                             weights.depthwise, weights.depthwise_bias, kernels, &packed->depthwise));
+  EVSAM_RETURN_IF_ERROR(
+      depthwise_conv::pack({params.hidden_channels, params.filter_size, params.stride, params.activation},
+                           weights.depthwise, weights.depthwise_bias, kernels, &packed->depthwise));
   return pointwise::pack({params.hidden_channels, params.out_channels, Activation::none, params.precision},
                          weights.project, weights.project_bias, kernels, &packed->project);
 }
@@ -240,8 +241,8 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   context.parallel_for(tiling.strips * tiling.blocks,
                        [&](std::int64_t index, int worker) { launch.task(index, worker); });
   if (tiling.by_strips) return;
-  const ConstFeatureMap map = {launch.filtered_of(0), tiling.out_height, tiling.out_width, packed.params.hidden_channels,
-                               tiling.filtered_stride};
+  const ConstFeatureMap map = {launch.filtered_of(0), tiling.out_height, tiling.out_width,
+                               packed.params.hidden_channels, tiling.filtered_stride};
   pointwise::run(packed.project, scratch.rest(context), map, residual, y);
 }
 

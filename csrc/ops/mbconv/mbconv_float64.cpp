@@ -7,7 +7,8 @@ namespace evsam::mbconv {
 
 void run_float64(const Params& params, const Weights64& weights, const double* x, const double* residual,
                  std::int64_t height, std::int64_t width, double* y) {
-  const depthwise_conv::Params depthwise = {params.hidden_channels, params.kernel, params.stride, params.activation};
+  const depthwise_conv::Params depthwise = {params.hidden_channels, params.filter_size, params.stride,
+                                            params.activation};
   const std::int64_t out_pixels =
       depthwise_conv::out_size(depthwise, height) * depthwise_conv::out_size(depthwise, width);
   std::vector<double> expanded(static_cast<std::size_t>(height * width * params.hidden_channels));

@@ -241,9 +241,9 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
       threads == 1 ? 1
                    : std::clamp<std::int64_t>(static_cast<std::int64_t>(operations / operations_per_task(packed)), 1,
                                               threads * kTasksPerThread);
-  const EqualParts rows = equal_parts(
-      pixels, packed.kernel->row_tile,
-      std::max(divide_up(pixels, kTaskPixels), std::min(tasks, pixels / least_pixels(packed))));
+  const EqualParts rows =
+      equal_parts(pixels, packed.kernel->row_tile,
+                  std::max(divide_up(pixels, kTaskPixels), std::min(tasks, pixels / least_pixels(packed))));
   const EqualParts columns = equal_parts(params.out_channels, packed.kernel->panel, divide_up(tasks, rows.count));
 
   context.parallel_for(rows.count * columns.count, [&](std::int64_t task, int) {

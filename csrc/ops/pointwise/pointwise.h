@@ -63,8 +63,8 @@ std::size_t workspace_bytes(const Packed& packed, std::int64_t pixels, int threa
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
          const FeatureMap& y);
 
-// For ops that multiply pieces of maps while they are in the cache: pixels as the products read them. In float32 that is
-// a map as it is; in int8 its pixels in 16 bits, `depth` to a pixel, and their scales.
+// For ops that multiply pieces of maps while they are in the cache: pixels as the products read them. In float32 that
+// is a map as it is; in int8 its pixels in 16 bits, `depth` to a pixel, and their scales.
 struct Operand {
   const float* x = nullptr;
   std::int64_t x_stride = 0;

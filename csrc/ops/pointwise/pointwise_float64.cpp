@@ -20,8 +20,8 @@ void run_float64(const Params& params, const double* x, const double* weight, co
   }
 }
 
-void run_int8_float64(const Params& params, const float* x, const float* weight, const float* bias, const float* residual,
-                 std::int64_t pixels, double* y) {
+void run_int8_float64(const Params& params, const float* x, const float* weight, const float* bias,
+                      const float* residual, std::int64_t pixels, double* y) {
   const std::int64_t in = params.in_channels;
   const std::int64_t out = params.out_channels;
   std::vector<std::int8_t> w(static_cast<std::size_t>(in * out));

@@ -31,8 +31,7 @@ struct PointwiseInt8 {
     inline __attribute__((always_inline)) void rows(std::int64_t first) const {
       float* y = all.y + first * all.y_stride + first_channel;
       const std::int64_t y_stride = all.y_stride;
-      const float* residual =
-          all.added == nullptr ? nullptr : all.added + first * all.added_stride + first_channel;
+      const float* residual = all.added == nullptr ? nullptr : all.added + first * all.added_stride + first_channel;
       if (columns == V * L) return tile<R>(first, y, y_stride, residual, all.added_stride);
       // A panel that ends inside a vector works on copies.
       float spill[R * V * L] = {};

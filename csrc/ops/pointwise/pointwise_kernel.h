@@ -32,8 +32,8 @@ struct PixelsToRound {
   std::int64_t channels;
 };
 
-// y[p][c] = activation(bias[c] + added[p][c] + x_scale[p] weight_scale[c] sum over k of x[p][k] w[c][k]) for some pixels
-// and output channels. Strides count elements.
+// y[p][c] = activation(bias[c] + added[p][c] + x_scale[p] weight_scale[c] sum over k of x[p][k] w[c][k]) for some
+// pixels and output channels. Strides count elements.
 struct Int8Rows {
   const std::int16_t* x;
   std::int64_t x_stride;

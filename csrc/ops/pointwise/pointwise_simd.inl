@@ -1,4 +1,5 @@
-// 1x1 convolution, once for all instruction sets: isa/gemm_rows.inl in float32, pointwise_int8.inl with weights in 8 bits.
+// 1x1 convolution, once for all instruction sets: isa/gemm_rows.inl in float32, pointwise_int8.inl with weights in 8
+// bits.
 #include "isa/gemm_rows.inl"
 #include "ops/pointwise/pointwise_int8.inl"
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "core/math.h"
-#include "core/workspace.h"
+#include "core/scratch.h"
 
 namespace evsam::preprocess {
 namespace {
@@ -25,35 +25,16 @@ std::int64_t tap_limit(std::int64_t in, std::int64_t out) {
   return divide_up(static_cast<std::int64_t>(std::ceil(support(in, out))) * 2 + 1, kTapTile) * kTapTile;
 }
 
-// Hands out pieces of a workspace; with a null base it only counts.
-class Layout {
- public:
-  explicit Layout(void* base) : base_(static_cast<char*>(base)) {}
-
-  template <typename T>
-  T* take(std::int64_t count) {
-    char* piece = base_ == nullptr ? nullptr : base_ + used_;
-    used_ += align_up(static_cast<std::size_t>(count) * sizeof(T));
-    return reinterpret_cast<T*>(piece);
-  }
-
-  std::size_t used() const { return used_; }
-
- private:
-  char* base_;
-  std::size_t used_ = 0;
-};
-
 struct MutableAxis {
   std::int32_t* first;
   std::int32_t* count;
   std::int32_t* weights;
   std::int64_t taps;
 
-  MutableAxis(Layout* layout, std::int64_t in, std::int64_t out)
-      : first(layout->take<std::int32_t>(out)),
-        count(layout->take<std::int32_t>(out)),
-        weights(layout->take<std::int32_t>(out * tap_limit(in, out))),
+  MutableAxis(Scratch& scratch, std::int64_t in, std::int64_t out)
+      : first(scratch.take<std::int32_t>(out)),
+        count(scratch.take<std::int32_t>(out)),
+        weights(scratch.take<std::int32_t>(out * tap_limit(in, out))),
         taps(tap_limit(in, out)) {}
 
   Axis view() const { return {first, count, weights, taps}; }
@@ -93,19 +74,18 @@ struct Memory {
   bool rows_first;
   std::int64_t row_bytes;  // of the output's width
   std::int64_t ring_rows;
-  std::int64_t worker_bytes;
-  std::uint8_t* scratch;
-  const std::uint8_t** list;
+  PerWorker<std::uint8_t> between;
+  PerWorker<const std::uint8_t*> list;
 
-  Memory(Layout* layout, std::int64_t height, std::int64_t width, Size size, int threads)
-      : columns(layout, width, size.width),
-        rows(layout, height, size.height),
+  Memory(Scratch& scratch, std::int64_t height, std::int64_t width, Size size, int threads)
+      : columns(scratch, width, size.width),
+        rows(scratch, height, size.height),
         rows_first(preprocess::rows_first(height, width, size)),
         row_bytes(aligned(size.width * 3)),
         ring_rows(rows.taps + kRowTile),
-        worker_bytes(rows_first ? row_bytes + aligned(width * 3) : row_bytes * ring_rows),
-        scratch(layout->take<std::uint8_t>(threads * worker_bytes)),
-        list(layout->take<const std::uint8_t*>(threads * rows.taps)) {}
+        between(scratch.take_each<std::uint8_t>(threads,
+                                                rows_first ? row_bytes + aligned(width * 3) : row_bytes * ring_rows)),
+        list(scratch.take_each<const std::uint8_t*>(threads, rows.taps)) {}
 
   static std::int64_t aligned(std::int64_t bytes) {
     return static_cast<std::int64_t>(align_up(static_cast<std::size_t>(bytes)));
@@ -118,8 +98,8 @@ template <typename Emit, typename After>
 void for_rows(const Kernel& kernel, const RunContext& context, const Photo& photo, Size size, const Emit& emit,
               const After& after) {
   const int threads = context.thread_count();
-  Layout layout(context.workspace);
-  const Memory memory(&layout, photo.height, photo.width, size, threads);
+  Scratch scratch(context.workspace);
+  const Memory memory(scratch, photo.height, photo.width, size, threads);
   fill(photo.width, size.width, memory.columns);
   fill(photo.height, size.height, memory.rows);
   const Axis columns = memory.columns.view();
@@ -130,8 +110,8 @@ void for_rows(const Kernel& kernel, const RunContext& context, const Photo& phot
   const std::int64_t band_rows = divide_up(size.height, tasks);
   const std::int64_t bands = divide_up(size.height, band_rows);
   context.parallel_for(bands, [&](std::int64_t band, int worker) {
-    std::uint8_t* scratch = memory.scratch + worker * memory.worker_bytes;
-    const std::uint8_t** list = memory.list + worker * rows.taps;
+    std::uint8_t* between = memory.between.of(worker);
+    const std::uint8_t** list = memory.list.of(worker);
     const std::int64_t stop = std::min(size.height, (band + 1) * band_rows);
     std::int64_t ready = rows.first[band * band_rows];  // rows before this one are in the ring, or no longer needed
     const std::int64_t end = rows.first[stop - 1] + rows.count[stop - 1];
@@ -143,20 +123,20 @@ void for_rows(const Kernel& kernel, const RunContext& context, const Photo& phot
         std::uint8_t* resized[kRowTile];
         const std::int64_t tile = std::min(kRowTile, end - ready);
         for (std::int64_t r = 0; r < tile; ++r)
-          resized[r] = scratch + (ready + r) % memory.ring_rows * memory.row_bytes;
+          resized[r] = between + (ready + r) % memory.ring_rows * memory.row_bytes;
         kernel.columns(photo.data + ready * photo.row_bytes, photo.row_bytes, photo.width, tile, columns, size.width,
                        resized);
         ready += tile;
       }
       for (std::int64_t k = first; k < first + count; ++k) {
         const bool direct = memory.rows_first || photo.width == size.width;
-        list[k - first] = direct ? photo.data + k * photo.row_bytes : scratch + k % memory.ring_rows * memory.row_bytes;
+        list[k - first] = direct ? photo.data + k * photo.row_bytes : between + k % memory.ring_rows * memory.row_bytes;
       }
       if (memory.rows_first) {
-        std::uint8_t* combined = scratch + memory.row_bytes;
+        std::uint8_t* combined = between + memory.row_bytes;
         kernel.rows_to_bytes(list, weights, count, photo.width * 3, combined);
-        kernel.columns(combined, 0, photo.width, 1, columns, size.width, &scratch);
-        list[0] = scratch;
+        kernel.columns(combined, 0, photo.width, 1, columns, size.width, &between);
+        list[0] = between;
         constexpr std::int32_t kOne = 1 << kFractionBits;
         emit(row, list, &kOne, 1);
       } else {
@@ -188,9 +168,9 @@ Status validate(const Photo& photo, std::int64_t side) {
 }
 
 std::size_t workspace_bytes(std::int64_t height, std::int64_t width, std::int64_t side, int threads) {
-  Layout layout(nullptr);
-  const Memory memory(&layout, height, width, fitted_size(height, width, side), threads_or_default(threads));
-  return layout.used();
+  Scratch scratch;
+  Memory(scratch, height, width, fitted_size(height, width, side), threads_or_default(threads));
+  return scratch.bytes();
 }
 
 void run(const Kernel& kernel, const RunContext& context, const Photo& photo, std::int64_t side, float* pixels) {

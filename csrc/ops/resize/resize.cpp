@@ -6,7 +6,7 @@
 #include <string>
 
 #include "core/math.h"
-#include "core/workspace.h"
+#include "core/scratch.h"
 
 namespace evsam::resize {
 namespace {
@@ -39,8 +39,8 @@ void fill_taps(Mode mode, std::int64_t in, std::int64_t out, Taps* taps) {
   }
 }
 
-std::size_t row_buffer_floats(const Params& params) {
-  return align_up(static_cast<std::size_t>(params.in_width * params.channels) * sizeof(float)) / sizeof(float);
+PerWorker<float> take_row(Scratch& scratch, const Params& params, int threads) {
+  return scratch.take_each<float>(threads, params.in_width * params.channels);
 }
 
 }  // namespace
@@ -79,8 +79,9 @@ Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatu
 }
 
 std::size_t workspace_bytes(const Packed& packed, int threads) {
-  const int workers = threads_or_default(threads);
-  return row_buffer_floats(packed.params) * sizeof(float) * static_cast<std::size_t>(workers);
+  Scratch scratch;
+  take_row(scratch, packed.params, threads_or_default(threads));
+  return scratch.bytes();
 }
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
@@ -91,13 +92,13 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   const std::int64_t tasks =
       threads == 1 ? 1 : std::clamp<std::int64_t>(floats / kFloatsPerTask, 1, threads * kTasksPerThread);
   const std::int64_t size = divide_up(params.out_height, tasks);
-  float* scratch = static_cast<float*>(context.workspace);
-  const std::size_t scratch_floats = row_buffer_floats(params);
+  Scratch scratch(context.workspace);
+  const PerWorker<float> combined = take_row(scratch, params, threads);
 
   context.parallel_for(divide_up(params.out_height, size), [&](std::int64_t task, int worker) {
     const std::int64_t row = task * size;
     const std::int64_t first = row * params.out_width;
-    Block block;
+    OutputRows block;
     block.x = x.data;
     block.x_stride = x.stride;
     block.in_width = params.in_width;
@@ -111,7 +112,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
     block.rows = std::min(size, params.out_height - row);
     block.column_taps = packed.column_taps.data();
     block.taps = tap_count(params.mode);
-    block.row_buffer = scratch + scratch_floats * static_cast<std::size_t>(worker);
+    block.row_buffer = combined.of(worker);
     packed.kernel->run(block);
   });
 }

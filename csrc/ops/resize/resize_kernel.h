@@ -15,7 +15,7 @@ struct Taps {
 };
 
 // Some output rows: y[r][c] = residual[r][c] + sum over both axes' taps of x. Strides count floats from pixel to pixel.
-struct Block {
+struct OutputRows {
   const float* x;
   std::int64_t x_stride;
   std::int64_t in_width;
@@ -33,7 +33,7 @@ struct Block {
 };
 
 struct Kernel {
-  void (*run)(const Block& block);
+  void (*run)(const OutputRows& block);
 };
 
 }  // namespace evsam::resize

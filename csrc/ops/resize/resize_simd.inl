@@ -33,7 +33,7 @@ struct Resize {
   }
 
   template <int T>
-  static void run_with(const resize::Block& b) {
+  static void run_with(const resize::OutputRows& b) {
     for (std::int64_t r = 0; r < b.rows; ++r) {
       const resize::Taps& row = b.row_taps[r];
       const float* from[T];
@@ -56,7 +56,7 @@ struct Resize {
     }
   }
 
-  static void run(const resize::Block& b) { b.taps == 2 ? run_with<2>(b) : run_with<4>(b); }
+  static void run(const resize::OutputRows& b) { b.taps == 2 ? run_with<2>(b) : run_with<4>(b); }
 };
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "core/workspace.h"
+#include "core/scratch.h"
 
 namespace evsam::sam_head {
 namespace {
@@ -16,13 +16,14 @@ constexpr std::int64_t kTaskCells = 64;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-std::size_t scratch_bytes(const Packed& packed) {
-  return align_up(size((4 * packed.params.middle + 16 * kMasks) * packed.kernel->panel) * sizeof(float));
-}
+struct Memory {
+  PerWorker<float> layers;   // of a panel of cells
+  PerWorker<float> vectors;  // per prompt: (features, masks)
 
-std::size_t kernel_bytes(const Packed& packed) {
-  return align_up(size(packed.params.features * kMasks) * sizeof(float));
-}
+  Memory(Scratch& scratch, const Packed& packed, std::int64_t prompts, int threads)
+      : layers(scratch.take_each<float>(threads, (4 * packed.params.middle + 16 * kMasks) * packed.kernel->panel)),
+        vectors(scratch.take_each<float>(static_cast<int>(prompts), packed.params.features * kMasks)) {}
+};
 
 AlignedBuffer<float> repeat(const float* values, std::int64_t count, std::int64_t times) {
   AlignedBuffer<float> result(size(count * times));
@@ -73,7 +74,9 @@ Status validate(const Packed& packed, std::int64_t rows, std::int64_t columns) {
 }
 
 std::size_t workspace_bytes(const Packed& packed, std::int64_t count, int threads) {
-  return static_cast<std::size_t>(threads) * scratch_bytes(packed) + size(count) * kernel_bytes(packed);
+  Scratch scratch;
+  Memory(scratch, packed, count, threads);
+  return scratch.bytes();
 }
 
 void run(const Packed& packed, const RunContext& context, const Prompt* prompts, std::int64_t count, std::int64_t rows,
@@ -85,15 +88,13 @@ void run(const Packed& packed, const RunContext& context, const Prompt* prompts,
                            packed.gain.data(),        packed.shift.data(),
                            packed.second.data(),      params.middle + kRowGap,
                            packed.second_bias.data()};
-  char* const scratch = static_cast<char*>(context.workspace);
-  char* const kernels = scratch + size(context.thread_count()) * scratch_bytes(packed);
-  const auto kernel_of = [&](std::int64_t prompt) {
-    return reinterpret_cast<float*>(kernels + size(prompt) * kernel_bytes(packed));
-  };
+  Scratch scratch(context.workspace);
+  const Memory memory(scratch, packed, count, context.thread_count());
+  const auto vectors_of = [&](std::int64_t prompt) { return memory.vectors.of(static_cast<int>(prompt)); };
   for (std::int64_t p = 0; p < count; ++p) {
     for (std::int64_t k = 0; k < params.features; ++k) {
       for (std::int64_t m = 0; m < kMasks; ++m) {
-        kernel_of(p)[k * kMasks + m] = prompts[p].kernels[m * params.features + k];
+        vectors_of(p)[k * kMasks + m] = prompts[p].vectors[m * params.features + k];
       }
     }
   }
@@ -102,16 +103,16 @@ void run(const Packed& packed, const RunContext& context, const Prompt* prompts,
   context.parallel_for(count * tasks, [&](std::int64_t task, int worker) {
     const std::int64_t prompt = task / tasks;
     const std::int64_t first = task % tasks * kTaskCells;
-    Block block;
+    Cells block;
     block.weights = &weights;
     block.image = prompts[prompt].image + first * params.channels;
     block.first_cell = first;
     block.cells = std::min(kTaskCells, cells - first);
     block.columns = columns;
-    block.kernels = kernel_of(prompt);
+    block.vectors = vectors_of(prompt);
     block.logits = prompts[prompt].logits;
     block.plane = 16 * cells;
-    block.scratch = reinterpret_cast<float*>(scratch + size(worker) * scratch_bytes(packed));
+    block.scratch = memory.layers.of(worker);
     packed.kernel->run(block);
   });
 }

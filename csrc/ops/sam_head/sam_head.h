@@ -1,5 +1,5 @@
 // SAM's way from image cells to logits: transposed convolution 2x2 (C to M channels), layer norm, GELU, transposed
-// convolution 2x2 (M to K), GELU, and the product of every pixel's K features with one kernel per mask.
+// convolution 2x2 (M to K), GELU, and the product of every pixel's K features with one vector per mask.
 #pragma once
 
 #include <cstddef>
@@ -43,7 +43,7 @@ Status pack(const Params& params, const BasicWeights<float>& weights, const Kern
 // One prompt's maps.
 struct Prompt {
   const float* image = nullptr;    // panels [panel][C][cell in panel] of rows x columns cells (ops/two_way_attention)
-  const float* kernels = nullptr;  // (4, K)
+  const float* vectors = nullptr;  // (4, K)
   float* logits = nullptr;         // (4, 4 rows, 4 columns)
 };
 
@@ -57,7 +57,7 @@ void run(const Packed& packed, const RunContext& context, const Prompt* prompts,
          std::int64_t columns);
 
 // The oracle of the tests: the definition in float64 on contiguous arrays, with image (rows, columns, C).
-void run_float64(const Params& params, const BasicWeights<double>& weights, const double* image, const double* kernels,
+void run_float64(const Params& params, const BasicWeights<double>& weights, const double* image, const double* vectors,
                  std::int64_t rows, std::int64_t columns, double* logits);
 
 }  // namespace evsam::sam_head

@@ -36,7 +36,7 @@ void layer_norm(double* x, std::int64_t channels, const double* gain, const doub
 
 }  // namespace
 
-void run_float64(const Params& params, const BasicWeights<double>& weights, const double* image, const double* kernels,
+void run_float64(const Params& params, const BasicWeights<double>& weights, const double* image, const double* vectors,
                  std::int64_t rows, std::int64_t columns, double* logits) {
   std::vector<double> middle =
       transposed_convolution(image, rows, columns, params.channels, params.middle, weights.first, weights.first_bias);
@@ -51,7 +51,7 @@ void run_float64(const Params& params, const BasicWeights<double>& weights, cons
     for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
       double sum = 0.0;
       for (std::int64_t k = 0; k < params.features; ++k) {
-        sum += kernels[m * params.features + k] *
+        sum += vectors[m * params.features + k] *
                activate_float64(Activation::gelu, features[static_cast<std::size_t>(pixel * params.features + k)]);
       }
       logits[m * pixels + pixel] = sum;

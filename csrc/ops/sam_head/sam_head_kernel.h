@@ -24,20 +24,20 @@ struct Weights {
 };
 
 // A few panels of cells.
-struct Block {
+struct Cells {
   const Weights* weights;
   const float* image;       // panels [panel][C][cell in panel], from the block's first cell on
   std::int64_t first_cell;  // a multiple of the panel
   std::int64_t cells;
   std::int64_t columns;  // cells in a row of the grid
-  const float* kernels;  // (K, 4): what every mask multiplies the features with
+  const float* vectors;  // (K, 4): what every mask multiplies the features with
   float* logits;         // (4, plane)
   std::int64_t plane;    // floats of one mask: 16 times the cells of the grid
   float* scratch;        // scratch_floats per cell of a panel: 4 M + 16 * kMasks
 };
 
 struct Kernel {
-  void (*run)(const Block& block);
+  void (*run)(const Cells& block);
   std::int64_t panel;
 };
 

@@ -2,7 +2,7 @@
 //
 // Cells lie in lanes, as in two_way_attention: a panel [C][cells] is the right operand of the first product, whose
 // result [position][M][cells] is normalised and activated by vertical code and is the right operand of the second. The
-// features behind the second never leave the registers: each tile is activated and multiplied with the masks' kernels.
+// features behind the second never leave the registers: each tile is activated and multiplied with the masks' vectors.
 #include "isa/activation.inl"
 #include "isa/gemm.inl"
 #include "ops/sam_head/sam_head_kernel.h"
@@ -37,11 +37,11 @@ struct SamHead {
     }
   };
 
-  // dots[row / K][mask][cell] += kernels[row % K][mask] gelu(bias[row] + sum over m of second[row][m] y[m][cell]).
+  // dots[row / K][mask][cell] += vectors[row % K][mask] gelu(bias[row] + sum over m of second[row][m] y[m][cell]).
   struct Second {
     const sam_head::Weights& weights;
     const float* y;
-    const float* kernels;
+    const float* vectors;
     float* dots;
 
     template <int R>
@@ -60,22 +60,22 @@ struct SamHead {
       const std::int64_t feature = first % weights.features;
       const std::int64_t fit = weights.features - feature < R ? weights.features - feature : R;
       float* sums = dots + position * kMasks * kPanel;
-      add_features(tile, fit, kernels + feature * kMasks, sums);
+      add_features(tile, fit, vectors + feature * kMasks, sums);
       for (std::int64_t done = fit; done < R; done += weights.features) {  // of the next positions
         const std::int64_t rest = R - done < weights.features ? R - done : weights.features;
-        add_features(tile + done * kPanel, rest, kernels, sums += kMasks * kPanel);
+        add_features(tile + done * kPanel, rest, vectors, sums += kMasks * kPanel);
       }
     }
   };
 
-  // sums[mask][cell] += sum over rows of kernels[row][mask] gelu(tile[row][cell]).
-  EVSAM_SIMD_INLINE void add_features(const float* tile, std::int64_t rows, const float* kernels, float* sums) {
+  // sums[mask][cell] += sum over rows of vectors[row][mask] gelu(tile[row][cell]).
+  EVSAM_SIMD_INLINE void add_features(const float* tile, std::int64_t rows, const float* vectors, float* sums) {
     for (int v = 0; v < kVectors; ++v) {
       Reg dots[kMasks];
       for (int m = 0; m < kMasks; ++m) dots[m] = F32::load(sums + m * kPanel + v * L);
       for (std::int64_t r = 0; r < rows; ++r) {
         const Reg feature = gelu_erf(F32::load(tile + r * kPanel + v * L));
-        for (int m = 0; m < kMasks; ++m) dots[m] = F32::fma(F32::broadcast(kernels + r * kMasks + m), feature, dots[m]);
+        for (int m = 0; m < kMasks; ++m) dots[m] = F32::fma(F32::broadcast(vectors + r * kMasks + m), feature, dots[m]);
       }
       for (int m = 0; m < kMasks; ++m) F32::store(sums + m * kPanel + v * L, dots[m]);
     }
@@ -105,7 +105,7 @@ struct SamHead {
   }
 
   // dots[position][position][mask][cell] to the 4 x 4 logits of each cell.
-  static void scatter(const sam_head::Block& block, const float* dots, std::int64_t first_cell, std::int64_t cells) {
+  static void scatter(const sam_head::Cells& block, const float* dots, std::int64_t first_cell, std::int64_t cells) {
     for (std::int64_t cell = 0; cell < cells; ++cell) {
       const std::int64_t row = (first_cell + cell) / block.columns;
       const std::int64_t column = (first_cell + cell) % block.columns;
@@ -122,7 +122,7 @@ struct SamHead {
     }
   }
 
-  static void run(const sam_head::Block& block) {
+  static void run(const sam_head::Cells& block) {
     const sam_head::Weights& weights = *block.weights;
     float* const y = block.scratch;                       // [4][M][kPanel]
     float* const dots = y + 4 * weights.middle * kPanel;  // [4][4][kMasks][kPanel]
@@ -133,7 +133,7 @@ struct SamHead {
         float* const at = y + position * weights.middle * kPanel;
         norm_and_activate(at, weights);
         Gemm::for_row_tiles(4 * weights.features,
-                            Second{weights, at, block.kernels, dots + position * 4 * kMasks * kPanel});
+                            Second{weights, at, block.vectors, dots + position * 4 * kMasks * kPanel});
       }
       const std::int64_t cells = block.cells - cell < kPanel ? block.cells - cell : kPanel;
       scatter(block, dots, block.first_cell + cell, cells);

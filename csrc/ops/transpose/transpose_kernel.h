@@ -7,7 +7,7 @@
 namespace evsam::transpose {
 
 // y[c][r] = x[r][c]. Strides count floats.
-struct Block {
+struct Matrix {
   const float* x;
   std::int64_t x_stride;
   float* y;
@@ -17,7 +17,7 @@ struct Block {
 };
 
 struct Kernel {
-  void (*run)(const Block& block);
+  void (*run)(const Matrix& block);
 };
 
 }  // namespace evsam::transpose

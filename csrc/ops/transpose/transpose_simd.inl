@@ -20,14 +20,14 @@ struct Transpose {
     for (std::int64_t i = 0; i < L; ++i) F32::store(y + i * y_stride, r[i]);
   }
 
-  static void rest(const transpose::Block& b, std::int64_t row, std::int64_t rows, std::int64_t column,
+  static void rest(const transpose::Matrix& b, std::int64_t row, std::int64_t rows, std::int64_t column,
                    std::int64_t columns) {
     for (std::int64_t r = row; r < row + rows; ++r) {
       for (std::int64_t c = column; c < column + columns; ++c) b.y[c * b.y_stride + r] = b.x[r * b.x_stride + c];
     }
   }
 
-  static void run(const transpose::Block& b) {
+  static void run(const transpose::Matrix& b) {
     for (std::int64_t r = 0; r < b.rows; r += kLine) {
       const std::int64_t rows = b.rows - r < kLine ? b.rows - r : kLine;
       const std::int64_t whole_rows = rows / L * L;

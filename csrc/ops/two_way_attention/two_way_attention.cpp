@@ -5,7 +5,7 @@
 #include <string>
 
 #include "core/math.h"
-#include "core/workspace.h"
+#include "core/scratch.h"
 
 namespace evsam::two_way_attention {
 namespace {
@@ -27,19 +27,28 @@ std::int64_t padded_columns(const Kernel& kernel, const Params& params) {
   return divide_up(params.heads * params.tokens, kernel.lanes) * kernel.lanes;
 }
 
-std::size_t bytes(std::int64_t floats) { return align_up(static_cast<std::size_t>(floats) * sizeof(float)); }
-
 Projected from_cell(const Projected& projected, std::int64_t cell) {
   return {projected.data == nullptr ? nullptr : projected.data + cell * projected.inner, projected.inner};
 }
 
-std::size_t partial_bytes(const Kernel& kernel, const Params& params) {
-  return bytes(padded_columns(kernel, params) * (params.channels + 2));
-}
+struct Memory {
+  PerWorker<float> work;
+  float* partials;              // (prompts, chunks)
+  std::int64_t partial_stride;  // floats
 
-std::size_t scratch_bytes(const Kernel& kernel, const Params& params) {
-  const std::int64_t columns = padded_columns(kernel, params);
-  return bytes(params.channels * kernel.panel + columns * (kernel.panel + kernel.strip + 1));
+  Memory(Scratch& scratch, const Kernel& kernel, const Params& params, std::int64_t prompts, int threads) {
+    const std::int64_t columns = padded_columns(kernel, params);
+    work =
+        scratch.take_each<float>(threads, params.channels * kernel.panel + columns * (kernel.panel + kernel.strip + 1));
+    const PerWorker<float> each = scratch.take_each<float>(static_cast<int>(prompts * cut(kernel, params.cells).count),
+                                                           columns * (params.channels + 2));
+    partials = each.first;
+    partial_stride = each.stride;
+  }
+};
+
+PerWorker<float> take_panel(Scratch& scratch, const Kernel& kernel, std::int64_t channels, int threads) {
+  return scratch.take_each<float>(threads, channels * kernel.panel);
 }
 
 }  // namespace
@@ -93,24 +102,22 @@ Status validate(const Params& params, const Prompt* prompts, std::int64_t count)
 }
 
 std::size_t workspace_bytes(const Kernel& kernel, const Params& params, std::int64_t count, int threads) {
-  const std::int64_t chunks = cut(kernel, params.cells).count;
-  return static_cast<std::size_t>(threads) * scratch_bytes(kernel, params) +
-         static_cast<std::size_t>(count * chunks) * partial_bytes(kernel, params);
+  Scratch scratch;
+  Memory(scratch, kernel, params, count, threads);
+  return scratch.bytes();
 }
 
 void run(const Kernel& kernel, const RunContext& context, const Params& params, const float* position,
          const Prompt* prompts, std::int64_t count) {
   if (count == 0) return;
-  const int threads = context.thread_count();
   const Chunks chunks = cut(kernel, params.cells);
   const std::int64_t columns = padded_columns(kernel, params);
   const bool query = prompts[0].queries.data != nullptr;
 
-  char* const scratch = static_cast<char*>(context.workspace);
-  char* const partials = scratch + static_cast<std::size_t>(threads) * scratch_bytes(kernel, params);
+  Scratch scratch(context.workspace);
+  const Memory memory(scratch, kernel, params, count, context.thread_count());
   const auto partial = [&](std::int64_t prompt, std::int64_t chunk) {
-    const auto index = static_cast<std::size_t>(prompt * chunks.count + chunk);
-    auto* maxima = reinterpret_cast<float*>(partials + index * partial_bytes(kernel, params));
+    float* const maxima = memory.partials + (prompt * chunks.count + chunk) * memory.partial_stride;
     return Partial{maxima + 2 * columns, maxima, maxima + columns};
   };
 
@@ -135,7 +142,7 @@ void run(const Kernel& kernel, const RunContext& context, const Params& params, 
     pass.position = position + first * params.channels;
     pass.update = prompt.update == nullptr ? nullptr : &update;
     pass.query = query ? &asked : nullptr;
-    pass.scratch = reinterpret_cast<float*>(scratch + static_cast<std::size_t>(worker) * scratch_bytes(kernel, params));
+    pass.scratch = memory.work.of(worker);
     kernel.pass(pass);
   });
   if (!query) return;
@@ -156,13 +163,17 @@ void run(const Kernel& kernel, const RunContext& context, const Params& params, 
 }
 
 std::size_t project_workspace_bytes(const Kernel& kernel, std::int64_t channels, int threads) {
-  return static_cast<std::size_t>(threads) * bytes(channels * kernel.panel);
+  Scratch scratch;
+  take_panel(scratch, kernel, channels, threads);
+  return scratch.bytes();
 }
 
 void project(const Kernel& kernel, const RunContext& context, const float* image, const float* position,
              std::int64_t cells, std::int64_t channels, const Rows& matrix, const float* bias, std::int64_t inner,
              float* out) {
   const Chunks chunks = cut(kernel, cells);
+  Scratch scratch(context.workspace);
+  const PerWorker<float> panels = take_panel(scratch, kernel, channels, context.thread_count());
   context.parallel_for(chunks.count, [&](std::int64_t chunk, int worker) {
     const std::int64_t first = chunk * chunks.cells;
     Projection projection;
@@ -174,8 +185,7 @@ void project(const Kernel& kernel, const RunContext& context, const float* image
     projection.matrix = matrix;
     projection.bias = bias;
     projection.out = out + first * inner;
-    projection.scratch = reinterpret_cast<float*>(static_cast<char*>(context.workspace) +
-                                                  static_cast<std::size_t>(worker) * bytes(channels * kernel.panel));
+    projection.scratch = panels.of(worker);
     kernel.project(projection);
   });
 }

@@ -72,7 +72,7 @@ struct Problem {
     params.channels = c.channels;
     params.heads = c.heads;
     params.head_dim = c.dim;
-    params.kernel = c.kernel;
+    params.filter_size = c.kernel;
     return params;
   }
 

@@ -13,7 +13,7 @@ class Case final : public OpCase {
  public:
   explicit Case(const Row& row)
       : params_{row.number("channels"), row.number("filter_size"), row.number("stride"), row.activation()},
-        weight_(random_floats(params_.channels * params_.kernel * params_.kernel, 1)),
+        weight_(random_floats(params_.channels * params_.filter_size * params_.filter_size, 1)),
         bias_(random_bias(row, params_.channels, 2)) {
     inputs = {input(row.number("height"), row.number("width"), params_.channels, 3)};
     outputs = {
@@ -28,7 +28,7 @@ class Case final : public OpCase {
     e.sizes = definition(sums, magnitudes(inputs[0].values), magnitudes(weight_), magnitudes(bias_));
     // Sums of k * k terms and a bias, rounded once each; the activations add a few roundings of their own, and GELU's
     // slope is at most 1.13.
-    e.roundings = 1.13 * static_cast<double>(params_.kernel * params_.kernel + 1) + 8.0;
+    e.roundings = 1.13 * static_cast<double>(params_.filter_size * params_.filter_size + 1) + 8.0;
     return e;
   }
 
@@ -43,7 +43,7 @@ class Case final : public OpCase {
     const std::int64_t index = middle();
     return {{0, index, [this, index](std::size_t, std::int64_t at) {
                if (at % params_.channels != index % params_.channels) return Reach::no;
-               const std::int64_t half = params_.kernel / 2;
+               const std::int64_t half = params_.filter_size / 2;
                return window_reach(inputs[0], index, outputs[0], at, params_.stride, half, half);
              }}};
   }
@@ -68,7 +68,7 @@ void check_messages() {
     return op::pack(params, weight.data(), nullptr, nullptr, &packed);
   };
   EXPECT_MESSAGE(pack({0, 3, 1, Activation::none}), "channels: expected at least 1, got 0");
-  EXPECT_MESSAGE(pack({10, 4, 1, Activation::none}), "kernel: expected 3 or 5, got 4");
+  EXPECT_MESSAGE(pack({10, 4, 1, Activation::none}), "filter_size: expected 3 or 5, got 4");
   EXPECT_MESSAGE(pack({10, 5, 3, Activation::none}), "stride: expected 1 or 2, got 3");
   CHECK(pack({10, 5, 2, Activation::none}).ok());
   std::vector<float> memory(1000);

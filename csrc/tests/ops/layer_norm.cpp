@@ -98,8 +98,8 @@ class Case final : public OpCase {
   std::vector<float> weight, bias;
 
  private:
-  op::Maps maps() {
-    op::Maps result;
+  op::Arguments maps() {
+    op::Arguments result;
     result.x = in(0);
     if (residual_) result.residual = in(1);
     result.y = out();
@@ -138,7 +138,7 @@ void check_messages() {
   params.channels = 8;
   CHECK(op::pack(params, one, one, nullptr, &packed).ok());
   std::vector<float> data(64);
-  op::Maps maps;
+  op::Arguments maps;
   maps.x = {data.data(), 2, 2, 7, 7};
   maps.y = {data.data(), 2, 2, 8, 8};
   EXPECT_MESSAGE(op::validate(packed, maps), "x: expected shape (2, 2, 8), got (2, 2, 7)");

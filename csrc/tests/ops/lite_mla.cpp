@@ -22,7 +22,8 @@ class Case final : public OpCase {
         adds_(row.text("adds")),
         qkv(random_weights(3 * total * params.channels, params.channels, 1)),
         qkv_bias(random_bias(row, 3 * total, 2, 0.1)),
-        depthwise(random_weights(3 * total * params.kernel * params.kernel, params.kernel * params.kernel, 3)),
+        depthwise(random_weights(3 * total * params.filter_size * params.filter_size,
+                                 params.filter_size * params.filter_size, 3)),
         grouped(random_weights(3 * total * params.head_dim, params.head_dim, 4)),
         project(random_weights(params.channels * 2 * total, 2 * total, 5)),
         project_bias(random_bias(row, params.channels, 6)) {
@@ -63,8 +64,9 @@ class Case final : public OpCase {
     double square = 0.0;
     for (const double value : e.values) square += value * value;
     e.sizes = {std::sqrt(square / static_cast<double>(e.values.size()))};
-    const double terms = static_cast<double>(params.channels + params.kernel * params.kernel + 2 * params.head_dim +
-                                             op::kTokenBlock + inputs[0].pixels() / op::kTokenBlock + 2 * total);
+    const double terms =
+        static_cast<double>(params.channels + params.filter_size * params.filter_size + 2 * params.head_dim +
+                            op::kTokenBlock + inputs[0].pixels() / op::kTokenBlock + 2 * total);
     e.roundings = 6.0 * std::sqrt(terms) + 20.0;
     return e;
   }
@@ -73,7 +75,7 @@ class Case final : public OpCase {
     const op::Weights weights = {qkv.data(),     or_null(qkv_bias), depthwise.data(),
                                  grouped.data(), project.data(),    or_null(project_bias)};
     const Status status = op::pack(params, weights, &kernels, &packed_);
-    CHECK(!rounds() || (packed_.qkv.rounds() && packed_.project.rounds()));
+    CHECK(!rounds() || (packed_.qkv.int8() && packed_.project.int8()));
     return status;
   }
   std::size_t workspace_bytes(int threads) const override {

@@ -23,8 +23,8 @@ class Case final : public OpCase {
         residual_(row.flag("residual")),
         expand_(random_weights(params_.hidden_channels * params_.in_channels, params_.in_channels, 1)),
         expand_bias_(random_bias(row, params_.hidden_channels, 2)),
-        depthwise_(random_weights(params_.hidden_channels * params_.kernel * params_.kernel,
-                                  params_.kernel * params_.kernel, 3)),
+        depthwise_(random_weights(params_.hidden_channels * params_.filter_size * params_.filter_size,
+                                  params_.filter_size * params_.filter_size, 3)),
         depthwise_bias_(random_bias(row, params_.hidden_channels, 4)),
         project_(random_floats(params_.out_channels * params_.hidden_channels, 5)),
         project_bias_(random_bias(row, params_.out_channels, 6)) {
@@ -56,7 +56,7 @@ class Case final : public OpCase {
     // Sums of `in`, k * k and `hidden` terms follow each other; an error of a hidden value passes the activations with
     // a slope of at most 1.13 and then shrinks or grows as the value itself does.
     const double terms =
-        static_cast<double>(params_.in_channels + params_.kernel * params_.kernel + params_.hidden_channels);
+        static_cast<double>(params_.in_channels + params_.filter_size * params_.filter_size + params_.hidden_channels);
     e.roundings = 1.13 * 1.13 * (terms + 3.0) + 20.0;
     return e;
   }
@@ -65,7 +65,7 @@ class Case final : public OpCase {
     const op::Weights weights = {expand_.data(),           or_null(expand_bias_), depthwise_.data(),
                                  or_null(depthwise_bias_), project_.data(),       or_null(project_bias_)};
     const Status status = op::pack(params_, weights, &kernels, &packed_);
-    CHECK(!rounds() || (packed_.expand.rounds() && packed_.project.rounds()));
+    CHECK(!rounds() || (packed_.expand.int8() && packed_.project.int8()));
     return status;
   }
   std::size_t workspace_bytes(int threads) const override {
@@ -76,7 +76,7 @@ class Case final : public OpCase {
 
   // Every channel of the pixels around it.
   std::vector<Spoiler> spoilers() const override {
-    return {window_spoiler(params_.stride, params_.kernel / 2, params_.kernel / 2)};
+    return {window_spoiler(params_.stride, params_.filter_size / 2, params_.filter_size / 2)};
   }
 
  private:
@@ -113,7 +113,7 @@ op::Packed packed_ones(const op::Params& params) {
 void check_messages() {
   // Few input channels stay in float32, in this case the first 1x1 convolution's.
   const op::Packed mixed = packed_ones({8, 96, 24, 3, 1, Activation::relu6, Precision::int8});
-  CHECK(!mixed.expand.rounds() && mixed.project.rounds());
+  CHECK(!mixed.expand.int8() && mixed.project.int8());
 
   const op::Packed packed = packed_ones({4, 10, 6, 5, 2, Activation::relu});
   std::vector<float> memory(1000);

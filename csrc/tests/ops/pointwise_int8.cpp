@@ -1,5 +1,5 @@
 // Against the same roundings in float64; and how far rounding may take the result from float32's.
-#include "ops/pointwise_int8/pointwise_int8.h"
+#include "ops/pointwise/pointwise.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,13 +7,12 @@
 
 #include "check.h"
 #include "ops/op_harness.h"
-#include "ops/pointwise/pointwise.h"
 
 namespace {
 
 using namespace evsam;
 using namespace evsam::test;
-namespace op = evsam::pointwise_int8;
+namespace op = evsam::pointwise;
 
 class Case final : public OpCase {
  public:
@@ -35,21 +34,21 @@ class Case final : public OpCase {
     const std::int64_t pixels = outputs[0].pixels();
     Expected e;
     e.values.resize(size(pixels * params_.out_channels));
-    op::run_float64(params_, inputs[0].values.data(), weight_.data(), or_null(bias_),
-                    residual_ ? inputs[1].values.data() : nullptr, pixels, e.values.data());
+    op::run_int8_float64(params_, inputs[0].values.data(), weight_.data(), or_null(bias_),
+                         residual_ ? inputs[1].values.data() : nullptr, pixels, e.values.data());
     e.sizes.resize(e.values.size());
     pointwise::run_float64({params_.in_channels, params_.out_channels, Activation::none},
                            magnitudes(inputs[0].values).data(), magnitudes(weight_).data(), or_null(magnitudes(bias_)),
                            residual_ ? magnitudes(inputs[1].values).data() : nullptr, pixels, e.sizes.data());
     // Integer sums are exact. Roundings: both scales and their product, the sum as a float, one addition per slice and
     // of bias and residual; the activation's own.
-    const double slices = std::ceil(static_cast<double>(params_.in_channels) / static_cast<double>(op::kDepth));
+    const double slices = std::ceil(static_cast<double>(params_.in_channels) / static_cast<double>(op::kInt8Depth));
     e.roundings = 2.0 * (6.0 + slices + (params_.activation == Activation::none ? 0.0 : 4.0));
     return e;
   }
 
   Status pack(const Kernels& kernels) override {
-    return op::pack(params_, weight_.data(), or_null(bias_), &kernels, &packed_);
+    return op::pack_int8(params_, weight_.data(), or_null(bias_), &kernels, &packed_);
   }
   std::size_t workspace_bytes(int threads) const override {
     return op::workspace_bytes(packed_, inputs[0].pixels(), threads);
@@ -82,11 +81,11 @@ std::vector<float> run_op(const op::Packed& packed, const std::vector<float>& x)
 
 // All products of a slice at their largest and of one sign: the sum is 2^31 minus a little.
 void check_largest_sum(const Kernels& kernels) {
-  const std::int64_t in = op::kDepth;
+  const std::int64_t in = op::kInt8Depth;
   for (const float sign : {1.0F, -1.0F}) {
     const std::vector<float> weight(size(in), sign);
     op::Packed packed;
-    CHECK(op::pack({in, 1, Activation::none}, weight.data(), nullptr, &kernels, &packed).ok());
+    CHECK(op::pack_int8({in, 1, Activation::none}, weight.data(), nullptr, &kernels, &packed).ok());
     const float y = run_op(packed, std::vector<float>(size(in), 3.0F))[0];
     CHECK_MSG(std::abs(y - sign * 3.0F * static_cast<float>(in)) < 1e-3F, std::to_string(y));
   }
@@ -103,7 +102,7 @@ void check_distance_to_float32(const Kernels& kernels) {
   pointwise::run_float64({in, out, Activation::none}, widen(x).data(), widen(weight).data(), nullptr, nullptr, pixels,
                          exact.data());
   op::Packed packed;
-  CHECK(op::pack({in, out, Activation::none}, weight.data(), nullptr, &kernels, &packed).ok());
+  CHECK(op::pack_int8({in, out, Activation::none}, weight.data(), nullptr, &kernels, &packed).ok());
   const std::vector<float> y = run_op(packed, x);
   double squared_error = 0.0;
   double squared = 0.0;
@@ -149,7 +148,7 @@ void check_special_pixels(const Kernels& kernels) {
     const std::vector<float> weight = random_floats(20 * 9, 2);
     const std::vector<float> bias = random_floats(20, 3);
     op::Packed packed;
-    CHECK(op::pack({9, 20, activation}, weight.data(), bias.data(), &kernels, &packed).ok());
+    CHECK(op::pack_int8({9, 20, activation}, weight.data(), bias.data(), &kernels, &packed).ok());
     const std::vector<float> y = run_op(packed, x);
     for (std::size_t i = 0; i < y.size(); ++i) {
       const std::size_t pixel = i / 20;
@@ -181,7 +180,7 @@ void check_once() {
   std::vector<float> weight(24);
   op::Packed packed;
   const auto pack = [&](const op::Params& params) {
-    return op::pack(params, weight.data(), nullptr, nullptr, &packed);
+    return op::pack_int8(params, weight.data(), nullptr, nullptr, &packed);
   };
   EXPECT_MESSAGE(pack({0, 6, Activation::none}), "weight: expected no empty axis, got (6, 0)");
   weight[3] = kNan;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ops/op_harness.h"
-#include "ops/pointwise_int8/pointwise_int8.h"
+#include "ops/pointwise/pointwise.h"
 
 namespace evsam::test {
 
@@ -15,7 +15,7 @@ namespace evsam::test {
 inline void round_to_8_bits(std::vector<float>& weights, std::int64_t in) {
   std::vector<std::int8_t> q(size(in));
   for (std::size_t row = 0; row < weights.size(); row += q.size()) {
-    const float scale = pointwise_int8::quantize_weights(weights.data() + row, in, q.data());
+    const float scale = pointwise::quantize_weights(weights.data() + row, in, q.data());
     for (std::size_t k = 0; k < q.size(); ++k) weights[row + k] = scale * static_cast<float>(q[k]);
   }
 }

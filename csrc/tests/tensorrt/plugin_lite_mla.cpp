@@ -52,7 +52,7 @@ void check_numbers(Host& host, const Problem& p) {
   cpu.channels = p.channels;
   cpu.heads = p.heads;
   cpu.head_dim = p.dim;
-  cpu.kernel = p.kernel;
+  cpu.filter_size = p.kernel;
   cpu.eps = kEps;
   lite_mla::Weights64 weights;
   weights.qkv = qkv.data();
