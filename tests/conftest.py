@@ -12,6 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    # Each process of `pytest -n` takes its share of the cores; OpenMP reads this when NumPy or PyTorch load it.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(processes))))
+
 import numpy as np
 import pytest
 from PIL import Image

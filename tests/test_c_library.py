@@ -1,13 +1,9 @@
-"""The C interface as another project gets it: built, installed, found by CMake, and with the answers of Python.
-
-``EVSAM_BUILD_DIR`` names a build folder to use (and to keep) instead of a new one, which takes minutes to build.
-"""
+"""The C interface as another project gets it: built, installed, found by CMake, and with the answers of Python."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,30 +16,17 @@ from PIL import Image
 
 import evsam
 from evsam.weights import resolve
+from tests.builds import ROOT, cpu_build, run
 from tests.sdk.prompt_cases import ORIGINAL, prompt_cases
 
-ROOT = Path(__file__).resolve().parents[1]
 BOX = (5, 0, 420, 300)
-
-
-def run(*command: object, **options: Any) -> str:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory) -> Path:
     """Where the library is installed."""
-    if shutil.which("cmake") is None or shutil.which("c++") is None:
-        pytest.skip("needs cmake and a C++ compiler")
-    chosen = os.environ.get("EVSAM_BUILD_DIR")
-    build = Path(chosen) if chosen else tmp_path_factory.mktemp("build")
-    options = ["-DEVSAM_LIBRARY=ON"] if chosen else ["-DEVSAM_LIBRARY=ON", "-DCMAKE_BUILD_TYPE=Release"]
-    run("cmake", "-S", ROOT, "-B", build, *options)
-    run("cmake", "--build", build, "--parallel", len(os.sched_getaffinity(0)), "--target", "evsam", "evsam_static")
-    prefix = tmp_path_factory.mktemp("prefix")
-    run("cmake", "--install", build, "--component", "library", "--prefix", prefix)
+    prefix: Path = tmp_path_factory.mktemp("prefix")
+    run("cmake", "--install", cpu_build(), "--component", "library", "--prefix", prefix)
     return prefix
 
 
