@@ -20,6 +20,9 @@ BEGIN = "<!-- written by: python -m benchmarks.run --tables -->"
 END = "<!-- end of what is written -->"
 OPS = REPOSITORY / "csrc" / "ops"
 
+ALSO = {"pointwise": ("pointwise_int8",)}
+"""Rows of the table of cases that another op's folder is about, too."""
+
 Line = Mapping[str, Any]
 
 
@@ -32,7 +35,8 @@ def expected(path: Path) -> str:
     """What a README must be: the text as it is, its table as the results say."""
     before, rest = path.read_text(encoding="utf-8").split(BEGIN)
     _, after = rest.split(END)
-    parts = [section(file, path.parent.name) for file in sorted(RESULTS.glob("*-kernels.json"))]
+    op = path.parent.name
+    parts = [section(file, of) for file in sorted(RESULTS.glob("*-kernels.json")) for of in (op, *ALSO.get(op, ()))]
     text = "\n\n".join(part for part in parts if part) or "Not measured."
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
@@ -47,7 +51,10 @@ def section(file: Path, op: str) -> str:
     ours = [line["candidate"] for line in lines if line["candidate"].startswith(EVSAM)]
     isas = dict.fromkeys(name.split()[1] for name in ours)
     link = f"../../../{file.relative_to(REPOSITORY)}"
-    title = f"{here['device']}, {', '.join(isas)}, float32, warm caches, medians, commit {commits} ([results]({link})):"
+    weights = "weights in 8 bits" if op.endswith("int8") else "float32"
+    title = (
+        f"{here['device']}, {', '.join(isas)}, {weights}, warm caches, medians, commit {commits} ([results]({link})):"
+    )
     return f"{title}\n\n{table(lines)}"
 
 
