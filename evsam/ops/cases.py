@@ -601,7 +601,7 @@ _AWKWARD: Mapping[str, Callable[[], _Rows]] = {
 }
 
 OPS = tuple(_AWKWARD)
-"""The ops that have CPU kernels, by the names of their folders in csrc/ops."""
+"""The tables: the ops that have CPU kernels, by the names of their folders in csrc/ops; pointwise has two."""
 
 
 CUDA_OPS = (
