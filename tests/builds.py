@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -54,6 +55,12 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def python_options(wanted_for: str) -> list[str]:
+    """Of a build with compiled Python modules; skips the test where there is no pybind11."""
+    pybind11 = pytest.importorskip("pybind11", reason=f"{wanted_for}: no pybind11")
+    return ["-DEVSAM_PYTHON=ON", f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
+
+
 @cache
 def cpu_build() -> Path:
     """The folder of an optimised build of the C++ tests and of the C library, for the processor at hand."""
@@ -64,4 +71,34 @@ def cpu_build() -> Path:
         options = [f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DEVSAM_LIBRARY=ON", "-DEVSAM_WERROR=ON"]
         run(cmake, "--preset", "cpu-release", *options)
         run(cmake, "--build", folder, "--parallel", CORES)
+    return folder
+
+
+def emulated_build(preset: str = "cuda-emulated", *targets: str) -> Path:
+    """The folder of a build of the emulated CUDA kernels: of some targets, or of everything with the C++ tests."""
+    cmake, ninja = tool("cmake", "CUDA emulation"), tool("ninja", "CUDA emulation")
+    tool("c++", "CUDA emulation")
+    folder = ROOT / "build" / preset
+    # A module that a sanitizer is linked to does not load into this Python.
+    options = python_options("CUDA emulation") if preset == "cuda-emulated" else []
+    with locked(folder):
+        run(cmake, "--preset", preset, f"-DCMAKE_MAKE_PROGRAM={ninja}", *options)
+        run(cmake, "--build", folder, "--parallel", CORES, *(("--target", *targets) if targets else ()))
+    return folder
+
+
+NVCC_OPTIONS = ("-DEVSAM_CUDA=ON", "-DCMAKE_CUDA_ARCHITECTURES=80-real", "-DCMAKE_BUILD_TYPE=Debug")
+
+
+def nvcc_build(nvcc: Path, target: str) -> Path:
+    """The folder of a build by nvcc, for one architecture and without optimisation of what runs on the host."""
+    cmake, ninja = tool("cmake", "build with nvcc"), tool("ninja", "build with nvcc")
+    folder = ROOT / "build" / f"cuda-nvcc-{sysconfig.get_config_var('SOABI')}"
+    with locked(folder):
+        run(
+            *(cmake, "-S", ROOT, "-B", folder, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"),
+            *(*NVCC_OPTIONS, f"-DCMAKE_CUDA_COMPILER={nvcc}", "-DEVSAM_WERROR=ON", "-DEVSAM_LIBRARY=OFF"),
+            *python_options("build with nvcc"),
+        )
+        run(cmake, "--build", folder, "--target", target)
     return folder

@@ -5,64 +5,36 @@ Each preset is a build of its own in ``build/<preset>``, which is brought up to 
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from evsam.ops.cases import CUDA_OPS
+from tests.builds import CORES, ROOT, emulated_build, run, tool
 
-ROOT = Path(__file__).resolve().parents[2]
 PRESETS = ("cuda-emulated", "cuda-emulated-asan", "cuda-emulated-tsan")
 
 
-def run(*command: object, **environment: str) -> str:
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.fail(f"{' '.join(map(str, command))}\n{done.stdout[-20000:]}", pytrace=False)
-    return done.stdout
-
-
-@cache
-def build(preset: str) -> Path:
-    for program in ("cmake", "ninja", "c++"):
-        if shutil.which(program) is None:
-            pytest.skip(f"CUDA emulation: no {program}")
-    folder = ROOT / "build" / preset
-    run("cmake", "--preset", preset)
-    run("cmake", "--build", folder, "--parallel", len(os.sched_getaffinity(0)))
-    return folder
-
-
 def ctest(folder: Path, **environment: str) -> str:
-    jobs = len(os.sched_getaffinity(0))
-    return run("ctest", "--test-dir", folder, "--parallel", jobs, "--output-on-failure", **environment)
+    return run(
+        tool("ctest", "CUDA emulation"), "--test-dir", folder, "--parallel", CORES, "--output-on-failure", **environment
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_kernels(preset: str) -> None:
     if preset.endswith("tsan") and shutil.which("setarch") is None:
         pytest.skip("ThreadSanitizer needs setarch")
-    output = ctest(build(preset))
+    output = ctest(emulated_build(preset))
     for op in operations():
         assert f"test_cuda_{op} " in output  # a test of every op was run, and ctest says whether it passed
 
 
 @pytest.mark.parametrize("seed", [1, 20261123])
 def test_any_order_of_threads(seed: int) -> None:
-    ctest(build("cuda-emulated"), EVSAM_CUDA_SEED=str(seed))
+    ctest(emulated_build(), EVSAM_CUDA_SEED=str(seed))
 
 
 def operations() -> list[str]:

@@ -8,7 +8,6 @@ to date.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -21,9 +20,10 @@ from pathlib import Path
 import pytest
 
 import evsam
+from tests.builds import NVCC_OPTIONS, ROOT, emulated_build, nvcc_build, python_options, run, tool
 from tests.cuda.toolchain import require_nvcc
 
-ROOT = Path(__file__).resolve().parents[2]
+NEEDED = "TensorRT plugins"
 PRESETS = ("cuda-emulated", "cuda-emulated-asan")
 HOSTS = ("test_plugins", "test_registration", "test_workspace")
 EXPORTED = ["evsam_plugins_version", "getCreators", "setLoggerFinder"]
@@ -43,28 +43,6 @@ for_each_version = pytest.mark.parametrize(
 )
 
 
-def tool(name: str) -> str:
-    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
-    if found is None:
-        pytest.skip(f"TensorRT plugins: no {name}")
-    return found
-
-
-def run(*command: object, **environment: str) -> str:
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.fail(f"{' '.join(map(str, command))}\n{done.stdout[-20000:]}", pytrace=False)
-    return done.stdout
-
-
 def version_of(headers: Path) -> str:
     """Such as 10.3.0."""
     text = (headers / "include" / "NvInferVersion.h").read_text(encoding="utf-8")
@@ -80,36 +58,26 @@ def major_of(headers: Path) -> str:
 
 
 def configure(folder: Path, headers: Path, kernels: Path, *options: str) -> None:
-    pybind11 = pytest.importorskip("pybind11", reason="TensorRT plugins: no pybind11")
     run(
-        *(tool("cmake"), "-S", ROOT, "-B", folder, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}"),
+        *(
+            tool("cmake", NEEDED),
+            "-S",
+            ROOT,
+            "-B",
+            folder,
+            "-G",
+            "Ninja",
+            f"-DCMAKE_MAKE_PROGRAM={tool('ninja', NEEDED)}",
+        ),
         *("-DEVSAM_TENSORRT=ON", f"-DTENSORRT_ROOT={headers}", f"-DEVSAM_KERNELS_BUILD={kernels}"),
-        *("-DEVSAM_PYTHON=ON", "-DEVSAM_LIBRARY=OFF", "-DEVSAM_WERROR=ON"),
-        *(f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"),
-        *options,
+        *("-DEVSAM_LIBRARY=OFF", "-DEVSAM_WERROR=ON", *python_options(NEEDED), *options),
     )
-
-
-@cache
-def emulated_kernels(preset: str) -> Path:
-    """The folder of a build that has the emulated kernels; the same as tests/cuda has."""
-    if shutil.which(os.environ.get("CXX", "c++")) is None:
-        pytest.skip("TensorRT plugins: no C++ compiler")
-    cmake, ninja = tool("cmake"), tool("ninja")
-    folder = ROOT / "build" / preset
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "build.ninja").exists():  # which others configure with options of their own
-            run(cmake, "--preset", preset, f"-DCMAKE_MAKE_PROGRAM={ninja}")
-        run(cmake, "--build", folder, "--target", "evsam_cuda_emulated", "evsam_oracles")
-    return folder
 
 
 @cache
 def emulated(headers: Path, preset: str) -> Path:
     """The folder of a build with everything for one TensorRT."""
-    kernels = emulated_kernels(preset)
+    kernels = emulated_build(preset, "evsam_cuda_emulated", "evsam_oracles")
     folder = ROOT / "build" / f"tensorrt-{version_of(headers)}-{preset}"
     asan = preset.endswith("-asan")
     configure(
@@ -118,17 +86,17 @@ def emulated(headers: Path, preset: str) -> Path:
         *(f"-DEVSAM_SANITIZE={'address,undefined' if asan else ''}",),
     )
     targets = ["evsam_plugins", *HOSTS, *(() if asan else ("_trt",))]
-    run(tool("cmake"), "--build", folder, "--target", *targets)
+    run(tool("cmake", NEEDED), "--build", folder, "--target", *targets)
     return folder
 
 
 def exported(library: Path) -> list[str]:
-    rows = run(tool("nm"), "--dynamic", "--defined-only", library).splitlines()
+    rows = run(tool("nm", NEEDED), "--dynamic", "--defined-only", library).splitlines()
     return sorted(row.split()[-1] for row in rows)
 
 
 def needed(library: Path) -> list[str]:
-    return re.findall(r"\(NEEDED\).*\[(.*)\]", run(tool("readelf"), "--dynamic", "--wide", library))
+    return re.findall(r"\(NEEDED\).*\[(.*)\]", run(tool("readelf", NEEDED), "--dynamic", "--wide", library))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -205,26 +173,11 @@ def test_python_module_registers(headers, tmp_path):
 @for_each_version
 def test_library_for_gpus(headers):
     """Built by nvcc for one architecture, with the kernels that tests/cuda/test_cuda_build.py has built."""
-    nvcc, cmake = require_nvcc(), tool("cmake")
-    kernels = ROOT / "build" / f"cuda-nvcc-{sysconfig.get_config_var('SOABI')}"
-    options = (
-        *("-DEVSAM_CUDA=ON", f"-DCMAKE_CUDA_COMPILER={nvcc}"),
-        *("-DCMAKE_CUDA_ARCHITECTURES=80-real", "-DCMAKE_BUILD_TYPE=Debug"),
-    )
-    kernels.mkdir(parents=True, exist_ok=True)
-    with (kernels / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (kernels / "build.ninja").exists():
-            pybind11 = pytest.importorskip("pybind11", reason="TensorRT plugins: no pybind11")
-            run(
-                *(cmake, "-S", ROOT, "-B", kernels, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}", *options),
-                *("-DEVSAM_WERROR=ON", "-DEVSAM_PYTHON=ON", "-DEVSAM_LIBRARY=OFF"),
-                *(f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"),
-            )
-        run(cmake, "--build", kernels, "--target", "evsam_cuda")
+    nvcc = require_nvcc()
+    kernels = nvcc_build(nvcc, "evsam_cuda")
     folder, major = ROOT / "build" / f"tensorrt-{version_of(headers)}-nvcc", major_of(headers)
-    configure(folder, headers, kernels, *options)
-    run(cmake, "--build", folder, "--target", "evsam_plugins", "_trt")
+    configure(folder, headers, kernels, *NVCC_OPTIONS, f"-DCMAKE_CUDA_COMPILER={nvcc}")
+    run(tool("cmake", NEEDED), "--build", folder, "--target", "evsam_plugins", "_trt")
     library = folder / f"libevsam_plugins_trt{major}.so"
     assert exported(library) == EXPORTED
     assert not any(re.search("nvinfer|cuda", name) for name in needed(library))  # both come with the process
@@ -233,8 +186,8 @@ def test_library_for_gpus(headers):
 
 
 def fails(tmp_path: Path, *options: str) -> str:
-    command = [tool("cmake"), "-S", str(ROOT), "-B", str(tmp_path), "-G", "Ninja"]
-    command += [f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}", "-DEVSAM_LIBRARY=OFF", "-DEVSAM_TENSORRT=ON", *options]
+    command = [tool("cmake", NEEDED), "-S", str(ROOT), "-B", str(tmp_path), "-G", "Ninja"]
+    command += [f"-DCMAKE_MAKE_PROGRAM={tool('ninja', NEEDED)}", "-DEVSAM_LIBRARY=OFF", "-DEVSAM_TENSORRT=ON", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     return " ".join(done.stderr.split())
