@@ -15,8 +15,12 @@ import pytest
 from PIL import Image
 
 import evsam
-from evsam.weights import resolve
+from evsam.record import write_record
+from evsam.weights import resolve, save_weights
+from evsam.weights.files import read_tensor_file, write_tensor_file
+from evsam.zoo import VARIANTS
 from tests.builds import ROOT, cpu_build, run
+from tests.own_variants import NANO_LIKE, SAM_LIKE, own_weights
 from tests.sdk.prompt_cases import ORIGINAL, prompt_cases
 
 BOX = (5, 0, 420, 300)
@@ -177,3 +181,63 @@ def test_same_rules_as_python(library, handles) -> None:
             refused += 1
     assert refused > 20
     library.evsam_embedding_free(embedding)
+
+
+def load(library, path: Path, name: str | None) -> tuple[int, ctypes.c_void_p]:
+    model = ctypes.c_void_p()
+    status = library.evsam_load(os.fsencode(path), None if name is None else name.encode(), None, ctypes.byref(model))
+    return status, model
+
+
+@pytest.mark.parametrize("variant", [SAM_LIKE, NANO_LIKE], ids=lambda variant: variant.name)
+def test_a_variant_that_somebody_made_up(library, photo, tmp_path, variant) -> None:
+    path = tmp_path / "own.safetensors"
+    save_weights(path, own_weights(variant).tensors, variant)
+    status, model = load(library, path, None)
+    assert status == 0, library.evsam_last_error()
+    library.evsam_variant.restype = ctypes.c_char_p
+    assert library.evsam_variant(model) == variant.name.encode()
+    embedding = ctypes.c_void_p()
+    height, width = photo.shape[:2]
+    sizes = [ctypes.c_int64(n) for n in (height, width, 3 * width)]
+    assert library.evsam_embedding_create(model, ctypes.byref(embedding)) == 0
+    assert library.evsam_encode(model, photo.ctypes.data_as(ctypes.c_void_p), *sizes, embedding) == 0
+    with evsam.load(path, engine="native") as own:
+        expected = own.predict(photo, boxes=[BOX])
+    prompts, _arrays = c_prompts({"boxes": [BOX]}, 1)
+    logits = np.empty_like(expected.logits)
+    given = (None, None, logits.ctypes.data_as(ctypes.c_void_p))
+    assert library.evsam_predict(model, embedding, ctypes.byref(prompts), *given) == 0, library.evsam_last_error()
+    assert np.array_equal(logits, expected.logits)
+    library.evsam_embedding_free(embedding)
+    library.evsam_free(model)
+
+
+def test_files_of_earlier_versions(library, tmp_path) -> None:
+    """Their metadata names a variant, or nothing."""
+    path, tensors = tmp_path / "w.safetensors", read_tensor_file(resolve("nano")).tensors
+    bad_weights, invalid = 2, 1
+
+    def check(metadata: dict[str, str], name: str | None, status: int, message: str = "") -> None:
+        write_tensor_file(path, tensors, metadata)
+        got, model = load(library, path, name)
+        assert got == status, library.evsam_last_error()
+        if status == 0:
+            assert library.evsam_variant(model) == b"nano"
+            library.evsam_free(model)
+        else:
+            assert message in library.evsam_last_error().decode()
+
+    library.evsam_variant.restype = ctypes.c_char_p
+    check({"evsam.variant": "nano", "evsam.format": "1"}, None, 0)
+    check({"evsam.variant": "nano"}, "nano", 0)
+    check({}, "nano", 0)
+    check({}, None, bad_weights, f"variant: expected a name, for {path} does not tell, got NULL")
+    check(
+        {}, "l9", invalid, "variant: expected one of nano, l0, l1, l2, xl0, xl1 for a file without a record, got 'l9'"
+    )
+    check({"evsam.variant": "l9"}, None, bad_weights, f"{path}: variant: expected one of nano, l0")
+    check({"evsam.variant": "l0"}, None, bad_weights, f"{path}: image_encoder.")
+    check({"evsam.variant": "{}"}, None, bad_weights, f"{path}: variant: expected the field 'name', got none")
+    check({"evsam.variant": write_record(VARIANTS["nano"])}, "l0", bad_weights, "expected variant 'l0', got 'nano' in")
+    check({"evsam.format": "2"}, "nano", bad_weights, f"{path}: expected format 1, got '2': a newer evsam is needed")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evsam.errors import EvsamError
 
@@ -185,7 +185,8 @@ class RunConfig(Config):
     """What every kind of training run needs.
 
     Attributes:
-        variant: what is trained; a name of :mod:`evsam.zoo` or of :mod:`evsam.training.efficientnet_lite`.
+        variant: what is trained; a name of :mod:`evsam.zoo` or of :mod:`evsam.training.efficientnet_lite`, or the path
+            of a ``.json`` file with a record (:mod:`evsam.record`), whose text takes its place.
         start: ``none`` (random weights), ``imagenet`` (nano's family: EfficientNet-Lite backbone), or a variant,
             weights file or run whose weights are taken.
         norms: ``frozen`` keeps the statistics of batch norms; ``train`` learns them, normalising by the photos of each
@@ -211,6 +212,16 @@ class RunConfig(Config):
     system: SystemConfig = SystemConfig()
     log: LogConfig = LogConfig()
     validation: ValidationConfig = ValidationConfig()
+
+    @field_validator("variant")
+    @classmethod
+    def _read_record(cls, variant: str) -> str:
+        if not variant.endswith(".json"):
+            return variant
+        try:
+            return Path(variant).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ValueError(f"{variant} cannot be read: {error.strerror or error}") from error
 
     @model_validator(mode="after")
     def _names_differ(self) -> RunConfig:

@@ -21,7 +21,6 @@ from evsam.training.data.records import BrokenSample, DataError, Photos
 from evsam.training.data.sources import open_source
 from evsam.training.model import CONFIG_FILE, Loaded, is_run, load_state
 from evsam.weights import Weights, load_weights, save_weights
-from evsam.zoo import VARIANTS
 
 CALIBRATION_PHOTOS = 32
 """Photos that are stored beside the weights; ranges hardly change with more of them."""
@@ -55,8 +54,8 @@ def convert_run(
         The weights as read back.
 
     Raises:
-        WeightsError: the path is no run, the run has no checkpoint, it is of another variant or of a teacher that no
-            engine runs, or the destination cannot be written.
+        WeightsError: the path is no run, the run has no checkpoint, it is of another variant or of one that no
+            engine can build, or the destination cannot be written.
         DataError: photos are wanted, and the run's training photos are not where they were. Nothing is written then.
     """
     run, destination = Path(run), Path(destination)
@@ -65,13 +64,11 @@ def convert_run(
     if destination.suffix != ".safetensors":
         raise WeightsError(f"destination: expected a path that ends in .safetensors, got {destination}")
     loaded = load_state(run)
-    if loaded.variant.name not in VARIANTS:
-        raise WeightsError(f"run {run}: {loaded.variant.name} is a teacher only; no engine runs it")
     if variant not in (None, loaded.variant.name):
         raise WeightsError(f"run {run}: expected {variant}, got {loaded.variant.name}")
     sources = _training_photos(run) if photos else []
     tensors = {name: tensor.numpy() for name, tensor in _mean(loaded, others).items()}
-    save_weights(destination, tensors, loaded.variant.name, {"evsam.step": str(loaded.step)}, dtype)
+    save_weights(destination, tensors, loaded.variant, {"evsam.step": str(loaded.step)}, dtype)
     if photos:
         write_calibration(sources, calibration_folder(destination), loaded.variant.image_size, photos)
     return load_weights(destination)

@@ -53,7 +53,7 @@ def _nano_wide() -> Variant:
 
 
 TEACHERS = MappingProxyType({variant.name: variant for variant in (_nano_wide(),)})
-"""Variants that are only trained, as teachers of the published ones, by name: no engine runs them."""
+"""Variants that are made to teach the published ones, by name."""
 
 LITE_MEAN, LITE_STD = 127.0, 128.0
 """EfficientNet-Lite normalises pixels as (x - 127) / 128."""

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from evsam.errors import WeightsError
 from evsam.nn import EfficientViTSam
 from evsam.nn.layers import ConvLayer
+from evsam.record import read_record
 from evsam.training import checkpoints
 from evsam.training.config import ConfigError, RunConfig
 from evsam.training.efficientnet_lite import TEACHERS, find_checkpoint, transfer_backbone
@@ -29,11 +30,13 @@ CONFIG_FILE = "config.yaml"
 
 
 def find_variant(name: str) -> Variant:
-    """A published variant or one of :data:`TEACHERS`.
+    """A published variant, one of :data:`TEACHERS`, or the one that a record (:mod:`evsam.record`) describes.
 
     Raises:
-        WeightsError: there is no variant of that name.
+        WeightsError: there is no variant of that name, or it is a record that no engine could build.
     """
+    if name.startswith("{"):
+        return read_record(name)
     if name in TEACHERS:
         return TEACHERS[name]
     if name not in VARIANTS:

@@ -387,6 +387,11 @@ def _lite_mla() -> _Rows:
     yield LiteMLA("", 1, 6, 7, 40, 2, 16, 3), {}
     yield LiteMLA("", 1, 19, 17, 64, 2, 32, 5), {"precision": "int8", "adds": "other"}
     yield LiteMLA("", 1, 5, 9, 24, 2, 16, 3), {"bias": 0}
+    # Heads that are filled up with zeros.
+    for head_dim in (1, 8, 24):
+        yield LiteMLA("", 1, 5, 13, 36, 3, head_dim, 3), {"adds": "other"}
+    yield LiteMLA("", 1, 5, 13, 36, 3, 8, 5), {"bias": 0}
+    yield LiteMLA("", 1, 5, 13, 36, 3, 8, 5), {"precision": "int8"}
 
 
 def _mask_head() -> _Rows:

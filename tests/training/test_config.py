@@ -48,6 +48,7 @@ def test_values_and_overrides_have_their_types(path: Path) -> None:
         ("system.shard=zero", r"system\.shard: Input should be 'ddp' or 'fsdp2'"),
         ("train.7.path=/x", "expected a number below 1 in place of '7'"),
         ("variant.name=x", "variant is no group of keys"),
+        ("variant=no/such/record.json", r"variant: .*no/such/record.json cannot be read: No such file"),
         ("optim.lr", "expected key=value"),
         ("seed=[", "the value is no YAML"),
         ("train=[{kind: sa1b, path: /a/x}, {kind: sa1b, path: /b/x}]", "sources of different names, got x, x"),

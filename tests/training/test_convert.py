@@ -12,10 +12,14 @@ import torch
 import evsam
 from evsam.cli import main as evsam_main
 from evsam.export.calibration import calibration_folder
+from evsam.record import write_record
+from evsam.training import finetune
 from evsam.training.convert import convert_run
 from evsam.training.data.sources import read_set
 from evsam.training.model import load_model, load_state
 from evsam.training.validation import encode_photo
+from tests.own_variants import NANO_LIKE
+from tests.training.runs import settings, write
 
 
 def test_runs_reach_the_runtime(run: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +93,16 @@ def test_the_mean_of_runs(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         torch.testing.assert_close(value, (2 * one[name] + other[name]) / 3)
     assert evsam_main(["convert", str(run), str(path), "--photos", "0", "--mean-with", "l0"]) == 1
     capsys.readouterr()
+
+
+def test_a_variant_that_somebody_made_up(data_dir: Path, tmp_path: Path) -> None:
+    """From its record alone to weights that the native engine runs."""
+    record = tmp_path / "own.json"
+    record.write_text(write_record(NANO_LIKE))
+    config = write(tmp_path / "own.yaml", settings(data_dir, variant=str(record), optim={"lr": 1e-3, "steps": 1}))
+    assert finetune.main([str(config), "--out", str(tmp_path / "run")]) == 0
+    record.unlink()  # the run holds it
+    weights = convert_run(tmp_path / "run", tmp_path / "own.safetensors", photos=0)
+    assert weights.variant == NANO_LIKE
+    with evsam.load(tmp_path / "own.safetensors", engine="native", threads=1) as sam:
+        assert sam.predict(np.zeros((30, 40, 3), np.uint8), box=(5, 5, 20, 20)).masks.shape == (1, 1, 30, 40)

@@ -137,17 +137,64 @@ std::int64_t state_floats(const Kernel& kernel, std::int64_t head_dim) {
   return divide_up(head_dim, kernel.columns) * kernel.columns * head_dim + head_dim;
 }
 
+namespace {
+
+constexpr std::int64_t kHeadUnit = 16;  // lanes of the widest vectors
+
+// Weights of heads that are `dim` wide: what is added of q, k and v is zero, adds nothing to any sum, and is projected
+// with zeros.
+struct WiderHeads {
+  std::vector<float> qkv, qkv_bias, depthwise, grouped, project;
+
+  WiderHeads(const Params& params, const Weights& weights, std::int64_t dim) {
+    const std::int64_t heads = params.heads;
+    const std::int64_t width = params.head_dim;
+    // `groups` of `width` rows become groups of `dim` rows; each row is filled up as well, from columns to to_columns.
+    const auto widen = [=](const float* from, std::int64_t groups, std::int64_t columns, std::int64_t to_columns) {
+      std::vector<float> to(static_cast<std::size_t>(groups * dim * to_columns));
+      for (std::int64_t row = 0; row < groups * width; ++row) {
+        const std::int64_t wide_row = row / width * dim + row % width;
+        std::copy_n(from + row * columns, columns, to.data() + wide_row * to_columns);
+      }
+      return to;
+    };
+    qkv = widen(weights.qkv, 3 * heads, params.channels, params.channels);
+    if (weights.qkv_bias != nullptr) qkv_bias = widen(weights.qkv_bias, 3 * heads, 1, 1);
+    const std::int64_t filter = params.filter_size * params.filter_size;
+    depthwise = widen(weights.depthwise, 3 * heads, filter, filter);
+    grouped = widen(weights.grouped, 3 * heads, width, dim);
+    project.resize(static_cast<std::size_t>(params.channels * 2 * heads * dim));
+    for (std::int64_t row = 0; row < params.channels * 2 * heads; ++row) {
+      std::copy_n(weights.project + row * width, width, project.data() + row * dim);
+    }
+  }
+
+  Weights weights(const Weights& narrow) const {
+    return {qkv.data(),       qkv_bias.empty() ? nullptr : qkv_bias.data(),
+            depthwise.data(), grouped.data(),
+            project.data(),   narrow.project_bias};
+  }
+};
+
+}  // namespace
+
 Status pack(const Params& params, const Weights& weights, const Kernels* kernels, Packed* packed) {
   if (params.heads < 1) {
     return Status::invalid_argument(expected_got("heads", "at least 1", std::to_string(params.heads)));
   }
-  if (params.head_dim < 1 || params.head_dim % 16 != 0) {
-    return Status::invalid_argument(expected_got("head_dim", "a multiple of 16", std::to_string(params.head_dim)));
+  if (params.head_dim < 1) {
+    return Status::invalid_argument(expected_got("head_dim", "at least 1", std::to_string(params.head_dim)));
   }
   if (!std::isfinite(params.eps) || params.eps < 0.0F) {
     return Status::invalid_argument(expected_got("eps", "a finite number >= 0", std::to_string(params.eps)));
   }
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  if (params.head_dim % kHeadUnit != 0) {
+    Params wider = params;
+    wider.head_dim = divide_up(params.head_dim, kHeadUnit) * kHeadUnit;
+    const WiderHeads heads(params, weights, wider.head_dim);
+    return pack(wider, heads.weights(weights), kernels, packed);
+  }
   packed->params = params;
   packed->kernel = kernels->lite_mla;
   const std::int64_t total = total_of(params);

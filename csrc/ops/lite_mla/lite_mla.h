@@ -20,7 +20,7 @@ namespace evsam::lite_mla {
 struct Params {
   std::int64_t channels = 0;
   std::int64_t heads = 0;                 // of one set
-  std::int64_t head_dim = 0;              // a multiple of 16
+  std::int64_t head_dim = 0;              // kernels work on multiples of 16; others are filled up with zeros
   std::int64_t filter_size = 5;           // of the depthwise convolution: 3 or 5
   float eps = 1e-15F;                     // added to the denominators
   Precision precision = Precision::fp32;  // int8: of those of the first and the last 1x1 convolution that it suits
@@ -41,7 +41,7 @@ std::int64_t state_floats(const Kernel& kernel, std::int64_t head_dim);
 
 // Made once, then read by any number of threads.
 struct Packed {
-  Params params;
+  Params params;  // with the head_dim that kernels work on
   const Kernel* kernel = nullptr;
   pointwise::Packed qkv;
   depthwise_conv::Packed depthwise;

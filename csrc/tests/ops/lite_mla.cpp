@@ -137,7 +137,7 @@ void check_messages() {
   op::Packed packed;
   const op::Weights none;
   EXPECT_MESSAGE(op::pack({8, 0, 16, 3, 0.0F}, none, nullptr, &packed), "heads: expected at least 1, got 0");
-  EXPECT_MESSAGE(op::pack({8, 1, 24, 3, 0.0F}, none, nullptr, &packed), "head_dim: expected a multiple of 16, got 24");
+  EXPECT_MESSAGE(op::pack({8, 1, 0, 3, 0.0F}, none, nullptr, &packed), "head_dim: expected at least 1, got 0");
   EXPECT_MESSAGE(op::pack({8, 1, 16, 3, -1.0F}, none, nullptr, &packed),
                  "eps: expected a finite number >= 0, got -1.000000");
   const std::vector<float> numbers = random_floats(1000, 1);
