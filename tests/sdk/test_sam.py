@@ -183,8 +183,9 @@ class TestPredict:
             sam.predict([image], box=(1, 2, 3, 4))
 
     def test_embedding_of_another_model_is_refused(self, sam, embedding) -> None:
-        for change in ({"variant": "l0"}, {"fingerprint": "0" * 16}):
-            other = dataclasses.replace(embedding, **change)
+        sizes = embedding.original_size, embedding.resized_size
+        for variant, fingerprint in (("l0", embedding.fingerprint), ("nano", "0" * 16)):
+            other = evsam.Embedding(embedding.features, embedding.lateral, *sizes, variant, fingerprint)
             with pytest.raises(ImageError, match=r"image: expected an embedding of this model, nano .*, got one of"):
                 sam.predict(other, box=(1, 2, 3, 4))
 
