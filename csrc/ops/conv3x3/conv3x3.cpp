@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/map_checks.h"
 #include "core/scratch.h"
 
 namespace evsam::conv3x3 {
@@ -86,25 +87,12 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
   const Params& params = packed.params;
-  if (x.channels != params.in_channels) {
-    return Status::invalid_argument(
-        expected_got("x", std::to_string(params.in_channels) + " channels", std::to_string(x.channels)));
-  }
-  const std::int64_t expected[3] = {output_size(x.height, params.stride), output_size(x.width, params.stride),
-                                    params.out_channels};
-  const std::int64_t got[3] = {y.height, y.width, y.channels};
-  if (!std::equal(expected, expected + 3, got)) {
-    return Status::invalid_argument(expected_got("y", "shape " + shape_string(expected, 3), shape_string(got, 3)));
-  }
-  if (residual.data != nullptr) {
-    const std::int64_t added[3] = {residual.height, residual.width, residual.channels};
-    if (!std::equal(expected, expected + 3, added)) {
-      return Status::invalid_argument(
-          expected_got("residual", "shape " + shape_string(expected, 3), shape_string(added, 3)));
-    }
-    if (params.activation != Activation::none) {
-      return Status::invalid_argument(expected_got("residual", "none behind an activation", "one"));
-    }
+  EVSAM_RETURN_IF_ERROR(check_channels("x", x, params.in_channels));
+  const MapShape shape = {output_size(x.height, params.stride), output_size(x.width, params.stride),
+                          params.out_channels};
+  EVSAM_RETURN_IF_ERROR(check_result(y, residual, shape));
+  if (residual.data != nullptr && params.activation != Activation::none) {
+    return Status::invalid_argument(expected_got("residual", "none behind an activation", "one"));
   }
   return {};
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/map_checks.h"
 #include "core/math.h"
 
 namespace evsam::conv_transpose {
@@ -80,24 +81,18 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& lateral,
                 const ConstFeatureMap& side, const FeatureMap& y) {
   const Params& params = packed.params;
-  const auto check = [](const char* argument, const auto& map, const std::int64_t (&expected)[3]) -> Status {
-    const std::int64_t got[3] = {map.height, map.width, map.channels};
-    if (std::equal(expected, expected + 3, got)) return {};
-    return Status::invalid_argument(expected_got(argument, "shape " + shape_string(expected, 3), shape_string(got, 3)));
-  };
-  EVSAM_RETURN_IF_ERROR(check("x", x, {x.height, x.width, params.in_channels}));
-  EVSAM_RETURN_IF_ERROR(check("y", y, {2 * x.height, 2 * x.width, params.out_channels}));
+  const std::int64_t height = 2 * x.height;
+  const std::int64_t width = 2 * x.width;
+  EVSAM_RETURN_IF_ERROR(check_shape("x", x, {x.height, x.width, params.in_channels}));
+  EVSAM_RETURN_IF_ERROR(check_shape("y", as_const(y), {height, width, params.out_channels}));
   if (lateral.data != nullptr) {
-    EVSAM_RETURN_IF_ERROR(check("lateral", lateral, {2 * x.height, 2 * x.width, params.out_channels}));
+    EVSAM_RETURN_IF_ERROR(check_shape("lateral", lateral, {height, width, params.out_channels}));
   }
   if ((side.data != nullptr) != (params.side_channels > 0)) {
     return Status::invalid_argument(expected_got("side", std::to_string(params.side_channels) + " channels",
                                                  side.data == nullptr ? "none" : "a map"));
   }
-  if (side.data != nullptr) {
-    EVSAM_RETURN_IF_ERROR(check("side", side, {2 * x.height, 2 * x.width, params.side_channels}));
-  }
-  return {};
+  return side.data == nullptr ? Status() : check_shape("side", side, {height, width, params.side_channels});
 }
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& lateral,

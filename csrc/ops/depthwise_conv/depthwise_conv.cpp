@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/map_checks.h"
 #include "core/math.h"
 
 namespace evsam::depthwise_conv {
@@ -50,20 +51,9 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const FeatureMap& y) {
   const Params& params = packed.params;
-  if (x.channels != params.channels) {
-    return Status::invalid_argument(
-        expected_got("x", std::to_string(params.channels) + " channels", std::to_string(x.channels)));
-  }
-  const std::int64_t got_x[3] = {x.height, x.width, x.channels};
-  if (x.height < 1 || x.width < 1) {
-    return Status::invalid_argument(expected_got("x", "no empty axis", shape_string(got_x, 3)));
-  }
-  const std::int64_t expected[3] = {out_size(params, x.height), out_size(params, x.width), params.channels};
-  const std::int64_t got[3] = {y.height, y.width, y.channels};
-  if (!std::equal(expected, expected + 3, got)) {
-    return Status::invalid_argument(expected_got("y", "shape " + shape_string(expected, 3), shape_string(got, 3)));
-  }
-  return {};
+  EVSAM_RETURN_IF_ERROR(check_channels("x", x, params.channels));
+  EVSAM_RETURN_IF_ERROR(check_not_empty("x", x));
+  return check_shape("y", as_const(y), {out_size(params, x.height), out_size(params, x.width), params.channels});
 }
 
 void run_row(const Packed& packed, std::int64_t first_channel, Row row) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/map_checks.h"
 #include "core/math.h"
 #include "core/scratch.h"
 
@@ -81,22 +82,10 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
   const Params& params = packed.params;
-  if (x.channels != params.in_channels) {
-    return Status::invalid_argument(
-        expected_got("x", std::to_string(params.in_channels) + " channels", std::to_string(x.channels)));
-  }
-  const std::int64_t expected[3] = {conv3x3::output_size(x.height, params.stride),
-                                    conv3x3::output_size(x.width, params.stride), params.out_channels};
-  const std::int64_t got[3] = {y.height, y.width, y.channels};
-  if (!std::equal(expected, expected + 3, got)) {
-    return Status::invalid_argument(expected_got("y", "shape " + shape_string(expected, 3), shape_string(got, 3)));
-  }
-  const std::int64_t added[3] = {residual.height, residual.width, residual.channels};
-  if (residual.data != nullptr && !std::equal(expected, expected + 3, added)) {
-    return Status::invalid_argument(
-        expected_got("residual", "shape " + shape_string(expected, 3), shape_string(added, 3)));
-  }
-  return {};
+  EVSAM_RETURN_IF_ERROR(check_channels("x", x, params.in_channels));
+  return check_result(y, residual,
+                      {conv3x3::output_size(x.height, params.stride), conv3x3::output_size(x.width, params.stride),
+                       params.out_channels});
 }
 
 std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads) {

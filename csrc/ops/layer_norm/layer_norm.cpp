@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/map_checks.h"
 #include "core/math.h"
 
 namespace evsam::layer_norm {
@@ -17,13 +18,6 @@ constexpr std::int64_t kPixelTile = 16;
 constexpr std::int64_t kFloatsPerTask = 16384;
 
 constexpr std::int64_t kTasksPerThread = 4;
-
-template <typename Map>
-Status check_shape(const char* name, const Map& map, const std::int64_t (&expected)[3]) {
-  const std::int64_t got[3] = {map.height, map.width, map.channels};
-  if (std::equal(expected, expected + 3, got)) return {};
-  return Status::invalid_argument(expected_got(name, "shape " + shape_string(expected, 3), shape_string(got, 3)));
-}
 
 }  // namespace
 
@@ -45,17 +39,16 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
 }
 
 Status validate(const Packed& packed, const Arguments& arguments) {
-  const std::int64_t shape[3] = {arguments.x.height, arguments.x.width, packed.params.channels};
+  const MapShape shape = {arguments.x.height, arguments.x.width, packed.params.channels};
   EVSAM_RETURN_IF_ERROR(check_shape("x", arguments.x, shape));
-  EVSAM_RETURN_IF_ERROR(check_shape("y", arguments.y, shape));
-  if (arguments.residual.data != nullptr) EVSAM_RETURN_IF_ERROR(check_shape("residual", arguments.residual, shape));
+  EVSAM_RETURN_IF_ERROR(check_result(arguments.y, arguments.residual, shape));
   if ((arguments.pe.data == nullptr) != (arguments.y_plus_pe.data == nullptr)) {
     return Status::invalid_argument(expected_got("y_plus_pe", "a map if and only if there is pe",
                                                  arguments.pe.data == nullptr ? "y_plus_pe alone" : "pe alone"));
   }
   if (arguments.pe.data != nullptr) {
     EVSAM_RETURN_IF_ERROR(check_shape("pe", arguments.pe, shape));
-    EVSAM_RETURN_IF_ERROR(check_shape("y_plus_pe", arguments.y_plus_pe, shape));
+    EVSAM_RETURN_IF_ERROR(check_shape("y_plus_pe", as_const(arguments.y_plus_pe), shape));
   }
   return {};
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/map_checks.h"
 #include "core/math.h"
 #include "core/scratch.h"
 
@@ -216,26 +217,9 @@ Status pack(const Params& params, const Weights& weights, const Kernels* kernels
 }
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
-  const Params& params = packed.params;
-  if (x.channels != params.channels) {
-    return Status::invalid_argument(
-        expected_got("x", std::to_string(params.channels) + " channels", std::to_string(x.channels)));
-  }
-  const std::int64_t expected[3] = {x.height, x.width, x.channels};
-  if (x.height < 1 || x.width < 1) {
-    return Status::invalid_argument(expected_got("x", "no empty axis", shape_string(expected, 3)));
-  }
-  const std::int64_t got[3] = {y.height, y.width, y.channels};
-  if (!std::equal(expected, expected + 3, got)) {
-    return Status::invalid_argument(expected_got("y", "shape " + shape_string(expected, 3), shape_string(got, 3)));
-  }
-  if (residual.data == nullptr) return {};
-  const std::int64_t added[3] = {residual.height, residual.width, residual.channels};
-  if (!std::equal(expected, expected + 3, added)) {
-    return Status::invalid_argument(
-        expected_got("residual", "shape " + shape_string(expected, 3), shape_string(added, 3)));
-  }
-  return {};
+  EVSAM_RETURN_IF_ERROR(check_channels("x", x, packed.params.channels));
+  EVSAM_RETURN_IF_ERROR(check_not_empty("x", x));
+  return check_result(y, residual, {x.height, x.width, x.channels});
 }
 
 std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/map_checks.h"
 #include "core/math.h"
 
 namespace evsam::mask_head {
@@ -51,10 +52,7 @@ Status validate(const Packed& packed, const ConstFeatureMap& x, const Planes<con
     if (std::equal(expected, expected + 3, got)) return {};
     return Status::invalid_argument(expected_got(argument, "shape " + shape_string(expected, 3), shape_string(got, 3)));
   };
-  if (x.channels != packed.params.in_channels) {
-    return Status::invalid_argument(
-        expected_got("x", std::to_string(packed.params.in_channels) + " channels", std::to_string(x.channels)));
-  }
+  EVSAM_RETURN_IF_ERROR(check_channels("x", x, packed.params.in_channels));
   if (lateral.data != nullptr) EVSAM_RETURN_IF_ERROR(check("lateral", lateral, packed.params.channels));
   return check("logits", logits, kMasks);
 }

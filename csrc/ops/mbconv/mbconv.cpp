@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/map_checks.h"
 #include "core/math.h"
 #include "core/scratch.h"
 
@@ -198,28 +199,12 @@ Status pack(const Params& params, const Weights& weights, const Kernels* kernels
 }
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
-  const Params& params = packed.params;
-  if (x.channels != params.in_channels) {
-    return Status::invalid_argument(
-        expected_got("x", std::to_string(params.in_channels) + " channels", std::to_string(x.channels)));
-  }
-  const std::int64_t got_x[3] = {x.height, x.width, x.channels};
-  if (x.height < 1 || x.width < 1) {
-    return Status::invalid_argument(expected_got("x", "no empty axis", shape_string(got_x, 3)));
-  }
-  const std::int64_t expected[3] = {depthwise_conv::out_size(packed.depthwise.params, x.height),
-                                    depthwise_conv::out_size(packed.depthwise.params, x.width), params.out_channels};
-  const std::int64_t got[3] = {y.height, y.width, y.channels};
-  if (!std::equal(expected, expected + 3, got)) {
-    return Status::invalid_argument(expected_got("y", "shape " + shape_string(expected, 3), shape_string(got, 3)));
-  }
-  if (residual.data == nullptr) return {};
-  const std::int64_t added[3] = {residual.height, residual.width, residual.channels};
-  if (!std::equal(expected, expected + 3, added)) {
-    return Status::invalid_argument(
-        expected_got("residual", "shape " + shape_string(expected, 3), shape_string(added, 3)));
-  }
-  return {};
+  const depthwise_conv::Params& depthwise = packed.depthwise.params;
+  EVSAM_RETURN_IF_ERROR(check_channels("x", x, packed.params.in_channels));
+  EVSAM_RETURN_IF_ERROR(check_not_empty("x", x));
+  return check_result(y, residual,
+                      {depthwise_conv::out_size(depthwise, x.height), depthwise_conv::out_size(depthwise, x.width),
+                       packed.params.out_channels});
 }
 
 std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads) {

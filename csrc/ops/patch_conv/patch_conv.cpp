@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/map_checks.h"
 #include "core/math.h"
 
 namespace evsam::patch_conv {
@@ -71,20 +72,12 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const FeatureMap& y) {
   const Params& params = packed.params;
-  if (x.channels != params.in_channels) {
-    return Status::invalid_argument(
-        expected_got("x", std::to_string(params.in_channels) + " channels", std::to_string(x.channels)));
-  }
+  EVSAM_RETURN_IF_ERROR(check_channels("x", x, params.in_channels));
   if (x.height % 2 != 0 || x.width % 2 != 0) {
     const std::int64_t got[3] = {x.height, x.width, x.channels};
     return Status::invalid_argument(expected_got("x", "even height and width", "shape " + shape_string(got, 3)));
   }
-  const std::int64_t expected[3] = {x.height / 2, x.width / 2, params.out_channels};
-  const std::int64_t got[3] = {y.height, y.width, y.channels};
-  if (!std::equal(expected, expected + 3, got)) {
-    return Status::invalid_argument(expected_got("y", "shape " + shape_string(expected, 3), shape_string(got, 3)));
-  }
-  return {};
+  return check_shape("y", as_const(y), {x.height / 2, x.width / 2, params.out_channels});
 }
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const FeatureMap& y) {

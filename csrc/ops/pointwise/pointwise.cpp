@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/map_checks.h"
 #include "core/math.h"
 
 namespace evsam::pointwise {
@@ -129,24 +130,10 @@ Status pack_int8(const Params& params, const float* weight, const float* bias, c
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
   const Params& params = packed.params;
-  if (x.channels != params.in_channels) {
-    return Status::invalid_argument(
-        expected_got("x", std::to_string(params.in_channels) + " channels", std::to_string(x.channels)));
-  }
-  const std::int64_t expected[3] = {x.height, x.width, params.out_channels};
-  const std::int64_t got[3] = {y.height, y.width, y.channels};
-  if (!std::equal(expected, expected + 3, got)) {
-    return Status::invalid_argument(expected_got("y", "shape " + shape_string(expected, 3), shape_string(got, 3)));
-  }
-  if (residual.data != nullptr) {
-    const std::int64_t added[3] = {residual.height, residual.width, residual.channels};
-    if (!std::equal(expected, expected + 3, added)) {
-      return Status::invalid_argument(
-          expected_got("residual", "shape " + shape_string(expected, 3), shape_string(added, 3)));
-    }
-    if (params.activation != Activation::none) {
-      return Status::invalid_argument(expected_got("residual", "none behind an activation", "one"));
-    }
+  EVSAM_RETURN_IF_ERROR(check_channels("x", x, params.in_channels));
+  EVSAM_RETURN_IF_ERROR(check_result(y, residual, {x.height, x.width, params.out_channels}));
+  if (residual.data != nullptr && params.activation != Activation::none) {
+    return Status::invalid_argument(expected_got("residual", "none behind an activation", "one"));
   }
   return {};
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/map_checks.h"
 #include "core/math.h"
 #include "core/scratch.h"
 
@@ -66,16 +67,8 @@ Status pack(const Params& params, const Kernels* kernels, Packed* packed) {
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
   const Params& params = packed.params;
-  const auto check = [&](const char* name, const auto& map, std::int64_t height, std::int64_t width) -> Status {
-    const std::int64_t expected[3] = {height, width, params.channels};
-    const std::int64_t got[3] = {map.height, map.width, map.channels};
-    if (std::equal(expected, expected + 3, got)) return {};
-    return Status::invalid_argument(expected_got(name, "shape " + shape_string(expected, 3), shape_string(got, 3)));
-  };
-  EVSAM_RETURN_IF_ERROR(check("x", x, params.in_height, params.in_width));
-  EVSAM_RETURN_IF_ERROR(check("y", y, params.out_height, params.out_width));
-  if (residual.data != nullptr) EVSAM_RETURN_IF_ERROR(check("residual", residual, params.out_height, params.out_width));
-  return {};
+  EVSAM_RETURN_IF_ERROR(check_shape("x", x, {params.in_height, params.in_width, params.channels}));
+  return check_result(y, residual, {params.out_height, params.out_width, params.channels});
 }
 
 std::size_t workspace_bytes(const Packed& packed, int threads) {
