@@ -224,7 +224,7 @@ struct LiteDecoder::Buffers {
   FeatureMap lateral[2];
   FeatureMap unit;
   // Of the prompt in progress.
-  LitePromptEncoder::Maps maps;
+  LitePromptEncoder::PromptMaps maps;
   float* panels = nullptr;  // the cells in the transformer
   float* tokens = nullptr;
   float* vectors = nullptr;

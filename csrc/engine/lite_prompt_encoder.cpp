@@ -214,7 +214,8 @@ std::size_t LitePromptEncoder::workspace_bytes(std::int64_t points, int threads)
   return scratch.bytes();
 }
 
-Status LitePromptEncoder::check(const ConstFeatureMap& fine, const ConstFeatureMap& embedding, const Maps& maps) const {
+Status LitePromptEncoder::check(const ConstFeatureMap& fine, const ConstFeatureMap& embedding,
+                                const PromptMaps& maps) const {
   const FeatureMap drawn = {maps.quarter.data, kDrawn, kDrawn, kMaps, kMaps};
   const FeatureMap coarse = {maps.cells.data, kCoarseRows, kCoarseRows, convs_[2].params.out_channels,
                              convs_[2].params.out_channels};
@@ -245,7 +246,7 @@ void LitePromptEncoder::prepare_image(const RunContext& context, const ConstFeat
 }
 
 void LitePromptEncoder::draw(const Buffers& buffers, const PromptDrawing& drawing, const ConstFeatureMap& unit,
-                             const Maps& maps, std::int64_t row, float* drawn) const {
+                             const PromptMaps& maps, std::int64_t row, float* drawn) const {
   // Weights of the cells of this row in the two sums: means of 4 x 4 drawn pixels.
   float pooled[kRegions][kDrawn] = {};
   float* const pixels = drawn + 4 * PromptDrawing::kRowFloats;
@@ -302,7 +303,7 @@ void LitePromptEncoder::average(const Buffers& buffers) const {
 }
 
 void LitePromptEncoder::join(const Buffers& buffers, const ConstFeatureMap& unit, const ConstFeatureMap& embedding,
-                             const Maps& maps, std::int64_t row, float* scratch) const {
+                             const PromptMaps& maps, std::int64_t row, float* scratch) const {
   const RunContext inner = RunContext().alone();
   const ConstFeatureMap features = rows_of(unit, 2 * row, 2);
   const FeatureMap eighth = rows_of(maps.eighth, 2 * row, 2);
@@ -329,7 +330,8 @@ void LitePromptEncoder::join(const Buffers& buffers, const ConstFeatureMap& unit
 }
 
 void LitePromptEncoder::encode(const RunContext& context, const Prompts& prompts, std::int64_t index,
-                               const ConstFeatureMap& unit, const ConstFeatureMap& embedding, const Maps& maps) const {
+                               const ConstFeatureMap& unit, const ConstFeatureMap& embedding,
+                               const PromptMaps& maps) const {
   Scratch scratch(context.workspace);
   const Buffers buffers(scratch, *this, prompts.points, context.thread_count());
   const PromptDrawing drawing(prompts, index, buffers.shapes);

@@ -66,35 +66,35 @@ class LitePromptEncoder {
   std::size_t workspace_bytes(std::int64_t points, int threads) const;
 
   // Whether encode() takes maps of these shapes.
-  struct Maps;
-  Status check(const ConstFeatureMap& fine, const ConstFeatureMap& embedding, const Maps& maps) const;
+  struct PromptMaps;
+  Status check(const ConstFeatureMap& fine, const ConstFeatureMap& embedding, const PromptMaps& maps) const;
 
   // Once per image: `unit` becomes the features that cells are compared by, each of length 1. fine: the stride-8
   // features; both (64, 64, feature channels).
   void prepare_image(const RunContext& context, const ConstFeatureMap& fine, const FeatureMap& unit) const;
 
   // What the mask decoder reads of one prompt.
-  struct Maps {
+  struct PromptMaps {
     FeatureMap quarter;  // (128, 128, first mask channels)
     FeatureMap eighth;   // (64, 64, second mask channels)
     FeatureMap cells;    // (32, 32, dim): dense embedding of the prompt plus the image's
   };
 
   void encode(const RunContext& context, const Prompts& prompts, std::int64_t index, const ConstFeatureMap& unit,
-              const ConstFeatureMap& embedding, const Maps& maps) const;
+              const ConstFeatureMap& embedding, const PromptMaps& maps) const;
 
  private:
   struct Buffers;
 
   // Row `row` of eighth as far as it depends on the prompt alone, the rows of quarter above it, and that row's part of
   // the sums of features.
-  void draw(const Buffers& buffers, const PromptDrawing& drawing, const ConstFeatureMap& unit, const Maps& maps,
+  void draw(const Buffers& buffers, const PromptDrawing& drawing, const ConstFeatureMap& unit, const PromptMaps& maps,
             std::int64_t row, float* drawn) const;
   // The two mean features, as weights of a 1x1 convolution that compares with both.
   void average(const Buffers& buffers) const;
   // Row `row` of cells, with the comparison added to the rows of eighth above it.
-  void join(const Buffers& buffers, const ConstFeatureMap& unit, const ConstFeatureMap& embedding, const Maps& maps,
-            std::int64_t row, float* scratch) const;
+  void join(const Buffers& buffers, const ConstFeatureMap& unit, const ConstFeatureMap& embedding,
+            const PromptMaps& maps, std::int64_t row, float* scratch) const;
 
   std::int64_t feature_channels_ = 0;
   patch_conv::Packed convs_[3];
