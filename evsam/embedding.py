@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam.errors import ImageError
+from evsam.network import describe_encoder
 from evsam.transforms import fitted_size
 from evsam.zoo import VARIANTS, Variant, get_variant
 
@@ -182,9 +183,7 @@ def embedding_shapes(variant: str | Variant) -> list[tuple[int, int, int]]:
         >>> embedding_shapes("nano")[:2]
         [(128, 32, 32), (64, 64, 64)]
     """
-    neck = get_variant(variant).encoder.neck
-    widths = [neck.width, *(width for _, width in neck.lateral)]
-    return [(width, neck.grid << i, neck.grid << i) for i, width in enumerate(widths)]
+    return [output.shape for output in describe_encoder(get_variant(variant)).outputs]
 
 
 def _read_size(text: str) -> tuple[int, int]:

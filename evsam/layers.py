@@ -82,12 +82,8 @@ def _record(op: network.Op, batch: int) -> MapOp:
 
 def image_ops(variant: Variant) -> list[Op]:
     """What else an image needs: its embedding and lateral maps channels first, and masks of the photo's size."""
-    neck = variant.encoder.neck
-    sides = [(neck.width, neck.grid)]
-    sides += [(width, neck.grid << number) for number, (_, width) in enumerate(neck.lateral, 1)]
-    ops: list[Op] = [
-        Transpose(f"image map {number}", 1, side, side, channels) for number, (channels, side) in enumerate(sides)
-    ]
+    outputs = network.describe_encoder(variant).outputs
+    ops: list[Op] = [Transpose(f"image map {i}", 1, y.size, y.size, y.channels) for i, y in enumerate(outputs)]
     height, width = PHOTO
     resized_height = FRAME_SIZE * height // width
     ops.append(MaskUpsample("masks", 3, resized_height, FRAME_SIZE, height, width))

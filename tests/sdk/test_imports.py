@@ -103,7 +103,7 @@ LAYERS = {
     "polygons.py": (),
     "overlay.py": ("evsam.boxes",),
     "results.py": ("evsam.errors", "evsam.images", "evsam.overlay", "evsam.polygons", "evsam.rle"),
-    "embedding.py": ("evsam.errors", "evsam.transforms", "evsam.zoo", "evsam.weights"),
+    "embedding.py": ("evsam.errors", "evsam.network", "evsam.transforms", "evsam.zoo", "evsam.weights"),
     "engines/base.py": (),
     "engines/__init__.py": ("evsam.engines.base", "evsam.errors", "evsam.export.folder"),
     "engines/native.py": (
