@@ -196,7 +196,7 @@ def _build(weights: Weights) -> EfficientViTSam:
         )
     model.eval().requires_grad_(False)
     model.fold_norms_()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
     return model
 
 

@@ -481,7 +481,7 @@ class TestCompiledModule:
         with pytest.raises(ValueError, match="weight: expected a contiguous array, got strides"):
             _C.pack_pointwise(weight[:, ::2], None, activation="none")
         with pytest.raises(TypeError, match="weight: expected float32, got float16"):
-            _C.pack_pointwise(weight.astype(np.float16), None, activation="none")  # type: ignore[arg-type]
+            _C.pack_pointwise(weight.astype(np.float16), None, activation="none")
         with pytest.raises(TypeError, match="bias: expected an array or None, got another type"):
             _C.pack_pointwise(weight, [1.0], activation="none")  # type: ignore[arg-type]
 

@@ -24,7 +24,7 @@ class Runner:
         model = load_model(Path(request["model"]))
         graph: torch.nn.Module
         if request["graph"] == "encoder":
-            graph = EncoderGraph(model, matrices=False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            graph = EncoderGraph(model, matrices=False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
         else:
             graph = DecoderGraph(model)
         self.call = torch.compile(graph) if request["compile"] else graph
