@@ -21,8 +21,6 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
 }
 """Virtual environments and what is installed into them, one for each package that competes or converts."""
 
-QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
-
 
 @dataclass(frozen=True)
 class Peers:

@@ -217,7 +217,6 @@ class BoundEngine {
   }
 
   int threads() const { return engine_->threads(); }
-  std::size_t arena_bytes() const { return engine_->arena_bytes(); }
 
  private:
   void check_count(const py::sequence& features) const {
@@ -259,7 +258,6 @@ void bind_engine(py::module_& m) {
       .def_property_readonly("feature_shapes", &BoundEngine::feature_shapes,
                              "Shapes (C, H, W) of the embedding, then of the lateral maps.")
       .def_property_readonly("threads", &BoundEngine::threads, "Upper limit of threads.")
-      .def_property_readonly("arena_bytes", &BoundEngine::arena_bytes, "Memory kept for calls in progress.")
       .def("encode", &BoundEngine::encode, py::arg("image").noconvert(), py::arg("features"),
            "Encodes uint8 RGB (H, W, 3) into float32 arrays of feature_shapes.")
       .def("encode_pixels", &BoundEngine::encode_pixels, py::arg("pixels").noconvert(), py::arg("features"),

@@ -20,7 +20,6 @@ __all__ = [
     "is_device_array",
     "is_tensor",
     "new_array",
-    "new_convolved",
     "new_map_like",
     "stream_of",
 ]
@@ -107,14 +106,6 @@ def new_map_like(x: Any, name: str, stream: int) -> Any:
     describe_map(x, name, stream)
     shape, dtype, strides = cuda_module().describe(x, name, stream)
     return new_array(x, shape, dtype, CHANNELS_LAST if strides[1] == 1 else C_ORDER, stream)
-
-
-def new_convolved(x: Any, weight: Any, stride: int, stream: int) -> Any:
-    """A new feature map for the convolution of x (B, C, H, W) with weight (O, ...), channels last in memory."""
-    (batch, _, height, width), dtype = describe_map(x, "x", stream)
-    channels = describe(weight, "weight", stream)[0][0]
-    size = (-(-height // stride), -(-width // stride))
-    return new_array(x, (batch, channels, *size), dtype, CHANNELS_LAST, stream)
 
 
 def is_tensor(value: object) -> bool:

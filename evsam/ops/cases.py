@@ -80,9 +80,6 @@ MAX_EMULATED_MACS = 500_000
 
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
-LANES = (4, 8, 16)
-"""Floats in a vector of the instruction sets."""
-
 TILES = ((4, 8), (4, 16), (8, 16), (16, 32))
 """Lanes, and output channels of a tile of products, of the instruction sets."""
 

@@ -44,11 +44,6 @@ class Device:
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
     note: str = ""
 
-    @property
-    def tensor_balance(self) -> float:
-        """FLOP per byte above which the tensor cores, and not the memory, are the nearer roof."""
-        return 1e3 * self.tensor_tflops / self.dram_gbs
-
 
 _A100_SHEET = "NVIDIA A100 Tensor Core GPU data sheet, A100 80GB SXM"
 _A100_PAPER = "NVIDIA A100 Tensor Core GPU Architecture white paper, table of A100 SXM4"

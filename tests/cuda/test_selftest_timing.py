@@ -182,6 +182,6 @@ def test_rates_agree_with_the_architecture(name, tensor_flop, lanes, fp32_mhz):
 
 
 def test_device_names():
-    assert get_device("a100").tensor_balance == pytest.approx(312e12 / 2039e9)
+    assert get_device("a100").name == "a100"
     with pytest.raises(ValueError, match="device: expected one of a100, h100, orin, thor, got 'v100'"):
         get_device("v100")
