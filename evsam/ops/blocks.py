@@ -142,16 +142,10 @@ def mbconv(
     """
 
 
-def has_heads_and_filter(shapes: Shapes, numbers: Numbers) -> bool:
-    """The CPU's kernels have heads of whole vectors."""
-    grouped = shapes["grouped"]
-    return has_filter("depthwise")(shapes, numbers) and (len(grouped) < 2 or grouped[1] % 16 == 0)
-
-
 @op(
     ("x", "residual"),
     lambda shapes, _: shapes["x"],
-    supports=has_heads_and_filter,
+    supports=has_filter("depthwise"),
     options=("precision",),
     cuda="lite_mla",
     like_x=True,
@@ -183,8 +177,7 @@ def lite_mla(
         qkv_weight: (3 * T, C) or (3 * T, C, 1, 1), T = heads * D: for each head its q, k and v.
         qkv_bias: float32 (3 * T,), or None.
         depthwise: (3 * T, 1, K, K), K odd; "cuda" and "native" have K = 3 and K = 5.
-        grouped: (3 * T, D) or (3 * T, D, 1, 1): 3 * heads groups; on "cuda" D is 16 or 32, on "native" a multiple of
-            16.
+        grouped: (3 * T, D) or (3 * T, D, 1, 1): 3 * heads groups; on "cuda" D is 16 or 32.
         project_weight: (C, 2 * T) or (C, 2 * T, 1, 1).
         project_bias: float32 (C,), or None.
         residual: As `x`, added last, or None.

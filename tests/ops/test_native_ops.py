@@ -123,6 +123,19 @@ CASES = [
             "residual": (B, 24, 6, 7),
         },
     ),
+    Case(  # heads that are filled up with zeros
+        ops.lite_mla,
+        {
+            "x": (B, 10, 6, 7),
+            "qkv_weight": (45, 10),
+            "qkv_bias": (45,),
+            "depthwise": (45, 1, 3, 3),
+            "grouped": (45, 5),
+            "project_weight": (10, 30),
+            "project_bias": None,
+            "residual": None,
+        },
+    ),
     Case(ops.layer_norm_2d, {"x": (B, 21, 5, 4), "weight": (21,), "bias": (21,)}, {"eps": 1e-3}),
     Case(
         ops.upsample_add,
