@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evsam.ops._arrays import Backend
-from evsam.ops._op import Numbers, Shapes, convolved, has_filter, op
+from evsam.ops._op import convolved, has_filter, op
 from evsam.ops.reference import Activation
 
 __all__ = ["fused_mbconv", "lite_mla", "mbconv"]
