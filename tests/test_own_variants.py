@@ -32,7 +32,7 @@ PROMPTS: tuple[dict[str, Any], ...] = (
 
 @pytest.fixture(scope="module", params=OWN, ids=lambda variant: variant.name)
 def variant(request: pytest.FixtureRequest) -> Variant:
-    return request.param  # type: ignore[no-any-return]
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +91,9 @@ def _check(sam: evsam.Sam, reference: evsam.Sam, image: np.ndarray) -> None:
     for a, b in zip(found.arrays, expected.arrays, strict=True):
         np.testing.assert_allclose(np.asarray(a), b, rtol=0, atol=2e-5 * np.abs(np.asarray(b)).max() + 1e-5)
     for prompt in PROMPTS:
-        a, b = sam.predict(expected, **prompt), reference.predict(expected, **prompt)
-        np.testing.assert_allclose(a.logits, b.logits, rtol=0, atol=2e-4 * max(1, np.abs(b.logits).max()))
-        np.testing.assert_allclose(a.scores, b.scores, rtol=0, atol=1e-4)
+        got, right = sam.predict(expected, **prompt), reference.predict(expected, **prompt)
+        np.testing.assert_allclose(got.logits, right.logits, rtol=0, atol=2e-4 * max(1, np.abs(right.logits).max()))
+        np.testing.assert_allclose(got.scores, right.scores, rtol=0, atol=1e-4)
 
 
 def test_native(path: Path, reference: evsam.Sam, image: np.ndarray) -> None:
