@@ -16,13 +16,14 @@ from evsam.engines.tensorrt_runtime.facts import Profiles
 from evsam.export.onnx import build_decoder, build_encoder
 from evsam.weights import Weights
 from evsam.zoo import get_variant
+from tests.own_variants import NANO_LIKE, SAM_LIKE, own_weights
 from tests.tensorrt.stand_in.network import read_tensors
 
 PROFILES = Profiles(batch=(1, 1, 2), prompts=(1, 2, 3), points=(1, 2, 4))
 
 
 @pytest.fixture(scope="module")
-def torch_engine(weights) -> Iterator[Any]:
+def nano_on_torch(weights) -> Iterator[Any]:
     from evsam.engines.torch import TorchEngine
 
     made = TorchEngine(weights, 1)
@@ -32,9 +33,27 @@ def torch_engine(weights) -> Iterator[Any]:
 
 @pytest.mark.parametrize(("precision", "error"), [("fp32", 1e-4), ("fp16", 2e-2)])
 @pytest.mark.parametrize("version", ["10.3.0", "11.4.0"])
-def test_agrees_with_pytorch(machine, weights, torch_engine, image, precision, error, version) -> None:
+def test_agrees_with_pytorch(machine, weights, nano_on_torch, image, precision, error, version) -> None:
     machine(tensorrt=version)
     engine = TensorRTEngine(weights, 1, precision=precision, profiles=PROFILES, graphs=version == "11.4.0")
+    check_agreement(engine, nano_on_torch, image, error)
+    engine.close()
+
+
+@pytest.mark.parametrize("variant", [SAM_LIKE, NANO_LIKE], ids=lambda variant: variant.name)
+def test_a_made_up_variant_agrees_with_pytorch(machine, image, variant) -> None:
+    from evsam.engines.torch import TorchEngine
+
+    weights = own_weights(variant)
+    torch_engine = TorchEngine(weights, 1)  # before the stand-in, which PyTorch would look for
+    machine()
+    engine = TensorRTEngine(weights, 1, precision="fp32", profiles=PROFILES)
+    check_agreement(engine, torch_engine, image, 1e-4)
+    engine.close()
+    torch_engine.close()
+
+
+def check_agreement(engine: Any, torch_engine: Any, image: np.ndarray, error: float) -> None:
     images = [image, image[:50], image[:, :30]]
     found, expected = engine.encode(images), torch_engine.encode(images)
     for ours, theirs in zip(found, expected, strict=True):
@@ -51,7 +70,6 @@ def test_agrees_with_pytorch(machine, weights, torch_engine, image, precision, e
         theirs = torch_engine.decode(expected[0], *prompts, given)
         np.testing.assert_allclose(logits, theirs[0], rtol=0, atol=error * np.abs(theirs[0]).max())
         np.testing.assert_allclose(scores, theirs[1], rtol=0, atol=error)
-    engine.close()
 
 
 @pytest.mark.parametrize("name", ["nano", "l0"])
