@@ -27,14 +27,17 @@ struct Params {
 };
 
 // Channels of the 3 * heads * head_dim wide maps: for each head its q, k and v. T = heads * head_dim.
-struct Weights {
-  const float* qkv = nullptr;           // (3 T, channels)
-  const float* qkv_bias = nullptr;      // (3 T), or nullptr
-  const float* depthwise = nullptr;     // (3 T, 1, filter_size, filter_size)
-  const float* grouped = nullptr;       // (3 T, head_dim): 3 * heads groups
-  const float* project = nullptr;       // (channels, 2 T)
-  const float* project_bias = nullptr;  // (channels), or nullptr
+template <typename Number>
+struct BasicWeights {
+  const Number* qkv = nullptr;           // (3 T, channels)
+  const Number* qkv_bias = nullptr;      // (3 T), or nullptr
+  const Number* depthwise = nullptr;     // (3 T, 1, filter_size, filter_size)
+  const Number* grouped = nullptr;       // (3 T, head_dim): 3 * heads groups
+  const Number* project = nullptr;       // (channels, 2 T)
+  const Number* project_bias = nullptr;  // (channels), or nullptr
 };
+using Weights = BasicWeights<float>;
+using Weights64 = BasicWeights<double>;
 
 // Floats of one head's state, as the kernel lays it out.
 std::int64_t state_floats(const Kernel& kernel, std::int64_t head_dim);
@@ -62,14 +65,6 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
          const FeatureMap& y);
 
 // The oracle of the tests: the same in float64, on contiguous arrays. Biases and residual may be nullptr.
-struct Weights64 {
-  const double* qkv = nullptr;
-  const double* qkv_bias = nullptr;
-  const double* depthwise = nullptr;
-  const double* grouped = nullptr;
-  const double* project = nullptr;
-  const double* project_bias = nullptr;
-};
 void run_float64(const Params& params, const Weights64& weights, const double* x, const double* residual,
                  std::int64_t height, std::int64_t width, double* y);
 

@@ -26,14 +26,17 @@ struct Params {
 
 // Biases may be nullptr. Shapes: expand (hidden, in), depthwise (hidden, 1, filter_size, filter_size), project (out,
 // hidden).
-struct Weights {
-  const float* expand = nullptr;
-  const float* expand_bias = nullptr;
-  const float* depthwise = nullptr;
-  const float* depthwise_bias = nullptr;
-  const float* project = nullptr;
-  const float* project_bias = nullptr;
+template <typename Number>
+struct BasicWeights {
+  const Number* expand = nullptr;
+  const Number* expand_bias = nullptr;
+  const Number* depthwise = nullptr;
+  const Number* depthwise_bias = nullptr;
+  const Number* project = nullptr;
+  const Number* project_bias = nullptr;
 };
+using Weights = BasicWeights<float>;
+using Weights64 = BasicWeights<double>;
 
 // Made once, then read by any number of threads.
 struct Packed {
@@ -56,14 +59,6 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
          const FeatureMap& y);
 
 // The oracle of the tests: the same in float64, on contiguous arrays. Biases and residual may be nullptr.
-struct Weights64 {
-  const double* expand = nullptr;
-  const double* expand_bias = nullptr;
-  const double* depthwise = nullptr;
-  const double* depthwise_bias = nullptr;
-  const double* project = nullptr;
-  const double* project_bias = nullptr;
-};
 void run_float64(const Params& params, const Weights64& weights, const double* x, const double* residual,
                  std::int64_t height, std::int64_t width, double* y);
 
