@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "ops/op_harness.h"
+#include "ops/pointwise_case.h"
 
 namespace {
 
@@ -14,21 +15,9 @@ using namespace evsam;
 using namespace evsam::test;
 namespace op = evsam::pointwise;
 
-class Case final : public OpCase {
+class Case final : public PointwiseCase {
  public:
-  explicit Case(const Row& row)
-      : params_{row.number("in_channels"), row.number("out_channels"), row.activation()},
-        residual_(row.flag("residual")),
-        weight_(random_weights(params_.out_channels * params_.in_channels, params_.in_channels, 2)),
-        bias_(random_bias(row, params_.out_channels, 3)) {
-    const std::int64_t height = row.number("height");
-    const std::int64_t width = row.number("width");
-    inputs = {input(height, width, params_.in_channels, 1)};
-    outputs = {output(height, width, params_.out_channels)};
-    if (!residual_) return;
-    inputs.push_back(input(height, width, params_.out_channels, 4));
-    replaceable = {1};
-  }
+  using PointwiseCase::PointwiseCase;
 
   Expected expected() const override {
     const std::int64_t pixels = outputs[0].pixels();
@@ -53,19 +42,6 @@ class Case final : public OpCase {
   std::size_t workspace_bytes(int threads) const override {
     return op::workspace_bytes(packed_, inputs[0].pixels(), threads);
   }
-  Status validate() override { return op::validate(packed_, in(0), residual(), out()); }
-  void run(const RunContext& context) override { op::run(packed_, context, in(0), residual(), out()); }
-
-  // Its pixel.
-  std::vector<Spoiler> spoilers() const override { return {window_spoiler(1, 0, 0)}; }
-
- private:
-  ConstFeatureMap residual() const { return residual_ ? in(1) : ConstFeatureMap{}; }
-
-  op::Params params_;
-  bool residual_;
-  std::vector<float> weight_, bias_;
-  op::Packed packed_;
 };
 
 // (pixels, out) of x (pixels, in).
@@ -187,14 +163,7 @@ void check_once() {
   EXPECT_MESSAGE(pack({4, 6, Activation::relu}), "weight: expected finite values, got nan");
   weight[3] = 0.0F;
   CHECK(pack({4, 6, Activation::relu}).ok());
-  std::vector<float> data(64);
-  const ConstFeatureMap x{data.data(), 2, 3, 4, 4};
-  const FeatureMap y{data.data(), 2, 3, 6, 6};
-  EXPECT_MESSAGE(op::validate(packed, {data.data(), 2, 3, 5, 5}, {}, y), "x: expected 4 channels, got 5");
-  EXPECT_MESSAGE(op::validate(packed, x, {}, {data.data(), 3, 2, 6, 6}), "y: expected shape (2, 3, 6), got (3, 2, 6)");
-  EXPECT_MESSAGE(op::validate(packed, x, {data.data(), 2, 3, 5, 5}, y),
-                 "residual: expected shape (2, 3, 6), got (2, 3, 5)");
-  EXPECT_MESSAGE(op::validate(packed, x, as_const(y), y), "residual: expected none behind an activation, got one");
+  check_messages_of_maps(packed);
 }
 
 const OpTest kTest("pointwise_int8", make_case<Case>, check_special, check_once);
