@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 if find_spec("evsam._C") is None:  # the sources, which are not all of the package
-    raise ImportError("evsam: expected an installed package, got its sources; run: pip install .", name="evsam._C")
+    raise ImportError("evsam: expected an installed package, got its sources; run: pip install -e .", name="evsam._C")
 
 from evsam.embedding import Embedding
 from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError

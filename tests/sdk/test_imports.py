@@ -151,7 +151,7 @@ def test_sources_that_are_not_installed_say_what_to_do(tmp_path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "ImportError: evsam: expected an installed package, got its sources; run: pip install ."
+        "ImportError: evsam: expected an installed package, got its sources; run: pip install -e ."
     )
 
 
