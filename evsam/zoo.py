@@ -144,7 +144,7 @@ class Variant:
         decoder: prompt encoder and mask decoder.
         parameters: number of parameters of the whole model (buffers, such as norm statistics, are not counted); 0 where
             nobody has counted.
-        encoder_macs: multiply-accumulates to encode one image, counted as :mod:`evsam.nn.macs` does; 0 likewise.
+        encoder_macs: multiply-accumulates to encode one image, those of products alone; 0 likewise.
         weights: the authors' checkpoint on the hub, or None.
         bundled: file name of weights that ship inside the package, or None.
         published: scores and speeds from arXiv 2402.05008, empty where none exist; :data:`PUBLISHED_KEYS` says what

@@ -41,7 +41,7 @@ every_variant = pytest.mark.parametrize("variant", [*VARIANTS.values(), made_up(
 @every_variant
 def test_tensors_are_those_of_the_modules(variant: Variant) -> None:
     pytest.importorskip("torch")
-    from evsam.nn.macs import meta_model
+    from tests.nn.macs import meta_model
 
     state = {k: tuple(v.shape) for k, v in meta_model(variant).state_dict().items() if "num_batches" not in k}
     assert list(expected_tensors(variant).items()) == list(state.items())
@@ -50,7 +50,7 @@ def test_tensors_are_those_of_the_modules(variant: Variant) -> None:
 @every_variant
 def test_work_and_maps_are_those_of_the_modules(variant: Variant) -> None:
     torch = pytest.importorskip("torch")
-    from evsam.nn.macs import encoder_macs, meta_model
+    from tests.nn.macs import encoder_macs, meta_model
 
     encoder = describe_encoder(variant)
     assert sum(op.macs for op in encoder_ops(variant)) == encoder_macs(variant)

@@ -32,7 +32,7 @@ def test_names() -> None:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_parameters_and_macs_are_those_of_the_modules(name: str) -> None:
     pytest.importorskip("torch")
-    from evsam.nn.macs import encoder_macs, meta_model
+    from tests.nn.macs import encoder_macs, meta_model
 
     assert VARIANTS[name].parameters == sum(p.numel() for p in meta_model(name).parameters())
     assert VARIANTS[name].encoder_macs == encoder_macs(name)

@@ -1,8 +1,7 @@
 """The small prompt encoder and mask decoder of the nano variant.
 
 They answer the same prompts with the same outputs as SAM's, at about a sixth of the multiply-accumulates
-(:func:`evsam.nn.macs.decoder_macs`), and differ in three ways that are meant to let a
-small model learn from little data:
+(tests/nn/macs.py counts them), and differ in three ways that are meant to let a small model learn from little data:
 
 * box and clicks are also drawn, as maps at the resolution of the logits, and go through the mask prompt's convolutions;
 * every cell is told how much it resembles the prompted region and the region that the prompt excludes;

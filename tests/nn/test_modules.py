@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch")
 
 from evsam.nn.layers import attend
 from evsam.nn.lite_decoder import draw_prompts
-from evsam.nn.macs import count_macs, decoder_macs, meta_model
 from evsam.nn.prompt_encoder import PositionEmbedding
+from tests.nn.macs import count_macs, decoder_macs, meta_model
 
 SIDE = 128
 """Side of the test images: modules take any multiple of 32, and small ones are quick."""
