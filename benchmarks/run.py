@@ -100,7 +100,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", nargs="+", type=int, default=[1], help="threads of every candidate (default: 1)")
     parser.add_argument("--seconds", type=float, default=0.2, help="time per candidate and case (default: 0.2)")
     parser.add_argument("--algorithms", action="store_true", help="of 3x3 convolutions all, not only the chosen one")
-    parser.add_argument("--cache", choices=["warm", "cold"], default="warm")
+    parser.add_argument(
+        "--cache", choices=["warm", "cold"], default="warm", help="what repetitions find there (default: warm)"
+    )
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/<device>-kernels.json")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write this file instead")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="print ratios to the times in a saved file")

@@ -270,10 +270,10 @@ def _describe(info: Info) -> str:
     for variant in info["variants"]:
         size, params, macs = variant["image_size"], variant["parameters"] / 1e6, variant["encoder_macs"] / 1e9
         lines.append(f"{variant['name']:<8} {size:>5} {params:>6.1f} M {macs:>6.1f} G  {variant['weights']}")
-    lines += ["", "engine   state"]
+    lines += ["", "engine       state"]
     for engine in info["engines"]:
         state = engine["summary"] if engine["available"] else f"not installed: {engine['install']}"
-        lines.append(f"{engine['name']:<8} {state}")
+        lines.append(f"{engine['name']:<12} {state}")
     cpu = info["cpu"]
     features = " ".join(cpu["features"]) or "no vector extensions"
     lines += ["", f"CPU      {cpu['machine']}, {cpu['cpus']} usable, {features}", f"kernels  {cpu['isa']}", ""]

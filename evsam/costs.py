@@ -2,8 +2,8 @@
 
 A record is one call of one op of csrc/ops or :mod:`evsam.ops`, whatever computes it. Multiply-accumulates of products
 count, as in the published figures; norms, activations, additions and resizing do not. Elements count once, however
-often a kernel reads them. The *steps* of a fused op are the layers it is made of: run as kernels of their own, each with
-bias, activation and residual in its epilogue, they are the unfused alternative.
+often a kernel reads them. The *steps* of a fused op are the layers it is made of: run as kernels of their own, each
+with bias, activation and residual in its epilogue, they are the unfused alternative.
 
 :mod:`evsam.layers` lists the ops of a variant, :mod:`evsam.ops.cases` those that tests and benchmarks run.
 """

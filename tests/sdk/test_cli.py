@@ -192,7 +192,7 @@ class TestInfo:
         )
         monkeypatch.setattr(info, "ENGINES", {"warp": absent})
         assert cli.main(["info"]) == 0
-        assert "warp     not installed: pip install 'evsam[warp]'" in capsys.readouterr().out
+        assert "warp         not installed: pip install 'evsam[warp]'" in capsys.readouterr().out
 
     def test_whereabouts(self, monkeypatch, tmp_path) -> None:
         monkeypatch.setenv("EVSAM_CACHE", str(tmp_path))
