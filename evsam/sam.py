@@ -13,7 +13,7 @@ import numpy.typing as npt
 from evsam.embedding import Embedding
 from evsam.engines import create_engine, find_engine, open_folder
 from evsam.engines.base import Engine
-from evsam.errors import EvsamError, ImageError, PromptError, WeightsError
+from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
 from evsam.images import ImageLike, read_image
 from evsam.prompts import read_prompts
 from evsam.results import Prediction
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Source: TypeAlias = "str | os.PathLike[str] | Weights"
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+
+_MOST_THREADS = 2**31 - 1  # a C int
 
 _SINGLE = slice(0, 1)
 _AMBIGUOUS = slice(1, 4)
@@ -67,6 +69,8 @@ def load(
         512
     """
     _check_threads(threads)
+    if device is not None and not isinstance(device, str):
+        raise BackendUnavailable(f"device: expected a name such as cpu or cuda:0, or None, got {device!r}")
     # A wrong name should not cost the time to read, or even to download, the weights.
     find_engine(engine, device, precision)
     from evsam.weights import Weights, encoder_fingerprint, load_weights
@@ -96,7 +100,9 @@ def _load_folder(
 
 
 def _check_threads(threads: object) -> None:
-    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
+    if threads is None:
+        return
+    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= _MOST_THREADS:
         raise EvsamError(f"threads: expected a positive integer or None, got {threads!r}")
 
 
@@ -223,7 +229,7 @@ class Sam:
             >>> sam.predict(embedding, boxes=[(20, 10, 90, 70), (0, 0, 30, 30)]).best().shape
             (2, 80, 120)
         """
-        if multimask not in (None, True, False):
+        if multimask is not None and not (np.ndim(multimask) == 0 and multimask in (True, False)):
             raise PromptError(f"multimask: expected True, False or None, got {multimask!r}")
         pixels = []
         if isinstance(image, Embedding):

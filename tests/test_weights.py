@@ -393,6 +393,11 @@ def test_unknown_variant(tmp_path: Path, nano: Tensors) -> None:
         load_weights(path)
     with pytest.raises(WeightsError, match="argument variant names 'L0', expected one of nano, l0"):
         load_weights(_plain(path, nano), variant="L0")
+    for wrong in (5, ["nano"]):
+        with pytest.raises(WeightsError, match=r"argument variant names .*, expected one of nano, l0"):
+            load_weights(path, variant=wrong)  # type: ignore[arg-type]
+    with pytest.raises(WeightsError, match=r"its metadata names 'x{63}\.\.\., expected one of nano, l0"):
+        load_weights(_plain(path, nano, {"evsam.variant": "x" * 100_000}))
 
 
 def test_newer_format(tmp_path: Path, nano: Tensors) -> None:

@@ -1,7 +1,6 @@
 // The native engine. Arrays come from evsam/engines/native.py, which makes the outputs; still nothing is believed,
 // since a wrong size would be a write into foreign memory.
 #include <pybind11/stl.h>
-#include <algorithm>
 
 #include <memory>
 #include <string>
@@ -29,11 +28,7 @@ void check_array(const View& view, const std::string& name, DType dtype, const S
   bool fits = view.dtype == dtype && got.size() == shape.size();
   for (std::size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] == -1 || shape[i] == got[i];
   if (!fits) throw py::value_error(expected_got(name, describe(dtype, shape), describe(view.dtype, got)));
-  if (std::count(got.begin(), got.end(), 0) > 0) return;  // without elements, strides mean nothing
-  std::int64_t stride = 1;
-  for (std::size_t i = got.size(); i-- > 0; stride *= got[i]) {
-    if (got[i] != 1 && view.strides[i] != stride) throw py::value_error(expected_got(name, "C order", "another one"));
-  }
+  if (!is_contiguous(view)) throw py::value_error(expected_got(name, "C order", "another one"));
 }
 
 template <typename T>

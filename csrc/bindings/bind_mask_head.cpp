@@ -15,11 +15,8 @@ op::Planes<Float> planes_of(const View& view, const std::string& name, std::int6
   const std::int64_t* shape = view.shape;
   if (view.ndim != 4) throw py::value_error(expected_got(name, "shape (B, C, H, W)", shape_string(shape, view.ndim)));
   const std::int64_t plane = shape[2] * shape[3];
-  std::int64_t stride = 1;
-  for (int i = 4; i-- > 0; stride *= shape[i]) {
-    if (shape[i] > 1 && view.strides[i] != stride) {
-      throw py::value_error(expected_got(name, "a contiguous array", "strides " + shape_string(view.strides, 4)));
-    }
+  if (!is_contiguous(view)) {
+    throw py::value_error(expected_got(name, "a contiguous array", "strides " + shape_string(view.strides, 4)));
   }
   return {static_cast<Float*>(view.data) + image * shape[1] * plane, shape[2], shape[3], shape[1], plane};
 }
@@ -37,8 +34,7 @@ Call prepare(const std::shared_ptr<op::Packed>& packed, const Arguments& argumen
     throw py::value_error(
         expected_got("vectors", "shape " + shape_string(expected, 3), shape_string(vectors.shape, vectors.ndim)));
   }
-  if (vectors.strides[2] != 1 || vectors.strides[1] != packed->params.channels ||
-      (x.count > 1 && vectors.strides[0] != of_image)) {
+  if (!is_contiguous(vectors)) {
     throw py::value_error(expected_got("vectors", "a contiguous array", "strides " + shape_string(vectors.strides, 3)));
   }
   check(op::validate(*packed, x.first, planes_of<const float>(lateral, "lateral", 0), planes_of<float>(out, "out", 0)));

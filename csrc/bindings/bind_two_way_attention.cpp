@@ -52,8 +52,12 @@ void run(const py::array& cells, const py::array& position, const py::object& up
   params.channels = cells.shape(2);
   params.heads = heads;
   const float* places = weights_of(position, "position", {params.cells, params.channels});
-  const py::object token_rows = queries.is_none() ? py::reinterpret_borrow<py::tuple>(update)[0] : queries;
-  const std::int64_t rows = py::cast<py::array>(token_rows).shape(1);
+  const bool asks = !queries.is_none();
+  const auto of_tokens = py::cast<py::array>(asks ? queries : py::reinterpret_borrow<py::tuple>(update)[0]);
+  weights_of(of_tokens, asks ? "queries" : "keys", {prompts, -1, params.channels});
+  if (of_tokens.ndim() != 3)
+    throw py::value_error(expected_got("queries", "shape (P, R, C)", "another number of axes"));
+  const std::int64_t rows = of_tokens.shape(1);
   if (heads < 1 || rows % heads != 0) {
     throw py::value_error(
         expected_got("heads", "a divisor of " + std::to_string(rows) + " rows", std::to_string(heads)));

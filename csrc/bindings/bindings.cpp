@@ -29,13 +29,14 @@ void describe(const py::array& array, const std::string& name, View* view) {
   }
   view->dtype = dtype_of(array);
   view->ndim = static_cast<int>(array.ndim());
+  const py::ssize_t bytes = std::max<py::ssize_t>(array.itemsize(), 1);  // elements of numpy.void may have none
   for (int i = 0; i < view->ndim; ++i) {
     view->shape[i] = array.shape(i);
-    if (array.strides(i) % array.itemsize() != 0) {
+    if (array.strides(i) % bytes != 0) {
       throw py::value_error(expected_got(name, "strides that are multiples of the item size",
                                          std::to_string(array.strides(i)) + " bytes"));
     }
-    view->strides[i] = array.strides(i) / array.itemsize();
+    view->strides[i] = array.strides(i) / bytes;
   }
 }
 
@@ -73,9 +74,12 @@ int thread_count(const py::object& threads) {
   if (!py::isinstance<py::int_>(threads)) {
     throw py::type_error(expected_got("threads", "a whole number or None", py::repr(threads).cast<std::string>()));
   }
-  const long long count = threads.cast<long long>();
-  if (count < 1 || count > std::numeric_limits<int>::max()) {
-    throw py::value_error(expected_got("threads", "a number >= 1 or None", std::to_string(count)));
+  int beyond = 0;
+  const long long count = PyLong_AsLongLongAndOverflow(threads.ptr(), &beyond);
+  constexpr int kMost = std::numeric_limits<int>::max();
+  if (beyond != 0 || count < 1 || count > kMost) {
+    throw py::value_error(expected_got("threads", "a number from 1 to " + std::to_string(kMost) + " or None",
+                                       py::str(threads).cast<std::string>()));
   }
   return static_cast<int>(count);
 }

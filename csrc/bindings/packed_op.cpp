@@ -9,16 +9,26 @@ namespace py = pybind11;
 namespace evsam::bindings {
 namespace {
 
+void check_float32(DType dtype, const std::string& name) {
+  if (dtype != DType::kFloat32) throw py::type_error(expected_got(name, "float32", dtype_name(dtype)));
+}
+
 template <typename Float, typename View>
 Images<Float> describe_images(const View& view, const std::string& name) {
   Images<Float> images;
-  if (view.data == nullptr) return images;
+  if (view.ndim == 0 && view.data == nullptr) return images;
+  check_float32(view.dtype, name);
   if (view.ndim != 4) {
     throw py::value_error(expected_got(name, "shape (B, H, W, C)", shape_string(view.shape, view.ndim)));
   }
   const std::int64_t height = view.shape[1];
   const std::int64_t width = view.shape[2];
   const std::int64_t channels = view.shape[3];
+  images.count = view.shape[0];
+  if (is_empty(view)) {  // strides mean nothing then
+    images.first = {static_cast<Float*>(view.data), height, width, channels, channels};
+    return images;
+  }
   // Axes of length 1 have any stride.
   const std::int64_t pixel = width > 1 ? view.strides[2] : height > 1 ? view.strides[1] : channels;
   const bool rows_follow = height <= 1 || view.strides[1] == width * pixel;
@@ -27,13 +37,8 @@ Images<Float> describe_images(const View& view, const std::string& name) {
                                        "strides " + shape_string(view.strides, view.ndim)));
   }
   images.first = {static_cast<Float*>(view.data), height, width, channels, pixel};
-  images.count = view.shape[0];
   images.stride = view.strides[0];
   return images;
-}
-
-void check_float32(DType dtype, const std::string& name) {
-  if (dtype != DType::kFloat32) throw py::type_error(expected_got(name, "float32", dtype_name(dtype)));
 }
 
 }  // namespace

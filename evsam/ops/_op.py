@@ -110,8 +110,15 @@ class Op:
         standard = {name: bound.arguments.pop(name) for name in STANDARD}
         return arrays, bound.arguments, standard
 
+    def check_given(self, arrays: Mapping[str, Any]) -> None:
+        """Raises where one of these is None that may not be left out."""
+        for name, value in arrays.items():
+            if value is None and not self.arrays[name]:
+                raise TypeError(f"{name}: expected an array, got None")
+
     def run(self, arrays: Mapping[str, Any], numbers: Numbers, standard: Numbers) -> Any:
         """The body of the op's function."""
+        self.check_given(arrays)
         first, out = arrays[self.maps[0]], standard["out"]
         backend = choose_backend(standard["backend"], first, cuda=bool(self.cuda))
         if backend == "cuda":
@@ -232,10 +239,10 @@ class Packed:
         self._numbers = numbers
         if (scale := numbers.get("activation_scale", 1.0)) != 1.0:
             raise ValueError(f"activation_scale: expected 1 for native kernels, got {scale}")
-        weights = {}
-        for name, value in arrays.items():
-            if name not in declared.maps:
-                weights[name] = None if value is None else np.ascontiguousarray(float32(value, name))
+        weights = {name: value for name, value in arrays.items() if name not in declared.maps}
+        declared.check_given(weights)
+        for name, value in weights.items():
+            weights[name] = None if value is None else np.ascontiguousarray(float32(value, name))
         self._shapes = _shapes(arrays)
         self._native = declared.native(declared, weights, self._shapes, numbers, options)
         self._isa = options.get("isa") or _C.selected_isa()
@@ -265,6 +272,7 @@ class Packed:
         if not 1 <= len(maps) <= len(names):
             raise TypeError(f"maps: expected 1 to {len(names)} arrays ({', '.join(names)}), got {len(maps)}")
         given = dict(zip(names, (*maps, *[None] * (len(names) - len(maps))), strict=True))
+        self._op.check_given(given)
         arrays = [
             None if value is None else self._laid_out(float32(value, name), name, threads)
             for name, value in given.items()

@@ -157,7 +157,12 @@ def two_way_attention(
     """
     if update is None and queries is None:
         raise ValueError("queries: expected an array where there is no update, got None")
+    if update is not None and len(update) != len(UPDATE):
+        raise ValueError(f"update: expected {len(UPDATE)} arrays ({', '.join(UPDATE)}), got {len(update)}")
     parts = dict(zip(UPDATE, update or (), strict=update is not None))
+    for name, value in {"cells": cells, "position": position, **parts}.items():
+        if value is None:
+            raise TypeError(f"{name}: expected an array, got None")
     given = {"cells": cells, "position": position, "queries": queries, **parts}
     chosen = choose_backend(backend, cells, cuda=False)
     if backend == "auto" and chosen == "native" and not all_native(given):

@@ -8,6 +8,7 @@ round less often.
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, Literal
 
 from evsam.errors import BackendUnavailable
@@ -447,7 +448,11 @@ def upsample_add(
 def upsampled_size(size: tuple[int, int] | None, residual_shape: Sequence[int] | None) -> tuple[int, int]:
     """Height and width that maps are resized to: those asked for, or those of a residual."""
     if size is not None:
-        return size[0], size[1]
+        try:
+            height, width = map(index, size)
+        except (TypeError, ValueError):
+            raise ValueError(f"size: expected two whole numbers, height and width, got {size!r}") from None
+        return height, width
     if residual_shape is None:
         raise ValueError("size: expected height and width, or a residual that has them, got neither")
     return residual_shape[-2], residual_shape[-1]

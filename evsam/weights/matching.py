@@ -16,6 +16,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 _LISTED = 3
 """How many names a message lists before it only counts."""
 
+_SHOWN = 64
+"""Characters of a name that a message shows."""
+
 _AKIN = 0.5
 """Share of common tensors from which a file is called a damaged copy of a variant rather than something else."""
 
@@ -41,7 +44,7 @@ def choose_variant(label: str, shapes: Shapes, declared: str | Variant | None, w
         chosen = _named(label, "its metadata", declared) if isinstance(declared, str) else declared
         _check_wanted(label, chosen, wanted)
     elif wanted is not None:
-        chosen = _named(label, "argument variant", wanted) if isinstance(wanted, str) else wanted
+        chosen = wanted if isinstance(wanted, Variant) else _named(label, "argument variant", wanted)
     found = identify(shapes)
     if declared is None and wanted is None:
         if found is None:
@@ -54,9 +57,11 @@ def choose_variant(label: str, shapes: Shapes, declared: str | Variant | None, w
     return chosen
 
 
-def _named(label: str, source: str, name: str) -> Variant:
-    if name not in VARIANTS:
-        raise WeightsError(f"{label}: {source} names {name!r}, expected one of {', '.join(VARIANTS)}")
+def _named(label: str, source: str, name: object) -> Variant:
+    if not isinstance(name, str) or name not in VARIANTS:
+        shown = repr(name)  # any text may be in a file
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+        raise WeightsError(f"{label}: {source} names {shown}, expected one of {', '.join(VARIANTS)}")
     return VARIANTS[name]
 
 

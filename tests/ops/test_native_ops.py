@@ -319,7 +319,8 @@ class TestEveryOp:
             ),
             ({"out": np.zeros((2, 2), np.float64)}, TypeError, "out: expected dtype float32, got float64"),
             ({"out": [1.0]}, TypeError, "out: expected a NumPy array or None, got list"),
-            ({"threads": 0}, ValueError, "threads: expected a number >= 1 or None, got 0"),
+            ({"threads": 0}, ValueError, "threads: expected a number from 1 to 2147483647 or None, got 0"),
+            ({"threads": 2**70}, ValueError, f"threads: expected a number from 1 to 2147483647 or None, got {2**70}"),
             ({"backend": "cpu"}, ValueError, "backend: expected one of auto, native, cuda, reference, got 'cpu'"),
         ],
     )
@@ -334,6 +335,27 @@ class TestEveryOp:
         out.flags.writeable = False
         with pytest.raises(ValueError, match="out: expected a writable array, got a read-only one"):
             case.function(**arrays, **case.numbers, out=out)
+
+    def test_empty_batch(self, case: Case) -> None:
+        arrays = {n: x[:0] if x is not None and n in MAPS else x for n, x in case.arrays().items()}
+        shape = (0, *case.expected(case.arrays())[1].shape[1:])
+        for given in (arrays, {n: None if x is None else torch.from_numpy(x) for n, x in arrays.items()}):
+            assert case.function(**given, **case.numbers, backend="native").shape == shape
+        out = np.empty(shape, np.float32)
+        assert case.function(**arrays, **case.numbers, backend="native", out=out) is out
+
+    def test_arrays_that_may_not_be_left_out(self, case: Case) -> None:
+        arrays = case.arrays()
+        packed = ops.pack(case.function, **arrays, **case.numbers)
+        for name in ("x", "weight", "expand_weight", "qkv_weight", "vectors"):
+            if name not in arrays:
+                continue
+            for backend in ("native", "reference", "auto"):
+                with pytest.raises(TypeError, match=f"^{name}: expected an array, got None"):
+                    case.function(**{**arrays, name: None}, **case.numbers, backend=backend)
+            if name in packed.maps:
+                with pytest.raises(TypeError, match=f"^{name}: expected an array, got None"):
+                    packed(*(None if map_ == name else arrays[map_] for map_ in packed.maps))
 
     def test_batches_must_agree(self, case: Case) -> None:
         arrays = case.arrays()
@@ -372,6 +394,8 @@ class TestShapes:
             ("lite_mla", {"project_weight": (24, 63)}, r"project_weight: expected shape \(24, 64, 1, 1\)"),
             ("layer_norm_2d", {"bias": (20,)}, r"bias: expected shape \(21,\), got \(20,\)"),
             ("layer_norm_2d", {"eps": -1.0}, "eps: expected"),
+            ("upsample_add", {"size": 5}, "size: expected two whole numbers, height and width, got 5"),
+            ("upsample_add", {"size": [9]}, r"size: expected two whole numbers, height and width, got \[9\]"),
             ("upsample_add", {"mode": "nearest"}, "mode: expected bilinear or bicubic, got nearest"),
             ("upsample_add", {"residual": (2, 8, 12, 13)}, "residual: expected"),
             ("patch_conv", {"x": (2, 5, 7, 8)}, "x: expected"),
@@ -510,6 +534,18 @@ class TestCompiledModule:
             _C.to_channels_last(planes[..., :3], np.empty_like(self.X))
         with pytest.raises(ValueError, match=r"out: expected contiguous float32 of shape \(2, 5, 3, 4\)"):
             _C.to_channels_first(self.X, planes[:, ::-1])
+        with pytest.raises(TypeError, match="out: expected float32, got uint8"):
+            _C.to_channels_last(planes, self.X.astype(np.uint8))
+        with pytest.raises(TypeError, match="x: expected float32, got float64"):
+            _C.to_channels_first(self.X.astype(np.float64), planes)
+        _C.to_channels_last(planes[:0], self.X[:0].copy())
+
+
+def test_mask_head_of_one_channel() -> None:
+    """NumPy gives the axis of one channel any stride."""
+    vectors = np.ones(4, np.float32)[None, :, None]
+    got = ops.mask_head(np.ones((1, 3, 2, 2), np.float32), np.ones((3, 1, 2, 2), np.float32), vectors)
+    np.testing.assert_array_equal(got, np.full((1, 4, 4, 4), 3.0, np.float32))
 
 
 class TestTwoWayAttention:
@@ -582,6 +618,15 @@ class TestTwoWayAttention:
         arrays = self.arrays()
         with pytest.raises(ValueError, match="queries: expected an array where there is no update, got None"):
             ops.two_way_attention(arrays["cells"], arrays["position"], heads=2)
+        with pytest.raises(ValueError, match=r"update: expected 6 arrays \(keys, .*\), got 3"):
+            ops.two_way_attention(**{**arrays, "update": arrays["update"][:3]}, heads=2)
+        with pytest.raises(TypeError, match="key_bias: expected an array, got None"):
+            ops.two_way_attention(**{**arrays, "update": [arrays["update"][0], None, *arrays["update"][2:]]}, heads=2)
+        with pytest.raises(ValueError, match=r"queries: expected shape \(2, -1, 40\), got \(40,\)"):
+            ops.two_way_attention(**{**arrays, "queries": arrays["queries"][0, 0]}, heads=2)
+        keys = [arrays["update"][0][0, 0], *arrays["update"][1:]]
+        with pytest.raises(ValueError, match=r"keys: expected shape \(2, -1, 40\), got \(40,\)"):
+            ops.two_way_attention(**{**arrays, "update": keys, "queries": None}, heads=2)
         with pytest.raises(ValueError, match="heads: expected a divisor of 12 rows, got 5"):
             ops.two_way_attention(**arrays, heads=5)
         with pytest.raises(ValueError, match=r"position: expected shape \(67, 40\), got \(66, 40\)"):

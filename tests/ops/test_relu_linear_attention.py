@@ -261,11 +261,15 @@ class TestErrors:
         ):
             relu_linear_attention(odd)
 
+    def test_elements_without_bytes(self) -> None:
+        with pytest.raises(TypeError, match="qkv: expected dtype float32, got an unsupported dtype"):
+            relu_linear_attention(np.zeros((1, 1, 3, 1), "V0"))
+
     @pytest.mark.parametrize(
         ("threads", "error", "message"),
         [
-            (0, ValueError, "threads: expected a number >= 1 or None, got 0"),
-            (-2, ValueError, "threads: expected a number >= 1 or None, got -2"),
+            (0, ValueError, "threads: expected a number from 1 to 2147483647 or None, got 0"),
+            (-2, ValueError, "threads: expected a number from 1 to 2147483647 or None, got -2"),
             (1.5, TypeError, "threads: expected a whole number or None, got 1.5"),
             ("2", TypeError, "threads: expected a whole number or None, got '2'"),
         ],
@@ -331,7 +335,7 @@ class TestThreads:
         try:
             _C.set_num_threads(3)
             assert _C.get_num_threads() == 3
-            with pytest.raises(ValueError, match="threads: expected a number >= 1 or None, got 0"):
+            with pytest.raises(ValueError, match="threads: expected a number from 1 to 2147483647 or None, got 0"):
                 _C.set_num_threads(0)
             with pytest.raises(TypeError, match="threads: expected a whole number, got None"):
                 _C.set_num_threads(None)  # type: ignore[arg-type]

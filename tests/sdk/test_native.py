@@ -59,7 +59,7 @@ def test_threads_do_not_change_a_bit(weights, engine, image, threads) -> None:
 
 @pytest.mark.parametrize("threads", [0, -1])
 def test_threads_are_checked(weights, threads) -> None:
-    with pytest.raises(WeightsError, match="threads: expected a number >= 1 or None"):
+    with pytest.raises(WeightsError, match="threads: expected a number from 1 to 2147483647 or None"):
         NativeEngine(weights, threads=threads)
     with pytest.raises(evsam.EvsamError, match="threads: expected a positive integer"):
         evsam.load(weights, engine="native", threads=threads)

@@ -166,7 +166,7 @@ class TestPredict:
         assert second.masks.shape == first.masks.shape
         assert not np.array_equal(second.logits, first.logits)
 
-    @pytest.mark.parametrize("multimask", ["yes", 2, []])
+    @pytest.mark.parametrize("multimask", ["yes", 2, [], np.array([True, False])])
     def test_multimask_must_be_a_truth_value(self, sam, embedding, multimask) -> None:
         with pytest.raises(PromptError, match="multimask: expected True, False or None, got"):
             sam.predict(embedding, box=(1, 2, 3, 4), multimask=multimask)
@@ -268,10 +268,16 @@ class TestLoad:
         with pytest.raises(WeightsError):
             evsam.load(path)
 
-    @pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
+    @pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2", 2**31, 2**70])
     def test_threads(self, threads) -> None:
         with pytest.raises(EvsamError, match="threads: expected a positive integer or None, got"):
             evsam.load("nano", threads=threads)
+
+    def test_device_is_a_name(self) -> None:
+        with pytest.raises(
+            evsam.BackendUnavailable, match="device: expected a name such as cpu or cuda:0, or None, got 7"
+        ):
+            evsam.load("nano", device=7)  # type: ignore[arg-type]
 
     def test_engine_is_checked_before_weights_are_read(self) -> None:
         with pytest.raises(evsam.BackendUnavailable, match=r"engine: expected one of auto, .*, got 'fast'"):
