@@ -29,8 +29,9 @@ struct MultiplyRows {
     bool last;
   };
 
-  // One panel, one slice, all pixels.
-  template <int V>
+  // One panel, one slice, all pixels. A slice of one part has a kernel of its own: around a loop over parts the compiler
+  // stores and loads the sums of every tile, which shows on short slices.
+  template <int V, bool kOnePart>
   struct Panel {
     const GemmRows& all;
     const Slice& slice;
@@ -78,12 +79,11 @@ struct MultiplyRows {
           }
         }
       }
-      const float* w = weights;
-      for (int i = slice.begin; i < slice.end; ++i) {
-        const GemmPart& part = all.parts[i];
-        const std::int64_t depth = min(part.depth - slice.first, kDepth);
-        Gemm::accumulate(part.x + first * part.stride + slice.first, part.stride, w, depth, acc);
-        w += depth * Gemm::kColumns;
+      if constexpr (kOnePart) {
+        accumulate_part(all.parts[slice.begin], first, weights, acc);
+      } else {
+        const float* w = weights;
+        for (int i = slice.begin; i < slice.end; ++i) w = accumulate_part(all.parts[i], first, w, acc);
       }
       if (all.activation != Activation::none && slice.last) {
         const Limits limits = Limits::of(all.activation);
@@ -95,44 +95,54 @@ struct MultiplyRows {
         for (int v = 0; v < V; ++v) F32::store(y + r * y_stride + v * L, acc[r][v]);
       }
     }
+
+    // Returns the weights behind those of the part.
+    template <int R>
+    inline __attribute__((always_inline)) const float* accumulate_part(const GemmPart& part, std::int64_t first,
+                                                                       const float* w, Gemm::Reg (&acc)[R][V]) const {
+      const std::int64_t depth = min(part.depth - slice.first, kDepth);
+      Gemm::accumulate(part.x + first * part.stride + slice.first, part.stride, w, depth, acc);
+      return w + depth * Gemm::kColumns;
+    }
   };
 
   static void run(const GemmRows& all) {
     std::int64_t depth = 0;
     for (int i = 0; i < all.count; ++i) depth += all.parts[i].depth;
-    if (depth <= kDepth) return run_slice(all, {0, all.count, 0, false, true}, depth, 0);
+    if (depth <= kDepth && all.count > 1) return run_slice<false>(all, {0, all.count, 0, false, true}, depth, 0);
     std::int64_t done = 0;
     for (int i = 0; i < all.count; ++i) {
       for (std::int64_t k = 0; k < all.parts[i].depth; k += kDepth) {
         const std::int64_t size = min(all.parts[i].depth - k, kDepth);
-        run_slice(all, {i, i + 1, k, done > 0, done + size == depth}, depth, done);
+        run_slice<true>(all, {i, i + 1, k, done > 0, done + size == depth}, depth, done);
         done += size;
       }
     }
   }
 
   // depth: of all slices together; done: of those before this one.
+  template <bool kOnePart>
   static void run_slice(const GemmRows& all, const Slice& slice, std::int64_t depth, std::int64_t done) {
     for (std::int64_t c = 0; c < all.out_channels; c += Gemm::kColumns) {
       const float* weights = all.weights + c * depth + done * Gemm::kColumns;
       const std::int64_t columns = min(all.out_channels - c, Gemm::kColumns);
       if (columns > (Gemm::kVectors - 1) * L) {
-        Gemm::for_row_tiles(all.pixels, Panel<Gemm::kVectors>{all, slice, weights, c, columns});
+        Gemm::for_row_tiles(all.pixels, Panel<Gemm::kVectors, kOnePart>{all, slice, weights, c, columns});
       } else {
-        narrow<Gemm::kVectors - 1>(all, slice, weights, c, columns);
+        narrow<Gemm::kVectors - 1, kOnePart>(all, slice, weights, c, columns);
       }
       if (slice.last) activate_stored(all.activation, all.y + c, all.y_stride, all.pixels, columns);
     }
   }
 
   // The last panel where it fills only some of its vectors.
-  template <int V>
+  template <int V, bool kOnePart>
   static void narrow(const GemmRows& all, const Slice& slice, const float* weights, std::int64_t c,
                      std::int64_t columns) {
     if constexpr (V > 1) {
-      if (columns <= (V - 1) * L) return narrow<V - 1>(all, slice, weights, c, columns);
+      if (columns <= (V - 1) * L) return narrow<V - 1, kOnePart>(all, slice, weights, c, columns);
     }
-    Gemm::for_row_tiles(all.pixels, Panel<V>{all, slice, weights, c, columns});
+    Gemm::for_row_tiles(all.pixels, Panel<V, kOnePart>{all, slice, weights, c, columns});
   }
 };
 
