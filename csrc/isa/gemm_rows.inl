@@ -29,7 +29,7 @@ struct MultiplyRows {
     bool last;
   };
 
-  // One panel, one slice, all pixels. A slice of one part has a kernel of its own: around a loop over parts the compiler
+  // One panel, one slice, all pixels. A slice of one part has code of its own: around a loop over parts the compiler
   // stores and loads the sums of every tile, which shows on short slices.
   template <int V, bool kOnePart>
   struct Panel {
