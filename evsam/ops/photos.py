@@ -57,6 +57,10 @@ def preprocess(
 
     Source: pre-processing of Segment Anything, arXiv 2304.02643.
     """
+    if dtype not in ("float32", "float16"):
+        raise ValueError(f"dtype: expected float32 or float16, got {dtype!r}")
+    if channels not in (3, 8):
+        raise ValueError(f"channels: expected 3 or 8, got {channels!r}")
     chosen = choose_backend(backend, image)
     shape = (1, channels, size, size)
     if chosen == "cuda":

@@ -9,7 +9,7 @@ import PIL
 import pytest
 from PIL import Image
 
-from evsam import _C
+from evsam import _C, ops
 from evsam.transforms import fitted_size, image_to_pixels, resize_image
 
 PILLOW_13 = int(PIL.__version__.split(".")[0]) >= 13
@@ -119,3 +119,15 @@ def test_same_bits_with_any_number_of_threads() -> None:
 def test_errors(image: np.ndarray, size: int, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         _C.preprocess(image, size)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dtype": "float64"}, "dtype: expected float32 or float16, got 'float64'"),
+        ({"channels": 2}, "channels: expected 3 or 8, got 2"),
+    ],
+)
+def test_results_that_no_encoder_reads(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ops.preprocess(np.zeros((4, 4, 3), np.uint8), 8, **change)
