@@ -126,6 +126,8 @@ def conv_transpose(
 
 def logits(shapes: Shapes, _: Numbers) -> Shape:
     """A plane for each of the masks."""
+    if len(shapes["vectors"]) != 3:
+        raise ValueError(f"vectors: expected shape (B, masks, O), got {shapes['vectors']}")
     batch, height, width = (shapes["x"][axis] for axis in (0, 2, 3))
     return (batch, shapes["vectors"][1], 2 * height, 2 * width)
 

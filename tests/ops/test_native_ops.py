@@ -401,6 +401,7 @@ class TestShapes:
             ("patch_conv", {"x": (2, 5, 7, 8)}, "x: expected"),
             ("conv_transpose", {"side": (2, 4, 6, 10)}, "side: expected"),
             ("mask_head", {"vectors": (2, 4, 9)}, r"vectors: expected shape \(2, 4, 10\), got \(2, 4, 9\)"),
+            ("mask_head", {"vectors": (2,)}, r"vectors: expected shape \(B, masks, O\), got \(2,\)"),
             ("mask_head", {"lateral": (2, 9, 6, 10)}, "lateral: expected"),
         ],
     )
