@@ -87,6 +87,20 @@ def photo() -> Callable[[str], np.ndarray]:
     return load
 
 
+COMPILING = ("test_emulation.py", "test_nvcc.py", "test_cpp.py", "test_cuda_build.py", "test_tensorrt_rtx.py")
+"""Files that take minutes."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # xdist would begin with the files that have most tests, and end with the few long ones on one core.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: COMPILING.index(item.path.name) if item.path.name in COMPILING else len(COMPILING))
+
+
 def _required(reason: str) -> bool:
     words = [word.strip().lower() for word in os.environ.get("EVSAM_REQUIRE", "").split(",") if word.strip()]
     return "all" in words or any(word in reason.lower() for word in words)
