@@ -95,7 +95,10 @@ class FusedEncoder(nn.Module):
 
 
 class _FusedOp(nn.Module):
-    """One op with the weights of its convolutions, channels last in memory, and float32 biases."""
+    """One op with the weights of its convolutions, channels last in memory, and float32 biases.
+
+    ``forward`` of each kind takes the input maps, the residual or None, and the size of the output.
+    """
 
     def __init__(self, op: Op, state: Mapping[str, Tensor], dtype: torch.dtype) -> None:
         super().__init__()
@@ -112,10 +115,6 @@ class _FusedOp(nn.Module):
         self.stride = max((conv.stride for conv in op.convs), default=1)
         activation = getattr(op, "activation", None)
         self.activation = KERNEL_ACTIVATIONS[activation] if activation else "none"
-
-    def forward(self, inputs: list[Tensor], residual: Tensor | None, size: Size) -> Tensor:
-        """Run it; ``size`` is that of the output."""
-        raise NotImplementedError
 
 
 class _FusedConvolution(_FusedOp):
