@@ -20,7 +20,9 @@ from evsam.training.distributed import World
 from evsam.training.finetune import RECIPES, FinetuneTask, Recipe
 from evsam.training.model import build_model, load_state
 from evsam.training.trainer import (
+    Average,
     Meter,
+    StepRandom,
     Trained,
     Trainer,
     TrainingError,
@@ -30,6 +32,7 @@ from evsam.training.trainer import (
     total_steps,
 )
 from tests.training.distributed_worker import InPlace, config, photos
+from tests.training.tiny import student
 
 
 def test_learning_rate() -> None:
@@ -204,6 +207,33 @@ def test_without_average_the_weights_themselves_are_published(tmp_path: Path) ->
     loaded = load_state(tmp_path)
     for name, parameter in run.model.named_parameters():
         assert loaded.state[name].equal(parameter), name
+
+
+@pytest.mark.parametrize(("step", "decay"), [(1, 2 / 11), (8, 0.5), (70, 71 / 80), (81, 0.9), (10**6, 0.9)])
+def test_averages_move_by_the_decay_after_a_warm_up(step: int, decay: float) -> None:
+    model = student()
+    average = Average(model, 0.9)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(1)
+    average.update(step)
+    state = average.state()
+    for name, value in before.items():
+        torch.testing.assert_close(state[name], value + (1 - decay), rtol=0, atol=1e-5, msg=name)
+
+
+def test_what_a_process_draws_depends_on_all_that_names_it() -> None:
+    one = StepRandom(0, 3, 1)
+    others = [StepRandom(1, 3, 1), StepRandom(0, 4, 1), StepRandom(0, 3, 0)]
+    own = {r.own("clicks").random() for r in (one, *others)} | {one.own("rounds").random()}
+    assert len(own) == 5
+    tensors = {float(torch.rand(1, generator=r.generator("clicks"))) for r in (one, *others)}
+    assert len(tensors) == 4
+    assert one.own("clicks").random() == StepRandom(0, 3, 1).own("clicks").random()
+    shared = [r.shared("clicks").random() for r in (one, *others)]
+    assert shared[0] == shared[3]  # whatever the rank
+    assert len(set(shared)) == 3
 
 
 def test_accumulated_micro_batches_are_one_batch(tmp_path: Path) -> None:
