@@ -156,6 +156,24 @@ def test_selection(photo) -> None:
             np.testing.assert_allclose(found[1], scores, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_a_click_with_a_mask_is_not_ambiguous(given) -> None:
+    sessions = {
+        kind: open_session(build_decoder(weights_of("nano"), ExportOptions(masks=kind)).SerializeToString())
+        for kind in ("single", "multi", "auto")
+    }
+    mask = np.where(np.add.outer(np.arange(256), np.arange(256)) < 200, 10, -10).astype(np.float32)[None, None]
+    prompts = feed("nano", np.full((1, 1, 2), 300, np.float32), np.array([[1]]), mask if given else None)
+    single, multi, auto = (
+        sessions[kind].run(["low_res_masks", "iou_predictions"], prompts) for kind in ("single", "multi", "auto")
+    )
+    best = multi[1].argmax()
+    of_three = multi[0][:, best][:, None], multi[1][:, best][:, None]
+    assert np.abs(of_three[0] - single[0]).max() > 0.1
+    for found, expected in zip(auto, single if given else of_three, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
 def test_interface_and_layer_norms(variant) -> None:
     options = ExportOptions(image_size_masks=True)
     encoder, decoder = build_encoder(weights_of(variant)), build_decoder(weights_of(variant), options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,21 @@ def test_folding_keeps_the_network_and_makes_float16_finite(variant) -> None:
     assert len(largest) > 100
     for name, value in largest.items():
         assert holds_unscaled_value(name) or value <= limit, name
+
+
+def test_lateral_maps_keep_their_values() -> None:
+    weights = weights_of("nano")
+    grown = {
+        name: tensor * np.float32(2**14) if ".lateral.skip." in name and name.endswith(".weight") else tensor
+        for name, tensor in weights.tensors.items()
+    }
+    encoder = read_encoder(replace(weights, tensors=grown), SIDE)
+    folded, report = fold_ranges(encoder, images())
+    laterals = [row for row in report.ranges if row.kind == "output"]
+    assert laterals
+    assert all(row.scale > 1 for row in laterals)
+    for a, b in zip(run(encoder), run(folded), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_report() -> None:
