@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TypeAlias
+import struct
+import zlib
+from typing import IO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,7 @@ _BEFORE_RGB = {"P": "RGBA", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
 
 # What Pillow's decoders raise: OSError for truncated data, SyntaxError for broken PNG chunks, the others for headers
 # that make no sense or conversions that do not exist.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 def read_image(image: ImageLike | object, *, bgr: bool = False) -> npt.NDArray[np.uint8]:
@@ -61,16 +63,37 @@ def read_image(image: ImageLike | object, *, bgr: bool = False) -> npt.NDArray[n
     raise ImageError(f"{_EXPECTED}, got {kind.__module__}.{kind.__qualname__}{hint}")
 
 
+def decode_image(file: str | IO[bytes]) -> npt.NDArray[np.uint8]:
+    """Decode an encoded image (JPEG, PNG, ...): the one reader of image files, so that all follow the same rules.
+
+    Its EXIF orientation is applied, 16 bits per channel are refused, an alpha channel is dropped.
+
+    Args:
+        file: a path, or a binary file that can seek.
+
+    Returns:
+        uint8 (H, W, 3), RGB, C order.
+
+    Raises:
+        ImageError: it cannot be decoded, or has no 8 bits per channel.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        with Image.open(file) as image:
+            return _from_pil(ImageOps.exif_transpose(image))
+    except (FileNotFoundError, ImageError):
+        raise
+    except _DAMAGE as error:
+        raise ImageError(f"image: expected a readable image file, got one that cannot be decoded ({error})") from error
+
+
 def _from_file(path: str) -> npt.NDArray[np.uint8]:
     try:
-        with Image.open(path) as file:
-            return _from_pil(ImageOps.exif_transpose(file))
+        return decode_image(path)
     except FileNotFoundError:
         raise ImageError(f"image: expected the path of an image, got {path!r}, which does not exist") from None
     except ImageError as error:
-        raise ImageError(f"{error} in {path!r}") from None
-    except _DAMAGE as error:
-        raise ImageError(f"image: expected a readable image file, got {path!r} ({error})") from error
+        raise ImageError(f"{error} in {path!r}") from error.__cause__
 
 
 def _from_pil(image: Image.Image) -> npt.NDArray[np.uint8]:

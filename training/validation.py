@@ -211,7 +211,8 @@ def objects_in_frames(
             pixels = photo.pixels()
             objects = Objects.read(annotations, next(model.parameters()).device)
         except BROKEN as error:
-            _log.warning("validation: a photo is left out: %s: %s", photo.key, error)
+            reason = error.reason if isinstance(error, BrokenSample) else error
+            _log.warning("validation: a photo is left out: %s: %s", photo.key, reason)
             continue
         frame = encode_photo(model, np.full_like(pixels, 128) if blank else pixels)
         for start in range(0, len(objects.masks), chunk):

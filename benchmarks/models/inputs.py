@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from evsam.images import read_image
 from evsam.prompts import pad_points
 from evsam.transforms import image_to_pixels
 from evsam.weights import expected_tensors, save_weights
@@ -26,8 +27,7 @@ def photo(name: str = PHOTO) -> NDArray[np.uint8]:
     """A photo that ships inside the scikit-image wheel, uint8 (H, W, 3)."""
     import skimage
 
-    with Image.open(Path(skimage.__file__).parent / "data" / name) as image:
-        return np.array(image.convert("RGB"))
+    return read_image(Path(skimage.__file__).parent / "data" / name)
 
 
 def frame(width: int = 1280, height: int = 720) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from evsam.training.validation import (
     validate,
 )
 from evsam.transforms import fitted_size
+from tests.training.conftest import png
 
 
 def test_ellipses_are_their_own_ellipse(data_dir: Path) -> None:
@@ -84,9 +86,11 @@ def test_scores_of_parts_join() -> None:
 def test_broken_photos_are_left_out(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     photos = list(read_set(data_dir, "val", "blobs"))
     whole = validate(load_model("nano"), photos, clicks=0)
-    broken = [Photo("gone", photos[0].annotations, bytes), *photos]
+    smaller = replace(photos[0], key="smaller", read=partial(bytes, png(photos[0].pixels()[1:])))
+    broken = [Photo("gone", photos[0].annotations, bytes), smaller, *photos]
     assert validate(load_model("nano"), broken, clicks=0).summary() == whole.summary()
     assert "a photo is left out: gone" in caplog.text
+    assert "a photo is left out: smaller: expected masks of 119 x 160 pixels" in caplog.text
 
     class Torn(list[Photo]):
         def __getitem__(self, index: Any) -> Any:

@@ -167,8 +167,6 @@ def _click(key: str, annotation: Annotation | None, size: tuple[int, int], rng: 
             mask = annotation.decode()
         except (KeyError, TypeError, ValueError) as error:
             raise BrokenSample(key, f"a mask cannot be decoded: {error}") from error
-        if mask.shape != size:
-            raise BrokenSample(key, f"expected masks of {height} x {width} pixels, got {mask.shape}")
         where = np.flatnonzero(mask)
         if len(where):
             y, x = divmod(int(where[rng.randrange(len(where))]), width)

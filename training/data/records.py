@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,18 +11,15 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from pycocotools import mask as coco_mask
 
-from evsam.errors import EvsamError
+from evsam.errors import EvsamError, ImageError
+from evsam.images import decode_image
 
 UInt8 = npt.NDArray[np.uint8]
 
 Rle = dict[str, Any]
 """COCO's compressed run-length encoding as pycocotools takes it: ``size`` (height, width) and ``counts`` (bytes)."""
-
-UNREADABLE = (OSError, EOFError, ValueError, SyntaxError, struct.error, zlib.error, Image.DecompressionBombError)
-"""What Pillow raises on files that are missing, cut off, damaged, or no photos."""
 
 
 class DataError(EvsamError, ValueError):
@@ -87,16 +82,27 @@ class Photo:
     read: Callable[[], bytes]
 
     def pixels(self) -> UInt8:
-        """RGB (H, W, 3), as stored: rotations in EXIF are not applied, for masks do not follow them.
+        """RGB (H, W, 3), uint8, by the rules of :func:`evsam.images.decode_image`.
+
+        EXIF orientation is applied, as ``Sam.encode`` and annotation tools do: masks are those of the photo as seen.
 
         Raises:
-            BrokenSample: the file cannot be read or decoded.
+            BrokenSample: the file cannot be read or decoded, or a mask is not as large as the photo.
         """
         try:
-            with Image.open(io.BytesIO(self.read())) as image:
-                return np.array(image.convert("RGB"))
-        except UNREADABLE as error:
+            pixels = decode_image(io.BytesIO(self.read()))
+        except (OSError, ImageError) as error:
             raise BrokenSample(self.key, f"cannot be read as a photo: {error}") from error
+        height, width = pixels.shape[:2]
+        for annotation in self.annotations:
+            for rle in (annotation.rle, annotation.ignore):
+                if rle is not None and rle["size"] not in ([height, width], (height, width)):
+                    raise BrokenSample(
+                        self.key,
+                        f"expected masks of {height} x {width} pixels (height x width) as the photo, upright by its "
+                        f"EXIF orientation, got size {rle['size']}",
+                    )
+        return pixels
 
 
 class PhotoSource(Protocol):

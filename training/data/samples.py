@@ -309,14 +309,12 @@ class Crop:
             uint8 (S, S), 0 or 1; None if less of it is there.
 
         Raises:
-            KeyError, TypeError, ValueError: the mask does not decode, or is not as large as the photo.
+            KeyError, TypeError, ValueError: the mask does not decode.
         """
         x, y, width, height = annotation.box
         left, top, right, bottom = self.covered
         if x >= right or x + width <= left or y >= bottom or y + height <= top:
             return None
-        if tuple(annotation.rle["size"]) != self.photo:
-            raise ValueError(f"a mask of {annotation.rle['size']} pixels on a photo of {self.photo}")
         x0, y0, x1, y1 = self._places()
         columns, rows = self._sources(0, x0, x1), self._sources(1, y0, y1)
         # only where the object can be; one pixel more, for boxes that are rounded down

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evsam.errors import ImageError
+from evsam.images import read_image
 from evsam.training.data.records import Annotation, BrokenSample, Photo, Photos, as_rle, measured, read_span
 from tests.training.conftest import coco_mask, encode, jpg, png
 
@@ -45,6 +49,49 @@ def test_pixels_are_rgb(mode: str, tmp_path: Path) -> None:
 def test_damaged_files_are_broken(content: bytes) -> None:
     with pytest.raises(BrokenSample, match="it: cannot be read as a photo: "):
         Photo("it", (), lambda: content).pixels()
+
+
+def turned_png(orientation: int) -> bytes:
+    """The photo with an EXIF orientation."""
+    image = Image.fromarray(PIXELS)
+    image.getexif()[0x0112] = orientation
+    file = io.BytesIO()
+    image.save(file, "PNG", exif=image.getexif())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turned"), [(1, PIXELS), (3, PIXELS[::-1, ::-1]), (6, np.rot90(PIXELS, -1)), (8, np.rot90(PIXELS))]
+)
+def test_exif_orientation_is_applied_as_encode_does(orientation: int, turned: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(turned_png(orientation))
+    annotations = measured([as_rle(encode(np.ones(turned.shape[:2], np.uint8)))])
+    pixels = Photo("x", annotations, path.read_bytes).pixels()
+    assert np.array_equal(pixels, turned)
+    assert np.array_equal(pixels, read_image(path))
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("size", [(20, 31), (30, 20), (1, 1)])
+def test_photos_of_another_size_than_their_masks_are_broken(size: tuple[int, int], ignored: bool) -> None:
+    right, wrong = (as_rle(encode(np.ones(shape, np.uint8))) for shape in ((20, 30), size))
+    (annotation,) = measured([right])
+    found = replace(annotation, ignore=wrong) if ignored else replace(annotation, rle=wrong)
+    with pytest.raises(
+        BrokenSample, match=rf"it: expected masks of 20 x 30 pixels .*got size \[{size[0]}, {size[1]}\]"
+    ):
+        Photo("it", (annotation, found), lambda: png(PIXELS)).pixels()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_photos_of_more_than_8_bits_are_broken_as_encode_refuses_them(dtype: type, tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(PIXELS[..., 0].astype(dtype)).save(path)
+    with pytest.raises(BrokenSample, match="it: cannot be read as a photo: image: expected 8 bits per channel"):
+        Photo("it", (), path.read_bytes).pixels()
+    with pytest.raises(ImageError, match="expected 8 bits per channel"):
+        read_image(path)
 
 
 def test_missing_files_are_broken_and_mistakes_are_not(tmp_path: Path) -> None:
