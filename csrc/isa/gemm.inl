@@ -25,14 +25,14 @@ struct Gemm {
   template <int R, int V>
   EVSAM_SIMD_INLINE void accumulate(const float* a, std::int64_t a_stride, const float* b, std::int64_t depth,
                                     Reg (&acc)[R][V]) {
-    for (std::int64_t k = 0; k < depth; ++k) {
+    // b's end ends the loop: a counter beside the two pointers would be an instruction more.
+    for (const float* const end = b + depth * kColumns; b != end; b += kColumns, ++a) {
       Reg columns[V];
       for (int v = 0; v < V; ++v) columns[v] = F32::load(b + v * F32::kLanes);
       for (int r = 0; r < R; ++r) {
-        const Reg row = F32::broadcast(a + r * a_stride + k);
+        const Reg row = F32::broadcast(a + r * a_stride);
         for (int v = 0; v < V; ++v) acc[r][v] = F32::fma(row, columns[v], acc[r][v]);
       }
-      b += kColumns;
     }
   }
 

@@ -67,18 +67,7 @@ struct MultiplyRows {
     inline __attribute__((always_inline)) void tile(std::int64_t first, float* y, std::int64_t y_stride,
                                                     const float* added, std::int64_t added_stride) const {
       Gemm::Reg acc[R][V];
-      for (int v = 0; v < V; ++v) {
-        const Gemm::Reg bias = F32::load(all.bias + first_channel + v * L);
-        for (int r = 0; r < R; ++r) {
-          if (slice.resumes) {
-            acc[r][v] = F32::load(y + r * y_stride + v * L);
-          } else if (added != nullptr) {
-            acc[r][v] = F32::add(bias, F32::load(added + r * added_stride + v * L));
-          } else {
-            acc[r][v] = bias;
-          }
-        }
-      }
+      begin(y, y_stride, added, added_stride, acc);
       if constexpr (kOnePart) {
         accumulate_part(all.parts[slice.begin], first, weights, acc);
       } else {
@@ -93,6 +82,26 @@ struct MultiplyRows {
       }
       for (int r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) F32::store(y + r * y_stride + v * L, acc[r][v]);
+      }
+    }
+
+    // What the sums begin with. One decision for the tile: left inside the loops it is made again for every vector.
+    template <int R>
+    inline __attribute__((always_inline)) void begin(const float* y, std::int64_t y_stride, const float* added,
+                                                     std::int64_t added_stride, Gemm::Reg (&acc)[R][V]) const {
+      if (slice.resumes) {
+        for (int r = 0; r < R; ++r) {
+          for (int v = 0; v < V; ++v) acc[r][v] = F32::load(y + r * y_stride + v * L);
+        }
+        return;
+      }
+      for (int v = 0; v < V; ++v) {
+        const Gemm::Reg bias = F32::load(all.bias + first_channel + v * L);
+        for (int r = 0; r < R; ++r) acc[r][v] = bias;
+      }
+      if (added == nullptr) return;
+      for (int r = 0; r < R; ++r) {
+        for (int v = 0; v < V; ++v) acc[r][v] = F32::add(acc[r][v], F32::load(added + r * added_stride + v * L));
       }
     }
 
