@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class Callback:
 
 
 class Curves(Callback):
-    """``curves.jsonl`` in the run's folder: one line per logged step and validation."""
+    """``curves.jsonl`` in the run's folder: one line per logged step and validation; null for NaN and infinities."""
 
     def __init__(self, run: Path) -> None:
         self.path = run / "curves.jsonl"
@@ -69,7 +70,14 @@ class Curves(Callback):
 
     def _append(self, record: dict[str, Any]) -> None:
         with self.path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for NaN and infinities, at any depth: JSON has no such numbers."""
+    if isinstance(value, Mapping):
+        return {name: _finite(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Progress(Callback):

@@ -318,3 +318,18 @@ def test_a_slow_loader_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.WARNING):
         run._log(values, meter)
     assert "spent waiting for photos; raise system.workers (0)" in caplog.text
+
+
+def test_curves_are_json_whatever_the_numbers(tmp_path: Path) -> None:
+    curves = Curves(tmp_path)
+    curves.on_step(1, {"loss": math.nan, "lr": 0.5, "minutes_left": math.inf})
+    curves.on_validation(1, {"blobs": {"box": math.nan, "click1": 0.25}}, {})
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    lines = [json.loads(line, parse_constant=refuse) for line in curves.path.read_text().splitlines()]
+    assert lines == [
+        {"step": 1, "loss": None, "lr": 0.5, "minutes_left": None},
+        {"step": 1, "validation": {"blobs": {"box": None, "click1": 0.25}}},
+    ]
