@@ -20,7 +20,7 @@ from tqdm import tqdm
 from evsam.errors import EvsamError
 from evsam.nn import EfficientViTSam
 from evsam.training.config import SourceConfig
-from evsam.training.data.records import DataError, Photo, PhotoSource
+from evsam.training.data.records import BrokenSample, DataError, Photo, PhotoSource
 from evsam.training.data.sources import list_sets, open_source, read_set
 from evsam.training.model import load_model
 from evsam.training.validation import readable, validate
@@ -35,15 +35,31 @@ def evaluate(model: EfficientViTSam, sets: Mapping[str, Sequence[Photo]], clicks
         model: in eval mode.
         sets: photos with their masks by name of the set.
         clicks: clicks to simulate; 0 for boxes only.
+
+    Raises:
+        DataError: a set has no photo with a mask that can be read.
     """
     result: dict[str, Table] = {}
     for name, photos in sets.items():
         with tqdm(total=len(photos), desc=name, unit="photo") as bar:
             table = validate(model, photos, clicks=clicks, progress=lambda done, _: bar.update(done - bar.n)).summary()
+        if not table:
+            raise DataError(f"set {name}: expected photos with masks, got {_unusable(photos)}")
         blank = validate(model, photos, clicks=min(clicks, 1), blank=True).summary()
         table.update({f"blank_{prompt}": blank[prompt] for prompt in ("box", "click1") if prompt in blank})
         result[name] = table
     return result
+
+
+def _unusable(photos: Sequence[Photo]) -> str:
+    """What is the matter with photos none of which could be scored."""
+    if not photos:
+        return "none whose annotations match it and can be read"
+    try:
+        photos[0].pixels()
+    except BrokenSample as error:
+        return f"{len(photos)} that cannot be used; the first: {error}"
+    return f"{len(photos)} whose masks are empty or cannot be decoded; the first: {photos[0].key}"
 
 
 def as_markdown(result: dict[str, Table]) -> str:

@@ -124,6 +124,51 @@ def test_evaluate_reads_coco(data_dir: Path, tmp_path: Path, capsys: pytest.Capt
     assert "error: set x: no file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("image", "record", "message"),
+    [
+        ({}, {"image_id": "7"}, None),
+        ({"id": "7"}, {}, None),
+        ({"file_name": "blobs\\0.png"}, {}, None),
+        (
+            {},
+            {"image_id": 8},
+            "expected each image_id to be the id of an image, got none that is: image_id 8; 1 images",
+        ),
+        (
+            {"file_name": "absent.png"},
+            {},
+            "set val: expected photos with masks, got 1 that cannot be used; the first: abs",
+        ),
+    ],
+    ids=["image_id is text", "id is text", "backslash", "other ids", "no file"],
+)
+def test_evaluate_matches_what_it_can_or_says_what_did_not_match(
+    data_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    image: dict[str, Any],
+    record: dict[str, Any],
+    message: str | None,
+) -> None:
+    rle = json.loads((data_dir / "val" / "blobs.json").read_text())["anns"][0]["rle"]
+    content = {
+        "images": [{"id": 7, "file_name": "blobs/0.png", "width": 160, "height": 120, **image}],
+        "annotations": [{"image_id": 7, "segmentation": rle, **record}],
+    }
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    where = [str(data_dir / "val"), "--kind", "coco", "--annotations", str(path)]
+    status = evaluate.main(["nano", *where, "--clicks", "0", "--threads", "1"])
+    output = capsys.readouterr()
+    if message is None:
+        assert status == 0
+        assert "| val | box |" in output.out
+    else:
+        assert status == 1
+        assert message in output.err
+
+
 def test_evaluate_writes_scores(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "scores.json"
     evaluate.main(["nano", str(data_dir), "--clicks", "2", "--threads", "1", "--out", str(out)])

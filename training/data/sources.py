@@ -124,7 +124,11 @@ class AnnotatedSet(Photos):
             masks: list[list[dict[str, Any]]] = [[] for _ in content["images"]]
             for record in content["anns"]:
                 masks[record["image"]].append(record)
-            photos = [[image["file"], found] for image, found in zip(content["images"], masks, strict=True) if found]
+            photos = [
+                [with_slashes(self._folder, image["file"]), found]
+                for image, found in zip(content["images"], masks, strict=True)
+                if found
+            ]
         except FileNotFoundError as error:
             sets = ", ".join(list_sets(root, split)) or "none"
             raise DataError(f"set {name}: no file {path}; sets of split {split}: {sets}") from error
@@ -169,13 +173,16 @@ def list_sets(root: Path, split: str) -> list[str]:
 class CocoPhotos(Photos):
     """The photos of an annotation file that have at least one mask; masks of crowds are left out.
 
+    Ids match whether they are numbers or text, and file names may have backslashes between folders.
+
     Args:
         photos: folder of the photos. For LVIS, whose sets mix photos of COCO's, either the folder that holds
             ``train2017`` and ``val2017``, or one with the photos of both.
         annotations: json file such as ``instances_val2017.json`` or ``lvis_v1_train.json``.
 
     Raises:
-        DataError: the folder or the file is missing, or the file holds something else.
+        DataError: the folder or the file is missing, the file holds something else, or its annotations are of none of
+            its images.
     """
 
     def __init__(self, photos: Path, annotations: Path) -> None:
@@ -184,14 +191,14 @@ class CocoPhotos(Photos):
             raise DataError(f"path {photos}: expected a folder with photos")
         try:
             content = json.loads(annotations.read_bytes())
-            found: defaultdict[int, list[Any]] = defaultdict(list)
+            found: defaultdict[str, list[Any]] = defaultdict(list)
             for record in content["annotations"]:
                 if not record.get("iscrowd"):
-                    found[record["image_id"]].append(record["segmentation"])
+                    found[str(record["image_id"])].append(record["segmentation"])
             kept = [
-                [self._file(image), image["height"], image["width"], found[image["id"]]]
+                [self._file(image), image["height"], image["width"], found[str(image["id"])]]
                 for image in content["images"]
-                if image["id"] in found
+                if str(image["id"]) in found
             ]
         except OSError as error:
             raise DataError(f"annotations {annotations}: cannot be read: {error}") from error
@@ -199,6 +206,12 @@ class CocoPhotos(Photos):
             raise DataError(
                 f"annotations {annotations}: expected json of COCO or LVIS with images and annotations: {error!r}"
             ) from error
+        if found and not kept:
+            ids = [image["id"] for image in content["images"]]
+            raise DataError(
+                f"annotations {annotations}: expected each image_id to be the id of an image, got none that is: "
+                f"image_id {', '.join(list(found)[:3])}; {len(ids)} images with id {', '.join(map(str, ids[:3]))}"
+            )
         self._photos = Packed(kept)
 
     def __len__(self) -> int:
@@ -216,11 +229,18 @@ class CocoPhotos(Photos):
 
     def _file(self, image: dict[str, Any]) -> str:
         if "file_name" in image:
-            name: str = image["file_name"]
-            return name
+            return with_slashes(self._folder, image["file_name"])
         # LVIS: http://images.cocodataset.org/train2017/000000391895.jpg
         *_, split, name = PurePosixPath(image["coco_url"]).parts
         return f"{split}/{name}" if (self._folder / split).is_dir() else name
+
+
+def with_slashes(folder: Path, name: str) -> str:
+    """A file's path in a folder with the separators of this system, for json that was written on Windows.
+
+    A backslash stays where a file has it in its name.
+    """
+    return name.replace("\\", "/") if "\\" in name and not (folder / name).exists() else name
 
 
 def as_mask(segmentation: Any, height: int, width: int) -> Rle | None:
