@@ -6,6 +6,7 @@ which the C interface has as well.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,7 @@ def read_prompts(
         points: (T, 2) for one prompt of T points, or (N, T, 2) for N prompts; x, y with 0 <= x < W and 0 <= y < H.
         labels: (T,) or (N, T), 1 foreground and 0 background; None means that all points are foreground.
         box: (4,): x0, y0, x1, y1 with x0 < x1 and y0 < y1.
-        boxes: (N, 4), one box for each prompt. A box may reach up to one pixel beyond the image and is clipped.
+        boxes: (N, 4), one box for each prompt. Boxes are clipped to the image; (0, 4) are no prompts.
         mask: logits of an earlier prediction, floating point: (256, 256) or (1, 256, 256) for one prompt, or
             (N, 256, 256).
 
@@ -64,7 +65,7 @@ def read_prompts(
 
     Raises:
         PromptError: no prompt, an empty one, wrong shape or type, lengths that differ, coordinates that are not finite
-            or not inside the image, labels other than 0 and 1, a box without area.
+            points outside the image, labels other than 0 and 1, a box without area or of which the image has nothing.
 
     Example:
         >>> prompts = read_prompts((400, 600), (683, 1024), points=[(300, 200)], labels=[1])
@@ -94,11 +95,24 @@ def pad_points(
     return np.pad(points, ((0, 0), (0, 1), (0, 0))), np.pad(labels, ((0, 0), (0, 1)), constant_values=PADDING)
 
 
-def _read_numbers(name: str, value: npt.ArrayLike, expected: str) -> npt.NDArray[np.float64]:
+def _as_array(name: str, value: npt.ArrayLike, expected: str) -> npt.NDArray[Any]:
+    """The value as an array; tensors of PyTorch also if they need gradients, are bfloat16 or on another device."""
+    torch = sys.modules.get("torch")  # whoever has a tensor has imported it
     try:
-        array = np.asarray(value)
+        given: Any = value
+        if torch is not None and isinstance(given, torch.Tensor):
+            given = given.detach().cpu()
+            given = given.float() if given.dtype == torch.bfloat16 else given
+        return np.asarray(given)
     except ValueError:
         raise PromptError(f"{name}: expected {expected}, got rows of different lengths") from None
+    except Exception as error:  # whatever the __array__ of another library raises
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise PromptError(f"{name}: expected {expected}, got {kind}, which NumPy cannot read ({error})") from error
+
+
+def _read_numbers(name: str, value: npt.ArrayLike, expected: str) -> npt.NDArray[np.float64]:
+    array = _as_array(name, value, expected)
     if array.dtype.kind not in "iuf":
         raise PromptError(f"{name}: expected {expected}, got {_describe(array, value)}")
     return array.astype(np.float64)
@@ -123,10 +137,7 @@ def _read_points(value: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def _read_labels(value: npt.ArrayLike, shape: tuple[int, ...] | None) -> npt.NDArray[np.float64]:
     if shape is None:  # without points they are refused, whatever they are
         return np.zeros(0)
-    try:
-        labels = np.asarray(value)
-    except ValueError:
-        raise PromptError("labels: expected one label for each point, got rows of different lengths") from None
+    labels = _as_array("labels", value, "one label for each point")
     if labels.shape != shape and (shape[0] != 1 or labels.shape != shape[1:]):
         wanted = f"{shape[1:]}" if shape[0] == 1 else f"{shape}"
         raise PromptError(f"labels: expected one label for each point, shape {wanted}, got shape {labels.shape}")
@@ -138,8 +149,10 @@ def _read_labels(value: npt.ArrayLike, shape: tuple[int, ...] | None) -> npt.NDA
 def _read_boxes(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
     expected = "numbers x0, y0, x1, y1 of shape (4,)" if name == "box" else "numbers x0, y0, x1, y1 of shape (N, 4)"
     boxes = _read_numbers(name, value, expected)
-    if boxes.size == 0:
-        raise PromptError(f"{name}: expected at least one box, got shape {boxes.shape}")
+    if name == "boxes" and boxes.shape == (0,):  # an empty list, of a detector that found nothing
+        return boxes.reshape(0, 4)
+    if name == "box" and boxes.size == 0:
+        raise PromptError(f"{name}: expected a box, got shape {boxes.shape}")
     if boxes.shape != (4,) if name == "box" else boxes.ndim != 2 or boxes.shape[1] != 4:
         raise PromptError(f"{name}: expected {expected}, got shape {boxes.shape}")
     return boxes.reshape(-1, 4)
@@ -148,10 +161,7 @@ def _read_boxes(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def _read_mask(value: npt.ArrayLike) -> npt.NDArray[np.float32]:
     side = LOGITS_SIZE
     expected = f"floating point logits of shape ({side}, {side}) or (N, {side}, {side})"
-    try:
-        mask = np.asarray(value)
-    except ValueError:
-        raise PromptError(f"mask: expected {expected}, got rows of different lengths") from None
+    mask = _as_array("mask", value, expected)
     if mask.dtype.kind != "f":
         hint = "; give the logits of an earlier prediction, not its mask" if mask.dtype.kind in "biu" else ""
         raise PromptError(f"mask: expected {expected}, got {_describe(mask, value)}{hint}")

@@ -18,7 +18,7 @@ from evsam.images import ImageLike, read_image
 from evsam.prompts import read_prompts
 from evsam.results import Prediction
 from evsam.transforms import fitted_size
-from evsam.zoo import Variant
+from evsam.zoo import LOGITS_SIZE, Variant
 
 if TYPE_CHECKING:
     from evsam.weights import Weights
@@ -204,9 +204,9 @@ class Sam:
             image: an embedding of this model, or an image as :meth:`encode` takes it, encoded on the fly.
             points: (T, 2): one prompt of T clicks; or (N, T, 2): N prompts. 0 <= x < W, 0 <= y < H.
             labels: (T,) or (N, T): 1 foreground, 0 background; None means that all points are foreground.
-            box: (4,): x0, y0, x1, y1 with x0 < x1 <= W and y0 < y1 <= H, alone or together with points (T, 2).
-            boxes: (N, 4): N prompts, alone or together with points (N, T, 2). A box may reach one pixel beyond the
-                image and is clipped.
+            box: (4,): x0, y0, x1, y1 with x0 < x1 and y0 < y1, alone or together with points (T, 2).
+            boxes: (N, 4): N prompts, alone or together with points (N, T, 2). Boxes are clipped to the image;
+                shape (0, 4) gives an empty prediction.
             mask: logits of an earlier prediction as a further prompt, (256, 256) or (1, 256, 256), or (N, 256, 256)
                 for N prompts; for example ``result.logits[:, 0]``.
             multimask: True for three masks, for ambiguous prompts; False for one; None for three if each prompt is a
@@ -243,9 +243,11 @@ class Sam:
             original_size, resized_size, points=points, labels=labels, box=box, boxes=boxes, mask=mask
         )
         # Only now, so that a wrong prompt does not cost an encoding.
+        chosen = _AMBIGUOUS if (prompts.ambiguous if multimask is None else multimask) else _SINGLE
+        if len(prompts.points) == 0:  # no box: engines need not know of it, and an image need not be encoded
+            return _empty(chosen.stop - chosen.start, original_size)
         embedding = image if isinstance(image, Embedding) else self._encode(pixels)[0]
         logits, scores = self._engine.decode(embedding.arrays, prompts.points, prompts.labels, prompts.masks)
-        chosen = _AMBIGUOUS if (prompts.ambiguous if multimask is None else multimask) else _SINGLE
         logits, scores = np.ascontiguousarray(logits[:, chosen]), np.ascontiguousarray(scores[:, chosen])
         return Prediction(self._engine.masks(logits, resized_size, original_size), scores, logits)
 
@@ -281,6 +283,11 @@ def _read_item(index: int, image: object, bgr: bool) -> npt.NDArray[np.uint8]:
         return read_image(image, bgr=bgr)
     except ImageError as error:
         raise ImageError(f"{error} (item {index} of the list)") from error
+
+
+def _empty(masks: int, size: tuple[int, int]) -> Prediction:
+    logits = np.empty((0, masks, LOGITS_SIZE, LOGITS_SIZE), np.float32)
+    return Prediction(np.empty((0, masks, *size), np.bool_), np.empty((0, masks), np.float32), logits)
 
 
 def _size(image: npt.NDArray[np.uint8]) -> tuple[int, int]:

@@ -14,7 +14,6 @@ constexpr std::int32_t kPadding = -1;
 constexpr std::int32_t kForeground = 1;
 constexpr std::int32_t kTopLeft = 2;
 constexpr std::int32_t kBottomRight = 3;
-constexpr double kBoxMargin = 1.0;  // pixels a box may reach beyond the image; detectors round and clip loosely
 constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
 
 Status invalid(const std::string& argument, const std::string& expected, const std::string& got) {
@@ -67,27 +66,24 @@ Status check_points(const GivenPrompts<Number, Label>& given, ImageSize image, c
   return {};
 }
 
-// Two corners, clipped to the image.
-template <typename Number>
-Status read_box(const Number* box, ImageSize image, const char* name, double corners[4]) {
+// Box `row` of given.boxes as two corners, clipped to the image: boxes of detectors often reach beyond it.
+template <typename Number, typename Label>
+Status read_box(const GivenPrompts<Number, Label>& given, std::int64_t row, ImageSize image, const char* name,
+                double corners[4]) {
+  const Number* const box = given.boxes + 4 * row;
+  const auto refuse = [&](const std::string& expected) {
+    const std::string place = given.boxes_count > 1 ? " in row " + std::to_string(row) : "";
+    return invalid(name, expected, numbers(box, 4) + place);
+  };
   const double limit[2] = {static_cast<double>(image.width), static_cast<double>(image.height)};
-  const std::string width = std::to_string(image.width);
-  const std::string height = std::to_string(image.height);
-  if (!(box[0] < box[2] && box[1] < box[3])) return invalid(name, "x0 < x1 and y0 < y1", numbers(box, 4));
+  if (!(box[0] < box[2] && box[1] < box[3])) return refuse("x0 < x1 and y0 < y1");
   for (int axis = 0; axis < 2; ++axis) {
-    const double low = static_cast<double>(box[axis]);
-    const double high = static_cast<double>(box[axis + 2]);
-    if (low < -kBoxMargin || high > limit[axis] + kBoxMargin) {
-      return invalid(name,
-                     "a box inside the image, 0 <= x <= " + width + " and 0 <= y <= " + height + " (" +
-                         number(kBoxMargin) + " pixel beyond is clipped)",
-                     numbers(box, 4));
-    }
-    corners[axis] = std::clamp(low, 0.0, limit[axis]);
-    corners[axis + 2] = std::clamp(high, 0.0, limit[axis]);
+    corners[axis] = std::clamp(static_cast<double>(box[axis]), 0.0, limit[axis]);
+    corners[axis + 2] = std::clamp(static_cast<double>(box[axis + 2]), 0.0, limit[axis]);
   }
   if (corners[0] >= corners[2] || corners[1] >= corners[3]) {
-    return invalid(name, "a box with area inside the image of " + width + " x " + height, numbers(box, 4));
+    return refuse("a box with area inside the image of " + std::to_string(image.width) + " x " +
+                  std::to_string(image.height));
   }
   return {};
 }
@@ -158,7 +154,7 @@ Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original
     }
     if (given.boxes != nullptr) {
       double corners[4] = {};
-      EVSAM_RETURN_IF_ERROR(read_box(given.boxes + 4 * n, original, names.boxes, corners));
+      EVSAM_RETURN_IF_ERROR(read_box(given, n, original, names.boxes, corners));
       add(corners[0], corners[1], kTopLeft);
       add(corners[2], corners[3], kBottomRight);
     }

@@ -64,9 +64,8 @@ bool is_ambiguous(const GivenPrompts<Number, Label>& given) {
   return given.points_each == 1 && given.boxes == nullptr && given.masks == nullptr;
 }
 
-// All rules, then the move from the image of size `original` to its resized form in the frame. A box may reach one
-// pixel beyond the image and is clipped; its corners stand behind the points, and points without a box get SAM's
-// padding point.
+// All rules, then the move from the image of size `original` to its resized form in the frame. Boxes are clipped
+// to the image; their corners stand behind the points, and points without a box get SAM's padding point.
 template <typename Number, typename Label>
 Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original, ImageSize resized,
                     const PromptNames& names, FramePrompts* frame);

@@ -148,11 +148,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     # boxes
     "box of two": ({"box": (1, 2)}, "box: expected numbers x0, y0, x1, y1 of shape (4,), got shape (2,)"),
     "nested box": ({"box": [(1, 2, 3, 4)]}, "got shape (1, 4)"),
-    "empty box": ({"box": ()}, "box: expected at least one box, got shape (0,)"),
+    "empty box": ({"box": ()}, "box: expected a box, got shape (0,)"),
     "flat boxes": ({"boxes": (1, 2, 3, 4)}, "boxes: expected numbers x0, y0, x1, y1 of shape (N, 4), got shape (4,)"),
     "boxes of five": ({"boxes": [(1, 2, 3, 4, 5)]}, "got shape (1, 5)"),
-    "no boxes": ({"boxes": []}, "boxes: expected at least one box, got shape (0,)"),
-    "no boxes (0, 4)": ({"boxes": np.zeros((0, 4))}, "got shape (0, 4)"),
+    "no boxes of five": ({"boxes": np.zeros((0, 5))}, "of shape (N, 4), got shape (0, 5)"),
+    "points without boxes": ({"points": [(1, 2)], "boxes": []}, "1 from points, 0 from boxes"),
     "ragged boxes": ({"boxes": [(1, 2, 3, 4), (1, 2)]}, "boxes: expected numbers"),
     "text box": ({"box": "1234"}, "box: expected numbers"),
     # masks
@@ -173,6 +173,26 @@ def test_bad_prompts(name) -> None:
         read(**prompt)
     assert message in str(caught.value)
     assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("boxes", [[], np.zeros((0, 4), np.float32)], ids=["list", "array"])
+def test_no_boxes_are_no_prompts(boxes) -> None:
+    prompts = read(boxes=boxes)
+    assert prompts.points.shape == (0, 2, 2)
+    assert prompts.labels.shape == (0, 2)
+
+
+def test_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    box = torch.tensor([8.0, 16.0, 32.0, 64.0])
+    expected = read(box=box.numpy()).points
+    for tensor in (box.bfloat16(), box.half(), box.clone().requires_grad_()):
+        assert np.array_equal(read(box=tensor).points, expected)
+        assert np.array_equal(read(points=tensor.reshape(2, 2)).points[0, :2], expected[0])
+    assert read(points=[(1, 2)], labels=torch.tensor([0.0]).bfloat16()).labels.tolist() == [[0, -1]]
+    assert read(mask=torch.ones(256, 256).bfloat16().requires_grad_()).masks.min() == 1
+    with pytest.raises(PromptError, match=r"^box: expected numbers .*, got torch.Tensor, which NumPy cannot read"):
+        read(box=box.to("meta"))
 
 
 def test_inputs_are_not_changed() -> None:

@@ -314,3 +314,14 @@ def test_closed_model(seeded_weights, image) -> None:
             call()
     sam.close()  # twice does no harm
     assert embedding.features.shape == (128, 32, 32)
+
+
+@pytest.mark.parametrize(("multimask", "masks"), [(None, 1), (True, 3)])
+def test_no_boxes_give_an_empty_prediction(multimask, masks) -> None:
+    result = evsam.load("nano").predict(np.zeros((6, 8, 3), np.uint8), boxes=np.zeros((0, 4)), multimask=multimask)
+    assert len(result) == 0
+    assert result.masks.shape == (0, masks, 6, 8)
+    assert result.scores.shape == (0, masks)
+    assert result.logits.shape == (0, masks, 256, 256)
+    assert result.best().shape == (0, 6, 8)
+    assert result.to_coco_rle() == result.to_polygons() == []

@@ -78,8 +78,8 @@ typedef struct evsam_prompts {
   int64_t points_each;   /* T; 0 where there are no points */
   const float* points;   /* (N, T, 2): x, y with 0 <= x < width and 0 <= y < height; or NULL */
   const int32_t* labels; /* (N, T): 1 on the object, 0 beside it; NULL: all are on it */
-  const float* boxes;    /* (N, 4): x0, y0, x1, y1 with x0 < x1 and y0 < y1; or NULL. A box may reach one pixel beyond
-                            the image and is clipped. */
+  const float* boxes;    /* (N, 4): x0, y0, x1, y1 with x0 < x1 and y0 < y1; or NULL. Boxes are clipped to the image;
+                            one of which nothing is left is refused. */
   const float* masks;    /* (N, 256, 256): logits of an earlier prediction; or NULL */
   int32_t multimask;     /* an evsam_multimask */
 } evsam_prompts;
