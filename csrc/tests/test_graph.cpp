@@ -57,17 +57,20 @@ void test_skip_connection_survives() {
 }
 
 void test_kept_values_are_not_overwritten() {
-  Graph graph;
-  const Graph::Value a = graph.add_value({4, 4, 8});
-  const Graph::Value b = graph.add_value({4, 4, 8});
-  const Graph::Value c = graph.add_value({4, 4, 8});
-  graph.add_step(step({a}, {b}));
-  graph.add_step(step({b}, {c}));
-  graph.place_values({b, c});
-  std::vector<char> arena(graph.values_bytes());
-  const Graph::PlacedMaps maps(graph, arena.data());
-  CHECK(apart(maps[b], maps[c]));
-  CHECK(!apart(maps[a], maps[c]));
+  for (const bool kept : {false, true}) {
+    Graph graph;
+    std::vector<Graph::Value> chain;
+    for (int i = 0; i < 4; ++i) chain.push_back(graph.add_value({4, 4, 8}));
+    const Graph::Value a = chain[0], b = chain[1], c = chain[2], d = chain[3];
+    graph.add_step(step({a}, {b}));
+    graph.add_step(step({b}, {c}));
+    graph.add_step(step({c}, {d}));
+    graph.place_values(kept ? std::vector<Graph::Value>{b, d} : std::vector<Graph::Value>{d});
+    std::vector<char> arena(graph.values_bytes());
+    const Graph::PlacedMaps maps(graph, arena.data());
+    CHECK(!apart(maps[a], maps[c]));
+    CHECK(apart(maps[b], maps[d]) == kept);  // no step reads b when d is written: only being kept sets them apart
+  }
 }
 
 void test_steps_run_in_order_with_the_largest_workspace() {
