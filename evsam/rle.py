@@ -8,7 +8,7 @@ group is the sign.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -25,18 +25,21 @@ class Rle(TypedDict):
     counts: str
 
 
-def encode_rle(mask: npt.NDArray[np.bool_]) -> Rle:
+def encode_rle(mask: npt.NDArray[Any]) -> Rle:
     """COCO's compressed RLE of one mask.
 
     Args:
-        mask: bool (H, W).
+        mask: bool (H, W), or numbers (H, W) that are 0 where the mask is not and, where it is, all 1 or all 255.
+
+    Raises:
+        ValueError: another number of axes, or other values.
 
     Example:
         >>> encode_rle(np.eye(3, dtype=bool))
         {'size': [3, 3], 'counts': '013000'}
     """
+    pixels = _as_bool(np.asarray(mask)).ravel(order="F")
     height, width = mask.shape
-    pixels = mask.ravel(order="F")
     changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
     start = [0, 0] if pixels.size and pixels[0] else [0]
     counts = np.diff(np.concatenate([start, changes, [pixels.size]]))
@@ -44,7 +47,7 @@ def encode_rle(mask: npt.NDArray[np.bool_]) -> Rle:
 
 
 def decode_rle(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.bool_]:
-    """The mask (H, W), bool, of a compressed RLE.
+    """The mask (H, W), bool, of an RLE in any of the forms that :func:`run_ends` reads.
 
     Raises:
         ValueError: the counts are damaged or do not fill the size.
@@ -60,10 +63,11 @@ def decode_rle(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.bool_]:
 
 
 def run_ends(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.int64]:
-    """Where the runs of a compressed RLE end, for those who need few of its pixels.
+    """Where the runs of an RLE end, for those who need few of its pixels.
 
     Args:
-        rle: ``counts`` a string, or bytes as pycocotools has it.
+        rle: ``counts`` compressed, as a string or as bytes (pycocotools), or the numbers themselves (crowds in COCO's
+            files).
 
     Returns:
         int64 (R,), in pixels from the start, column by column: runs of zeros and ones in turns, zeros first. The last
@@ -77,12 +81,35 @@ def run_ends(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.int64]:
         array([0, 1, 4, 5, 8, 9])
     """
     height, width = (int(length) for length in rle["size"])
-    text: str | bytes = rle["counts"]
-    counts = _from_text(text if isinstance(text, bytes) else text.encode())
+    counts = _counts(rle["counts"])
     ends = counts.cumsum()
     if counts.min() < 0 or ends[-1] != height * width:
         raise ValueError(f"rle: expected counts that add up to {height} x {width}, got {ends[-1]}")
     return ends
+
+
+def _as_bool(mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    if mask.ndim != 2:
+        raise ValueError(f"mask: expected shape (H, W), got {mask.shape}")
+    if mask.dtype == bool:
+        return mask
+    inside = np.asarray(mask != 0)
+    values = np.unique(mask[inside])
+    if values.size > 1 or (values.size == 1 and values[0] not in (1, 255)):
+        shown = ", ".join(str(value) for value in values[:3])
+        raise ValueError(f"mask: expected bool, 0 and 1, or 0 and 255, got also {shown}: compare with a threshold")
+    return inside
+
+
+def _counts(counts: str | bytes | Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    if isinstance(counts, bytes):
+        return _from_text(counts)
+    if isinstance(counts, str):
+        return _from_text(counts.encode())
+    numbers = np.asarray(counts)
+    if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
+        raise ValueError("rle: expected counts as text, bytes or a list of integers, got something else")
+    return numbers.astype(np.int64)
 
 
 def _to_text(counts: npt.NDArray[np.int64]) -> str:

@@ -43,6 +43,43 @@ def test_runs_end_where_the_pixels_change() -> None:
         assert (ends[0] == 0) == bool(pixels[0])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+@pytest.mark.parametrize("inside", [1, 255])
+def test_numbers_that_can_only_be_one_mask(dtype: type, inside: int) -> None:
+    mask = np.random.default_rng(2).random((30, 40)) < 0.5
+    assert encode_rle(mask.astype(dtype) * dtype(inside)) == encode_rle(mask)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.array([[0, 255], [255, 254]], np.uint8), "got also 254, 255"),
+        (np.array([[0, 1], [255, 0]], np.uint8), "got also 1, 255"),
+        (np.array([[0, 7]]), "got also 7"),
+        (np.array([[0.0, 0.5]]), "got also 0.5"),
+        (np.array([[0.0, np.nan]]), "got also nan"),
+        (np.zeros((1, 3, 4), bool), r"expected shape \(H, W\), got \(1, 3, 4\)"),
+    ],
+)
+def test_other_numbers_are_refused(mask: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        encode_rle(mask)
+
+
+def test_counts_as_numbers() -> None:
+    for mask in _masks():
+        counts = np.diff(run_ends(encode_rle(mask)), prepend=0)
+        size = list(mask.shape)
+        assert np.array_equal(decode_rle({"size": size, "counts": counts}), mask)
+        assert np.array_equal(decode_rle({"size": size, "counts": counts.tolist()}), mask)
+
+
+@pytest.mark.parametrize("counts", [[], [4.5, 4.5], [[9]], [True], None, ["9"]])
+def test_counts_that_are_no_numbers(counts: object) -> None:
+    with pytest.raises(ValueError, match="expected counts as text, bytes or a list of integers"):
+        decode_rle({"size": [3, 3], "counts": counts})
+
+
 def test_strides_do_not_matter() -> None:
     mask = np.random.default_rng(1).random((30, 40)) < 0.5
     for view in (mask[::-1], mask[:, ::2], mask.T):
