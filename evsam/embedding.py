@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float32]
 
 _FORMAT = "evsam.embedding.1"
+_LONGEST = 2**31 - 1  # pixels of a side; type, not isinstance, below: true is no size
 
 
 class Embedding:
@@ -169,7 +170,7 @@ class Embedding:
                 fingerprint=metadata["fingerprint"],
             )
             _check(embedding)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             raise ImageError(f"path: expected an embedding file, got {name!r}, which is damaged ({error})") from error
         return embedding
 
@@ -188,7 +189,7 @@ def embedding_shapes(variant: str | Variant) -> list[tuple[int, int, int]]:
 
 def _read_size(text: str) -> tuple[int, int]:
     size = json.loads(text)
-    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
+    if not (isinstance(size, list) and len(size) == 2 and all(type(n) is int and 0 < n <= _LONGEST for n in size)):
         raise ValueError(f"size {text}")
     return size[0], size[1]
 

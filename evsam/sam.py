@@ -75,7 +75,7 @@ def load(
     find_engine(engine, device, precision)
     from evsam.weights import Weights, encoder_fingerprint, load_weights
 
-    if not isinstance(source, Weights) and (Path(source) / "evsam.json").is_file():
+    if not isinstance(source, Weights) and _is_export(source):
         return _load_folder(Path(source), variant, engine, threads, device, precision)
     weights = source if isinstance(source, Weights) else load_weights(source, variant)
     fingerprint = encoder_fingerprint(weights)  # before the engine, which drops the file's pages as it packs them
@@ -97,6 +97,14 @@ def _load_folder(
     if name not in (None, folder.variant.name):
         raise WeightsError(f"weights {path}: expected {name}, got {folder.variant.name}")
     return Sam(folder.variant, open_folder(folder, engine, threads, device, precision), folder.fingerprint)
+
+
+def _is_export(source: str | os.PathLike[str]) -> bool:
+    try:
+        return (Path(source) / "evsam.json").is_file()
+    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL
+        name = str(source)[:200]
+        raise WeightsError(f"weights {name!r}: expected a path, got one that is none ({error.args[-1]})") from error
 
 
 def _check_threads(threads: object) -> None:
@@ -247,9 +255,16 @@ class Sam:
         if len(prompts.points) == 0:  # no box: engines need not know of it, and an image need not be encoded
             return _empty(chosen.stop - chosen.start, original_size)
         embedding = image if isinstance(image, Embedding) else self._encode(pixels)[0]
-        logits, scores = self._engine.decode(embedding.arrays, prompts.points, prompts.labels, prompts.masks)
-        logits, scores = np.ascontiguousarray(logits[:, chosen]), np.ascontiguousarray(scores[:, chosen])
-        return Prediction(self._engine.masks(logits, resized_size, original_size), scores, logits)
+        try:
+            logits, scores = self._engine.decode(embedding.arrays, prompts.points, prompts.labels, prompts.masks)
+            logits, scores = np.ascontiguousarray(logits[:, chosen]), np.ascontiguousarray(scores[:, chosen])
+            return Prediction(self._engine.masks(logits, resized_size, original_size), scores, logits)
+        except MemoryError as error:
+            height, width = original_size
+            raise PromptError(
+                f"prompts: expected as many as memory holds, got {len(prompts.points)} on an image of "
+                f"{width} x {height} pixels; predict fewer at a time ({error})"
+            ) from error
 
     def check_embedding(self, embedding: Embedding) -> None:
         """Make sure that an embedding is of this model.

@@ -78,9 +78,13 @@ def resolve(source: str | os.PathLike[str]) -> Path:
         >>> resolve("nano").name
         'nano.safetensors'
     """
-    path = Path(source).expanduser()
-    if path.is_file():
-        return path
+    name = str(source)[:200]
+    try:
+        path = Path(source).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, ValueError, RuntimeError) as error:  # too long, with a NUL, or of a user without a home
+        raise WeightsError(f"weights {name!r}: expected a path, got one that is none ({error.args[-1]})") from error
     variant = VARIANTS.get(os.fspath(source))
     if variant is None:
         if path.is_dir():

@@ -107,6 +107,10 @@ def test_file_of_something_else(tmp_path) -> None:
         (lambda _, m: m.update(original_size="[400]"), "size"),
         (lambda _, m: m.update(original_size="[400, 0]"), "size"),
         (lambda _, m: m.update(original_size="four"), "damaged"),
+        (lambda _, m: m.update(original_size="[" * 20000), "damaged"),
+        (lambda _, m: m.update(original_size=f"[{10**400}, 400]"), "size"),
+        (lambda _, m: m.update(original_size=f"[{10**18}, 400]"), "size"),
+        (lambda _, m: m.update(original_size="[true, true]"), "size"),
         (lambda _, m: m.update(resized_size="[1024, 683]"), "resized size"),
     ],
 )

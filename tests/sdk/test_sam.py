@@ -325,3 +325,20 @@ def test_no_boxes_give_an_empty_prediction(multimask, masks) -> None:
     assert result.logits.shape == (0, masks, 256, 256)
     assert result.best().shape == (0, 6, 8)
     assert result.to_coco_rle() == result.to_polygons() == []
+
+
+@pytest.mark.parametrize("source", ["x" * 5000, "~nouser-of-this-name/x"])
+def test_sources_that_are_no_path(source) -> None:
+    with pytest.raises(WeightsError, match=r"^weights '.*': expected a path, got one that is none"):
+        evsam.load(source)
+
+
+def test_more_prompts_than_memory_holds(monkeypatch) -> None:
+    sam = evsam.load("nano")
+
+    def decode(*_):
+        raise MemoryError("Unable to allocate 195. GiB")
+
+    monkeypatch.setattr(sam.engine, "decode", decode)
+    with pytest.raises(PromptError, match=r"got 2 on an image of 8 x 6 pixels; predict fewer .*195. GiB"):
+        sam.predict(np.zeros((6, 8, 3), np.uint8), boxes=[(0, 0, 4, 4)] * 2)
