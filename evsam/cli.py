@@ -16,6 +16,8 @@ from evsam.errors import EvsamError, WeightsError
 from evsam.export import command
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from evsam.info import Info
     from evsam.results import Prediction
 
@@ -57,6 +59,13 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"expected 0 to 86400 seconds, got {text}")
+    return seconds
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="evsam",
@@ -81,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--device", help="where the engine computes, for example cuda")
     bench.add_argument("--threads", type=int, help="upper limit of CPU threads")
     bench.add_argument("--precision", choices=PRECISIONS, help="of the engine (default: its own choice)")
-    bench.add_argument("--seconds", type=float, default=2.0, help="time for each measurement (default: 2)")
+    bench.add_argument("--seconds", type=_seconds, default=2.0, help="time for each measurement (default: 2)")
     bench.add_argument("--profile", action="store_true", help="also the time of every block of the model")
 
     export = commands.add_parser("export", help="write a model for another runtime: ONNX, TensorRT, Triton")
@@ -112,7 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("destination", type=Path, help="path of the .safetensors file to write")
     convert.add_argument("--variant", help="the variant that the source is expected to hold")
     convert.add_argument(
-        "--photos", type=int, default=32, help="of a run: training photos to calibrate exports with (default: 32)"
+        "--photos",
+        type=command.whole(0),
+        default=32,
+        help="of a run: training photos to calibrate exports with (default: 32)",
     )
     convert.add_argument(
         "--mean-with", nargs="+", default=[], metavar="RUN", help="of a run: take the mean with the weights of others"
@@ -183,7 +195,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         kinds = " and ".join(kind for kind in ("box", "points") if kind in entry)
         print(f"mask {number} ({kinds}): score {scores.max():.3f}, {mask.sum()} pixels, {mask.mean():.1%} of the photo")
     if arguments.output:
-        result.overlay(image).save(arguments.output)
+        _save_overlay(result.overlay(image), arguments.output)
         print(f"wrote {arguments.output}")
     if arguments.json:
         document = _document(arguments.photo, variant, prompts, result)
@@ -193,6 +205,13 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 def _engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in ("engine", "threads", "device", "precision")}
+
+
+def _save_overlay(picture: Image.Image, path: Path) -> None:
+    try:
+        picture.save(path)
+    except ValueError as error:  # a format without RGB, such as BLP
+        raise EvsamError(f"-o: expected a format that holds RGB, got {path} ({error})") from error
 
 
 def _check_output(arguments: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
     from evsam.weights import Weights
 
 FORMATS = ("onnx", "tensorrt", "triton")
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """A type of argparse: whole numbers from ``least`` to what a C int holds."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number < 2**31:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {2**31 - 1}, got {text[:40]}")
+        return number
+
+    return read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "beside the weights, else generated images)",
     )
     parser.add_argument("--headroom", type=float, help="how far below 65504 values of fp16 stay (default: 16 times)")
-    parser.add_argument("--threads", type=int, help="upper limit of CPU threads for finding ranges")
+    parser.add_argument("--threads", type=whole(1), help="upper limit of CPU threads for finding ranges")
     onnx = parser.add_argument_group("onnx, triton")
     onnx.add_argument(
         "--masks",
@@ -61,8 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     target = parser.add_argument_group("tensorrt, on the machine that will run it")
     target.add_argument("--device", help="cuda or cuda:N (default: cuda)")
-    target.add_argument("--max-batch", type=int, help="images encoded together at most")
-    target.add_argument("--max-prompts", type=int, help="prompts decoded together at most")
+    target.add_argument("--max-batch", type=whole(1), help="images encoded together at most")
+    target.add_argument("--max-prompts", type=whole(1), help="prompts decoded together at most")
     triton = parser.add_argument_group("triton")
     triton.add_argument(
         "--backend", choices=("onnx", "tensorrt"), default="onnx", help="what the server runs (default: onnx)"

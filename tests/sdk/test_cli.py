@@ -134,6 +134,10 @@ class TestPredict:
             message = failure(capsys, "predict", photo_file, "--point", 1, 1, option, tmp_path / "no" / "out.png")
             assert "expected an existing folder" in message
 
+    def test_format_without_rgb(self, capsys, photo_file, tmp_path) -> None:
+        message = failure(capsys, "predict", photo_file, "--point", 1, 1, "-o", tmp_path / "out.blp")
+        assert "-o: expected a format that holds RGB" in message
+
     def test_usage_errors(self, capsys, photo_file, tmp_path) -> None:
         output = ("-o", tmp_path / "o.png")
         box = ("--box", 1, 2, 30, 40)
@@ -147,6 +151,13 @@ class TestPredict:
         assert "expected 4 arguments" in usage_error(capsys, "predict", photo_file, "--box", 1, 2, *output)
         assert "invalid float value" in usage_error(capsys, "predict", photo_file, "--point", 1, "y", *output)
         assert "required" in usage_error(capsys)
+        for seconds in ("nan", "inf", "-1"):
+            assert "expected 0 to 86400 seconds" in usage_error(capsys, "bench", "--seconds", seconds)
+        assert "expected a whole number from 0" in usage_error(capsys, "convert", "a", "b", "--photos", -1)
+        for option in ("--threads", "--max-batch", "--max-prompts"):
+            for number in (-1, 0, 10**30):
+                message = usage_error(capsys, "export", "nano", "--format", "onnx", "-o", "x", option, number)
+                assert "expected a whole number from 1" in message
         assert "invalid choice" in usage_error(capsys, "predictt")
 
 
