@@ -308,7 +308,7 @@ class SamPredictor:
         logits, scores = engine.decode(features, xy, kind, mask)
         chosen = slice(1, 4) if multimask else slice(0, 1)
         logits, scores = np.ascontiguousarray(logits[:, chosen]), np.ascontiguousarray(scores[:, chosen])
-        upscale = upscale_logits if return_logits else engine.masks
+        upscale = upscale_logits if return_logits else self.model.masks_from_logits
         return upscale(logits, input_size, original_size), scores, logits
 
 

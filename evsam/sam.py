@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from evsam.embedding import Embedding
 from evsam.engines import create_engine, find_engine, open_folder
-from evsam.engines.base import Engine
+from evsam.engines.base import Engine, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
 from evsam.images import ImageLike, read_image
 from evsam.prompts import read_prompts
@@ -123,7 +124,7 @@ class Sam:
     Attributes:
         variant: record of the model variant.
         fingerprint: digest of the encoder's weights, stored in every embedding.
-        mask_threshold: logits above this belong to the mask.
+        mask_threshold: logits above this belong to the mask; any finite number, 0 as trained.
         image_format: order of an array's channels, unless ``bgr`` is given.
     """
 
@@ -258,13 +259,36 @@ class Sam:
         try:
             logits, scores = self._engine.decode(embedding.arrays, prompts.points, prompts.labels, prompts.masks)
             logits, scores = np.ascontiguousarray(logits[:, chosen]), np.ascontiguousarray(scores[:, chosen])
-            return Prediction(self._engine.masks(logits, resized_size, original_size), scores, logits)
+            return Prediction(self.masks_from_logits(logits, resized_size, original_size), scores, logits)
         except MemoryError as error:
             height, width = original_size
             raise PromptError(
                 f"prompts: expected as many as memory holds, got {len(prompts.points)} on an image of "
                 f"{width} x {height} pixels; predict fewer at a time ({error})"
             ) from error
+
+    def masks_from_logits(
+        self, logits: FloatArray, resized_size: tuple[int, int], original_size: tuple[int, int]
+    ) -> npt.NDArray[np.bool_]:
+        """Masks at the size of the original image: where logits, interpolated to it, are above ``mask_threshold``.
+
+        Args:
+            logits: (N, M, 256, 256).
+            resized_size: height and width of the resized image in the 1024 frame.
+            original_size: height and width of the original image.
+
+        Returns:
+            bool (N, M, H, W).
+
+        Raises:
+            EvsamError: ``mask_threshold`` is no finite number.
+        """
+        threshold: object = self.mask_threshold
+        if not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold)):
+            raise EvsamError(f"mask_threshold: expected a finite number, got {threshold!r}")
+        if threshold != 0:  # engines compare with 0; interpolation's weights add up to 1, so it keeps the shift
+            logits = logits - np.float32(threshold)
+        return self._engine.masks(logits, resized_size, original_size)
 
     def check_embedding(self, embedding: Embedding) -> None:
         """Make sure that an embedding is of this model.

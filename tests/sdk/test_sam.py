@@ -11,7 +11,9 @@ from PIL import Image
 
 import evsam
 from evsam import Embedding, EvsamError, ImageError, PromptError, WeightsError
+from evsam.compat import SamPredictor
 from evsam.embedding import embedding_shapes
+from evsam.transforms import upscale_logits
 from evsam.weights import encoder_fingerprint
 from tests.golden import cases
 
@@ -342,3 +344,35 @@ def test_more_prompts_than_memory_holds(monkeypatch) -> None:
     monkeypatch.setattr(sam.engine, "decode", decode)
     with pytest.raises(PromptError, match=r"got 2 on an image of 8 x 6 pixels; predict fewer .*195. GiB"):
         sam.predict(np.zeros((6, 8, 3), np.uint8), boxes=[(0, 0, 4, 4)] * 2)
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+@pytest.mark.parametrize("quantile", [0.1, 0.9])
+def test_mask_threshold(seeded_weights, image, engine, quantile) -> None:
+    if engine == "torch":
+        pytest.importorskip("torch")
+    box = (20, 10, 90, 70)
+    with evsam.load(seeded_weights("nano"), engine=engine) as sam:
+        embedding = sam.encode(image)
+        plain = sam.predict(embedding, box=box)
+        full = upscale_logits(plain.logits, embedding.resized_size, embedding.original_size)
+        threshold = float(np.quantile(full, quantile))
+        sam.mask_threshold = threshold
+        moved = sam.predict(embedding, box=box)
+        predictor = SamPredictor(sam)
+        predictor.set_embedding(embedding)
+        compat = predictor.predict(box=np.array(box), multimask_output=False)[0]
+    clear = abs(full - threshold) > 1e-3
+    assert clear.mean() > 0.9
+    assert np.array_equal(moved.masks[clear], full[clear] > threshold)
+    assert (moved.masks != plain.masks).mean() > 0.02
+    assert np.array_equal(compat, moved.masks[0])
+    assert np.array_equal(moved.logits, plain.logits)
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), "0", None])
+def test_mask_threshold_is_a_finite_number(seeded_weights, image, threshold) -> None:
+    with evsam.load(seeded_weights("nano")) as sam:
+        sam.mask_threshold = threshold
+        with pytest.raises(EvsamError, match="mask_threshold: expected a finite number"):
+            sam.predict(image, box=(20, 10, 90, 70))
