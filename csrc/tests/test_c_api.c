@@ -199,6 +199,7 @@ static void test_shapes(const evsam_model* model, const evsam_embedding* embeddi
 static void test_many(const evsam_model* model, const evsam_embedding* embedding) {
   enum { kCount = 19, kMasks = 3 };
   static float points[2 * kCount];
+  static int32_t labels[kCount];
   static uint8_t masks[kCount * kMasks * kPixels];
   static uint8_t mask[kMasks * kPixels];
   static float logits[kCount * kMasks * kPlane];
@@ -210,9 +211,11 @@ static void test_many(const evsam_model* model, const evsam_embedding* embedding
   prompts.count = kCount;
   prompts.points_each = 1;
   prompts.points = points;
+  prompts.labels = labels;
   for (int i = 0; i < kCount; ++i) {
     points[2 * i] = (float)(6 * i);
     points[2 * i + 1] = (float)(4 * i + 1);
+    labels[i] = i / 6 % 2 == 0; /* no two parts of 16 prompts, as the library takes them, are labelled alike */
   }
   for (int with_masks = 0; with_masks < 2; ++with_masks) {
     if (with_masks) {
@@ -225,6 +228,7 @@ static void test_many(const evsam_model* model, const evsam_embedding* embedding
       evsam_prompts one = prompts;
       one.count = 1;
       one.points = points + 2 * i;
+      one.labels = labels + i;
       if (with_masks) one.masks = prior + i * kPlane;
       CHECK(evsam_predict(model, embedding, &one, mask, score, single) == EVSAM_OK);
       CHECK(memcmp(mask, masks + i * kMasks * kPixels, sizeof(mask)) == 0);

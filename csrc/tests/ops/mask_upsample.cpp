@@ -79,6 +79,24 @@ void check_nan_is_background(const Kernels& kernels) {
   CHECK(std::count(masks.begin(), masks.end(), 0) < 30);
 }
 
+// Widths with and without pixels that are left over from whole vectors.
+void check_zero_is_background(const Kernels& kernels) {
+  std::vector<float> logits(size(kPlane), 0.0F);
+  std::fill_n(logits.begin(), kPlane / 2, -0.0F);
+  for (const std::int64_t side : {1, 61, 64, 256}) {
+    const op::Params params = {1, 1024, 1024, side, side};
+    const DirtyWorkspace workspace(op::workspace_bytes(*kernels.mask_upsample, params, 1), 1);
+    std::vector<std::uint8_t> masks(size(side * side), 77);
+    op::run(*kernels.mask_upsample, workspace.context, params, logits.data(), masks.data());
+    CHECK(std::count(masks.begin(), masks.end(), 0) == side * side);
+  }
+}
+
+void check_special_logits(const Kernels& kernels) {
+  check_nan_is_background(kernels);
+  check_zero_is_background(kernels);
+}
+
 void check_messages() {
   EXPECT_MESSAGE(op::validate({-1, 4, 4, 4, 4}), "count: expected at least 0, got -1");
   EXPECT_MESSAGE(op::validate({1, 4, 1025, 4, 4}), "resized_size: expected 1 to 1024 pixels a side, got (4, 1025)");
@@ -86,6 +104,6 @@ void check_messages() {
   EXPECT_MESSAGE(op::validate({1, 4, 4, 0, 4}), "original_size: expected 1 to 268435456 pixels a side, got (0, 4)");
 }
 
-const OpTest kTest("mask_upsample", make_case<Case>, check_nan_is_background, check_messages);
+const OpTest kTest("mask_upsample", make_case<Case>, check_special_logits, check_messages);
 
 }  // namespace
