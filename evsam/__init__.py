@@ -16,7 +16,7 @@ if find_spec("evsam._C") is None:  # the sources, which are not all of the packa
     raise ImportError("evsam: expected an installed package, got its sources; run: pip install -e .", name="evsam._C")
 
 from evsam.embedding import Embedding
-from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
+from evsam.errors import BackendUnavailable, EvsamError, EvsamWarning, ImageError, PromptError, WeightsError
 from evsam.polygons import Polygon
 from evsam.results import Prediction
 from evsam.sam import Sam, load
@@ -25,6 +25,7 @@ __all__ = [
     "BackendUnavailable",
     "Embedding",
     "EvsamError",
+    "EvsamWarning",
     "ImageError",
     "Polygon",
     "Prediction",

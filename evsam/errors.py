@@ -1,4 +1,4 @@
-"""The exceptions evsam raises on purpose.
+"""The exceptions evsam raises on purpose, and its warnings.
 
 Every message names the argument, what was expected and what came. Each class also derives from the built-in exception
 that fits, so callers may catch either.
@@ -6,7 +6,10 @@ that fits, so callers may catch either.
 
 from __future__ import annotations
 
-__all__ = ["BackendUnavailable", "EvsamError", "ImageError", "PromptError", "WeightsError"]
+import sys
+import warnings
+
+__all__ = ["BackendUnavailable", "EvsamError", "EvsamWarning", "ImageError", "PromptError", "WeightsError"]
 
 
 class EvsamError(Exception):
@@ -27,3 +30,15 @@ class WeightsError(EvsamError, ValueError):
 
 class BackendUnavailable(EvsamError, RuntimeError):  # noqa: N818 - says what is the matter
     """A requested engine, kernel or optional package is not available here; the message says how to get it."""
+
+
+class EvsamWarning(UserWarning):
+    """Something is done otherwise than the caller probably expects; the message says how to have it without a word."""
+
+
+def warn(message: str) -> None:
+    """Warn whoever called evsam: the warning names the first line outside of the package."""
+    level, frame = 1, sys._getframe()  # warnings.warn's own skip_file_prefixes needs Python 3.12
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "evsam":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, EvsamWarning, stacklevel=level)

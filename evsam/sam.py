@@ -54,7 +54,7 @@ def load(
         device: where to compute, for example ``cuda``, if the engine can; None is its default, ``cpu``.
         precision: ``fp32``, ``fp16`` for 16 bits where they are enough, or ``int8`` for weights and activations of 8
             bits where they cost little accuracy, if the engine can; None for the engine's own choice, which is ``fp32``
-            for all but TensorRT.
+            for all but TensorRT. Where ``auto`` then means another engine, an :class:`evsam.EvsamWarning` names it.
 
     Returns:
         The model. It may be used from several threads at once.
@@ -72,15 +72,15 @@ def load(
     _check_threads(threads)
     if device is not None and not isinstance(device, str):
         raise BackendUnavailable(f"device: expected a name such as cpu or cuda:0, or None, got {device!r}")
-    # A wrong name should not cost the time to read, or even to download, the weights.
-    find_engine(engine, device, precision)
     from evsam.weights import Weights, encoder_fingerprint, load_weights
 
     if not isinstance(source, Weights) and _is_export(source):
         return _load_folder(Path(source), variant, engine, threads, device, precision)
+    # A wrong name should not cost the time to read, or even to download, the weights.
+    chosen = find_engine(engine, device, precision).name
     weights = source if isinstance(source, Weights) else load_weights(source, variant)
     fingerprint = encoder_fingerprint(weights)  # before the engine, which drops the file's pages as it packs them
-    return Sam(weights.variant, create_engine(engine, weights, threads, device, precision), fingerprint)
+    return Sam(weights.variant, create_engine(chosen, weights, threads, device, precision), fingerprint)
 
 
 def _load_folder(

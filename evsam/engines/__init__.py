@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from evsam.engines.base import Engine
-from evsam.errors import BackendUnavailable
+from evsam.errors import BackendUnavailable, warn
 
 if TYPE_CHECKING:
     from evsam.export.folder import ExportFolder
@@ -95,7 +95,10 @@ ENGINES: Mapping[str, EngineInfo] = MappingProxyType(
         )
     }
 )
-"""Every engine of this version; ``auto`` takes the first that is installed and has the device and the precision."""
+"""Every engine of this version; ``auto`` takes the first that is installed and has the device and the precision.
+
+Where that is another one because of the precision, an :class:`evsam.errors.EvsamWarning` says so.
+"""
 
 
 def create_engine(
@@ -154,18 +157,14 @@ def open_folder(
 def find_engine(name: str, device: str | None = None, precision: str | None = None) -> EngineInfo:
     """The engine called ``name``, or for ``auto`` the first that fits, if all that it needs is installed.
 
-    Whether a device is really there is for the engine to find out.
+    Whether a device is really there is for the engine to find out. Warns where ``auto`` takes another engine than it
+    would without the precision.
 
     Raises:
         BackendUnavailable: no engine has that name, packages that it needs are missing, or it lacks the precision.
     """
     if name == "auto":
-        able = [engine for engine in ENGINES.values() if _fits(engine, device, precision)] or list(ENGINES.values())
-        for engine in able:
-            if not engine.missing:
-                return _with_precision(engine, precision)
-        commands = " or ".join(engine.install for engine in able)
-        raise BackendUnavailable(f"engine: expected at least one engine to be installed, got none; use {commands}")
+        return _with_precision(_find_any(device, precision), precision)
     if name not in ENGINES:
         raise BackendUnavailable(f"engine: expected one of auto, {', '.join(ENGINES)}, got {name!r}")
     engine = ENGINES[name]
@@ -174,6 +173,24 @@ def find_engine(name: str, device: str | None = None, precision: str | None = No
             f"engine: {name} needs {', '.join(engine.missing)}, not installed here; use {engine.install}"
         )
     return _with_precision(engine, precision)
+
+
+def _find_any(device: str | None, precision: str | None) -> EngineInfo:
+    able = [engine for engine in ENGINES.values() if _fits(engine, device, precision)] or list(ENGINES.values())
+    found = next((engine for engine in able if not engine.missing), None)
+    if found is None:
+        what = "" if precision is None else f" that computes in {precision}"
+        commands = " or ".join(engine.install for engine in able)
+        raise BackendUnavailable(
+            f"engine: expected at least one engine{what} to be installed, got none; use {commands}"
+        )
+    here = [engine for engine in ENGINES.values() if _fits(engine, device, None) and not engine.missing]
+    if here and (usual := here[0]) is not found:
+        warn(
+            f"engine: {usual.name} has no {precision} on {device or usual.devices[0]}, {found.name} computes instead; "
+            f"give engine={found.name!r} to take it without this warning"
+        )
+    return found
 
 
 def _fits(engine: EngineInfo, device: str | None, precision: str | None) -> bool:

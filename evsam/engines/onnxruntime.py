@@ -124,6 +124,7 @@ class OnnxRuntimeEngine:
         self.device, providers = find_providers(device)
         encoder_session = open_session(encoder, threads, providers)
         decoder_session = open_session(decoder, threads, providers)
+        _check_provider(encoder_session, self.device)
         self._outputs = [output.name for output in encoder_session.get_outputs()]
         self._image_size = _image_size(encoder_session)
         _check_decoder(decoder_session, self._outputs)
@@ -214,6 +215,16 @@ def find_providers(device: str | None) -> tuple[str, list[Any]]:
     # What a provider has no kernel for runs on the next one.
     chain = [wanted, "CUDAExecutionProvider"] if kind == "tensorrt" else [wanted]
     return f"{kind}:{index}", [*((name, {"device_id": index}) for name in chain), "CPUExecutionProvider"]
+
+
+def _check_provider(session: Any, device: str) -> None:
+    """Onnxruntime goes on with the CPU where a provider's own libraries are missing."""
+    wanted = PROVIDERS[device.partition(":")[0]]
+    if wanted not in (found := session.get_providers()):
+        raise BackendUnavailable(
+            f"device: expected onnxruntime to compute on {device!r} by {wanted}, got {', '.join(found)}: libraries "
+            "that the provider needs cannot be loaded here"
+        )
 
 
 def _image_size(encoder: Any) -> int:

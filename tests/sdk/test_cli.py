@@ -53,6 +53,18 @@ def failure(capsys, *arguments: object) -> str:
     return captured.err
 
 
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_a_line(capsys, photo_file, seeded_file, tmp_path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    arguments = ["predict", photo_file, "--model", seeded_file("nano"), "--threads", 1, "--point", 9, 9]
+    assert cli.main([*map(str, arguments), "--precision", "fp16", "--json", str(tmp_path / "out.json")]) == 0
+    assert capsys.readouterr().err == (
+        "evsam: warning: engine: native has no fp16 on cpu, onnxruntime computes instead; "
+        "give engine='onnxruntime' to take it without this warning\n"
+    )
+
+
 def usage_error(capsys, *arguments: object) -> str:
     with pytest.raises(SystemExit) as caught:
         cli.main([str(a) for a in arguments])

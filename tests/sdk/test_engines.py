@@ -11,7 +11,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from evsam import BackendUnavailable, EvsamError, WeightsError, engines
+import evsam
+from evsam import BackendUnavailable, EvsamError, EvsamWarning, WeightsError, engines
 from evsam.engines import ENGINES, EngineInfo, create_engine
 from evsam.engines.base import Engine
 from evsam.transforms import fitted_size, masks_from_logits
@@ -63,11 +64,57 @@ def test_auto_looks_at_device_and_precision(monkeypatch) -> None:
     assert engines.find_engine("auto") is first
     assert engines.find_engine("auto", "cpu") is first
     assert engines.find_engine("auto", "cuda:1") is gpu
-    assert engines.find_engine("auto", precision="int8") is small
+    with pytest.warns(EvsamWarning, match="first has no int8 on cpu, small computes instead"):
+        assert engines.find_engine("auto", precision="int8") is small
+    with pytest.warns(EvsamWarning, match="first has no int8 on cpu:0, small computes"):
+        assert engines.find_engine("auto", "cpu:0", "int8") is small
     assert engines.find_engine("auto", "tpu") is first, "which then says what it expects"
     for name in ("auto", "first"):
         with pytest.raises(BackendUnavailable, match="precision: expected fp32 for engine first, got 'int3'"):
             engines.find_engine(name, precision="int3")
+
+
+def test_another_engine_because_of_the_precision_is_said_at_the_users_line(seeded_weights) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    with pytest.warns(EvsamWarning) as caught:
+        made = evsam.load(seeded_weights("nano"), precision="fp16", threads=1)
+    made.close()
+    assert made.engine.name == "onnxruntime"
+    (warning,) = caught
+    assert str(warning.message) == (
+        "engine: native has no fp16 on cpu, onnxruntime computes instead; "
+        "give engine='onnxruntime' to take it without this warning"
+    )
+    assert warning.filename == __file__
+    lines, first = inspect.getsourcelines(test_another_engine_because_of_the_precision_is_said_at_the_users_line)
+    assert "evsam.load" in lines[warning.lineno - first]
+
+
+def test_an_engine_that_was_named_or_is_the_usual_one_is_taken_in_silence() -> None:
+    pytest.importorskip("onnxruntime")  # warnings are errors
+    assert engines.find_engine("onnxruntime", precision="fp16").name == "onnxruntime"
+    assert engines.find_engine("auto", precision="int8").name == "native"
+    assert engines.find_engine("auto", precision="fp32").name == "native"
+
+
+def test_auto_without_an_engine_of_the_precision(monkeypatch) -> None:
+    first = EngineInfo(name="first", module="json", summary="")
+    half = replace(MISSING, name="half", precisions=("fp16",))
+    monkeypatch.setattr(engines, "ENGINES", MappingProxyType({e.name: e for e in (first, half)}))
+    with pytest.raises(BackendUnavailable, match=r"at least one engine that computes in fp16 .* 'evsam\[fast\]'"):
+        engines.find_engine("auto", precision="fp16")
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider:UserWarning")
+def test_onnxruntime_that_falls_back_to_the_cpu(seeded_weights, monkeypatch) -> None:
+    """As where CUDA's own libraries are missing: this onnxruntime has no CUDA, but says that it has."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(BackendUnavailable, match="compute on 'cuda:0' by CUDAExecutionProvider, got CPUExecution"):
+        create_engine("onnxruntime", seeded_weights("nano"), device="cuda")
 
 
 def test_native_comes_first_and_needs_nothing() -> None:
