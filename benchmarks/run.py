@@ -119,7 +119,10 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(max(options.threads))
     harness = importlib.import_module("benchmarks.harness")
-    key = importlib.import_module("benchmarks.kernels.measure").KEY
+    try:
+        key = importlib.import_module("benchmarks.kernels.measure").KEY
+    except ModuleNotFoundError as error:
+        parser.error(f"expected PyTorch, the peer and the specification, got no {error.name}: pip install '.[torch]'")
 
     print(HEADER)
     settings = [harness.Settings(threads, options.seconds, options.cache) for threads in options.threads]

@@ -12,8 +12,13 @@ Example:
 from importlib.util import find_spec
 from typing import Any
 
-if find_spec("evsam._C") is None:  # the sources, which are not all of the package
-    raise ImportError("evsam: expected an installed package, got its sources; run: pip install -e .", name="evsam._C")
+if find_spec("evsam._C") is None:  # a clone's sources, without the compiled modules
+    from pathlib import Path
+
+    from evsam._clone import installed
+
+    __path__[:] = [installed(Path(__file__).parent)]
+    del Path, installed
 
 from evsam.embedding import Embedding
 from evsam.errors import BackendUnavailable, EvsamError, EvsamWarning, ImageError, PromptError, WeightsError

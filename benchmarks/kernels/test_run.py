@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from benchmarks.kernels.calls import call_of
 from benchmarks.kernels.measure import KEY, measure_case, rule_of
 from benchmarks.kernels.peers import EAGER, ONEDNN, peers
 from evsam.ops.cases import OPS, Case, cases
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +120,13 @@ def line(candidate: str, ms: float, **more: Any) -> dict[str, Any]:
     case = {"op": "mbconv", "case": "nano x", "shape": "8 -> 8", "threads": 1, "cache": "warm", "candidate": candidate}
     roof = {"nearer": "compute", "percent": 50.0}
     return {**case, "correct": True, "median_ms": ms, "gflops": 12.3, "gbs": 1.0, "roof": roof, **more}
+
+
+def test_without_pytorch_the_command_says_what_to_install() -> None:
+    code = "import runpy, sys; sys.modules['torch'] = None; runpy.run_module('benchmarks.run', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("got no torch: pip install '.[torch]'")
 
 
 def test_compare() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import evsam
+from evsam import _C
 
 PACKAGE = Path(evsam.__file__).parent
 
@@ -145,11 +149,59 @@ def test_package_does_not_import_what_stands_on_it() -> None:
         assert not wrong, f"{path.relative_to(PACKAGE)} imports {wrong}"
 
 
-def test_sources_that_are_not_installed_say_what_to_do(tmp_path) -> None:
-    shutil.copytree(ROOT / "evsam", tmp_path / "evsam", ignore=shutil.ignore_patterns("*.so", "*.safetensors"))
-    command = [sys.executable, "-S", "-c", "import evsam"]  # without site-packages, where evsam and numpy are
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+@pytest.fixture
+def clone(tmp_path) -> Path:
+    """A clone's folder, and beside it ``site-packages`` with what an installation makes of its sources."""
+    clone, package = tmp_path / "clone", tmp_path / "site-packages" / "evsam"
+    without = shutil.ignore_patterns("*.so", "__pycache__")
+    for name, copy in (("evsam", package), ("training", package / "training")):
+        shutil.copytree(ROOT / name, clone / name, ignore=without)
+        shutil.copytree(ROOT / name, copy, ignore=without)
+    shutil.copy(_C.__file__, package)
+    return clone
+
+
+def python_in(clone: Path, code: str, *site_packages: Path) -> subprocess.CompletedProcess[str]:
+    """A new Python in that folder, with NumPy and Pillow and what is in these folders."""
+    needed = clone.with_name("needed")
+    needed.mkdir()
+    for name in ("numpy", "PIL"):
+        (needed / name).symlink_to(Path(import_module(name).__file__ or "").parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (needed, *site_packages)))}
+    command = [sys.executable, "-W", "error", "-S", "-c", code]  # -S: without the packages of this Python
+    return subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+
+
+IN_A_CLONE = """
+from importlib.util import find_spec
+import evsam
+print(find_spec("evsam._C").origin, find_spec("evsam.training").origin, evsam.sam.__file__, sep="\\n")
+print(evsam.load("nano").encode("photo.png").original_size)
+"""
+
+
+def test_in_a_clone_the_installed_package_is_used(clone) -> None:
+    Image.new("RGB", (60, 40)).save(clone / "photo.png")
+    done = python_in(clone, IN_A_CLONE, clone.with_name("site-packages"))
+    assert done.returncode == 0, done.stderr
+    package = clone.with_name("site-packages") / "evsam"
+    expected = [package / Path(_C.__file__).name, package / "training" / "__init__.py", package / "sam.py", "(40, 60)"]
+    assert done.stdout.splitlines() == [str(line) for line in expected]
+
+
+@pytest.mark.parametrize("changed", ["evsam/rle.py", "evsam/engines/new.py", "training/losses.py"])
+def test_in_a_clone_with_other_sources_than_the_installed_ones_an_error_names_them(clone, changed) -> None:
+    with (clone / changed).open("a") as file:
+        file.write("# changed\n")
+    done = python_in(clone, "import evsam", clone.with_name("site-packages"))
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: evsam: expected sources as they were installed in {clone.with_name('site-packages') / 'evsam'}, "
+        f"got others: {clone / changed}; run: pip install -e ."
+    )
+
+
+def test_sources_that_are_not_installed_say_what_to_do(clone) -> None:
+    done = python_in(clone, "import evsam")
     assert done.stderr.splitlines()[-1] == (
         "ImportError: evsam: expected an installed package, got its sources; run: pip install -e ."
     )
