@@ -16,6 +16,7 @@ import numpy as np
 
 from evsam import _C, timing
 from evsam.timing import Timing
+from evsam.writing import replaced
 
 __all__ = ["RESULTS", "Settings", "device_name", "environment", "measure", "read", "result_path", "save"]
 
@@ -135,6 +136,6 @@ def save(
             environments.append(line["environment"])
         rows.append(json.dumps({**line, "environment": environments.index(line["environment"])}))
     body = ",\n  ".join(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'{{\n "environments": {json.dumps(environments)},\n "lines": [\n  {body}\n ]\n}}\n')
+    with replaced(path) as temporary:
+        temporary.write_text(f'{{\n "environments": {json.dumps(environments)},\n "lines": [\n  {body}\n ]\n}}\n')
     print(f"wrote {path.name}")

@@ -127,7 +127,8 @@ class Embedding:
             >>> Embedding.load(folder / "photo.safetensors").original_size
             (80, 120)
         """
-        from evsam.weights.files import replaced, write_tensor_file
+        from evsam.weights.files import write_tensor_file
+        from evsam.writing import replaced
 
         tensors = {"features": self.features, **{f"lateral.{i}": array for i, array in enumerate(self.lateral)}}
         metadata = {

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from evsam.errors import BackendUnavailable
+from evsam.writing import replaced
 
 Pictures = Mapping[str, npt.NDArray[np.uint8]]
 """RGB pictures (H, W, 3) by name."""
@@ -51,7 +52,8 @@ class Curves(Callback):
             lines = self.path.read_text().splitlines(keepends=True)
             # a kill can leave half a line at the end
             whole = [line for line in lines if line.endswith("\n")]
-            self.path.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
+            with replaced(self.path) as temporary:
+                temporary.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
 
     def on_step(self, step: int, values: Mapping[str, float]) -> None:
         """Append a line of losses."""
@@ -65,8 +67,8 @@ class Curves(Callback):
 
         for name, picture in pictures.items():
             path = self.pictures / f"step-{step:09d}" / f"{name}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(path, quality=90)
+            with replaced(path) as temporary:
+                Image.fromarray(picture).save(temporary, "JPEG", quality=90)
 
     def _append(self, record: dict[str, Any]) -> None:
         with self.path.open("a") as file:

@@ -40,11 +40,17 @@ def save(run: Path, step: int, state: dict[str, Any], where: World, keep: int) -
     path = folder(run) / f"step-{step:09d}"
     part = path.with_suffix(".part")
     if where.rank == 0:
-        shutil.rmtree(part, ignore_errors=True)
+        for left in folder(run).glob("step-*.part"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
     where.barrier()
-    with _quiet():
-        write_state(state, checkpoint_id=part, no_dist=not dist.is_initialized())
+    try:
+        with _quiet():
+            write_state(state, checkpoint_id=part, no_dist=not dist.is_initialized())
+    except BaseException:  # a full disk stays full with half a checkpoint on it
+        if where.rank == 0:
+            shutil.rmtree(part, ignore_errors=True)
+        raise
     if where.rank == 0:
         shutil.rmtree(path, ignore_errors=True)
         part.rename(path)

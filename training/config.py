@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evsam.errors import EvsamError
+from evsam.writing import replaced
 
 
 class Config(BaseModel):
@@ -265,7 +266,8 @@ def read_config(model: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
 
 def write_config(config: BaseModel, path: Path) -> None:
     """Write a configuration as YAML with every value in it, defaults too."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    with replaced(path) as temporary:
+        temporary.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
 def _find(path: Path) -> Path:

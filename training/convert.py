@@ -21,6 +21,7 @@ from evsam.training.data.records import BrokenSample, DataError, Photos
 from evsam.training.data.sources import open_source
 from evsam.training.model import CONFIG_FILE, Loaded, is_run, load_state
 from evsam.weights import Weights, load_weights, save_weights
+from evsam.writing import replaced
 
 CALIBRATION_PHOTOS = 32
 """Photos that are stored beside the weights; ranges hardly change with more of them."""
@@ -111,7 +112,8 @@ def write_calibration(sources: Sequence[Photos], folder: Path, side: int, count:
         except BrokenSample:
             continue
         image.thumbnail((side, side), Image.Resampling.BILINEAR)
-        image.save(folder / f"{written:04d}.png")
+        with replaced(folder / f"{written:04d}.png") as temporary:
+            image.save(temporary, "PNG")
         written += 1
         if written == count:
             break

@@ -24,6 +24,7 @@ from evsam.training.data.records import BrokenSample, DataError, Photo, PhotoSou
 from evsam.training.data.sources import list_sets, open_source, read_set
 from evsam.training.model import load_model
 from evsam.training.validation import readable, validate
+from evsam.writing import replaced
 
 Table = dict[str, dict[str, float]]
 
@@ -101,7 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(as_markdown(result))
     if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        with replaced(options.out) as temporary:
+            temporary.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import evsam
 from evsam.errors import EvsamError, WeightsError
 from evsam.record import read_record, write_record
-from evsam.weights.files import replaced
+from evsam.writing import replaced_together
 from evsam.zoo import Variant, get_variant
 
 FORMAT = "evsam.export.1"
@@ -145,19 +145,27 @@ def make_manifest(
     }
 
 
-def write_folder(path: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
-    """Write files and manifest. A reader finds the old ones or the new ones, or refuses a mixture.
+def write_folder(
+    path: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any], more: Mapping[str, bytes] | None = None
+) -> None:
+    """Write files and manifest, all or none. A reader finds the old ones or the new ones, or refuses a mixture.
 
     Args:
         path: of the folder; made if it is missing.
         files: content by part, whose names the manifest has.
         manifest: of :func:`make_manifest`.
+        more: content of further files by name.
 
     Raises:
         OSError: the folder cannot be written to.
     """
-    for part, data in files.items():
-        with replaced(path / manifest["files"][part]["name"]) as temporary:
+    contents = {manifest["files"][part]["name"]: data for part, data in files.items()} | dict(more or {})
+    contents[MANIFEST] = json_bytes(manifest)  # last, so that it speaks of files that are there
+    with replaced_together([path / name for name in contents]) as temporaries:
+        for temporary, data in zip(temporaries, contents.values(), strict=True):
             temporary.write_bytes(data)
-    with replaced(path / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """A JSON file as exports have them."""
+    return (json.dumps(document, indent=2) + "\n").encode()

@@ -26,7 +26,6 @@ All are float32. As in SAM, clicks without a box need a padding point behind the
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +40,7 @@ from evsam.engines.onnxruntime import open_session
 from evsam.export.calibration import generated_calibration
 from evsam.export.decoder import declare_inputs, write_image_size_masks, write_sam_decoder, write_selection
 from evsam.export.encoder import EncoderModel, read_encoder, write_encoder
-from evsam.export.folder import RANGES, ExportFolder, make_manifest, write_folder
+from evsam.export.folder import RANGES, ExportFolder, json_bytes, make_manifest, write_folder
 from evsam.export.graph import HALF, Graph
 from evsam.export.lite_decoder import write_lite_decoder
 from evsam.export.options import ExportOptions, ExportPrecision
@@ -49,7 +48,6 @@ from evsam.export.ranges import FLOAT16_MAX, HEADROOM, RangeReport, Ranges, add_
 from evsam.prompts import read_prompts
 from evsam.record import write_record
 from evsam.weights import encoder_fingerprint
-from evsam.weights.files import replaced
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
 
 if TYPE_CHECKING:
@@ -106,12 +104,9 @@ def export_onnx(
         masks=options.masks,
         image_size_masks=options.image_size_masks,
     )
-    path.mkdir(parents=True, exist_ok=True)
-    (path / RANGES).unlink(missing_ok=True)
-    if models.report is not None:
-        with replaced(path / RANGES) as temporary:
-            temporary.write_text(json.dumps(models.report.as_json(), indent=1) + "\n", encoding="utf-8")
-    write_folder(path, files, manifest)
+    write_folder(path, files, manifest, {RANGES: json_bytes(models.report.as_json())} if models.report else None)
+    if not models.report:  # of an earlier export
+        (path / RANGES).unlink(missing_ok=True)
     return ExportFolder(path, manifest), models
 
 

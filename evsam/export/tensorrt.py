@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 import evsam
-from evsam.engines.tensorrt_runtime.builder import build_plan, install_folder, locked, strip_functions
+from evsam.engines.tensorrt_runtime.builder import build_plan, install_folder, strip_functions
 from evsam.engines.tensorrt_runtime.facts import ENTRY, BuildOptions, Facts, Profiles
 from evsam.engines.tensorrt_runtime.library import NO_PLUGINS, Setup
 from evsam.errors import EvsamError
@@ -22,6 +22,7 @@ from evsam.export.options import FLOAT32_PLUGINS, PLUGINS, ExportOptions, Export
 from evsam.record import write_record
 from evsam.weights import encoder_fingerprint
 from evsam.weights.locate import cache_dir
+from evsam.writing import locked
 
 if TYPE_CHECKING:
     from evsam.export.onnx import Models, Pixels

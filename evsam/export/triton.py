@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from evsam.errors import EvsamError
 from evsam.export.folder import PARTS, ExportFolder
 from evsam.export.options import ExportOptions, Interface, Tensor, decoder_interface, encoder_interface
-from evsam.weights.files import replaced
+from evsam.writing import replaced_together
 
 BACKENDS = {"onnx": ("onnxruntime", "model.onnx"), "tensorrt": ("tensorrt", "model.plan")}
 """Triton's backend, and how it calls the file, by the kind of export."""
@@ -55,17 +54,20 @@ def export_triton(
         "decoder": decoder_interface(folder.variant, options),
     }
     names = {part: f"evsam_{folder.variant.name}_{part}" for part in PARTS}
+    contents = {}
     for part in PARTS:
         model = root / "models" / names[part]
-        _write(model / "1" / file, folder.read(part))
+        contents[model / "1" / file] = folder.read(part)
         text = _config(names[part], backend, interfaces[part], max_batch if part == "encoder" else 0)
-        _write(model / "config.pbtxt", text.encode())
+        contents[model / "config.pbtxt"] = text.encode()
     library = None
     if with_plugins and plugin_library is not None:
         library = root / "plugins" / Path(plugin_library).name
-        library.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(plugin_library, library)
-    _write(root / "README.md", _readme(folder, names, library, interfaces).encode())
+        contents[library] = Path(plugin_library).read_bytes()
+    contents[root / "README.md"] = _readme(folder, names, library, interfaces).encode()
+    with replaced_together(list(contents)) as temporaries:
+        for temporary, content in zip(temporaries, contents.values(), strict=True):
+            temporary.write_bytes(content)
     return root
 
 
@@ -132,8 +134,3 @@ def _readme(folder: ExportFolder, names: dict[str, str], library: Path | None, i
             lines += [f"| {kind} | `{t.name}` | {' x '.join(map(str, t.shape))} |" for t in tensors]
         lines.append("")
     return "\n".join(lines)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replaced(path) as temporary:
-        temporary.write_bytes(content)

@@ -1,13 +1,11 @@
-"""Files: written whole or not at all, their checksums, and safetensors files as named arrays and text metadata."""
+"""Checksums of files, and safetensors files as named arrays and text metadata."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import mmap
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,25 +38,6 @@ _HEADER_ALIGNMENT = 8
 
 _CHUNK = 1 << 24
 """Bytes read at once."""
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Path for a temporary file in the same folder, which takes the place of ``path`` if the block succeeds.
-
-    Missing folders are made.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        temporary.touch()
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

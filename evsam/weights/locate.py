@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from evsam.errors import BackendUnavailable, WeightsError
-from evsam.weights.files import replaced, sha256
+from evsam.weights.files import sha256
+from evsam.writing import replaced
 from evsam.zoo import VARIANTS, HubFile, Variant, get_variant
 
 _PACKAGE_DATA = Path(__file__).resolve().parents[1] / "data"

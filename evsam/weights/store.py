@@ -14,10 +14,11 @@ import numpy as np
 
 from evsam.errors import WeightsError
 from evsam.record import read_record, write_record
-from evsam.weights.files import replaced, write_tensor_file
+from evsam.weights.files import write_tensor_file
 from evsam.weights.locate import resolve
 from evsam.weights.matching import check_finite, check_shapes, choose_variant
 from evsam.weights.reading import RawFile, read_file
+from evsam.writing import replaced
 from evsam.zoo import VARIANTS, Variant, get_variant
 
 _VARIANT_KEY = "evsam.variant"

@@ -17,11 +17,12 @@ import pytest
 
 from evsam.engines.tensorrt import TensorRTEngine
 from evsam.engines.tensorrt_runtime import builder
-from evsam.engines.tensorrt_runtime.builder import install_folder, locked
+from evsam.engines.tensorrt_runtime.builder import install_folder
 from evsam.engines.tensorrt_runtime.facts import BuildOptions, Profiles
 from evsam.export.folder import make_manifest, write_folder
 from evsam.export.options import PLUGINS
 from evsam.export.tensorrt import plan_cache
+from evsam.writing import locked
 from tests.tensorrt.stand_in.install import install_plugins
 from tests.tensorrt.test_engine import PROFILES
 
@@ -213,7 +214,7 @@ def test_another_process_was_faster(tmp_path, monkeypatch) -> None:
 LOCKER = """
 import sys, time
 from pathlib import Path
-from evsam.engines.tensorrt_runtime.builder import locked
+from evsam.writing import locked
 with locked(Path(sys.argv[1])):
     print("inside", flush=True)
     time.sleep(float(sys.argv[2]))

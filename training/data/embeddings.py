@@ -22,7 +22,8 @@ import numpy.typing as npt
 from evsam.errors import EvsamError
 from evsam.training.data.records import BrokenSample
 from evsam.training.teachers import TeacherInfo
-from evsam.weights.files import replaced, sha256
+from evsam.weights.files import sha256
+from evsam.writing import replaced
 
 Float16 = npt.NDArray[np.float16]
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import tarfile
-import tempfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam.training.data.records import BrokenSample, DataError, Photo, Photos, as_rle, measured, read_span
+from evsam.writing import replaced
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg")
 
@@ -202,7 +202,6 @@ def open_index(tar: Path, cache: Path | None = None) -> TarIndex:
         return kept
     index = make_index(tar)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _save(path, stamp, index)
     except OSError as error:
         raise DataError(
@@ -247,14 +246,8 @@ def make_index(tar: Path) -> TarIndex:
 
 def _save(path: Path, stamp: npt.NDArray[np.int64], index: TarIndex) -> None:
     """Write an index; whoever reads at the same time sees all of it or nothing."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, stamp=stamp, names=index.names, spans=index.spans)
-        os.replace(part, path)
-    except OSError:
-        Path(part).unlink(missing_ok=True)
-        raise
+    with replaced(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, stamp=stamp, names=index.names, spans=index.spans)
 
 
 def _load(path: Path, stamp: npt.NDArray[np.int64]) -> TarIndex | None:

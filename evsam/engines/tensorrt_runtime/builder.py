@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ from evsam.engines.tensorrt_runtime.facts import BuildOptions, Profile
 from evsam.engines.tensorrt_runtime.library import Library, joined
 from evsam.errors import BackendUnavailable, EvsamError
 from evsam.export.folder import write_folder
-from evsam.weights.files import replaced
+from evsam.writing import replaced, replaced_folder
 
 logger = logging.getLogger("evsam.tensorrt")
 
@@ -167,12 +164,6 @@ def _parser_error(error: Any) -> str:
     return f"{error.desc()} (node {node}, operator {error.node_operator()})"
 
 
-try:
-    import fcntl
-except ImportError:  # Windows: processes then build the same plans side by side, and one of them is kept
-    fcntl = None  # type: ignore[assignment]
-
-
 def install_folder(path: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
     """Put a folder in its place as a whole; one that is there goes.
 
@@ -184,31 +175,5 @@ def install_folder(path: Path, files: Mapping[str, bytes], manifest: Mapping[str
     Raises:
         OSError: the cache cannot be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new, old = (path.with_name(f".{path.name}.{secrets.token_hex(8)}") for _ in range(2))
-    try:
+    with replaced_folder(path) as new:
         write_folder(new, files, manifest)
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(old)
-        try:
-            new.rename(path)
-        except OSError:
-            if not path.is_dir():  # otherwise another process was faster, whose plans are as good
-                raise
-    finally:
-        for folder in (new, old):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait until no other process and no other thread is inside for this path, where the system can do that.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("a") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)  # which the end of the process releases as well
-        yield
