@@ -1,12 +1,14 @@
 """What tests that compile share: programs, commands that must succeed, and build folders that are compiled once.
 
-Builds are kept in ``build/`` and brought up to date. Tests that run side by side wait for each other's builds.
+Builds are kept in ``build/`` and brought up to date, or configured anew where what had configured them is gone. Tests
+that run side by side wait for each other's builds.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +57,33 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def gone(folder: Path) -> list[str]:
+    """Entries of a build folder's cache that name paths that are not there: a removed virtual environment's, mostly.
+
+    CMake keeps the paths of programs and packages that it found once, and does not look for them again. It refuses a
+    folder that was copied from elsewhere, whatever is there.
+    """
+    cache = folder / "CMakeCache.txt"
+    if not cache.exists():
+        return []
+    entries = re.findall(r"^([^#/\n][^:\n]*):[A-Z]+=(/.*)$", cache.read_text(), re.MULTILINE)
+    return [
+        f"{name}={value}"
+        for name, value in entries
+        if not all(Path(path).exists() for path in value.split(";"))
+        or (name == "CMAKE_CACHEFILE_DIR" and not folder.samefile(value))
+    ]
+
+
+def configure(folder: Path, *command: object) -> None:
+    """Runs the CMake command that configures a build folder, and lets CMake look for everything again if it must."""
+    if gone(folder):
+        (folder / "CMakeCache.txt").unlink()
+        for found in folder.glob("CMakeFiles/[0-9]*"):  # what CMake knows of compilers; a folder per version of it
+            shutil.rmtree(found)
+    run(*command)
+
+
 def python_options(wanted_for: str) -> list[str]:
     """Of a build with compiled Python modules; skips the test where there is no pybind11."""
     pybind11 = pytest.importorskip("pybind11", reason=f"{wanted_for}: no pybind11")
@@ -69,7 +98,7 @@ def cpu_build() -> Path:
     folder = ROOT / "build" / "cpu-release"
     with locked(folder):
         options = [f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DEVSAM_LIBRARY=ON", "-DEVSAM_WERROR=ON"]
-        run(cmake, "--preset", "cpu-release", *options)
+        configure(folder, cmake, "--preset", "cpu-release", *options)
         run(cmake, "--build", folder, "--parallel", CORES)
     return folder
 
@@ -82,7 +111,7 @@ def emulated_build(preset: str = "cuda-emulated", *targets: str) -> Path:
     # A module that a sanitizer is linked to does not load into this Python.
     options = python_options("CUDA emulation") if preset == "cuda-emulated" else []
     with locked(folder):
-        run(cmake, "--preset", preset, f"-DCMAKE_MAKE_PROGRAM={ninja}", *options)
+        configure(folder, cmake, "--preset", preset, f"-DCMAKE_MAKE_PROGRAM={ninja}", *options)
         run(cmake, "--build", folder, "--parallel", CORES, *(("--target", *targets) if targets else ()))
     return folder
 
@@ -95,7 +124,8 @@ def nvcc_build(nvcc: Path, target: str) -> Path:
     cmake, ninja = tool("cmake", "build with nvcc"), tool("ninja", "build with nvcc")
     folder = ROOT / "build" / f"cuda-nvcc-{sysconfig.get_config_var('SOABI')}"
     with locked(folder):
-        run(
+        configure(
+            folder,
             *(cmake, "-S", ROOT, "-B", folder, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"),
             *(*NVCC_OPTIONS, f"-DCMAKE_CUDA_COMPILER={nvcc}", "-DEVSAM_WERROR=ON", "-DEVSAM_LIBRARY=OFF"),
             *python_options("build with nvcc"),

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import evsam
-from tests.builds import NVCC_OPTIONS, ROOT, emulated_build, nvcc_build, python_options, run, tool
+from tests.builds import NVCC_OPTIONS, ROOT, configure, emulated_build, nvcc_build, python_options, run, tool
 from tests.cuda.toolchain import require_nvcc
 
 NEEDED = "TensorRT plugins"
@@ -57,18 +57,11 @@ def major_of(headers: Path) -> str:
     return version_of(headers).split(".")[0]
 
 
-def configure(folder: Path, headers: Path, kernels: Path, *options: str) -> None:
-    run(
-        *(
-            tool("cmake", NEEDED),
-            "-S",
-            ROOT,
-            "-B",
-            folder,
-            "-G",
-            "Ninja",
-            f"-DCMAKE_MAKE_PROGRAM={tool('ninja', NEEDED)}",
-        ),
+def configure_plugins(folder: Path, headers: Path, kernels: Path, *options: str) -> None:
+    configure(
+        folder,
+        *(tool("cmake", NEEDED), "-S", ROOT, "-B", folder),
+        *("-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tool('ninja', NEEDED)}"),
         *("-DEVSAM_TENSORRT=ON", f"-DTENSORRT_ROOT={headers}", f"-DEVSAM_KERNELS_BUILD={kernels}"),
         *("-DEVSAM_LIBRARY=OFF", "-DEVSAM_WERROR=ON", *python_options(NEEDED), *options),
     )
@@ -80,7 +73,7 @@ def emulated(headers: Path, preset: str) -> Path:
     kernels = emulated_build(preset, "evsam_cuda_emulated", "evsam_oracles")
     folder = ROOT / "build" / f"tensorrt-{version_of(headers)}-{preset}"
     asan = preset.endswith("-asan")
-    configure(
+    configure_plugins(
         *(folder, headers, kernels, "-DEVSAM_CUDA_EMULATION=ON"),
         *(f"-DCMAKE_BUILD_TYPE={'RelWithDebInfo' if asan else 'Release'}",),
         *(f"-DEVSAM_SANITIZE={'address,undefined' if asan else ''}",),
@@ -176,7 +169,7 @@ def test_library_for_gpus(headers):
     nvcc = require_nvcc()
     kernels = nvcc_build(nvcc, "evsam_cuda")
     folder, major = ROOT / "build" / f"tensorrt-{version_of(headers)}-nvcc", major_of(headers)
-    configure(folder, headers, kernels, *NVCC_OPTIONS, f"-DCMAKE_CUDA_COMPILER={nvcc}")
+    configure_plugins(folder, headers, kernels, *NVCC_OPTIONS, f"-DCMAKE_CUDA_COMPILER={nvcc}")
     run(tool("cmake", NEEDED), "--build", folder, "--target", "evsam_plugins", "_trt")
     library = folder / f"libevsam_plugins_trt{major}.so"
     assert exported(library) == EXPORTED
