@@ -22,19 +22,34 @@ PADDING, TOP_LEFT, BOTTOM_RIGHT = -1, 2, 3
 
 
 @dataclass(frozen=True)
-class Prompts:
-    """N prompts in the form that engines take.
+class PromptGroup:
+    """G prompts with as many points each, in the form that engines take.
 
     Attributes:
-        points: float32 (N, T, 2), x and y in pixels of the 1024 frame: clicks, then the padding point or box corners.
-        labels: int32 (N, T): -1 padding, 0 background, 1 foreground, 2 and 3 corners of a box.
-        masks: logits, float32 (N, 1, 256, 256), or None.
-        ambiguous: True if each prompt is a single click and nothing else.
+        rows: int64 (G,): which of the given prompts they are.
+        points: float32 (G, T, 2), x and y in pixels of the 1024 frame: clicks, then the padding point or box corners.
+        labels: int32 (G, T): -1 padding, 0 background, 1 foreground, 2 and 3 corners of a box.
+        masks: logits, float32 (G, 1, 256, 256), or None.
     """
 
+    rows: npt.NDArray[np.int64]
     points: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32]
     masks: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """N prompts, each in one group; more than one group where prompts have different numbers of points.
+
+    Attributes:
+        groups: from few points to many; none if there are no prompts.
+        count: N.
+        ambiguous: True if each prompt is a single click and nothing else.
+    """
+
+    groups: tuple[PromptGroup, ...]
+    count: int
     ambiguous: bool
 
 
@@ -54,7 +69,8 @@ def read_prompts(
         original_size: height and width of the original image; coordinates are in its pixels.
         resized_size: height and width of the resized image in the 1024 frame.
         points: (T, 2) for one prompt of T points, or (N, T, 2) for N prompts; x, y with 0 <= x < W and 0 <= y < H.
-        labels: (T,) or (N, T), 1 foreground and 0 background; None means that all points are foreground.
+        labels: (T,) or (N, T), 1 foreground, 0 background and -1 padding, for prompts with fewer points; None means
+            that all points are foreground.
         box: (4,): x0, y0, x1, y1 with x0 < x1 and y0 < y1.
         boxes: (N, 4), one box for each prompt. Boxes are clipped to the image; (0, 4) are no prompts.
         mask: logits of an earlier prediction, floating point: (256, 256) or (1, 256, 256) for one prompt, or
@@ -65,11 +81,11 @@ def read_prompts(
 
     Raises:
         PromptError: no prompt, an empty one, wrong shape or type, lengths that differ, coordinates that are not finite
-            points outside the image, labels other than 0 and 1, a box without area or of which the image has nothing.
+            points outside the image, other labels, only padding, a box without area or of which the image has nothing.
 
     Example:
-        >>> prompts = read_prompts((400, 600), (683, 1024), points=[(300, 200)], labels=[1])
-        >>> prompts.points.round(1).tolist(), prompts.labels.tolist()
+        >>> (group,) = read_prompts((400, 600), (683, 1024), points=[(300, 200)], labels=[1]).groups
+        >>> group.points.round(1).tolist(), group.labels.tolist()
         ([[[512.0, 341.5], [0.0, 0.0]]], [[1, -1]])
     """
     if box is not None and boxes is not None:
@@ -80,12 +96,14 @@ def read_prompts(
     corners = None if given is None else _read_boxes(name, given)
     masks = None if mask is None else _read_mask(mask)
     try:
-        xy, kind, ambiguous = _C.read_prompts(
+        groups, ambiguous = _C.read_prompts(
             original_size, resized_size, points=clicks, labels=kinds, boxes=corners, masks=masks, boxes_name=name
         )
     except ValueError as error:
         raise PromptError(str(error)) from None
-    return Prompts(xy, kind, masks, ambiguous)
+    whole = len(groups) == 1  # then rows are 0 to N - 1, and masks need no copy
+    made = [PromptGroup(rows, xy, kind, masks if masks is None or whole else masks[rows]) for rows, xy, kind in groups]
+    return Prompts(tuple(made), sum(len(group.rows) for group in made), ambiguous)
 
 
 def pad_points(
@@ -142,7 +160,7 @@ def _read_labels(value: npt.ArrayLike, shape: tuple[int, ...] | None) -> npt.NDA
         wanted = f"{shape[1:]}" if shape[0] == 1 else f"{shape}"
         raise PromptError(f"labels: expected one label for each point, shape {wanted}, got shape {labels.shape}")
     if labels.dtype.kind not in "biuf":
-        raise PromptError(f"labels: expected 1 (foreground) or 0 (background), got dtype {labels.dtype}")
+        raise PromptError(f"labels: expected 1 (foreground), 0 (background) or -1 (padding), got dtype {labels.dtype}")
     return labels.reshape(shape).astype(np.float64)
 
 

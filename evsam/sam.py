@@ -16,7 +16,7 @@ from evsam.engines import create_engine, find_engine, open_folder
 from evsam.engines.base import Engine, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
 from evsam.images import ImageLike, read_image
-from evsam.prompts import read_prompts
+from evsam.prompts import Prompts, read_prompts
 from evsam.results import Prediction
 from evsam.transforms import fitted_size
 from evsam.zoo import LOGITS_SIZE, Variant
@@ -212,7 +212,8 @@ class Sam:
         Args:
             image: an embedding of this model, or an image as :meth:`encode` takes it, encoded on the fly.
             points: (T, 2): one prompt of T clicks; or (N, T, 2): N prompts. 0 <= x < W, 0 <= y < H.
-            labels: (T,) or (N, T): 1 foreground, 0 background; None means that all points are foreground.
+            labels: (T,) or (N, T): 1 foreground, 0 background, -1 padding, which fills prompts with fewer points up
+                and changes nothing; None means that all points are foreground.
             box: (4,): x0, y0, x1, y1 with x0 < x1 and y0 < y1, alone or together with points (T, 2).
             boxes: (N, 4): N prompts, alone or together with points (N, T, 2). Boxes are clipped to the image;
                 shape (0, 4) gives an empty prediction.
@@ -253,19 +254,28 @@ class Sam:
         )
         # Only now, so that a wrong prompt does not cost an encoding.
         chosen = _AMBIGUOUS if (prompts.ambiguous if multimask is None else multimask) else _SINGLE
-        if len(prompts.points) == 0:  # no box: engines need not know of it, and an image need not be encoded
+        if prompts.count == 0:  # no box: engines need not know of it, and an image need not be encoded
             return _empty(chosen.stop - chosen.start, original_size)
         embedding = image if isinstance(image, Embedding) else self._encode(pixels)[0]
         try:
-            logits, scores = self._engine.decode(embedding.arrays, prompts.points, prompts.labels, prompts.masks)
-            logits, scores = np.ascontiguousarray(logits[:, chosen]), np.ascontiguousarray(scores[:, chosen])
+            logits, scores = self._decode(embedding, prompts, chosen)
             return Prediction(self.masks_from_logits(logits, resized_size, original_size), scores, logits)
         except MemoryError as error:
             height, width = original_size
             raise PromptError(
-                f"prompts: expected as many as memory holds, got {len(prompts.points)} on an image of "
+                f"prompts: expected as many as memory holds, got {prompts.count} on an image of "
                 f"{width} x {height} pixels; predict fewer at a time ({error})"
             ) from error
+
+    def _decode(self, embedding: Embedding, prompts: Prompts, chosen: slice) -> tuple[FloatArray, FloatArray]:
+        """Logits (N, M, 256, 256) and scores (N, M) of the chosen masks."""
+        masks = chosen.stop - chosen.start
+        logits = np.empty((prompts.count, masks, LOGITS_SIZE, LOGITS_SIZE), np.float32)
+        scores = np.empty((prompts.count, masks), np.float32)
+        for group in prompts.groups:
+            all_logits, all_scores = self._engine.decode(embedding.arrays, group.points, group.labels, group.masks)
+            logits[group.rows], scores[group.rows] = all_logits[:, chosen], all_scores[:, chosen]
+        return logits, scores
 
     def masks_from_logits(
         self, logits: FloatArray, resized_size: tuple[int, int], original_size: tuple[int, int]

@@ -96,6 +96,7 @@ PROMPTS: dict[str, dict[str, Any]] = {
     "box": {"boxes": [BOX]},
     "clipped boxes": {"boxes": [(-0.75, -1, 451.5, 301), (385, 40, 450, 280)]},
     "boxes and clicks": {"boxes": [BOX, (0, 0, 90, 90)], "points": [[(200, 100)], [(30, 30)]], "labels": [[1], [0]]},
+    "clicks of some": {"points": [[(200, 100), (9, 9)], [(30, 30), (0, 0)]], "labels": [[1, 0], [1, -1]]},
     "many clicks": {"points": [[(3 * i, 2 * i)] for i in range(20)]},
     "mask": {"mask": np.linspace(-8, 8, 65536, dtype=np.float32).reshape(1, 256, 256)},
     "mask and click": {"mask": np.full((1, 256, 256), 3, np.float32), "points": [(60, 40)], "multimask": True},
@@ -165,7 +166,7 @@ def test_same_rules_as_python(library, handles) -> None:
     assert library.evsam_encode(model, image.ctypes.data_as(ctypes.c_void_p), *sizes, embedding) == 0
     refused = 0
     for case in prompt_cases():
-        counts = {len(array) for array in case.given.values()} or {1}
+        counts = {len(array) for array in case.given.values()} or {1}  # of 0 prompts there is nothing to refuse
         if len(counts) > 1:
             continue
         prompts, _arrays = c_prompts(case.given, counts.pop())

@@ -53,10 +53,13 @@ py::tuple read(const Size& original, const Size& resized, const MaybeArray<doubl
   names.all = "points, box, boxes, mask";
   FramePrompts frame;
   check(read_prompts(given, {original.first, original.second}, {resized.first, resized.second}, names, &frame));
-  const std::int64_t count = frame.prompts.count;
-  const std::int64_t each = frame.prompts.points;
-  return py::make_tuple(py::array_t<float>({count, each, std::int64_t{2}}, frame.xy.data()),
-                        py::array_t<std::int32_t>({count, each}, frame.labels.data()), frame.ambiguous);
+  py::list groups;
+  for (const PromptGroup& group : frame.groups) {
+    groups.append(py::make_tuple(py::array_t<std::int64_t>(group.count(), group.rows.data()),
+                                 py::array_t<float>({group.count(), group.points, std::int64_t{2}}, group.xy.data()),
+                                 py::array_t<std::int32_t>({group.count(), group.points}, group.labels.data())));
+  }
+  return py::make_tuple(groups, frame.ambiguous);
 }
 
 Array<float> to_frame(const Array<double>& points, const Size& original, const Size& resized) {
@@ -75,7 +78,8 @@ void bind_prompts(py::module_& m) {
   m.def("read_prompts", &read, py::arg("original_size"), py::arg("resized_size"), py::kw_only(), py::arg("points"),
         py::arg("labels"), py::arg("boxes"), py::arg("masks"), py::arg("boxes_name"),
         "Checks prompts and moves them to the frame: points (N, T, 2), labels (N, T), or of any shape without points, "
-        "boxes (N, 4), masks (N, 1, 256, 256), or None. Returns points, labels and whether each prompt is one click.");
+        "boxes (N, 4), masks (N, 1, 256, 256), or None. Returns groups of prompts with as many points, each the rows "
+        "(G,) of its prompts, points (G, T, 2) and labels (G, T), and whether each prompt is one click.");
   m.def("points_to_frame", &to_frame, py::arg("points"), py::arg("original_size"), py::arg("resized_size"),
         "Points (..., 2) in pixels of the original image as points in the frame.");
 }

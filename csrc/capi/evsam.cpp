@@ -233,23 +233,26 @@ Status encode(const evsam_model* model, const evsam::ImageView& image, evsam_emb
   return Status();
 }
 
-// The counts and pointers, and how many masks each prompt gets; nothing that they point to is read.
+// The counts and pointers, and how many masks each prompt gets; of what they point to, only labels are read.
 Status read_kinds(const evsam_prompts* given, evsam::GivenPrompts<float, std::int32_t>* read,
                   std::int64_t* masks_each) {
   evsam_prompts prompts;
   EVSAM_RETURN_IF_ERROR(read_struct(given, "prompts", &prompts));
-  if (prompts.count < 1 || prompts.count > kMostPrompts) {
-    return invalid("count", "1 to " + std::to_string(kMostPrompts) + " prompts", std::to_string(prompts.count));
+  if (prompts.count < 0 || prompts.count > kMostPrompts) {
+    return invalid("count", "0 to " + std::to_string(kMostPrompts) + " prompts", std::to_string(prompts.count));
   }
-  const auto count_of = [&prompts](const void* data) { return data != nullptr ? prompts.count : 0; };
-  *read = {count_of(prompts.points), prompts.points_each, prompts.points,          prompts.labels,
-           count_of(prompts.boxes),  prompts.boxes,       count_of(prompts.masks), prompts.masks};
-  EVSAM_RETURN_IF_ERROR(evsam::check_kinds(*read, evsam::PromptNames()));
-  const std::int64_t fewest = prompts.points == nullptr ? 0 : 1;
-  const std::int64_t most = prompts.points == nullptr ? 0 : kMostPoints;
-  if (prompts.points_each < fewest || prompts.points_each > most) {
-    return invalid("points_each", fewest == 0 ? "0, for there are no points" : "1 to " + std::to_string(most),
-                   std::to_string(prompts.points_each));
+  *read = {};
+  if (prompts.count > 0) {  // a detector that found nothing need not have arrays
+    const auto count_of = [&prompts](const void* data) { return data != nullptr ? prompts.count : 0; };
+    *read = {count_of(prompts.points), prompts.points_each, prompts.points,          prompts.labels,
+             count_of(prompts.boxes),  prompts.boxes,       count_of(prompts.masks), prompts.masks};
+    EVSAM_RETURN_IF_ERROR(evsam::check_kinds(*read, evsam::PromptNames()));
+    const std::int64_t fewest = prompts.points == nullptr ? 0 : 1;
+    const std::int64_t most = prompts.points == nullptr ? 0 : kMostPoints;
+    if (prompts.points_each < fewest || prompts.points_each > most) {
+      return invalid("points_each", fewest == 0 ? "0, for there are no points" : "1 to " + std::to_string(most),
+                     std::to_string(prompts.points_each));
+    }
   }
   switch (prompts.multimask) {
     case EVSAM_MULTIMASK_AUTO: *masks_each = evsam::is_ambiguous(*read) ? 3 : 1; return Status();
@@ -266,6 +269,7 @@ Status predict(const evsam_model* model, const evsam_embedding* embedding, const
   evsam::GivenPrompts<float, std::int32_t> read;
   std::int64_t each = 0;
   EVSAM_RETURN_IF_ERROR(read_kinds(given, &read, &each));
+  if (given->count == 0) return Status();
   const evsam::ImageSize original = embedding->original;
   const evsam::ImageSize resized = embedding->resized;
   evsam::FramePrompts frame;
@@ -274,27 +278,38 @@ Status predict(const evsam_model* model, const evsam_embedding* embedding, const
   std::vector<const float*> maps;
   for (const auto& map : embedding->maps) maps.push_back(map.data());
   const std::int64_t first = each == 1 ? 0 : 1;  // the single mask comes first, then the ambiguous ones
-  const std::int64_t at_once = std::min(kPromptsAtOnce, frame.prompts.count);
-  const std::size_t planes = static_cast<std::size_t>(at_once * evsam::kMaskTokens);
-  evsam::ArenaPool::Lease arena =
-      model->scratch.borrow(planes * (static_cast<std::size_t>(kPlane) + 1) * sizeof(float));
+  const std::int64_t at_once = std::min(kPromptsAtOnce, frame.count);
+  const std::size_t scores_size = static_cast<std::size_t>(at_once * evsam::kMaskTokens);
+  const std::size_t logits_size = scores_size * static_cast<std::size_t>(kPlane);
+  const std::size_t prior_size = read.masks == nullptr ? 0 : static_cast<std::size_t>(at_once * kPlane);
+  evsam::ArenaPool::Lease arena = model->scratch.borrow((logits_size + scores_size + prior_size) * sizeof(float));
   float* const all_logits = reinterpret_cast<float*>(arena.data());
-  float* const all_scores = all_logits + planes * static_cast<std::size_t>(kPlane);
-  for (std::int64_t start = 0; start < frame.prompts.count; start += at_once) {
-    evsam::Prompts part = frame.prompts;
-    part.count = std::min(at_once, frame.prompts.count - start);
-    part.xy += 2 * part.points * start;
-    part.labels += part.points * start;
-    if (part.masks != nullptr) part.masks += kPlane * start;
-    EVSAM_RETURN_IF_ERROR(model->engine->decode(maps.data(), part, all_logits, all_scores));
-    for (std::int64_t i = 0; i < part.count; ++i) {
-      const float* chosen = all_logits + (i * evsam::kMaskTokens + first) * kPlane;
-      const std::int64_t out = (start + i) * each;
-      if (scores != nullptr) std::copy_n(all_scores + i * evsam::kMaskTokens + first, each, scores + out);
-      if (logits != nullptr) std::copy_n(chosen, each * kPlane, logits + out * kPlane);
-      if (masks == nullptr) continue;
-      EVSAM_RETURN_IF_ERROR(model->engine->masks(chosen, each, resized.height, resized.width, original.height,
-                                                 original.width, masks + out * original.height * original.width));
+  float* const all_scores = all_logits + logits_size;
+  float* const prior = all_scores + scores_size;  // masks of prompts that need not be neighbours
+  for (const evsam::PromptGroup& group : frame.groups) {
+    for (std::int64_t start = 0; start < group.count(); start += at_once) {
+      evsam::Prompts part;
+      part.count = std::min(at_once, group.count() - start);
+      part.points = group.points;
+      part.xy = group.xy.data() + 2 * group.points * start;
+      part.labels = group.labels.data() + group.points * start;
+      const std::int64_t* const rows = group.rows.data() + start;
+      if (read.masks != nullptr) {
+        part.masks = prior;
+        for (std::int64_t i = 0; i < part.count; ++i) {
+          std::copy_n(read.masks + rows[i] * kPlane, kPlane, prior + i * kPlane);
+        }
+      }
+      EVSAM_RETURN_IF_ERROR(model->engine->decode(maps.data(), part, all_logits, all_scores));
+      for (std::int64_t i = 0; i < part.count; ++i) {
+        const float* chosen = all_logits + (i * evsam::kMaskTokens + first) * kPlane;
+        const std::int64_t out = rows[i] * each;
+        if (scores != nullptr) std::copy_n(all_scores + i * evsam::kMaskTokens + first, each, scores + out);
+        if (logits != nullptr) std::copy_n(chosen, each * kPlane, logits + out * kPlane);
+        if (masks == nullptr) continue;
+        EVSAM_RETURN_IF_ERROR(model->engine->masks(chosen, each, resized.height, resized.width, original.height,
+                                                   original.width, masks + out * original.height * original.width));
+      }
     }
   }
   return Status();

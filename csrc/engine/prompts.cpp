@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "engine/architecture.h"
 
@@ -35,6 +37,19 @@ std::string numbers(const Number* values, int count) {
   return text + ")";
 }
 
+template <typename Number, typename Label>
+bool is_padding(const GivenPrompts<Number, Label>& given, std::int64_t point) {
+  return given.labels != nullptr && static_cast<double>(given.labels[point]) == kPadding;
+}
+
+// Points of prompt `row` that are no padding.
+template <typename Number, typename Label>
+std::int64_t clicks_of(const GivenPrompts<Number, Label>& given, std::int64_t row) {
+  std::int64_t clicks = 0;
+  for (std::int64_t t = 0; t < given.points_each; ++t) clicks += !is_padding(given, row * given.points_each + t);
+  return clicks;
+}
+
 template <typename Number>
 Status check_finite(const char* argument, const Number* values, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
@@ -46,8 +61,9 @@ Status check_finite(const char* argument, const Number* values, std::int64_t cou
 template <typename Number, typename Label>
 Status check_points(const GivenPrompts<Number, Label>& given, ImageSize image, const PromptNames& names) {
   const std::int64_t count = given.points_count * given.points_each;
-  EVSAM_RETURN_IF_ERROR(check_finite(names.points, given.points, 2 * count));
   for (std::int64_t i = 0; i < count; ++i) {
+    if (is_padding(given, i)) continue;
+    EVSAM_RETURN_IF_ERROR(check_finite(names.points, given.points + 2 * i, 2));
     const double x = static_cast<double>(given.points[2 * i]);
     const double y = static_cast<double>(given.points[2 * i + 1]);
     if (x < 0 || y < 0 || x >= static_cast<double>(image.width) || y >= static_cast<double>(image.height)) {
@@ -59,8 +75,14 @@ Status check_points(const GivenPrompts<Number, Label>& given, ImageSize image, c
   }
   for (std::int64_t i = 0; given.labels != nullptr && i < count; ++i) {
     const double label = static_cast<double>(given.labels[i]);
-    if (!(label == 0.0 || label == 1.0)) {
-      return invalid(names.labels, "1 (foreground) or 0 (background)", number(label));
+    if (!(label == 0.0 || label == 1.0 || label == kPadding)) {
+      return invalid(names.labels, "1 (foreground), 0 (background) or -1 (padding)", number(label));
+    }
+  }
+  for (std::int64_t n = 0; n < given.points_count && given.boxes == nullptr && given.masks == nullptr; ++n) {
+    if (clicks_of(given, n) == 0) {
+      return invalid(names.labels, "a point in each prompt that has no box or mask",
+                     "only padding (-1)" + (given.points_count > 1 ? " in row " + std::to_string(n) : ""));
     }
   }
   return {};
@@ -127,28 +149,38 @@ Status check_kinds(const GivenPrompts<Number, Label>& given, const PromptNames& 
 }
 
 template <typename Number, typename Label>
+bool is_ambiguous(const GivenPrompts<Number, Label>& given) {
+  if (given.points == nullptr || given.boxes != nullptr || given.masks != nullptr) return false;
+  for (std::int64_t n = 0; n < given.points_count; ++n) {
+    if (clicks_of(given, n) != 1) return false;
+  }
+  return true;
+}
+
+template <typename Number, typename Label>
 Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original, ImageSize resized,
                     const PromptNames& names, FramePrompts* frame) {
   EVSAM_RETURN_IF_ERROR(check_kinds(given, names));
-  const bool pad = given.points != nullptr && given.boxes == nullptr;  // SAM's padding point stands for the box
   if (given.points != nullptr) EVSAM_RETURN_IF_ERROR(check_points(given, original, names));
   if (given.boxes != nullptr) EVSAM_RETURN_IF_ERROR(check_finite(names.boxes, given.boxes, 4 * given.boxes_count));
   if (given.masks != nullptr) EVSAM_RETURN_IF_ERROR(check_finite(names.masks, given.masks, kPlane * given.masks_count));
 
   const std::int64_t count = std::max({given.points_count, given.boxes_count, given.masks_count});
-  const std::int64_t points = given.points_each + (given.boxes != nullptr ? 2 : 0) + (pad ? 1 : 0);
-  frame->xy.clear();
-  frame->labels.clear();
-  frame->xy.reserve(static_cast<std::size_t>(2 * count * points));
-  frame->labels.reserve(static_cast<std::size_t>(count * points));
+  std::map<std::int64_t, PromptGroup> groups;  // by clicks
   const FrameScale scale(original, resized);
-  const auto add = [&](double x, double y, std::int32_t label) {
-    frame->xy.push_back(static_cast<float>(x * scale.x));
-    frame->xy.push_back(static_cast<float>(y * scale.y));
-    frame->labels.push_back(label);
-  };
   for (std::int64_t n = 0; n < count; ++n) {
+    const std::int64_t clicks = clicks_of(given, n);
+    const bool pad = clicks > 0 && given.boxes == nullptr;  // SAM's padding point stands for the box
+    PromptGroup& group = groups[clicks];
+    group.points = clicks + (given.boxes != nullptr ? 2 : 0) + (pad ? 1 : 0);
+    group.rows.push_back(n);
+    const auto add = [&](double x, double y, std::int32_t label) {
+      group.xy.push_back(static_cast<float>(x * scale.x));
+      group.xy.push_back(static_cast<float>(y * scale.y));
+      group.labels.push_back(label);
+    };
     for (std::int64_t t = n * given.points_each; t < (n + 1) * given.points_each; ++t) {
+      if (is_padding(given, t)) continue;
       add(static_cast<double>(given.points[2 * t]), static_cast<double>(given.points[2 * t + 1]),
           given.labels == nullptr ? kForeground : static_cast<std::int32_t>(given.labels[t]));
     }
@@ -160,8 +192,10 @@ Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original
     }
     if (pad) add(0.0, 0.0, kPadding);
   }
-  frame->prompts = {count, points, frame->xy.data(), frame->labels.data(), given.masks};
+  frame->count = count;
   frame->ambiguous = is_ambiguous(given);
+  frame->groups.clear();
+  for (auto& [clicks, group] : groups) frame->groups.push_back(std::move(group));
   return {};
 }
 
@@ -175,6 +209,7 @@ void points_to_frame(const double* xy, std::int64_t count, ImageSize original, I
 
 // Of the C interface, and of Python.
 template Status check_kinds(const GivenPrompts<float, std::int32_t>&, const PromptNames&);
+template bool is_ambiguous(const GivenPrompts<float, std::int32_t>&);
 template Status read_prompts(const GivenPrompts<float, std::int32_t>&, ImageSize, ImageSize, const PromptNames&,
                              FramePrompts*);
 template Status read_prompts(const GivenPrompts<double, double>&, ImageSize, ImageSize, const PromptNames&,

@@ -1,5 +1,11 @@
 // Prompts as users give them and as decoders read them, and every rule between the two: evsam/prompts.py and csrc/capi
 // only bring what they got to the form of GivenPrompts.
+//
+// Prompts with different numbers of points are given with padding: points labelled -1, wherever they stand, whose
+// coordinates are not looked at. Each prompt gets the masks that it gets alone and without its padding. To SAM, though,
+// label -1 is a token that the others attend to, and more of them change the masks; so padding is dropped here, and
+// prompts with as many points left form a group, which is what decoders take in one call. A prompt of nothing but
+// padding must have a box or a mask.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +20,8 @@ struct ImageSize {
   std::int64_t width = 0;
 };
 
-// N prompts on one image, as decoders read them.
+// N prompts on one image with as many points each, as decoders read them. Their padding is SAM's: one point, which
+// stands for the box that a click does not have.
 struct Prompts {
   std::int64_t count = 0;                // N
   std::int64_t points = 0;               // T, points of each prompt; 0 where a mask is the only prompt
@@ -30,7 +37,7 @@ struct GivenPrompts {
   std::int64_t points_count = 0;   // prompts with points
   std::int64_t points_each = 0;    // T
   const Number* points = nullptr;  // (points_count, T, 2): x, y
-  const Label* labels = nullptr;   // (points_count, T): 1 foreground, 0 background; nullptr: all are foreground
+  const Label* labels = nullptr;   // (points_count, T): 1 foreground, 0 background, -1 padding; nullptr: all foreground
   std::int64_t boxes_count = 0;
   const Number* boxes = nullptr;  // (boxes_count, 4): x0, y0, x1, y1
   std::int64_t masks_count = 0;
@@ -46,12 +53,20 @@ struct PromptNames {
   const char* all = "points, boxes, masks";
 };
 
-struct FramePrompts {
-  Prompts prompts;         // refers to the vectors below, and to the caller's masks
-  bool ambiguous = false;  // each prompt is a single click and nothing else: better answered with several masks
+// Those of the given prompts that have as many points.
+struct PromptGroup {
+  std::vector<std::int64_t> rows;    // which of the given prompts they are, in their order
+  std::int64_t points = 0;           // T
+  std::vector<float> xy;             // (rows, T, 2)
+  std::vector<std::int32_t> labels;  // (rows, T)
 
-  std::vector<float> xy;
-  std::vector<std::int32_t> labels;
+  std::int64_t count() const { return static_cast<std::int64_t>(rows.size()); }
+};
+
+struct FramePrompts {
+  std::int64_t count = 0;           // N; each prompt is in one group
+  std::vector<PromptGroup> groups;  // from few points to many
+  bool ambiguous = false;  // each prompt is a single click and nothing else: better answered with several masks
 };
 
 // The rules that need neither coordinates nor an image: there is a prompt, labels have points, and there are as many
@@ -59,10 +74,9 @@ struct FramePrompts {
 template <typename Number, typename Label>
 Status check_kinds(const GivenPrompts<Number, Label>& given, const PromptNames& names);
 
+// Whether each prompt is a single click and nothing else. Reads labels, and no coordinates.
 template <typename Number, typename Label>
-bool is_ambiguous(const GivenPrompts<Number, Label>& given) {
-  return given.points_each == 1 && given.boxes == nullptr && given.masks == nullptr;
-}
+bool is_ambiguous(const GivenPrompts<Number, Label>& given);
 
 // All rules, then the move from the image of size `original` to its resized form in the frame. Boxes are clipped
 // to the image; their corners stand behind the points, and points without a box get SAM's padding point.

@@ -155,14 +155,12 @@ static void test_shapes(const evsam_model* model, const evsam_embedding* embeddi
   const float box[4] = {30, 20, 80, 60};
   int64_t shape[4];
   evsam_prompts prompts = EVSAM_PROMPTS_INIT;
-  CHECK_FAILS(evsam_prediction_shape(embedding, &prompts, shape), EVSAM_INVALID_ARGUMENT,
-              "count: expected 1 to 1048576 prompts, got 0");
   prompts.count = -3;
   CHECK_FAILS(evsam_predict(model, embedding, &prompts, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT,
-              "count: expected 1 to 1048576 prompts, got -3");
+              "count: expected 0 to 1048576 prompts, got -3");
   prompts.count = INT64_MAX;
   CHECK_FAILS(evsam_predict(model, embedding, &prompts, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT,
-              "count: expected 1 to 1048576 prompts, got 9223372036854775807");
+              "count: expected 0 to 1048576 prompts, got 9223372036854775807");
   CHECK_FAILS(evsam_prediction_shape(embedding, NULL, shape), EVSAM_INVALID_ARGUMENT, "prompts: expected a pointer");
   prompts.count = 2;
   CHECK_FAILS(evsam_prediction_shape(embedding, &prompts, shape), EVSAM_INVALID_ARGUMENT, "at least one prompt");
@@ -193,6 +191,81 @@ static void test_shapes(const evsam_model* model, const evsam_embedding* embeddi
   CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK && shape[0] == 1 && shape[1] == 1);
   prompts.multimask = EVSAM_MULTIMASK_ON;
   CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK && shape[1] == 3);
+}
+
+/* A detector that found nothing gives no boxes, and perhaps no array of them. */
+static void test_none(const evsam_model* model, const evsam_embedding* embedding) {
+  const float box[4] = {30, 20, 80, 60};
+  int64_t shape[4] = {9, 9, 9, 9};
+  uint8_t mask = 7;
+  float value = 7;
+  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+  for (int with_array = 0; with_array < 2; ++with_array) {
+    prompts.boxes = with_array ? box : NULL;
+    prompts.multimask = EVSAM_MULTIMASK_AUTO;
+    CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK);
+    CHECK(shape[0] == 0 && shape[1] == 1 && shape[2] == kHeight && shape[3] == kWidth);
+    CHECK(evsam_predict(model, embedding, &prompts, &mask, &value, &value) == EVSAM_OK);
+    CHECK(mask == 7 && value == 7);
+    prompts.multimask = EVSAM_MULTIMASK_ON;
+    CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK && shape[0] == 0 && shape[1] == 3);
+    prompts.multimask = 9;
+    CHECK_FAILS(evsam_prediction_shape(embedding, &prompts, shape), EVSAM_INVALID_ARGUMENT, "multimask: expected an");
+  }
+  CHECK_FAILS(evsam_predict(NULL, embedding, &prompts, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT, "model: expected");
+}
+
+/* Prompts with one to three points, filled up with padding, give what each gives alone. */
+static void test_padding(const evsam_model* model, const evsam_embedding* embedding) {
+  enum { kCount = 20, kEach = 3 };
+  static float points[kCount * kEach * 2];
+  static int32_t labels[kCount * kEach];
+  static float logits[kCount * kPlane];
+  static float prior[kCount * kPlane];
+  static float single[kPlane];
+  float scores[kCount];
+  int64_t shape[4];
+  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+  prompts.count = kCount;
+  prompts.points_each = kEach;
+  prompts.points = points;
+  prompts.labels = labels;
+  for (int i = 0; i < kCount * kEach; ++i) {
+    const int padding = i / kEach % 3; /* 0: the last two, 1: none, 2: the first */
+    const int pad = padding == 0 ? i % kEach > 0 : padding == 2 && i % kEach == 0;
+    points[2 * i] = pad ? NAN : (float)(i + 40);
+    points[2 * i + 1] = pad ? -1e30F : (float)(i + 7);
+    labels[i] = pad ? -1 : i % kEach != 2;
+  }
+  CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK && shape[0] == kCount && shape[1] == 1);
+  for (int with_masks = 0; with_masks < 2; ++with_masks) {
+    if (with_masks) {
+      memcpy(prior, logits, sizeof(prior));
+      prompts.masks = prior;
+    }
+    CHECK(evsam_predict(model, embedding, &prompts, NULL, scores, logits) == EVSAM_OK);
+    for (int row = 0; row < kCount; ++row) {
+      const int kept = row % 3 == 0 ? 1 : row % 3 == 1 ? 3 : 2;
+      const int first = kEach * row + (row % 3 == 2);
+      float score = 0;
+      evsam_prompts one = prompts;
+      one.count = 1;
+      one.points_each = kept;
+      one.points = points + 2 * first;
+      one.labels = labels + first;
+      one.multimask = EVSAM_MULTIMASK_OFF;
+      if (with_masks) one.masks = prior + row * kPlane;
+      CHECK(evsam_predict(model, embedding, &one, NULL, &score, single) == EVSAM_OK);
+      CHECK(score == scores[row]);
+      CHECK(memcmp(single, logits + row * kPlane, sizeof(single)) == 0);
+    }
+  }
+  prompts.masks = NULL;
+  prompts.count = 1; /* of the first prompt, only one click is left: it is ambiguous */
+  CHECK(evsam_prediction_shape(embedding, &prompts, shape) == EVSAM_OK && shape[0] == 1 && shape[1] == 3);
+  labels[0] = -1;
+  CHECK_FAILS(evsam_predict(model, embedding, &prompts, NULL, scores, NULL), EVSAM_INVALID_ARGUMENT,
+              "labels: expected a point in each prompt that has no box or mask, got only padding (-1)");
 }
 
 /* Many prompts in one call give what each gives alone. */
@@ -297,6 +370,8 @@ int main(int argc, char** argv) {
     CHECK(evsam_embedding_create(model, &embedding) == EVSAM_OK);
     CHECK(evsam_encode(model, image, kHeight, kWidth, kRow, embedding) == EVSAM_OK);
     test_shapes(model, embedding);
+    test_none(model, embedding);
+    test_padding(model, embedding);
     test_many(model, embedding);
     test_threads(model);
     test_int8(argv[1]);

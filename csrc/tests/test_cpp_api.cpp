@@ -70,7 +70,7 @@ void test_errors(const evsam::Model& model, const std::string& weights) {
     check_error([&] { model.predict(embedding, prompts); }, EVSAM_INVALID_ARGUMENT, part);
   };
   evsam::Prompts prompts;
-  check_prompts(prompts, "count: expected 1 to");
+  CHECK(model.predict(embedding, prompts).count == 0);  // nothing asked, nothing found
   prompts.boxes = {1, 2, 3};
   check_prompts(prompts, "boxes: expected a multiple of 4 numbers, got 3");
   prompts.boxes = {1, 2, 3, 4};
@@ -83,7 +83,7 @@ void test_errors(const evsam::Model& model, const std::string& weights) {
   prompts.labels = {1};
   check_prompts(prompts, "labels: expected 2, one for each point, got 1");
   prompts.labels = {1, 3};
-  check_prompts(prompts, "labels: expected 1 (foreground) or 0 (background), got 3");
+  check_prompts(prompts, "labels: expected 1 (foreground), 0 (background) or -1 (padding), got 3");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // interface's tests read as well.
 #include "engine/prompts.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
@@ -44,6 +45,21 @@ std::vector<double> numbers(std::string text, std::int64_t* prompts) {
   return values;
 }
 
+// Prompt i of a group against its text: x, y and label of each point.
+void check_points(const PromptGroup& group, std::int64_t i, const std::string& expected, const std::string& line) {
+  std::int64_t one = 0;
+  const std::vector<double> wanted = numbers(expected, &one);
+  CHECK_MSG(3 * group.points == static_cast<std::int64_t>(wanted.size()), line);
+  for (std::size_t t = 0; 3 * t < wanted.size(); ++t) {
+    const std::size_t at = static_cast<std::size_t>(i * group.points) + t;
+    for (std::size_t axis = 0; axis < 2; ++axis) {
+      const double got = static_cast<double>(group.xy[2 * at + axis]);
+      CHECK_MSG(std::abs(got - wanted[3 * t + axis]) <= 1e-6 * wanted[3 * t + axis], line + ": " + std::to_string(got));
+    }
+    CHECK_MSG(group.labels[at] == wanted[3 * t + 2], line);
+  }
+}
+
 template <typename Number, typename Label>
 void check_case(const std::string& line) {
   const std::vector<std::string> columns = split(line, '|');
@@ -78,20 +94,26 @@ void check_case(const std::string& line) {
   CHECK_MSG(status.ok(), line + "\n  got " + status.message());
   const std::size_t end = expected.find("; ambiguous");
   CHECK_MSG(frame.ambiguous == (end != std::string::npos), line);
-  std::int64_t count = 0;
-  const std::vector<double> wanted = numbers(expected.substr(0, end), &count);
-  const Prompts& prompts = frame.prompts;
-  CHECK_MSG(prompts.count == count && 3 * prompts.count * prompts.points == static_cast<std::int64_t>(wanted.size()),
-            line);
-  CHECK(prompts.xy == frame.xy.data() && prompts.labels == frame.labels.data() && prompts.masks == given.masks);
-  CHECK(3 * frame.labels.size() == wanted.size() && 3 * frame.xy.size() == 2 * wanted.size());
-  for (std::size_t i = 0; 3 * i < wanted.size(); ++i) {
-    for (std::size_t axis = 0; axis < 2; ++axis) {
-      const double got = static_cast<double>(frame.xy[2 * i + axis]);
-      CHECK_MSG(std::abs(got - wanted[3 * i + axis]) <= 1e-6 * wanted[3 * i + axis], line + ": " + std::to_string(got));
+  const std::string wanted = expected.substr(0, end);
+  std::vector<std::string> prompts = split(wanted, '/');
+  prompts.resize(1 + static_cast<std::size_t>(std::count(wanted.begin(), wanted.end(), '/')));  // the last may be empty
+  CHECK_MSG(frame.count == static_cast<std::int64_t>(prompts.size()), line);
+  std::size_t found = 0;
+  std::int64_t fewest = -1;
+  for (const PromptGroup& group : frame.groups) {
+    CHECK_MSG(group.points > fewest, line);
+    fewest = group.points;
+    CHECK(static_cast<std::int64_t>(group.labels.size()) == group.count() * group.points);
+    CHECK(static_cast<std::int64_t>(group.xy.size()) == 2 * group.count() * group.points);
+    for (std::int64_t i = 0; i < group.count(); ++i, ++found) {
+      const std::size_t row = static_cast<std::size_t>(group.rows[static_cast<std::size_t>(i)]);
+      CHECK_MSG(i == 0 || group.rows[static_cast<std::size_t>(i - 1)] < group.rows[static_cast<std::size_t>(i)], line);
+      CHECK_MSG(row < prompts.size(), line);
+      if (row >= prompts.size()) return;
+      check_points(group, i, prompts[row], line);
     }
-    CHECK_MSG(frame.labels[i] == wanted[3 * i + 2], line);
   }
+  CHECK_MSG(found == prompts.size(), line);
 }
 
 }  // namespace

@@ -202,8 +202,8 @@ def _decoder_feeds(
     frame = (FRAME_SIZE, FRAME_SIZE)
     quarter = FRAME_SIZE / 4
     prompts = [
-        read_prompts(frame, frame, points=[[[x * quarter, y * quarter]] for x in (1, 2, 3) for y in (1, 2, 3)]),
-        read_prompts(frame, frame, boxes=[(quarter, quarter, 3 * quarter, 2 * quarter), (0, 0, *frame)]),
+        *read_prompts(frame, frame, points=[[[x * quarter, y * quarter]] for x in (1, 2, 3) for y in (1, 2, 3)]).groups,
+        *read_prompts(frame, frame, boxes=[(quarter, quarter, 3 * quarter, 2 * quarter), (0, 0, *frame)]).groups,
     ]
     blob = np.full((1, 1, LOGITS_SIZE, LOGITS_SIZE), -20, np.float32)
     blob[..., LOGITS_SIZE // 4 : -LOGITS_SIZE // 4, LOGITS_SIZE // 4 : -LOGITS_SIZE // 4] = 20

@@ -142,7 +142,7 @@ def test_selection(photo) -> None:
         for kind in ("single", "multi", "auto")
     }
     for prompt in ({"points": [(300, 200)]}, {"box": (100, 80, 400, 300)}, {"points": [(300, 200), (10, 10)]}):
-        read = read_prompts(side, fitted_size(side), **prompt)
+        (read,) = read_prompts(side, fitted_size(side), **prompt).groups
         given = feed("nano", read.points, read.labels, None)
         given.update(zip(list(given)[:4], (array[None] for array in embedding.arrays), strict=True))
         for kind, multimask in (("single", False), ("multi", True), ("auto", None)):

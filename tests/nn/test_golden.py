@@ -66,16 +66,16 @@ class Modules:
 
     def predict(self, prompt: cases.Prompt) -> Answer:
         fitted = fitted_size(self.size)
-        prompts = read_prompts(
+        (group,) = read_prompts(
             self.size,
             fitted,
             points=prompt.points,
             labels=prompt.labels,
             boxes=prompt.boxes,
             mask=prompt.mask,
-        )
-        mask = None if prompts.masks is None else torch.from_numpy(prompts.masks)
-        points, labels = torch.from_numpy(prompts.points), torch.from_numpy(prompts.labels).long()
+        ).groups
+        mask = None if group.masks is None else torch.from_numpy(group.masks)
+        points, labels = torch.from_numpy(group.points), torch.from_numpy(group.labels).long()
         with torch.inference_mode():
             logits, iou = (x.numpy() for x in self.model.decode(self.features, points, labels, mask))
         chosen = slice(1, None) if prompt.multimask else slice(0, 1)

@@ -19,16 +19,14 @@ class PromptCase:
     Attributes:
         line: it, for messages.
         given: arguments: points (N, T, 2), labels (N, T), boxes (N, 4) and mask (N, 256, 256), those that are given.
-        points: what comes of a good one: (N, T, 2) in the frame.
-        labels: and (N, T).
+        prompts: what comes of a good one, for each of N prompts: x, y in the frame and label, (T, 3).
         ambiguous: whether each prompt is a single click.
         message: of a bad one, else None.
     """
 
     line: str
     given: dict[str, npt.NDArray[np.float64]]
-    points: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.float64]
+    prompts: list[npt.NDArray[np.float64]]
     ambiguous: bool
     message: str | None
 
@@ -51,9 +49,8 @@ def _read(line: str) -> PromptCase:
     if masks != "-":
         given["mask"] = np.broadcast_to(_numbers(masks), (masks.count("/") + 1, 256, 256))
     bad = expected.startswith("! ")
-    frame = np.zeros((0, 0, 3)) if bad else _numbers(expected.split(";")[0])
-    ambiguous = expected.endswith("; ambiguous")
-    return PromptCase(line, given, frame[..., :2], frame[..., 2], ambiguous, expected[2:] if bad else None)
+    prompts = [] if bad else [_numbers(prompt)[0] for prompt in expected.split(";")[0].split("/")]
+    return PromptCase(line, given, prompts, expected.endswith("; ambiguous"), expected[2:] if bad else None)
 
 
 def prompt_cases() -> list[PromptCase]:

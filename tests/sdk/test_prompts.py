@@ -20,6 +20,12 @@ def read(**prompt):
     return read_prompts(ORIGINAL, RESIZED, **prompt)
 
 
+def group(**prompt):
+    """The only one."""
+    (only,) = read(**prompt).groups
+    return only
+
+
 def forms(case: PromptCase) -> list[dict[str, Any]]:
     """The arguments, and once more with ``box`` where there is a single one."""
     both = [case.given]
@@ -33,17 +39,24 @@ def forms(case: PromptCase) -> list[dict[str, Any]]:
 def test_good_cases(case) -> None:
     for given in forms(case):
         prompts = read(**given)
-        assert prompts.points.dtype == np.float32
-        assert prompts.labels.dtype == np.int32
-        np.testing.assert_allclose(prompts.points, case.points, rtol=1e-6)
-        assert prompts.points.shape == case.points.shape
-        assert np.array_equal(prompts.labels, case.labels)
+        assert prompts.count == len(case.prompts)
         assert prompts.ambiguous is case.ambiguous
-        if "mask" in given:
-            assert prompts.masks.dtype == np.float32
-            assert np.array_equal(prompts.masks[:, 0], given["mask"])
-        else:
-            assert prompts.masks is None
+        lengths = [len(prompt) for prompt in case.prompts]
+        assert [list(some.rows) for some in prompts.groups] == [
+            [row for row, other in enumerate(lengths) if other == length] for length in sorted(set(lengths))
+        ]
+        for some in prompts.groups:
+            assert some.points.dtype == np.float32
+            assert some.labels.dtype == np.int32
+            expected = np.stack([case.prompts[row] for row in some.rows])
+            np.testing.assert_allclose(some.points, expected[..., :2], rtol=1e-6)
+            assert some.points.shape == expected[..., :2].shape
+            assert np.array_equal(some.labels, expected[..., 2])
+            if "mask" in given:
+                assert some.masks.dtype == np.float32
+                assert np.array_equal(some.masks[:, 0], given["mask"][some.rows])
+            else:
+                assert some.masks is None
 
 
 @pytest.mark.parametrize("case", [c for c in prompt_cases() if c.message is not None], ids=lambda case: case.line)
@@ -65,41 +78,37 @@ def test_cases_are_read() -> None:
 
 
 def test_axes_have_their_own_factor() -> None:
-    prompts = read_prompts((3, 1000), (3, 1024), points=[(500, 1)])
-    np.testing.assert_allclose(prompts.points[0, 0], [512, 1])
+    (some,) = read_prompts((3, 1000), (3, 1024), points=[(500, 1)]).groups
+    np.testing.assert_allclose(some.points[0, 0], [512, 1])
 
 
 def test_points_of_several_prompts() -> None:
-    prompts = read(points=np.arange(12).reshape(3, 2, 2), labels=[[1, 0], [0, 1], [1, 1]])
-    assert prompts.labels.tolist() == [[1, 0, -1], [0, 1, -1], [1, 1, -1]]
-    np.testing.assert_allclose(prompts.points[2, 1], [10 * X, 11 * Y], rtol=1e-6)
-    assert not prompts.ambiguous
+    some = group(points=np.arange(12).reshape(3, 2, 2), labels=[[1, 0], [0, 1], [1, 1]])
+    assert some.labels.tolist() == [[1, 0, -1], [0, 1, -1], [1, 1, -1]]
+    np.testing.assert_allclose(some.points[2, 1], [10 * X, 11 * Y], rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (1, 256, 256)])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_mask_alone(shape, dtype) -> None:
-    prompts = read(mask=np.full(shape, 2.5, dtype))
-    assert prompts.masks.shape == (1, 1, 256, 256)
-    assert prompts.masks.dtype == np.float32
-    assert prompts.masks.min() == 2.5
-    assert prompts.points.shape == (1, 0, 2)
-    assert prompts.labels.shape == (1, 0)
-    assert not prompts.ambiguous
+    some = group(mask=np.full(shape, 2.5, dtype))
+    assert some.masks.shape == (1, 1, 256, 256)
+    assert some.masks.dtype == np.float32
+    assert some.masks.min() == 2.5
+    assert some.points.shape == (1, 0, 2)
+    assert some.labels.shape == (1, 0)
 
 
 def test_mask_with_others() -> None:
-    prompts = read(mask=MASK, points=[(1, 2)], labels=[1])
-    assert prompts.labels.tolist() == [[1, -1]]
-    assert not prompts.ambiguous
-    assert read(mask=np.stack([MASK] * 3), boxes=[(1, 2, 3, 4)] * 3).masks.shape == (3, 1, 256, 256)
+    assert group(mask=MASK, points=[(1, 2)], labels=[1]).labels.tolist() == [[1, -1]]
+    assert group(mask=np.stack([MASK] * 3), boxes=[(1, 2, 3, 4)] * 3).masks.shape == (3, 1, 256, 256)
 
 
 def test_mask_is_copied() -> None:
     mask = MASK.copy()
-    prompts = read(mask=mask)
+    some = group(mask=mask)
     mask += 1
-    assert prompts.masks.max() == 0
+    assert some.masks.max() == 0
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -110,7 +119,7 @@ def test_single_clicks_are_ambiguous(batch) -> None:
 
 @pytest.mark.parametrize("labels", [[1, 0], [True, False], [1.0, 0.0], np.array([1, 0], np.uint8), ([1, 0],)])
 def test_label_types(labels) -> None:
-    assert read(points=[(1, 2), (3, 4)], labels=labels).labels.tolist() == [[1, 0, -1]]
+    assert group(points=[(1, 2), (3, 4)], labels=labels).labels.tolist() == [[1, 0, -1]]
 
 
 @pytest.mark.parametrize("point", [(0, 0), (599, 399), (599.9, 399.9), (np.float16(3), 4), (-0.0, 0)])
@@ -139,7 +148,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     # labels
     "label 0.5": ({"points": [(1, 2)], "labels": [0.5]}, "got 0.5"),
     "label nan": ({"points": [(1, 2)], "labels": [np.nan]}, "got nan"),
-    "label text": ({"points": [(1, 2)], "labels": ["1"]}, "labels: expected 1 (foreground) or 0 (background), got"),
+    "label text": ({"points": [(1, 2)], "labels": ["1"]}, "labels: expected 1 (foreground), 0 (background) or -1"),
     "too few labels": ({"points": [(1, 2)] * 2, "labels": [1]}, "shape (2,), got shape (1,)"),
     "too many labels": ({"points": [(1, 2)], "labels": [1, 1]}, "expected one label for each point, shape (1,)"),
     "scalar label": ({"points": [(1, 2)], "labels": 1}, "got shape ()"),
@@ -178,19 +187,19 @@ def test_bad_prompts(name) -> None:
 @pytest.mark.parametrize("boxes", [[], np.zeros((0, 4), np.float32)], ids=["list", "array"])
 def test_no_boxes_are_no_prompts(boxes) -> None:
     prompts = read(boxes=boxes)
-    assert prompts.points.shape == (0, 2, 2)
-    assert prompts.labels.shape == (0, 2)
+    assert prompts.count == 0
+    assert prompts.groups == ()
 
 
 def test_tensors() -> None:
     torch = pytest.importorskip("torch")
     box = torch.tensor([8.0, 16.0, 32.0, 64.0])
-    expected = read(box=box.numpy()).points
+    expected = group(box=box.numpy()).points
     for tensor in (box.bfloat16(), box.half(), box.clone().requires_grad_()):
-        assert np.array_equal(read(box=tensor).points, expected)
-        assert np.array_equal(read(points=tensor.reshape(2, 2)).points[0, :2], expected[0])
-    assert read(points=[(1, 2)], labels=torch.tensor([0.0]).bfloat16()).labels.tolist() == [[0, -1]]
-    assert read(mask=torch.ones(256, 256).bfloat16().requires_grad_()).masks.min() == 1
+        assert np.array_equal(group(box=tensor).points, expected)
+        assert np.array_equal(group(points=tensor.reshape(2, 2)).points[0, :2], expected[0])
+    assert group(points=[(1, 2)], labels=torch.tensor([0.0]).bfloat16()).labels.tolist() == [[0, -1]]
+    assert group(mask=torch.ones(256, 256).bfloat16().requires_grad_()).masks.min() == 1
     with pytest.raises(PromptError, match=r"^box: expected numbers .*, got torch.Tensor, which NumPy cannot read"):
         read(box=box.to("meta"))
 

@@ -113,11 +113,28 @@ class TestPredict:
         assert result.scores.dtype == result.logits.dtype == np.float32
         assert result.logits.flags.c_contiguous
 
+    @pytest.mark.parametrize("also", ["", "boxes", "mask"])
+    def test_padding_changes_nothing(self, sam, embedding, also) -> None:
+        clicks = [([(60, 40), (10, 5)], [1, 0]), ([(20, 30)], [1]), ([(90, 70), (4, 4), (60, 8)], [1, 0, 0])]
+        points, labels = np.full((3, 3, 2), -7.0), np.full((3, 3), -1)
+        points[0, 1:], labels[0, 1:] = clicks[0]  # padding first, last, and none
+        points[1, :1], labels[1, :1] = clicks[1]
+        points[2], labels[2] = clicks[2]
+        others = {"boxes": [(50, 20, 90, 70), (0, 0, 60, 60), (10, 4, 110, 76)]} if also == "boxes" else {}
+        if also == "mask":
+            others = {"mask": sam.predict(embedding, points=points[:, 2:] % 50, multimask=False).logits[:, 0]}
+        both = sam.predict(embedding, points=points, labels=labels, multimask=True, **others)
+        for row, (xy, kind) in enumerate(clicks):
+            own = {name: value[row : row + 1] for name, value in others.items()}
+            alone = sam.predict(embedding, points=[xy], labels=[kind], multimask=True, **own)
+            np.testing.assert_allclose(both.logits[row], alone.logits[0], atol=1e-4)
+            np.testing.assert_allclose(both.scores[row], alone.scores[0], atol=1e-5)
+
     def test_single_mask_is_the_first_token_and_three_are_the_others(self, sam, embedding) -> None:
         from evsam.prompts import read_prompts
 
-        prompts = read_prompts((80, 120), (683, 1024), points=[(60, 40)])
-        logits, scores = sam.engine.decode(embedding.arrays, prompts.points, prompts.labels, None)
+        (group,) = read_prompts((80, 120), (683, 1024), points=[(60, 40)]).groups
+        logits, scores = sam.engine.decode(embedding.arrays, group.points, group.labels, None)
         one = sam.predict(embedding, points=[(60, 40)], multimask=False)
         three = sam.predict(embedding, points=[(60, 40)], multimask=True)
         assert np.array_equal(one.logits, logits[:, :1])

@@ -71,13 +71,15 @@ typedef struct evsam_options {
 
 #define EVSAM_OPTIONS_INIT {sizeof(evsam_options), 0, EVSAM_FP32}
 
-/* N prompts on one image. Each is made of T points, a box, a mask, or several of these. */
+/* N prompts on one image. Each is made of T points, a box, a mask, or several of these. Prompts with fewer points than
+ * T are filled up with padding: points labelled -1, wherever they stand, whose coordinates are not read; masks are
+ * those of the prompt without them. A prompt of nothing but padding must have a box or a mask. */
 typedef struct evsam_prompts {
   size_t struct_size;    /* sizeof(evsam_prompts) */
-  int64_t count;         /* N */
+  int64_t count;         /* N; 0 gives no masks, whatever the pointers are */
   int64_t points_each;   /* T; 0 where there are no points */
   const float* points;   /* (N, T, 2): x, y with 0 <= x < width and 0 <= y < height; or NULL */
-  const int32_t* labels; /* (N, T): 1 on the object, 0 beside it; NULL: all are on it */
+  const int32_t* labels; /* (N, T): 1 on the object, 0 beside it, -1 padding; NULL: all are on it */
   const float* boxes;    /* (N, 4): x0, y0, x1, y1 with x0 < x1 and y0 < y1; or NULL. Boxes are clipped to the image;
                             one of which nothing is left is refused. */
   const float* masks;    /* (N, 256, 256): logits of an earlier prediction; or NULL */
@@ -97,9 +99,9 @@ EVSAM_API const char* evsam_last_error(void);
  * free again. For machines that do nothing else. EVSAM_UNAVAILABLE where the system has no such thing. */
 EVSAM_API evsam_status evsam_pin_threads(int pinned);
 
-/* Loads a model. path: a safetensors file. variant: name of the one that is expected; NULL takes what the file says about
- * itself. evsam's own files hold a record of their architecture; a file that says nothing must be of "nano", "l0",
- * "l1", "l2", "xl0" or "xl1", and the caller has to name it. options: NULL for the defaults. */
+/* Loads a model. path: a safetensors file. variant: name of the one that is expected; NULL takes what the file says
+ * about itself. evsam's own files hold a record of their architecture; a file that says nothing must be of "nano",
+ * "l0", "l1", "l2", "xl0" or "xl1", and the caller has to name it. options: NULL for the defaults. */
 EVSAM_API evsam_status evsam_load(const char* path, const char* variant, const evsam_options* options,
                                   evsam_model** model);
 
