@@ -7,37 +7,56 @@ that has the same weights.
 """
 
 import argparse
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import evsam
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("photos", type=Path)
-parser.add_argument("embeddings", type=Path)
-parser.add_argument("--model", default="nano")
-arguments = parser.parse_args()
 
-sam = evsam.load(arguments.model)
-photos = sorted(p for p in arguments.photos.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
-targets = {photo: arguments.embeddings / f"{photo.stem}.safetensors" for photo in photos}
-
-missing = [photo for photo in photos if not targets[photo].exists()]
-for start in range(0, len(missing), 16):
-    batch = missing[start : start + 16]
-    for photo, embedding in zip(batch, sam.encode(batch), strict=True):
-        embedding.save(targets[photo])
-print(f"encoded {len(missing)} of {len(photos)} photos")
-
-
-def mask_in_the_middle(photo: Path) -> tuple[str, int]:
-    """Pixels of the object in the middle of a photo. Nothing is shared between calls but the model."""
-    embedding = evsam.Embedding.load(targets[photo])
-    height, width = embedding.original_size
-    result = sam.predict(embedding, points=[(width / 2, height / 2)])
-    return photo.name, int(result.best()[0].sum())
+def encode(sam: evsam.Sam, photos: list[Path], folder: Path) -> dict[Path, Path]:
+    """Embedding files of all photos but the broken ones, which are named."""
+    files, new = {}, 0
+    for photo in photos:
+        file = folder / f"{photo.name}.safetensors"
+        if not file.exists():
+            try:
+                sam.encode(photo).save(file)
+            except evsam.ImageError as error:
+                print(f"skipped: {error}", file=sys.stderr)
+                continue
+            new += 1
+        files[photo] = file
+    print(f"encoded {new} of {len(photos)} photos")
+    return files
 
 
-with ThreadPoolExecutor(2) as pool:
-    for name, pixels in pool.map(mask_in_the_middle, photos):
-        print(f"{name}: {pixels} pixels")
+def main() -> None:
+    """The whole program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("embeddings", type=Path)
+    parser.add_argument("--model", default="nano")
+    arguments = parser.parse_args()
+
+    photos = sorted(p for p in arguments.photos.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    sam = evsam.load(arguments.model)
+    files = encode(sam, photos, arguments.embeddings)
+
+    def mask_in_the_middle(file: Path) -> int:
+        """Pixels of the object in the middle of a photo. Nothing is shared between calls but the model."""
+        embedding = evsam.Embedding.load(file)
+        height, width = embedding.original_size
+        result = sam.predict(embedding, points=[(width / 2, height / 2)])
+        return int(result.best()[0].sum())
+
+    with ThreadPoolExecutor(2) as pool:
+        for photo, pixels in zip(files, pool.map(mask_in_the_middle, files.values()), strict=True):
+            print(f"{photo.name}: {pixels} pixels")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (evsam.EvsamError, OSError) as error:  # says which argument was wrong, and how
+        sys.exit(f"embed_folder.py: {error}")

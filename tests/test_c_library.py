@@ -69,10 +69,21 @@ def test_example(prefix, sam, photo, tmp_path, static) -> None:
         drawn = np.asarray(file)
     assert np.array_equal((drawn != photo).any(-1) & ~mask, np.zeros_like(mask))
 
-    failed = subprocess.run([tmp_path / "build" / "segment", resolve("nano"), names[1], "1", "1", "9", "9", "out.pgm"],
-                            capture_output=True, text=True, check=False)  # fmt: skip
-    assert failed.returncode == 1
-    assert "mask.pgm: expected a binary PPM file" in failed.stderr
+    def fails(*arguments: object) -> str:
+        command = [tmp_path / "build" / "segment", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == (1 if len(arguments) == 7 else 2)
+        assert len(done.stderr.splitlines()) == 1
+        return done.stderr
+
+    assert "mask.pgm: expected a binary PPM file" in fails(resolve("nano"), names[1], 1, 1, 9, 9, "out.pgm")
+    assert "expected numbers, got '9px'" in fails(resolve("nano"), names[0], 1, 1, 9, "9px", "out.pgm")
+    assert "expected numbers, got ''" in fails(resolve("nano"), names[0], "", 1, 9, 9, "out.pgm")
+    assert "expected x0 < x1" in fails(resolve("nano"), names[0], 9, 1, 1, 9, "out.pgm")
+    assert "no.ppm" in fails(resolve("nano"), "no.ppm", 1, 1, 9, 9, "out.pgm")
+    assert "no.safetensors" in fails("no.safetensors", names[0], 1, 1, 9, 9, "out.pgm")
+    assert "nothing/out.pgm: cannot be written" in fails(resolve("nano"), names[0], 1, 1, 9, 9, "nothing/out.pgm")
+    assert "usage: segment WEIGHTS" in fails(resolve("nano"), names[0], 1, 1, 9)
 
 
 class CPrompts(ctypes.Structure):

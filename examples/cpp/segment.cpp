@@ -65,10 +65,19 @@ std::vector<std::uint8_t> draw(const Photo& photo, const std::uint8_t* mask) {
   return drawn;
 }
 
+float read_coordinate(const char* text) {
+  char* end = nullptr;
+  const float number = std::strtof(text, &end);
+  if (end == text || *end != '\0') {
+    throw std::runtime_error("X0 Y0 X1 Y1: expected numbers, got '" + std::string(text) + "'");
+  }
+  return number;
+}
+
 void segment(char** arguments, int count) {
-  const Photo photo = read_ppm(arguments[1]);
   evsam::Prompts prompts;
-  for (int i = 2; i < 6; ++i) prompts.boxes.push_back(std::stof(arguments[i]));
+  for (int i = 2; i < 6; ++i) prompts.boxes.push_back(read_coordinate(arguments[i]));
+  const Photo photo = read_ppm(arguments[1]);
 
   const evsam::Model model(arguments[0]);
   const evsam::Embedding embedding = model.encode(photo.rgb.data(), photo.height, photo.width);
