@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evsam.errors import EvsamError
-from evsam.export.options import FLOAT32_PLUGINS, PLUGINS, ExportOptions, ExportPrecision, check_plugins
+from evsam.export.options import FLOAT32_PLUGINS, OPSETS, PLUGINS, ExportOptions, ExportPrecision, check_plugins
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     onnx.add_argument(
         "--image-size-masks", action="store_true", help="the decoder also gives masks at the image's size"
     )
+    onnx.add_argument(
+        "--opset",
+        type=int,
+        choices=OPSETS,
+        help=f"of the standard operators (default: {OPSETS[0]}, which onnxruntime 1.16 runs; 20 has GELU as one node)",
+    )
     target = parser.add_argument_group("tensorrt, on the machine that will run it")
     target.add_argument("--device", help="cuda or cuda:N (default: cuda)")
     target.add_argument("--max-batch", type=whole(1), help="images encoded together at most")
@@ -114,6 +120,8 @@ def _check(arguments: argparse.Namespace, kind: str) -> None:
     if kind == "tensorrt":
         if arguments.masks != "all" or arguments.image_size_masks:
             arguments.fail("--masks and --image-size-masks: not for TensorRT, whose engine needs all masks")
+        if arguments.opset is not None:
+            arguments.fail("--opset: not for TensorRT, which reads the newest")
         if arguments.plugins:
             arguments.fail("--plugins: all of them or none for TensorRT, got names")
     elif arguments.device is not None or arguments.max_prompts is not None:
@@ -135,7 +143,9 @@ def _write(
         plugins = check_plugins(arguments.plugins) or usable
         if beyond := sorted(plugins - usable):
             raise EvsamError(f"plugins: expected ones that take {precision}, got {', '.join(beyond)}")
-    options = ExportOptions(precision, plugins, arguments.masks, arguments.image_size_masks)
+    options = ExportOptions(
+        precision, plugins, arguments.masks, arguments.image_size_masks, arguments.opset or OPSETS[0]
+    )
     images = _calibration(arguments, weights)
     headroom = HEADROOM if arguments.headroom is None else arguments.headroom
     folder, models = export_onnx(weights, output, options, images, headroom, arguments.threads)

@@ -22,11 +22,17 @@ try:
 except ImportError as error:
     raise BackendUnavailable("evsam.export needs onnx; use pip install 'evsam[onnx]'") from error
 
-OPSET = 20
-"""The first with Gelu; TensorRT 10.3 reads it."""
+IR_VERSIONS = {17: 8, 20: 9}
+"""Versions of the standard operators that can be written, with that of the file format that came with each.
 
-IR_VERSION = 10
-"""The first in which functions of one name may have several bodies (overloads)."""
+17 is the first with LayerNormalization and runs on onnxruntime 1.16, which Jetson images have; 20 is the first with
+Gelu, which TensorRT 10.3 reads.
+"""
+
+OPSET = max(IR_VERSIONS)
+
+IR_OVERLOADS = 10
+"""The first file format in which functions of one name may have several bodies (overloads)."""
 
 DOMAIN = "evsam"
 
@@ -55,10 +61,12 @@ class Graph:
     Args:
         name: of the graph.
         half: whether the network computes on float16; :meth:`weight` and :meth:`narrow` then give float16.
+        opset: one of :data:`IR_VERSIONS`, whose numbers :data:`evsam.export.options.OPSETS` lists without onnx.
     """
 
-    def __init__(self, name: str, half: bool = False) -> None:
+    def __init__(self, name: str, half: bool = False, opset: int = OPSET) -> None:
         self.name = name
+        self.opset = opset
         self.narrow_type = HALF if half else FLOAT
         self.types: dict[str, int] = {}
         self._scopes: list[str] = []
@@ -189,17 +197,17 @@ class Graph:
         Args:
             metadata: text to store in it.
         """
-        graph = helper.make_graph(
-            self._nodes, self.name, self._inputs, self._outputs, list(self._initializers.values())
-        )
-        opsets = [helper.make_opsetid("", OPSET)]
+        used = {value for node in self._nodes for value in node.input}
+        constants = [tensor for name, tensor in self._initializers.items() if name in used]
+        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, constants)
+        opsets = [helper.make_opsetid("", self.opset)]
         if self._functions:
             opsets.append(helper.make_opsetid(DOMAIN, 1))
         made = helper.make_model(
             graph,
             opset_imports=opsets,
             functions=list(self._functions.values()),
-            ir_version=IR_VERSION,
+            ir_version=IR_OVERLOADS if self._functions else IR_VERSIONS[self.opset],
             producer_name="evsam",
         )
         helper.set_model_props(made, metadata)
@@ -209,7 +217,7 @@ class Graph:
     def _function(
         self, op: str, overload: str, types: Sequence[int], attributes: dict[str, Any], body: Body
     ) -> onnx.FunctionProto:
-        inner = Graph(op, self.narrow_type == HALF)
+        inner = Graph(op, self.narrow_type == HALF, self.opset)
         names = [f"input{i}" for i in range(len(types))]
         inner.types.update(zip(names, types, strict=True))
         result = body(inner, names)
@@ -223,14 +231,27 @@ class Graph:
             names,
             [result],
             [*constants, *inner._nodes],
-            [helper.make_opsetid("", OPSET)],
+            [helper.make_opsetid("", self.opset)],
             list(attributes),
         )
         function.overload = overload
         return function
 
     def _add(self, op: str, inputs: Sequence[str], outputs: Sequence[str], attributes: dict[str, Any]) -> None:
+        if self.opset < 18:
+            inputs, attributes = self._as_before_18(op, inputs, attributes)
         self._nodes.append(helper.make_node(op, inputs, outputs, name=outputs[0], **attributes))
+
+    def _as_before_18(
+        self, op: str, inputs: Sequence[str], attributes: dict[str, Any]
+    ) -> tuple[Sequence[str], dict[str, Any]]:
+        """Split counts its outputs, and the reductions but ReduceSum have their axes as an attribute."""
+        if op == "Split":
+            return inputs, {key: value for key, value in attributes.items() if key != "num_outputs"}
+        if op.startswith("Reduce") and op != "ReduceSum" and len(inputs) == 2:
+            axes = numpy_helper.to_array(self._initializers[inputs[1]]).tolist()
+            return inputs[:1], {**attributes, "axes": axes}
+        return inputs, attributes
 
     def _cast(self, value: str, dtype: int) -> str:
         if self.types[value] == dtype:

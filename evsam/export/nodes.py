@@ -6,6 +6,7 @@ function that also writes the plain flavour, so the two cannot drift apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -15,6 +16,9 @@ from evsam.export.graph import HALF, Graph
 from evsam.export.options import FLOAT32_PLUGINS
 from evsam.network import Conv, ConvWeights, ResizeMode
 from evsam.zoo import Activation
+
+GELU_OPSET = 20
+"""The first opset with Gelu."""
 
 RESIZE_MODES = {"bilinear": "linear", "bicubic": "cubic"}
 
@@ -52,11 +56,11 @@ def activate(graph: Graph, x: str, activation: Activation | Literal["relu", "non
     """
     match activation:
         case "gelu" if scale == 1:
-            return graph.node("Gelu", x, approximate="tanh")
+            return _gelu(graph, x, "tanh")
         case "gelu":
             wide = graph.wide(x)
             wide = graph.node("Mul", wide, graph.number(scale, wide), name="gelu.value")
-            wide = graph.node("Gelu", wide, name="gelu.wide", approximate="tanh")
+            wide = _gelu(graph, wide, "tanh", "gelu.wide")
             wide = graph.node("Mul", wide, graph.number(1 / scale, wide), name="gelu.stored")
             return graph.cast(wide, graph.types[x])
         case "relu6":
@@ -69,7 +73,29 @@ def activate(graph: Graph, x: str, activation: Activation | Literal["relu", "non
 
 def activate_exact_gelu(graph: Graph, x: str) -> str:
     """GELU by the error function, as SAM's decoder has it."""
-    return graph.node("Gelu", x, approximate="none")
+    return _gelu(graph, x, "none")
+
+
+def _gelu(graph: Graph, x: str, approximate: Literal["tanh", "none"], name: str = "gelu") -> str:
+    """One node, or before opset 20 its formula, in the form that runtimes recognise; in float32, for x^3 is large."""
+    if graph.opset >= GELU_OPSET:
+        return graph.node("Gelu", x, name=name, approximate=approximate)
+    wide = graph.wide(x)
+
+    def number(value: float) -> str:
+        return graph.number(value, wide)
+
+    if approximate == "tanh":
+        y = graph.node("Mul", wide, number(0.044715), name=f"{name}.cubic")
+        y = graph.node("Mul", y, wide, name=f"{name}.cubed")
+        y = graph.node("Add", y, number(1), name=f"{name}.factor")
+        y = graph.node("Mul", graph.node("Mul", wide, number(math.sqrt(2 / math.pi)), name=f"{name}.scaled"), y)
+        y = graph.node("Tanh", y, name=f"{name}.tanh")
+    else:
+        y = graph.node("Erf", graph.node("Div", wide, number(math.sqrt(2)), name=f"{name}.scaled"), name=f"{name}.erf")
+    y = graph.node("Add", y, number(1), name=f"{name}.gate")
+    y = graph.node("Mul", graph.node("Mul", wide, number(0.5), name=f"{name}.half"), y, name=name)
+    return graph.cast(y, graph.types[x])
 
 
 def layer_norm_2d(graph: Graph, name: str, x: str, gain: str, bias: str, eps: float) -> str:

@@ -1,27 +1,6 @@
 """Models as ONNX files.
 
-The encoder has the input ``images`` (batch, 3, S, S): normalised RGB with zeros where padded, as
-:func:`evsam.transforms.image_to_pixels` makes it. Its outputs are ``image_embeddings`` (batch, C, G, G), and for the
-variants that have lateral maps ``lateral_0`` and so on.
-
-The decoder's names are those of segment_anything's ONNX decoder, which Isaac ROS also uses:
-
-| input | shape | |
-|---|---|---|
-| ``image_embeddings``, ``lateral_<i>`` | (images, C, G, G) | of one image for all prompts, or of one for each |
-| ``point_coords`` | (prompts, points, 2) | x, y in pixels of the 1024 frame |
-| ``point_labels`` | (prompts, points) | -1 padding, 0 background, 1 foreground, 2 and 3 corners of a box |
-| ``mask_input`` | (mask_prompts, 1, 256, 256) | logits of an earlier prediction, for all prompts or for each |
-| ``has_mask_input`` | (1,) | 0: the mask does not count |
-| ``orig_im_size`` | (2,) | height and width; only with masks at the image's size |
-
-| output | shape | |
-|---|---|---|
-| ``masks`` | (prompts, M, H, W) | logits at the image's size, if asked for |
-| ``iou_predictions`` | (prompts, M) | |
-| ``low_res_masks`` | (prompts, M, 256, 256) | logits |
-
-All are float32. As in SAM, clicks without a box need a padding point behind them: (0, 0) with label -1.
+Names, shapes and meaning of their inputs and outputs are in docs/export.md, and as data in :mod:`evsam.export.options`.
 """
 
 from __future__ import annotations
@@ -55,7 +34,7 @@ if TYPE_CHECKING:
 
     from evsam.weights import Weights
 
-EXPORTER = "1"
+EXPORTER = "2"
 """Changes with what this package writes for the same weights and options."""
 
 Pixels = Sequence[npt.NDArray[np.float32]]
@@ -103,6 +82,7 @@ def export_onnx(
         plugins=sorted(options.plugins),
         masks=options.masks,
         image_size_masks=options.image_size_masks,
+        opset=options.opset,
     )
     write_folder(path, files, manifest, {RANGES: json_bytes(models.report.as_json())} if models.report else None)
     if not models.report:  # of an earlier export
@@ -231,7 +211,7 @@ def build_encoder(
         encoder: the network, where it is not what the weights say: with folded ranges.
     """
     options = options or ExportOptions()
-    graph = Graph(f"evsam {weights.variant.name} encoder", half=options.precision == "fp16")
+    graph = Graph(f"evsam {weights.variant.name} encoder", half=options.precision == "fp16", opset=options.opset)
     write_encoder(graph, encoder or read_encoder(weights), options.plugins)
     return graph.model(_metadata(weights, options))
 
@@ -244,7 +224,7 @@ def build_decoder(weights: Weights, options: ExportOptions | None = None) -> onn
         options: how; None for float32, all four masks, at low resolution alone.
     """
     options = options or ExportOptions()
-    graph = Graph(f"evsam {weights.variant.name} decoder", half=options.precision == "fp16")
+    graph = Graph(f"evsam {weights.variant.name} decoder", half=options.precision == "fp16", opset=options.opset)
     write_decoder(graph, weights, options)
     return graph.model(_metadata(weights, options))
 

@@ -13,6 +13,8 @@ from evsam.zoo import LOGITS_SIZE, Variant, get_variant
 ExportPrecision = Literal["fp32", "fp16"]
 MaskSelection = Literal["all", "single", "multi", "auto"]
 
+OPSETS = (17, 20)
+
 PLUGINS = (
     "EvsamReluLinearAttention",
     "EvsamLiteMLA",
@@ -39,18 +41,23 @@ class ExportOptions:
             prompts, or, with ``auto``, one: the best of the three for a single click without box and mask, else the
             single one.
         image_size_masks: whether the decoder also gives masks at the image's size.
+        opset: version of ONNX's standard operators, 17 or 20. onnxruntime runs 17 from its version 1.16 on, 20 from
+            1.17 on; with plugins, whose nodes carry functions with overloads, both need 1.18.
     """
 
     precision: ExportPrecision = "fp32"
     plugins: frozenset[str] = frozenset()
     masks: MaskSelection = "all"
     image_size_masks: bool = False
+    opset: int = 17
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(ExportPrecision):
             raise EvsamError(f"precision: expected {' or '.join(get_args(ExportPrecision))}, got {self.precision!r}")
         if self.masks not in get_args(MaskSelection):
             raise EvsamError(f"masks: expected one of {', '.join(get_args(MaskSelection))}, got {self.masks!r}")
+        if self.opset not in OPSETS:
+            raise EvsamError(f"opset: expected {' or '.join(map(str, OPSETS))}, got {self.opset!r}")
         check_plugins(self.plugins)
 
     @property

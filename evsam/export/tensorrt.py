@@ -18,7 +18,7 @@ from evsam.engines.tensorrt_runtime.facts import ENTRY, BuildOptions, Facts, Pro
 from evsam.engines.tensorrt_runtime.library import NO_PLUGINS, Setup
 from evsam.errors import EvsamError
 from evsam.export.folder import PARTS, ExportFolder, make_manifest, write_folder
-from evsam.export.options import FLOAT32_PLUGINS, PLUGINS, ExportOptions, ExportPrecision
+from evsam.export.options import FLOAT32_PLUGINS, OPSETS, PLUGINS, ExportOptions, ExportPrecision
 from evsam.record import write_record
 from evsam.weights import encoder_fingerprint
 from evsam.weights.locate import cache_dir
@@ -259,7 +259,7 @@ class _WeightsModel:
 
         able = frozenset(PLUGINS) if precision == "fp16" else FLOAT32_PLUGINS
         self._weights = weights
-        self._options = ExportOptions(precision, able if plugins else frozenset())
+        self._options = ExportOptions(precision, able if plugins else frozenset(), opset=OPSETS[-1])
         self._calibration = calibration
         self._headroom = headroom
         self._threads = threads

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 import evsam
@@ -125,3 +125,20 @@ def test_options_are_checked() -> None:
         ExportOptions(precision="fp8")  # type: ignore[arg-type]
     with pytest.raises(EvsamError, match="masks: expected one of all, single, multi, auto, got 'best'"):
         ExportOptions(masks="best")  # type: ignore[arg-type]
+    with pytest.raises(EvsamError, match="opset: expected 17 or 20, got 18"):
+        ExportOptions(opset=18)
+
+
+@pytest.mark.parametrize(("arguments", "opset"), [([], 17), (["--opset", "20"], 20)])
+def test_opset(tmp_path, arguments, opset) -> None:
+    assert main(["export", "nano", "--format", "onnx", "-o", str(tmp_path), *arguments]) == 0
+    assert json.loads((tmp_path / "evsam.json").read_text())["opset"] == opset
+    for part in ("encoder", "decoder"):
+        (stated,) = onnx.load(tmp_path / f"{part}.onnx").opset_import
+        assert stated.version == opset
+
+
+def test_opset_of_plans(tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "nano", "--format", "tensorrt", "-o", str(tmp_path), "--opset", "17"])
+    assert "--opset: not for TensorRT" in capsys.readouterr().err

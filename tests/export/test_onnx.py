@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,21 +13,26 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 torch = pytest.importorskip("torch")
 
+from onnx import helper
+
 import evsam
 from evsam.embedding import embedding_shapes
 from evsam.engines.onnxruntime import open_session
 from evsam.export.folder import ExportFolder
 from evsam.export.onnx import build_decoder, build_encoder, export_onnx
-from evsam.export.options import PLUGINS, ExportOptions, decoder_interface, encoder_interface
+from evsam.export.options import MASKS, PLUGINS, ExportOptions, decoder_interface, encoder_interface
 from evsam.export.triton import export_triton
 from evsam.nn import EfficientViTSam
-from evsam.transforms import fitted_size, upscale_logits
+from evsam.transforms import fitted_size, image_to_pixels, upscale_logits
 from evsam.weights import Weights, expected_tensors
 from tests.export.networks import weights_of
 from tests.golden.seeded_weights import seeded_state_dict
+from tests.own_variants import NANO_LIKE, SAM_LIKE, own_weights
 from tests.test_network import made_up
 
 RNG = np.random.default_rng(0)
+
+OWN = {"own-sam": SAM_LIKE, "own-nano": NANO_LIKE}
 
 
 @pytest.fixture(scope="module", params=["nano", "l0"])
@@ -182,6 +191,95 @@ def test_interface_and_layer_norms(variant) -> None:
             found = {e.name: tuple(d.dim_param or d.dim_value for d in e.type.tensor_type.shape.dim) for e in entries}
             assert found == {tensor.name: tensor.shape for tensor in tensors}
         assert "LayerNormalization" in {node.op_type for node in made.graph.node}
+
+
+def stated_interface() -> list[tuple[str, str, str, str, str]]:
+    """Rows of the table in docs/export.md: model, in or out, name, shape, dtype."""
+    text = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (encoder|decoder) \| (in|out) \| `([^`]+)` \| ([^|]+) \| (\w+) \|", text, re.MULTILINE)
+    assert len(rows) == 13
+    return rows
+
+
+@pytest.mark.parametrize("masks", MASKS)
+@pytest.mark.parametrize("image_size_masks", [False, True])
+def test_documented_inputs_and_outputs(variant, masks, image_size_masks) -> None:
+    options = ExportOptions(masks=masks, image_size_masks=image_size_masks)
+    models = {"encoder": build_encoder(weights_of(variant)), "decoder": build_decoder(weights_of(variant), options)}
+    channels, side = embedding_shapes(variant)[0][:2]
+    letters = {"S": 512, "C": channels, "G": side, "M": MASKS[masks]}
+    laterals = embedding_shapes(variant)[1:]
+    expected = []
+    for model, kind, name, shape, dtype in stated_interface():
+        if name in ("orig_im_size", "masks") and not image_size_masks:
+            continue
+        for i in range(len(laterals) if "<i>" in name else 1):
+            given = letters | ({"C_i": laterals[i][0], "G_i": laterals[i][1]} if "<i>" in name else {})
+            lengths = [given.get(part, int(part) if part.isdigit() else part) for part in shape.split(", ")]
+            expected.append((model, kind, name.replace("<i>", str(i)), lengths, dtype))
+    found = [
+        (
+            model,
+            kind,
+            value.name,
+            [length.dim_param or length.dim_value for length in value.type.tensor_type.shape.dim],
+            helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
+        )
+        for model, made in models.items()
+        for kind, values in (("in", made.graph.input), ("out", made.graph.output))
+        for value in values
+    ]
+    assert sorted(found) == sorted(expected)
+
+
+def test_documented_preparation_of_photos() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    numbers = re.search(r"mean \(([\d., ]+)\).*standard deviation \(([\d., ]+)\)", text.replace("\n", " "))
+    assert numbers is not None
+    mean, std = (np.array([float(x) for x in group.split(",")], np.float32) for group in numbers.groups())
+    image = RNG.integers(0, 256, (256, 512, 3), np.uint8)
+    pixels = np.zeros((3, 512, 512), np.float32)
+    pixels[:, :256] = ((image - mean) / std).transpose(2, 0, 1)
+    np.testing.assert_allclose(image_to_pixels(image, 512), pixels, rtol=1e-6)
+
+
+OPSET_FORMATS = {17: 8, 20: 9}
+"""IR versions that onnx released with these opsets; onnxruntime 1.16 and 1.17 read up to 9, the former opset 19."""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("opset", OPSET_FORMATS)
+@pytest.mark.parametrize("weights", [*OWN, "nano"], ids=str)
+def test_opset_and_format(weights, opset, precision) -> None:
+    """Both opsets compute the same; the default is the one for old versions of onnxruntime."""
+    given = weights_of("nano") if weights == "nano" else own_weights(OWN[weights])
+    options = ExportOptions(precision, image_size_masks=True, opset=opset)
+    for build in (build_encoder, build_decoder):
+        made = build(given, options)
+        assert [(entry.domain, entry.version) for entry in made.opset_import] == [("", opset)]
+        assert made.ir_version == OPSET_FORMATS[opset]
+        assert ("Gelu" in {node.op_type for node in made.graph.node}) <= (opset == 20)
+        other = build(given, replace(options, precision="fp32", opset=37 - opset))
+        feeds: dict[str, np.ndarray] = {}
+        lengths = {"batch": 1, "images": 1, "prompts": 2, "points": 3, "mask_prompts": 1}
+        for entry in made.graph.input:
+            shape = [lengths.get(d.dim_param, d.dim_value) for d in entry.type.tensor_type.shape.dim]
+            feeds[entry.name] = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        if build is build_decoder:
+            feeds["point_coords"] *= 200
+            feeds["point_labels"] = np.array([[1, 0, -1], [2, 3, 1]], np.float32)
+            feeds["orig_im_size"] = np.array([60, 80], np.float32)
+        answers = [open_session(model.SerializeToString()).run(None, feeds) for model in (made, other)]
+        for a, b in zip(*answers, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=(1e-5 if precision == "fp32" else 2e-2) * np.abs(b).max())
+    assert ExportOptions().opset == 17
+
+
+def test_models_with_plugins_have_overloads() -> None:
+    made = build_encoder(weights_of("nano"), ExportOptions("fp16", frozenset(PLUGINS)))
+    assert made.ir_version == 10
+    assert {entry.version for entry in made.opset_import if not entry.domain} == {17}
+    assert {entry.version for f in made.functions for entry in f.opset_import} == {17}
 
 
 def test_folder_loads_and_becomes_a_triton_repository(tmp_path, photo) -> None:

@@ -32,7 +32,7 @@ from tests.golden.seeded_weights import seeded_state_dict
 
 trt = import_rtx()
 
-FP16 = ExportOptions(precision="fp16")
+FP16 = ExportOptions(precision="fp16", opset=20)
 
 ENCODERS = [*VARIANTS][::-1]
 """The largest first: later tests take the small ones from the cache of weights."""
