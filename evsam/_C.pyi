@@ -90,6 +90,26 @@ def points_to_frame(
     points: NDArray[np.floating[Any]], original_size: tuple[int, int], resized_size: tuple[int, int]
 ) -> NDArray[np.float32]: ...
 
+# Masks are uint8 (H, W), C order, 0 and 1; canvases uint8 (H, W, 3), C order, and painted in place.
+def count_runs(mask: NDArray[np.uint8]) -> NDArray[np.int64]: ...
+def fill_runs(ends: NDArray[np.int64], height: int, width: int) -> NDArray[np.uint8]: ...
+def mask_extent(mask: NDArray[np.uint8]) -> tuple[int, tuple[int, int, int, int]]: ...
+def clean_mask(mask: NDArray[np.uint8], min_area: int, fill_holes: int) -> NDArray[np.uint8]: ...
+def trace_outlines(
+    mask: NDArray[np.uint8], tolerance: float
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]: ...
+def fill_mask(
+    canvas: NDArray[np.uint8], mask: NDArray[np.uint8], colour: tuple[int, int, int], opacity: float
+) -> None: ...
+def stroke_rings(
+    canvas: NDArray[np.uint8],
+    corners: NDArray[np.int32],
+    ends: NDArray[np.int64],
+    width: float,
+    colour: tuple[int, int, int],
+    opacity: float,
+) -> None: ...
+
 # An op with its weights packed for one instruction set; see evsam.ops.pack. Maps are float32 (B, H, W, C).
 class PackedOp:
     def __call__(

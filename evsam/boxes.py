@@ -1,4 +1,8 @@
-"""The box around a mask."""
+"""The box around a mask.
+
+Boxes are x0, y0, x1, y1 in pixels of the photo everywhere in evsam: along the pixels' edges, so that x1 - x0 is the
+width, and what is found around a mask serves as box prompt. Only COCO's documents have x, y, width, height.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from evsam import _C
 
 
 def bounding_box(mask: npt.NDArray[Any]) -> tuple[int, int, int, int]:
@@ -22,7 +28,5 @@ def bounding_box(mask: npt.NDArray[Any]) -> tuple[int, int, int, int]:
         >>> bounding_box(np.array([[0, 0, 0], [0, 1, 1]]))
         (1, 1, 3, 2)
     """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return 0, 0, 0, 0
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    inside = np.ascontiguousarray(mask if mask.dtype == bool else mask != 0)
+    return _C.mask_extent(inside.view(np.uint8))[1]

@@ -9,10 +9,12 @@ group is the sign.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+
+from evsam import _C
 
 _GROUPS = 8
 """Groups of five bits that hold any difference of counts of a mask of up to 2**38 pixels."""
@@ -23,6 +25,10 @@ class Rle(TypedDict):
 
     size: list[int]
     counts: str
+
+
+MaskLike: TypeAlias = "npt.NDArray[Any] | Rle | Mapping[str, Any]"
+"""A mask (H, W), bool, 0 and 1, or 0 and 255; or its RLE."""
 
 
 def encode_rle(mask: npt.NDArray[Any]) -> Rle:
@@ -38,12 +44,8 @@ def encode_rle(mask: npt.NDArray[Any]) -> Rle:
         >>> encode_rle(np.eye(3, dtype=bool))
         {'size': [3, 3], 'counts': '013000'}
     """
-    pixels = _as_bool(np.asarray(mask)).ravel(order="F")
-    height, width = mask.shape
-    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    start = [0, 0] if pixels.size and pixels[0] else [0]
-    counts = np.diff(np.concatenate([start, changes, [pixels.size]]))
-    return Rle(size=[height, width], counts=_to_text(counts))
+    pixels = mask_pixels(np.asarray(mask))
+    return Rle(size=list(pixels.shape), counts=_to_text(_C.count_runs(pixels)))
 
 
 def decode_rle(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.bool_]:
@@ -56,10 +58,7 @@ def decode_rle(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.bool_]:
         >>> decode_rle({"size": [3, 3], "counts": "013000"}).astype(int).tolist()
         [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
     """
-    height, width = rle["size"]
-    ends = run_ends(rle)
-    pixels = np.repeat(np.arange(len(ends)) % 2 == 1, np.diff(ends, prepend=0))
-    return pixels.reshape((int(height), int(width)), order="F")
+    return _fill(rle).view(np.bool_)
 
 
 def run_ends(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.int64]:
@@ -88,17 +87,29 @@ def run_ends(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.int64]:
     return ends
 
 
-def _as_bool(mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def mask_pixels(mask: MaskLike) -> npt.NDArray[np.uint8]:
+    """A mask as compiled code takes it: uint8 (H, W) of 0 and 1, C order; may share memory with a bool array.
+
+    Raises:
+        ValueError: another number of axes, other values, or a damaged RLE.
+    """
+    if isinstance(mask, Mapping):
+        return _fill(mask)
     if mask.ndim != 2:
         raise ValueError(f"mask: expected shape (H, W), got {mask.shape}")
     if mask.dtype == bool:
-        return mask
+        return np.ascontiguousarray(mask).view(np.uint8)
     inside = np.asarray(mask != 0)
     values = np.unique(mask[inside])
     if values.size > 1 or (values.size == 1 and values[0] not in (1, 255)):
         shown = ", ".join(str(value) for value in values[:3])
         raise ValueError(f"mask: expected bool, 0 and 1, or 0 and 255, got also {shown}: compare with a threshold")
-    return inside
+    return np.ascontiguousarray(inside).view(np.uint8)
+
+
+def _fill(rle: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
+    height, width = (int(length) for length in rle["size"])
+    return _C.fill_runs(run_ends(rle), height, width)
 
 
 def _counts(counts: str | bytes | Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:

@@ -14,6 +14,7 @@ namespace evsam::bindings {
 #include "evsam_python_ops.inc"
 #undef EVSAM_OP
 void bind_engine(py::module_& m);
+void bind_masks(py::module_& m);
 void bind_packed_op(py::module_& m);
 void bind_prompts(py::module_& m);
 void bind_safetensors(py::module_& m);
@@ -112,6 +113,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
       "Measured memory rate in GB/s, three reads to one write over `bytes` bytes in all.");
 
   bind_engine(m);
+  bind_masks(m);
   bind_packed_op(m);
   bind_prompts(m);
   bind_safetensors(m);

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from evsam import EvsamError
 from evsam.polygons import Polygon, trace_polygons
 
 
@@ -116,3 +119,78 @@ def test_noise(density) -> None:
     rng = np.random.default_rng(7)
     for _ in range(60):
         check(rng.random(rng.integers(1, 20, 2)) < density)
+
+
+def distances(points: np.ndarray, ring: np.ndarray) -> np.ndarray:
+    """Of each point to the nearest side of a ring."""
+    a, b = ring.astype(float), np.roll(ring, -1, 0).astype(float)
+    along = ((points[:, None] - a) * (b - a)).sum(-1) / np.maximum(((b - a) ** 2).sum(-1), 1e-9)
+    nearest = a + np.clip(along, 0, 1)[..., None] * (b - a)
+    return np.sqrt(((points[:, None] - nearest) ** 2).sum(-1)).min(1)
+
+
+def shapes() -> list[np.ndarray]:
+    y, x = np.mgrid[:97, :131]
+    disc = (y - 40) ** 2 + (x - 60) ** 2 < 30**2
+    rings = (np.hypot(y - 48, x - 65) / 6).astype(int) % 2 == 0
+    rng = np.random.default_rng(5)
+    return [disc, ~disc, rings, *(rng.random((30, 40)) < density for density in (0.1, 0.5, 0.9))]
+
+
+@pytest.mark.parametrize("tolerance", [0.5, 0.75, 1, 2.0, 5, np.float32(3)])
+def test_no_corner_is_further_than_the_tolerance(tolerance) -> None:
+    fewer = 0
+    for mask in shapes():
+        exact, simple = trace_polygons(mask), trace_polygons(mask, tolerance)
+        assert [len(p.holes) for p in simple] == [len(p.holes) for p in exact]
+        for whole, part in zip(exact, simple, strict=True):
+            for ring, kept in zip((whole.outer, *whole.holes), (part.outer, *part.holes), strict=True):
+                assert 3 <= len(kept) <= len(ring)
+                corners = iter(ring.tolist())
+                assert all(corner in corners for corner in kept.tolist())  # those of the ring, in its order
+                assert distances(ring, kept).max() <= tolerance + 1e-9
+                fewer += len(ring) - len(kept)
+    assert fewer > 0 or tolerance < 0.7
+
+
+def test_slanted_edges_lose_their_steps() -> None:
+    mask = np.tri(50, dtype=bool)  # a triangle
+    (exact,), (simple,) = trace_polygons(mask), trace_polygons(mask, 0.75)
+    assert len(exact.outer) == 102
+    assert len(simple.outer) <= 5
+    assert abs(simple.area - mask.sum()) <= 26  # half of each step
+
+
+def test_a_straight_edge_keeps_its_corners() -> None:
+    mask = np.zeros((40, 50), bool)
+    mask[5:30, 7:40] = True
+    (polygon,) = trace_polygons(mask, 2)
+    assert polygon.outer.tolist() == [[7, 5], [40, 5], [40, 30], [7, 30]]
+    assert polygon.area == mask.sum()
+    assert type(polygon.area) is int
+
+
+def test_a_winding_ring_of_many_corners_is_quick() -> None:
+    y, x = np.mgrid[:1500, :1500]
+    mask = (np.hypot(y - 750, x - 750) / 8 + np.arctan2(y - 750, x - 750) / np.pi) % 2 < 1  # one spiral
+    exact = sum(len(ring) for polygon in trace_polygons(mask) for ring in polygon.tolist())
+    simple = sum(len(ring) for polygon in trace_polygons(mask, 1) for ring in polygon.tolist())
+    assert exact > 200_000
+    assert simple < exact / 8
+
+
+def test_polygons_as_plain_numbers() -> None:
+    mask = np.zeros((9, 9), bool)
+    mask[1:8, 1:8] = True
+    mask[3:5, 3:5] = False
+    (polygon,) = trace_polygons(mask, 1)
+    rings = json.loads(json.dumps(polygon.tolist()))
+    assert [np.array_equal(ring, of) for ring, of in zip(rings, (polygon.outer, *polygon.holes), strict=True)] == [
+        True
+    ] * 2
+
+
+@pytest.mark.parametrize("tolerance", [-1, -0.1, float("nan"), float("inf"), "1", None, [1]])
+def test_other_tolerances_are_refused(tolerance) -> None:
+    with pytest.raises(EvsamError, match="tolerance: expected a finite number of pixels, 0 or more, got"):
+        trace_polygons(np.ones((2, 2), bool), tolerance)

@@ -1,0 +1,171 @@
+// Masks of photos for evsam/rle.py, polygons.py, results.py and overlay.py, which check what users give. A mask is
+// uint8 (H, W), C order, 0 and 1.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "bindings/bindings.h"
+#include "core/thread_pool.h"
+#include "masks/outlines.h"
+#include "masks/paint.h"
+#include "masks/regions.h"
+#include "masks/runs.h"
+
+namespace py = pybind11;
+
+namespace evsam::bindings {
+namespace {
+
+using namespace masks;
+
+template <typename T>
+using Array = py::array_t<T, py::array::c_style>;
+
+constexpr int kMostThreads = 4;  // more are not faster: memory limits what is done here
+
+template <typename T>
+void expect_axes(const Array<T>& array, const char* name, py::ssize_t axes, const char* shape) {
+  if (array.ndim() == axes) return;
+  throw py::value_error(expected_got(name, shape, std::to_string(array.ndim()) + " axes"));
+}
+
+MaskView view_of(const Array<std::uint8_t>& mask) {
+  expect_axes(mask, "mask", 2, "shape (H, W)");
+  constexpr py::ssize_t kLongest = (py::ssize_t{1} << 31) - 1;
+  if (std::max(mask.shape(0), mask.shape(1)) > kLongest) throw py::value_error("mask: expected sides below 2**31");
+  return {mask.data(), mask.shape(0), mask.shape(1)};
+}
+
+template <typename T>
+Array<T> to_array(const std::vector<T>& values) {
+  return Array<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+Array<std::int64_t> counts_of(const Array<std::uint8_t>& array) {
+  const MaskView mask = view_of(array);
+  std::vector<std::int64_t> counts;
+  {
+    const py::gil_scoped_release unlocked;
+    counts = count_runs(mask);
+  }
+  return to_array(counts);
+}
+
+Array<std::uint8_t> filled(const Array<std::int64_t>& ends, std::int64_t height, std::int64_t width) {
+  expect_axes(ends, "ends", 1, "shape (R,)");
+  const bool rising = ends.size() > 0 && ends.at(0) >= 0 && std::is_sorted(ends.data(), ends.data() + ends.size());
+  if (height < 0 || width < 0 || !rising || ends.at(ends.size() - 1) != height * width) {
+    throw py::value_error("ends: expected numbers that never fall, up to height * width");
+  }
+  Array<std::uint8_t> out({height, width});
+  std::uint8_t* pixels = out.mutable_data();
+  const py::gil_scoped_release unlocked;
+  fill_runs(ends.data(), ends.size(), height, width, pixels);
+  return out;
+}
+
+std::tuple<std::int64_t, std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>> extent_of(
+    const Array<std::uint8_t>& array) {
+  const MaskView mask = view_of(array);
+  const py::gil_scoped_release unlocked;
+  const Extent extent = find_extent(mask);
+  return {extent.area, {extent.box.x0, extent.box.y0, extent.box.x1, extent.box.y1}};
+}
+
+Array<std::uint8_t> cleaned(const Array<std::uint8_t>& array, std::int64_t min_area, std::int64_t fill_holes) {
+  const MaskView mask = view_of(array);
+  Array<std::uint8_t> out({mask.height, mask.width});
+  std::uint8_t* pixels = out.mutable_data();
+  const py::gil_scoped_release unlocked;
+  std::copy(mask.pixels, mask.pixels + mask.height * mask.width, pixels);
+  if (fill_holes > 0) fill_small_holes(mask.height, mask.width, fill_holes, pixels);
+  if (min_area > 0) remove_small_pieces(mask.height, mask.width, min_area, pixels);
+  return out;
+}
+
+// Corners int32 (K, 2), ends int64 (R,), outer rings int64 (R,).
+py::tuple outlines_of(const Array<std::uint8_t>& array, double tolerance) {
+  const MaskView mask = view_of(array);
+  Outlines outlines;
+  {
+    const py::gil_scoped_release unlocked;
+    outlines = trace_outlines(mask);
+    if (tolerance > 0) simplify(tolerance, &outlines);
+  }
+  Array<std::int32_t> corners({static_cast<py::ssize_t>(outlines.corners.size()), py::ssize_t{2}});
+  std::int32_t* out = corners.mutable_data();
+  for (const Corner& corner : outlines.corners) {
+    *out++ = corner.x;
+    *out++ = corner.y;
+  }
+  const std::vector<std::int64_t> ends(outlines.ends.begin(), outlines.ends.end());
+  const std::vector<std::int64_t> outer(outlines.outer_of.begin(), outlines.outer_of.end());
+  return py::make_tuple(corners, to_array(ends), to_array(outer));
+}
+
+Canvas canvas_of(Array<std::uint8_t>& image) {
+  expect_axes(image, "canvas", 3, "shape (H, W, 3)");
+  if (image.shape(2) != 3) throw py::value_error("canvas: expected shape (H, W, 3)");
+  return {image.mutable_data(), image.shape(0), image.shape(1)};
+}
+
+RunContext threads_of(const Canvas& canvas) {
+  RunContext context;
+  constexpr std::int64_t kSmall = 1 << 19;  // pixels that are not worth waking threads for
+  context.threads = canvas.height * canvas.width < kSmall ? 1 : std::min(default_threads(), kMostThreads);
+  return context;
+}
+
+void fill_mask(Array<std::uint8_t>& image, const Array<std::uint8_t>& array, const Colour& colour, double opacity) {
+  const Canvas canvas = canvas_of(image);
+  const MaskView mask = view_of(array);
+  if (mask.height != canvas.height || mask.width != canvas.width) {
+    throw py::value_error("mask: expected the height and width of the canvas");
+  }
+  const py::gil_scoped_release unlocked;
+  fill(threads_of(canvas), canvas, mask, find_extent(mask).box, colour, opacity);
+}
+
+void stroke_rings(Array<std::uint8_t>& image, const Array<std::int32_t>& corners, const Array<std::int64_t>& ends,
+                  double width, const Colour& colour, double opacity) {
+  const Canvas canvas = canvas_of(image);
+  expect_axes(corners, "corners", 2, "shape (K, 2)");
+  expect_axes(ends, "ends", 1, "shape (R,)");
+  Outlines outlines;
+  for (py::ssize_t i = 0; i < corners.shape(0); ++i) {
+    outlines.corners.push_back(
+        {std::clamp<std::int32_t>(corners.at(i, 0), 0, static_cast<std::int32_t>(canvas.width)),
+         std::clamp<std::int32_t>(corners.at(i, 1), 0, static_cast<std::int32_t>(canvas.height))});
+  }
+  outlines.ends.assign(ends.data(), ends.data() + ends.size());
+  const bool rising = std::is_sorted(outlines.ends.begin(), outlines.ends.end());
+  if (!rising || (!outlines.ends.empty() && outlines.ends.back() != outlines.corners.size())) {
+    throw py::value_error("ends: expected numbers that never fall, up to the number of corners");
+  }
+  const py::gil_scoped_release unlocked;
+  stroke(threads_of(canvas), canvas, outlines, width, colour, opacity);
+}
+
+}  // namespace
+
+void bind_masks(py::module_& m) {
+  m.def("count_runs", &counts_of, py::arg("mask").noconvert(),
+        "Lengths of the runs of a mask read column by column, zeros first.");
+  m.def("fill_runs", &filled, py::arg("ends"), py::arg("height"), py::arg("width"),
+        "The mask uint8 (H, W) whose runs, column by column and zeros first, end there.");
+  m.def("mask_extent", &extent_of, py::arg("mask").noconvert(), "The area of a mask, and its box (x0, y0, x1, y1).");
+  m.def("clean_mask", &cleaned, py::arg("mask").noconvert(), py::arg("min_area"), py::arg("fill_holes"),
+        "A copy with holes, then pieces, of less than so many pixels filled and removed; the largest piece stays.");
+  m.def("trace_outlines", &outlines_of, py::arg("mask").noconvert(), py::arg("tolerance"),
+        "Rings along the pixels' edges: corners int32 (K, 2), the end of each ring, the outer ring of each ring.");
+  m.def("fill_mask", &fill_mask, py::arg("canvas").noconvert(), py::arg("mask").noconvert(), py::arg("colour"),
+        py::arg("opacity"), "Blends a colour over the pixels of a mask.");
+  m.def("stroke_rings", &stroke_rings, py::arg("canvas").noconvert(), py::arg("corners").noconvert(),
+        py::arg("ends").noconvert(), py::arg("width"), py::arg("colour"), py::arg("opacity"),
+        "Blends lines along rings, but not along the border of the canvas.");
+}
+
+}  // namespace evsam::bindings

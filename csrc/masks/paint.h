@@ -1,0 +1,32 @@
+// Masks and their outlines painted on photos: uint8 RGB, rows one after the other, 3 bytes per pixel.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/run_context.h"
+#include "masks/mask_view.h"
+#include "masks/outlines.h"
+
+namespace evsam::masks {
+
+struct Canvas {
+  std::uint8_t* pixels = nullptr;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+};
+
+using Colour = std::array<std::uint8_t, 3>;
+
+// Blends a colour over the set pixels, which lie in `box`. The mask has the size of the canvas.
+void fill(const RunContext& context, const Canvas& canvas, const MaskView& mask, const Box& box, const Colour& colour,
+          double opacity);
+
+// Blends lines of a width in pixels along the rings, once where lines overlap, with smooth edges. There are none along
+// the border of the canvas, where it is the photo that ends and not the object.
+void stroke(const RunContext& context, const Canvas& canvas, const Outlines& outlines, double width,
+            const Colour& colour, double opacity);
+
+}  // namespace evsam::masks

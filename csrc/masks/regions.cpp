@@ -1,0 +1,95 @@
+#include "masks/regions.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace evsam::masks {
+namespace {
+
+struct Run {
+  std::int64_t y;
+  std::int64_t x0;
+  std::int64_t x1;
+  std::size_t part;   // index of a run of the same part; of itself for the one that stands for the part
+  std::int64_t area;  // of the part, in the run that stands for it
+};
+
+// The runs of all rows, joined to parts by union-find: a run belongs to those above it that it touches, if only at a
+// corner.
+class Parts {
+ public:
+  template <typename ForEachRun>
+  Parts(std::int64_t height, const ForEachRun& for_each_run_of_row) {
+    std::size_t above = 0;
+    for (std::int64_t y = 0; y < height; ++y) {
+      const std::size_t row = runs_.size();
+      std::size_t candidate = above;
+      for_each_run_of_row(y, [&](std::int64_t x0, std::int64_t x1) {
+        const std::size_t index = runs_.size();
+        runs_.push_back({y, x0, x1, index, x1 - x0});
+        while (candidate < row && runs_[candidate].x1 < x0) ++candidate;
+        for (std::size_t other = candidate; other < row && runs_[other].x0 <= x1; ++other) join(other, index);
+      });
+      above = row;
+    }
+  }
+
+  const std::vector<Run>& runs() const { return runs_; }
+
+  const Run& part_of(std::size_t run) { return runs_[root(run)]; }
+
+ private:
+  std::size_t root(std::size_t run) {
+    while (runs_[run].part != run) {
+      runs_[run].part = runs_[runs_[run].part].part;
+      run = runs_[run].part;
+    }
+    return run;
+  }
+
+  void join(std::size_t first, std::size_t second) {
+    first = root(first);
+    second = root(second);
+    if (first == second) return;
+    if (first > second) std::swap(first, second);  // the first run of a part stands for it
+    runs_[second].part = first;
+    runs_[first].area += runs_[second].area;
+  }
+
+  std::vector<Run> runs_;
+};
+
+}  // namespace
+
+void remove_small_pieces(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels) {
+  Parts parts(height, [&](std::int64_t y, const auto& f) { for_each_run(pixels + y * width, 0, width, f); });
+  const std::vector<Run>& runs = parts.runs();
+  std::size_t largest = 0;
+  for (std::size_t i = 1; i < runs.size(); ++i) {
+    if (parts.part_of(i).area > parts.part_of(largest).area) largest = parts.part_of(i).part;
+  }
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const Run& part = parts.part_of(i);
+    if (part.area >= min_area || part.part == largest) continue;
+    std::fill(pixels + runs[i].y * width + runs[i].x0, pixels + runs[i].y * width + runs[i].x1, std::uint8_t{0});
+  }
+}
+
+void fill_small_holes(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels) {
+  Parts parts(height, [&](std::int64_t y, const auto& f) {
+    const std::uint8_t* row = pixels + y * width;
+    std::int64_t x0 = 0;
+    for_each_run(row, 0, width, [&](std::int64_t set_x0, std::int64_t set_x1) {
+      if (x0 < set_x0) f(x0, set_x0);
+      x0 = set_x1;
+    });
+    if (x0 < width) f(x0, width);
+  });
+  for (std::size_t i = 0; i < parts.runs().size(); ++i) {
+    const Run& run = parts.runs()[i];
+    if (parts.part_of(i).area >= min_area) continue;
+    std::fill(pixels + run.y * width + run.x0, pixels + run.y * width + run.x1, std::uint8_t{1});
+  }
+}
+
+}  // namespace evsam::masks

@@ -1,0 +1,90 @@
+#include "masks/runs.h"
+
+#include <algorithm>
+
+namespace evsam::masks {
+namespace {
+
+// Calls f(x) where a row differs from the one above it.
+template <typename F>
+void for_each_change(const std::uint8_t* above, const std::uint8_t* row, std::int64_t width, F&& f) {
+  std::int64_t x = 0;
+  while (x < width) {
+    for (std::uint64_t a, b; x + 8 <= width; x += 8) {
+      std::memcpy(&a, above + x, 8);
+      std::memcpy(&b, row + x, 8);
+      if (a != b) break;
+    }
+    for (const std::int64_t stop = std::min(x + 8, width); x < stop; ++x) {
+      if ((above[x] != 0) != (row[x] != 0)) f(x);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<std::int64_t> count_runs(const MaskView& mask) {
+  const std::int64_t height = mask.height;
+  const std::int64_t width = mask.width;
+  const std::int64_t pixels = height * width;
+  if (pixels == 0) return {0};
+  // Rows are read in their order, so the changes within columns are counted first and then put to their columns.
+  std::vector<std::int64_t> first(static_cast<std::size_t>(width) + 1);
+  for (std::int64_t y = 1; y < height; ++y) {
+    for_each_change(mask.row(y - 1), mask.row(y), width, [&](std::int64_t x) { ++first[x + 1]; });
+  }
+  const auto from_column_before = [&](std::int64_t x) {
+    return x == 0 ? mask.pixels[0] != 0 : (mask.row(height - 1)[x - 1] != 0) != (mask.pixels[x] != 0);
+  };
+  for (std::int64_t x = 0; x < width; ++x) first[x + 1] += first[x] + (from_column_before(x) ? 1 : 0);
+  std::vector<std::int64_t> starts(static_cast<std::size_t>(first[width]));
+  std::vector<std::int64_t> next(first.begin(), first.end() - 1);
+  for (std::int64_t x = 0; x < width; ++x) {
+    if (from_column_before(x)) starts[next[x]++] = x * height;
+  }
+  for (std::int64_t y = 1; y < height; ++y) {
+    for_each_change(mask.row(y - 1), mask.row(y), width, [&](std::int64_t x) { starts[next[x]++] = x * height + y; });
+  }
+  std::int64_t last = 0;
+  for (std::int64_t& start : starts) {
+    const std::int64_t length = start - last;
+    last = start;
+    start = length;
+  }
+  starts.push_back(pixels - last);
+  return starts;
+}
+
+void fill_runs(const std::int64_t* ends, std::int64_t count, std::int64_t height, std::int64_t width,
+               std::uint8_t* pixels) {
+  std::fill(pixels, pixels + height * width, std::uint8_t{0});
+  if (height * width == 0) return;
+  // A one where a column changes, the first row against 0; then each row is the one above, changed.
+  for (std::int64_t run = 1; run < count; run += 2) {
+    const std::int64_t begin = ends[run - 1];
+    const std::int64_t end = ends[run];
+    if (begin == end) continue;
+    pixels[begin % height * width + begin / height] ^= 1;
+    for (std::int64_t x = begin / height + 1; x * height < end; ++x) pixels[x] ^= 1;
+    if (end % height != 0) pixels[end % height * width + end / height] ^= 1;
+  }
+  for (std::int64_t y = 1; y < height; ++y) {
+    std::uint8_t* row = pixels + y * width;
+    for (std::int64_t x = 0; x < width; ++x) row[x] ^= row[x - width];
+  }
+}
+
+Extent find_extent(const MaskView& mask) {
+  Extent extent;
+  for (std::int64_t y = 0; y < mask.height; ++y) {
+    for_each_run(mask.row(y), 0, mask.width, [&](std::int64_t x0, std::int64_t x1) {
+      Box& box = extent.box;
+      if (extent.area == 0) box = {x0, y, x1, y + 1};
+      box = {std::min(box.x0, x0), box.y0, std::max(box.x1, x1), y + 1};
+      extent.area += x1 - x0;
+    });
+  }
+  return extent;
+}
+
+}  // namespace evsam::masks

@@ -1,0 +1,150 @@
+// Masks under the sanitizers, on noise of odd sizes: runs there and back, rings that fill to their masks, parts against
+// a flood fill, and painting in bands. tests/sdk has the comparisons with other programs.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
+
+#include "check.h"
+#include "core/thread_pool.h"
+#include "masks/outlines.h"
+#include "masks/paint.h"
+#include "masks/regions.h"
+#include "masks/runs.h"
+
+namespace {
+
+using namespace evsam::masks;
+using Pixels = std::vector<std::uint8_t>;
+
+std::uint32_t random_state = 1;
+std::uint32_t next_random() { return random_state = random_state * 1664525U + 1013904223U; }
+
+Pixels noise(std::int64_t height, std::int64_t width, std::uint32_t percent) {
+  Pixels mask(static_cast<std::size_t>(height * width));
+  for (std::uint8_t& pixel : mask) pixel = (next_random() >> 8) % 100 < percent ? 1 : 0;
+  return mask;
+}
+
+void check_runs(const Pixels& mask, std::int64_t height, std::int64_t width) {
+  std::vector<std::int64_t> ends = count_runs({mask.data(), height, width});
+  for (std::size_t i = 1; i < ends.size(); ++i) ends[i] += ends[i - 1];
+  Pixels filled(mask.size());
+  fill_runs(ends.data(), static_cast<std::int64_t>(ends.size()), height, width, filled.data());
+  CHECK(filled == mask);
+  const Extent extent = find_extent({mask.data(), height, width});
+  CHECK(extent.area == std::count(mask.begin(), mask.end(), 1));
+}
+
+// Every vertical edge toggles what lies to its right.
+void check_outlines(const Pixels& mask, std::int64_t height, std::int64_t width) {
+  Outlines outlines = trace_outlines({mask.data(), height, width});
+  Pixels filled(mask.size());
+  std::size_t begin = 0;
+  for (const std::size_t end : outlines.ends) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const Corner a = outlines.corners[i];
+      const Corner b = outlines.corners[i + 1 < end ? i + 1 : begin];
+      if (a.x != b.x) continue;
+      for (std::int64_t y = std::min(a.y, b.y); y < std::max(a.y, b.y); ++y) {
+        for (std::int64_t x = a.x; x < width; ++x) filled[static_cast<std::size_t>(y * width + x)] ^= 1;
+      }
+    }
+    begin = end;
+  }
+  CHECK(filled == mask);
+  const std::size_t rings = outlines.ends.size();
+  simplify(1.5, &outlines);
+  CHECK(outlines.ends.size() == rings);
+  begin = 0;
+  for (const std::size_t end : outlines.ends) {
+    CHECK(end >= begin + 3);
+    begin = end;
+  }
+}
+
+// Pixels of value `from` that hang together at (y, x), through sides and corners, become `to`; how many there were.
+std::int64_t flood(Pixels* mask, std::int64_t height, std::int64_t width, std::int64_t y, std::int64_t x,
+                   std::uint8_t from, std::uint8_t to) {
+  if (y < 0 || y >= height || x < 0 || x >= width) return 0;
+  std::uint8_t& pixel = (*mask)[static_cast<std::size_t>(y * width + x)];
+  if (pixel != from) return 0;
+  pixel = to;
+  std::int64_t count = 1;
+  for (std::int64_t dy = -1; dy <= 1; ++dy) {
+    for (std::int64_t dx = -1; dx <= 1; ++dx) count += flood(mask, height, width, y + dy, x + dx, from, to);
+  }
+  return count;
+}
+
+void check_regions(const Pixels& mask, std::int64_t height, std::int64_t width, std::int64_t area) {
+  Pixels expected = mask;
+  for (std::int64_t i = 0; i < height * width; ++i) {
+    const std::int64_t holes = flood(&expected, height, width, i / width, i % width, 0, 2);
+    if (holes > 0) flood(&expected, height, width, i / width, i % width, 2, holes < area ? 1 : 3);
+  }
+  for (std::uint8_t& pixel : expected) pixel = pixel == 1 ? 1 : 0;
+  Pixels filled = mask;
+  fill_small_holes(height, width, area, filled.data());
+  CHECK(filled == expected);
+
+  std::int64_t largest = 0;
+  expected = mask;
+  for (std::int64_t i = 0; i < height * width; ++i) {
+    const std::int64_t piece = flood(&expected, height, width, i / width, i % width, 1, 2);
+    if (piece > 0) flood(&expected, height, width, i / width, i % width, 2, piece < area ? 0 : 3);
+    largest = std::max(largest, piece);
+  }
+  for (std::uint8_t& pixel : expected) pixel = pixel == 3 ? 1 : 0;
+  Pixels kept = mask;
+  remove_small_pieces(height, width, area, kept.data());
+  if (largest >= area) {
+    CHECK(kept == expected);
+  } else {
+    CHECK(std::count(kept.begin(), kept.end(), 1) == largest);
+  }
+}
+
+// Several threads and bands give what one thread gives, and what is not near the mask stays.
+void check_paint(const Pixels& mask, std::int64_t height, std::int64_t width) {
+  const MaskView view = {mask.data(), height, width};
+  Outlines outlines = trace_outlines(view);
+  simplify(0.75, &outlines);
+  Pixels pictures[2];
+  for (const int threads : {1, 3}) {
+    Pixels& picture = pictures[threads / 2];
+    picture.assign(3 * mask.size(), 100);
+    const Canvas canvas = {picture.data(), height, width};
+    evsam::RunContext context;
+    context.threads = threads;
+    fill(context, canvas, view, find_extent(view).box, {200, 100, 0}, 0.5);
+    for (std::size_t i = 0; i < mask.size(); ++i) {
+      const int expected = mask[i] == 0 ? 100 : 150;
+      CHECK(std::abs(picture[3 * i] - expected) <= 1);
+      CHECK(picture[3 * i + 1] == 100);
+    }
+    stroke(context, canvas, outlines, 3.0, {0, 0, 255}, 0.8);
+  }
+  CHECK(pictures[0] == pictures[1]);
+}
+
+}  // namespace
+
+int main() {
+  for (const std::int64_t height : {1, 2, 7, 70, 150}) {
+    for (const std::int64_t width : {1, 3, 8, 17, 41}) {
+      for (const std::uint32_t percent : {0U, 3U, 50U, 60U, 97U, 100U}) {
+        const Pixels mask = noise(height, width, percent);
+        check_runs(mask, height, width);
+        check_outlines(mask, height, width);
+        if (height * width < 3000) {
+          for (const std::int64_t area : {2, 9, 5000}) check_regions(mask, height, width, area);
+        }
+        check_paint(mask, height, width);
+      }
+    }
+  }
+  CHECK(count_runs({nullptr, 0, 5}) == std::vector<std::int64_t>{0});
+  CHECK(trace_outlines({nullptr, 0, 5}).ends.empty());
+  return evsam::test::test_result();
+}
