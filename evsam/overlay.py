@@ -1,22 +1,47 @@
-"""Masks drawn over the photo they belong to."""
+"""Masks, prompts and tags drawn over the photo they belong to.
+
+Masks and their outlines are painted by compiled code (csrc/masks/paint.cpp): photos are large. Marks and tags are
+small, and drawn by Pillow. Sizes follow the photo's, so that a picture looks the same when it is shown smaller.
+"""
 
 from __future__ import annotations
 
 import colorsys
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from evsam.boxes import bounding_box
+from evsam import _C
+from evsam.errors import EvsamError
+from evsam.prompts import PhotoPrompts
+from evsam.rle import MaskLike, mask_pixels
 
-FILL_OPACITY = 0.45
-OUTLINE_OPACITY = 0.95
-OUTLINE_WIDTH = 1 / 250
-"""Width of the outline as a part of the image's shorter side; at least two pixels."""
+DRAWING = 1
+"""Number of the way pictures look; counted up when that changes, so that stored pictures are known to be old."""
+
+OPACITY = 0.45
+
+Colour = tuple[int, int, int]
+Masks: TypeAlias = "Sequence[MaskLike] | npt.NDArray[Any]"
+"""N masks (H, W), arrays or RLEs; or one array (N, H, W)."""
+
+_Place = tuple[float, float, float, float]
+
+_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+_FOREGROUND, _BACKGROUND = (22, 163, 74), (220, 38, 38)
+_SHADOW = 0.4
+"""Opacity of the dark rim of lines and marks, without which they are lost on bright and on colourful photos."""
+_GAP = 150  # alpha of what is between dashes: dark enough on a bright sky
+_OUTLINE_TOLERANCE = 0.75  # pixels; above 1 / sqrt(2), so that slanted outlines have no steps
+_OVERSAMPLING = 4  # of marks and tags, for smooth edges
+_SMALLEST_FONT = 10  # pixels; with smaller ones nobody can read numbers
 
 
-def mask_colour(index: int) -> tuple[int, int, int]:
+def mask_colour(index: int) -> Colour:
     """A vivid colour for the mask of number ``index``; neighbouring numbers get hues far apart.
 
     Hues step by the golden ratio, which never repeats and leaves the largest gaps between any few of them.
@@ -26,51 +51,180 @@ def mask_colour(index: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def draw_masks(image: npt.NDArray[np.uint8], masks: npt.NDArray[np.bool_]) -> Image.Image:
-    """The image with every mask filled in its own colour and outlined inside its border; larger masks lie below.
+def outline_width(size: tuple[int, int]) -> float:
+    """Width in pixels of outlines on a photo of that height and width."""
+    return max(1.0, math.sqrt(size[0] * size[1]) / 300)
+
+
+def check_opacity(opacity: object) -> None:
+    """Make sure that it is a number from 0 to 1.
+
+    Raises:
+        EvsamError: it is not.
+    """
+    if not (isinstance(opacity, (int, float, np.number)) and 0 <= opacity <= 1):
+        raise EvsamError(f"opacity: expected a number from 0 to 1, got {opacity!r}")
+
+
+def draw_masks(
+    image: npt.NDArray[np.uint8],
+    masks: Masks,
+    *,
+    opacity: float = OPACITY,
+    tags: Sequence[str] = (),
+    prompts: PhotoPrompts | None = None,
+) -> Image.Image:
+    """The image with every mask filled in its own colour and outlined; smaller masks lie above larger ones.
+
+    All outlines lie above all fills, so that masks that overlap can be told apart.
 
     Args:
         image: uint8 RGB (H, W, 3); not changed.
-        masks: bool (N, H, W).
+        masks: N masks (H, W) or RLEs; they may be of different kinds, and RLEs are unpacked one at a time.
+        opacity: of the fills, 0 (outlines alone) to 1.
+        tags: N texts, written beside the masks; none if there are no tags. A photo too small for text has none.
+        prompts: of the N masks, drawn above them; None for none.
+
+    Raises:
+        EvsamError: opacity is not from 0 to 1, or there are not as many tags as masks.
     """
-    canvas = image.copy()
-    width = max(2, round(min(image.shape[:2]) * OUTLINE_WIDTH))
-    areas = masks.sum((1, 2))
-    for index in np.argsort(-areas, kind="stable"):
-        if areas[index] == 0:
-            continue
-        left, top, right, bottom = bounding_box(masks[index])
-        window = slice(top, bottom), slice(left, right)
-        mask = masks[index][window]
-        outline = mask & ~_eroded(mask, width, _touching(window, image.shape[:2]))
-        opacity = (mask * np.float32(FILL_OPACITY))[..., None]
-        opacity[outline] = OUTLINE_OPACITY
-        colour = np.array(mask_colour(int(index)), np.float32)
-        blended = canvas[window] * (1 - opacity) + colour * opacity
-        canvas[window] = (blended + 0.5).astype(np.uint8)
-    return Image.fromarray(canvas)
+    check_opacity(opacity)
+    if len(tags) not in (0, len(masks)):
+        raise EvsamError(f"tags: expected one for each of {len(masks)} masks, got {len(tags)}")
+    canvas = image.copy(order="C")
+    size = (image.shape[0], image.shape[1])
+    width = outline_width(size)
+    extents = [_C.mask_extent(mask_pixels(mask)) for mask in masks]
+    order = sorted((i for i in range(len(masks)) if extents[i][0]), key=lambda i: -extents[i][0])
+    outlines = {}
+    for index in order:
+        pixels = mask_pixels(masks[index])
+        _C.fill_mask(canvas, pixels, mask_colour(index), float(opacity))
+        outlines[index] = _C.trace_outlines(pixels, _OUTLINE_TOLERANCE)[:2]
+    for index in order:
+        _C.stroke_rings(canvas, *outlines[index], 1.8 * width, _BLACK, _SHADOW)
+        _C.stroke_rings(canvas, *outlines[index], width, mask_colour(index), 1.0)
+    picture = Image.fromarray(canvas)
+    if prompts is not None:
+        _draw_prompts(picture, prompts)
+    if tags:
+        _draw_tags(picture, [(extents[i][1], tags[i], mask_colour(i)) for i in order])
+    return picture
 
 
-def _touching(window: tuple[slice, slice], size: tuple[int, ...]) -> tuple[tuple[bool, bool], ...]:
-    """For each axis, whether the window touches the image's first and last line: no outline is drawn there."""
-    return tuple((part.start == 0, part.stop == length) for part, length in zip(window, size, strict=True))
+def _draw_prompts(picture: Image.Image, prompts: PhotoPrompts) -> None:
+    width = outline_width((picture.height, picture.width))
+    if prompts.boxes is not None:
+        for index, box in enumerate(prompts.boxes.tolist()):
+            _draw_box(picture, box, max(1, round(width)), mask_colour(index))
+    for points, labels in zip(prompts.points.tolist(), prompts.labels.tolist(), strict=True):
+        for (x, y), label in zip(points, labels, strict=True):
+            if label in (0, 1):
+                _draw_click(picture, (x, y), max(2.5, 2.8 * width), foreground=label == 1)
 
 
-def _eroded(
-    mask: npt.NDArray[np.bool_], radius: int, open_sides: tuple[tuple[bool, bool], ...]
-) -> npt.NDArray[np.bool_]:
-    """Pixels whose neighbours up to ``radius`` away (a diamond) are all set; beyond open sides all count as set."""
-    for _ in range(radius):
-        padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), np.bool_)
-        padded[1:-1, 1:-1] = mask
-        (top, bottom), (left, right) = open_sides
-        if top:
-            padded[0] = padded[1]
-        if bottom:
-            padded[-1] = padded[-2]
-        if left:
-            padded[:, 0] = padded[:, 1]
-        if right:
-            padded[:, -1] = padded[:, -2]
-        mask = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask
+def _draw_box(picture: Image.Image, box: Sequence[float], line: int, colour: Colour) -> None:
+    """Dashes on a dark line: outlines of masks are whole."""
+    draw = ImageDraw.Draw(picture, "RGBA")
+    left, top = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
+    right, bottom = min(picture.width, math.ceil(box[2])) - 1, min(picture.height, math.ceil(box[3])) - 1
+    rim = round(0.4 * line)
+    draw.rectangle((left - rim, top - rim, right + rim, bottom + rim), outline=(*_BLACK, _GAP), width=line + 2 * rim)
+    for start, stop in _dashes(left, right + 1, 6 * line):
+        draw.rectangle((start, top, stop - 1, top + line - 1), fill=colour)
+        draw.rectangle((start, bottom - line + 1, stop - 1, bottom), fill=colour)
+    for start, stop in _dashes(top, bottom + 1, 6 * line):
+        draw.rectangle((left, start, left + line - 1, stop - 1), fill=colour)
+        draw.rectangle((right - line + 1, start, right, stop - 1), fill=colour)
+
+
+def _dashes(start: int, stop: int, length: int) -> list[tuple[int, int]]:
+    """Dashes of about a length, and two thirds of it between them, with one at either end."""
+    count = max(1, round((stop - start - length) / (5 / 3 * length)) + 1)
+    step = (stop - start - length) / max(1, count - 1)
+    if step <= length:  # too short for gaps
+        return [(start, stop)]
+    starts = [round(start + i * step) for i in range(count)]
+    return [(begin, begin + length) for begin in starts]
+
+
+def _draw_click(picture: Image.Image, at: tuple[float, float], radius: float, *, foreground: bool) -> None:
+    """A disc, green with a plus or red with a minus, with a white rim and a dark one around it."""
+    rim, shadow = 0.3 * radius, 0.12 * radius
+    reach = math.ceil(radius + shadow) + 1
+    left, top = round(at[0]) - reach, round(at[1]) - reach
+    scale = _OVERSAMPLING
+    tile = Image.new("RGBA", (2 * reach * scale, 2 * reach * scale))
+    draw = ImageDraw.Draw(tile)
+    x, y = ((at[0] + 0.5 - left) * scale, (at[1] + 0.5 - top) * scale)
+
+    def disc(size: float, colour: tuple[int, ...]) -> None:
+        draw.ellipse((x - size * scale, y - size * scale, x + size * scale, y + size * scale), fill=colour)
+
+    disc(radius + shadow, (*_BLACK, round(255 * _SHADOW)))
+    disc(radius, _WHITE)
+    disc(radius - rim, _FOREGROUND if foreground else _BACKGROUND)
+    if radius >= 6:  # in smaller ones it is a blur
+        arm, half = 0.4 * radius * scale, 0.09 * radius * scale
+        draw.rectangle((x - arm, y - half, x + arm, y + half), fill=_WHITE)
+        if foreground:
+            draw.rectangle((x - half, y - arm, x + half, y + arm), fill=_WHITE)
+    tile = tile.reduce(scale)
+    picture.paste(tile, (left, top), tile)
+
+
+def _draw_tags(picture: Image.Image, tags: list[tuple[tuple[int, int, int, int], str, Colour]]) -> None:
+    """Tags at the upper left corners of boxes, or where else at a box there is room between those drawn before."""
+    size = round(0.028 * math.sqrt(picture.width * picture.height))
+    if size < _SMALLEST_FONT:
+        size = _SMALLEST_FONT
+        if min(picture.width, picture.height) < 8 * size:
+            return
+    font = ImageFont.load_default(size)
+    taken: list[_Place] = []
+    for box, text, colour in tags:
+        left, _, right, _ = font.getbbox(text, anchor="ls")  # of what is inked
+        ascent, margin = font.getbbox("0", anchor="ls")[1], 0.35 * size
+        width, height = right - left + 2 * margin, -ascent + 2 * margin
+        place = _free_place(box, (width, height), (picture.width, picture.height), taken)
+        taken.append(place)
+        tile = _pill(math.ceil(width), math.ceil(height), 0.25 * size, colour)
+        bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
+        position = (margin - left, height - margin)
+        ImageDraw.Draw(tile).text(position, text, _BLACK if bright else _WHITE, font, anchor="ls")
+        picture.paste(tile, (round(place[0]), round(place[1])), tile)
+
+
+def _free_place(
+    box: tuple[int, int, int, int], size: tuple[float, float], photo: tuple[int, int], taken: list[_Place]
+) -> _Place:
+    """Where a tag covers least of the tags that are there, by the order of the places where all are as good."""
+    (x0, y0, x1, y1), (width, height) = box, size
+    middle = (x0 + x1 - width) / 2
+    corners = [
+        (x0, y0 - height),
+        (x1 - width, y0 - height),
+        (x0, y1),
+        (x1 - width, y1),
+        (middle, y0),
+        (x0, y0),
+        (middle, y1 - height),
+    ]
+    places = []
+    for x, y in corners:
+        left = min(max(x, 0), max(photo[0] - width, 0))
+        top = min(max(y, 0), max(photo[1] - height, 0))
+        places.append((left, top, left + width, top + height))
+    return min(places, key=lambda place: sum(_overlap(place, other) for other in taken))
+
+
+def _overlap(a: _Place, b: _Place) -> float:
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _pill(width: int, height: int, radius: float, colour: Colour) -> Image.Image:
+    scale = _OVERSAMPLING
+    tile = Image.new("RGBA", (width * scale, height * scale), (*colour, 0))
+    box = (0, 0, width * scale - 1, height * scale - 1)
+    ImageDraw.Draw(tile).rounded_rectangle(box, radius * scale, fill=(*colour, 235))
+    return tile.reduce(scale)

@@ -53,6 +53,44 @@ class Prompts:
     ambiguous: bool
 
 
+@dataclass(frozen=True, eq=False)
+class PhotoPrompts:
+    """The points and boxes of N prompts as people see them, in pixels of the original image.
+
+    Attributes:
+        points: float64 (N, T, 2), x and y; T is 0 where there are no points.
+        labels: int64 (N, T): 1 foreground, 0 background, -1 where a prompt has fewer points than others.
+        boxes: float64 (N, 4): x0, y0, x1, y1; or None.
+    """
+
+    points: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float64] | None = None
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.intp]) -> PhotoPrompts:
+        """Those of some of the prompts."""
+        return PhotoPrompts(self.points[rows], self.labels[rows], None if self.boxes is None else self.boxes[rows])
+
+
+def photo_prompts(prompts: Prompts, original_size: tuple[int, int], resized_size: tuple[int, int]) -> PhotoPrompts:
+    """What :func:`read_prompts` read, back in pixels of the original image, to a hundredth."""
+    scale = np.array(original_size[::-1]) / resized_size[::-1]
+    boxed = bool(prompts.groups) and all(
+        (group.labels[:, -2:] == (TOP_LEFT, BOTTOM_RIGHT)).all() for group in prompts.groups
+    )
+    most = max((np.isin(group.labels, (0, 1)).sum(1).max() for group in prompts.groups), default=0)
+    points, labels = np.zeros((prompts.count, most, 2)), np.full((prompts.count, most), PADDING, np.int64)
+    boxes = np.zeros((prompts.count, 4))
+    for group in prompts.groups:
+        pixels = (group.points * scale).round(2)
+        clicks = np.isin(group.labels, (0, 1)).all(0)
+        end = int(clicks.sum())
+        points[group.rows, :end], labels[group.rows, :end] = pixels[:, clicks], group.labels[:, clicks]
+        if boxed:
+            boxes[group.rows] = pixels[:, -2:].reshape(-1, 4)
+    return PhotoPrompts(points, labels, boxes if boxed else None)
+
+
 def read_prompts(
     original_size: tuple[int, int],
     resized_size: tuple[int, int],

@@ -16,7 +16,7 @@ from evsam.engines import create_engine, find_engine, open_folder
 from evsam.engines.base import Engine, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
 from evsam.images import ImageLike, read_image
-from evsam.prompts import Prompts, read_prompts
+from evsam.prompts import Prompts, photo_prompts, read_prompts
 from evsam.results import Prediction
 from evsam.transforms import fitted_size
 from evsam.zoo import LOGITS_SIZE, Variant
@@ -259,7 +259,8 @@ class Sam:
         embedding = image if isinstance(image, Embedding) else self._encode(pixels)[0]
         try:
             logits, scores = self._decode(embedding, prompts, chosen)
-            return Prediction(self.masks_from_logits(logits, resized_size, original_size), scores, logits)
+            masks = self.masks_from_logits(logits, resized_size, original_size)
+            return Prediction(masks, scores, logits, photo_prompts(prompts, original_size, resized_size))
         except MemoryError as error:
             height, width = original_size
             raise PromptError(
