@@ -9,7 +9,15 @@ from __future__ import annotations
 import sys
 import warnings
 
-__all__ = ["BackendUnavailable", "EvsamError", "EvsamWarning", "ImageError", "PromptError", "WeightsError"]
+__all__ = [
+    "BackendUnavailable",
+    "EvsamError",
+    "EvsamWarning",
+    "ImageError",
+    "PromptError",
+    "ResultIndexError",
+    "WeightsError",
+]
 
 
 class EvsamError(Exception):
@@ -22,6 +30,10 @@ class PromptError(EvsamError, ValueError):
 
 class ImageError(EvsamError, ValueError):
     """An image has a wrong type, shape or content."""
+
+
+class ResultIndexError(EvsamError, IndexError):
+    """A prediction has no such prompt."""
 
 
 class WeightsError(EvsamError, ValueError):

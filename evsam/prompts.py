@@ -75,9 +75,8 @@ class PhotoPrompts:
 def photo_prompts(prompts: Prompts, original_size: tuple[int, int], resized_size: tuple[int, int]) -> PhotoPrompts:
     """What :func:`read_prompts` read, back in pixels of the original image, to a hundredth."""
     scale = np.array(original_size[::-1]) / resized_size[::-1]
-    boxed = bool(prompts.groups) and all(
-        (group.labels[:, -2:] == (TOP_LEFT, BOTTOM_RIGHT)).all() for group in prompts.groups
-    )
+    # Corners of boxes are last; a mask alone has no points at all.
+    boxed = bool(prompts.groups) and all((group.labels == BOTTOM_RIGHT).any(1).all() for group in prompts.groups)
     most = max((np.isin(group.labels, (0, 1)).sum(1).max() for group in prompts.groups), default=0)
     points, labels = np.zeros((prompts.count, most, 2)), np.full((prompts.count, most), PADDING, np.int64)
     boxes = np.zeros((prompts.count, 4))

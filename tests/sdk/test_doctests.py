@@ -16,6 +16,7 @@ MODULES = [
     "evsam.boxes",
     "evsam.compat",
     "evsam.embedding",
+    "evsam.formats",
     "evsam.images",
     "evsam.polygons",
     "evsam.prompts",

@@ -343,7 +343,8 @@ def test_no_boxes_give_an_empty_prediction(multimask, masks) -> None:
     assert result.scores.shape == (0, masks)
     assert result.logits.shape == (0, masks, 256, 256)
     assert result.best().shape == (0, 6, 8)
-    assert result.to_coco_rle() == result.to_polygons() == []
+    assert result.to_coco_rle() == []
+    assert result.to_polygons() == []
 
 
 @pytest.mark.parametrize("source", ["x" * 5000, "~nouser-of-this-name/x"])
