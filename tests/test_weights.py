@@ -8,6 +8,8 @@ import os
 import pickle
 import struct
 import sys
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,6 +207,69 @@ def test_checkpoints(tmp_path: Path, nano: Tensors, wrap: bool, zipped: bool) ->
     assert _equal(weights, nano)
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {
+            "model": state,
+            "optimizer": {"state": {0: {"exp_avg": next(iter(state.values()))}}},
+        },
+        lambda state: {"ema": {0.9998: state}, "epoch": 3},
+        lambda state: {"epoch": next(iter(state.values())), "model_state_dict": state},
+        lambda state: {"model": {"state_dict": state}},
+        lambda state: {"state_dict": state, "ema": {0.9998: {name: value + 1 for name, value in state.items()}}},
+    ],
+    ids=["model", "ema", "model_state_dict", "model and state_dict", "state_dict and ema"],
+)
+def test_checkpoints_of_training_programs(tmp_path: Path, nano: Tensors, wrap: Callable[[Any], Any]) -> None:
+    assert _equal(load_weights(_checkpoint(tmp_path / "a.pt", wrap(_torch(nano)))), nano)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model.sam."])
+@pytest.mark.parametrize("kind", ["safetensors", "checkpoint"])
+def test_names_of_wrapped_models(tmp_path: Path, nano: Tensors, prefix: str, kind: str) -> None:
+    wrapped = {prefix + name: value for name, value in nano.items()}
+    if kind == "safetensors":
+        path = _plain(tmp_path / "a.safetensors", wrapped)
+    else:
+        path = _checkpoint(tmp_path / "a.pt", _torch(wrapped) | _torch({"n_averaged": np.array(9)}))
+    assert _equal(load_weights(path), nano)
+
+
+def test_names_of_a_model_whose_parts_are_compiled(tmp_path: Path, nano: Tensors) -> None:
+    wrapped = {name.replace("image_encoder.", "image_encoder._orig_mod."): value for name, value in nano.items()}
+    assert set(wrapped) != set(nano)
+    assert _equal(load_weights(_plain(tmp_path / "a.safetensors", wrapped)), nano)
+
+
+def test_an_encoder_alone_keeps_its_name(tmp_path: Path, nano: Tensors) -> None:
+    encoder = {name: value for name, value in nano.items() if name.startswith("image_encoder.")}
+    with pytest.raises(WeightsError, match=r"the closest is 'nano': .* missing: (prompt|mask)_"):
+        load_weights(_plain(tmp_path / "a.safetensors", encoder))
+
+
+def test_archives_that_are_no_checkpoints(tmp_path: Path, nano: Tensors) -> None:
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "a.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weights/nano.safetensors", b"")
+        archive.writestr("weights/README.md", b"")
+    message = (
+        r"a zip archive, but not of a PyTorch checkpoint; it holds 'weights/nano.safetensors', 'weights/README.md'"
+    )
+    with pytest.raises(WeightsError, match=message):
+        load_weights(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of TorchScript as a whole
+        torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), path)
+    with pytest.raises(WeightsError, match=r"a TorchScript model, which is a program; save its state dict alone"):
+        load_weights(path)
+    content = _checkpoint(path, _torch(nano)).read_bytes()
+    path.write_bytes(content[:-100])
+    with pytest.raises(WeightsError, match="truncated checkpoint: the table at the end of the zip archive is missing"):
+        load_weights(path)
+
+
 def test_checkpoint_of_parameters(tmp_path: Path, nano: Tensors) -> None:
     torch = pytest.importorskip("torch")
     state = {name: torch.nn.Parameter(value) for name, value in _torch(nano).items()}
@@ -269,7 +334,7 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         (b"\n<!doctype html><title>404</title>", "it looks like a web page, the download went wrong"),
         (struct.pack("<Q", 1 << 40) + b"{}", "damaged or truncated safetensors file"),
         (struct.pack("<Q", 20) + b"{this is not json at all", "damaged or truncated safetensors file"),
-        (b"PK\x03\x04" + b"\0" * 100, "damaged, truncated or not a checkpoint of tensors"),
+        (b"PK\x03\x04" + b"\0" * 100, "damaged or truncated checkpoint: the table at the end"),
         (b"\x80\x02" + b"\0" * 100, "damaged"),
         (b"\x80\x02", "damaged"),
     ],
@@ -325,9 +390,11 @@ def test_plain_pickle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "expected a state dict, or one under the key 'state_dict', got list"),
+        ([1, 2], "expected a state dict, or one under the key 'state_dict', 'model' or 'ema', got list"),
         ({}, "got a dict without tensors that holds nothing"),
-        ({"model": {"a": 1}, "optimizer": {}}, "got a dict without tensors that holds 'model', 'optimizer'"),
+        ({"model": {"a": 1}, "optimizer": {}}, "got a dict without tensors that holds 'a'"),
+        ({"a": 1, "optimizer": {}}, "got a dict without tensors that holds 'a', 'optimizer'"),
+        ({"ema": {"ema": {"ema": {"ema": {}}}}}, "got a dict without tensors that holds 'ema'"),
         ({"state_dict": {"epoch": 3}}, "got a dict without tensors that holds 'epoch'"),
     ],
 )

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from evsam.errors import BackendUnavailable, WeightsError
 from evsam.weights.files import read_tensor_file
 
-_COUNTER = "num_batches_tracked"
-"""Batch counters of training; PyTorch saves them, nothing reads them."""
+_COUNTERS = ("num_batches_tracked", "n_averaged")
+"""Counters of training, of batches and of averaged models; PyTorch saves them, nothing reads them."""
+
+_STATE_KEYS = ("state_dict", "model", "model_state_dict", "module", "net", "weights", "ema", "model_ema")
+"""Where training programs put the state dict of a model, beside that of the optimiser; the first one found counts."""
+
+_NESTED = 3
+"""Dicts in each other at most: ``{"ema": {0.9998: {...}}}`` is what the authors' program writes."""
+
+_COMPILED = "_orig_mod"
+"""What torch.compile puts into names."""
 
 _SAFETENSORS_DTYPES = ("F32", "F16", "BF16")
+
+_ZIP = b"PK\x03\x04"
+
+_ROOTS = frozenset({"image_encoder", "prompt_encoder", "mask_decoder"})
+"""What the names of all tensors of a model begin with."""
+
+_LISTED, _SHOWN = 5, 64
+"""How many names a message lists, and how many characters of each."""
 
 _ALLOWED = "expected float32, float16 or bfloat16"
 
@@ -43,7 +61,7 @@ def read_file(path: Path) -> RawFile:
         raise WeightsError(f"weights {path}: cannot be read: {error.strerror or error}") from error
     if not head:
         raise WeightsError(f"weights {path}: the file is empty")
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(_ZIP):
         return _read_checkpoint(path)
     # A safetensors file is a 64-bit header length, then JSON; the length may begin like a pickle, so this comes first.
     if head[8:9] == b"{":
@@ -64,11 +82,11 @@ def _read_safetensors(path: Path) -> RawFile:
         file = read_tensor_file(path)
     except (ValueError, OSError) as error:
         raise WeightsError(f"weights {path}: damaged or truncated safetensors file: {error}") from error
-    tensors = {name: tensor for name, tensor in file.tensors.items() if not name.endswith(_COUNTER)}
+    tensors = {name: tensor for name, tensor in file.tensors.items() if not name.endswith(_COUNTERS)}
     for name in tensors:
         if file.dtypes[name] not in _SAFETENSORS_DTYPES:
             raise WeightsError(f"weights {path}: tensor {name}: {_ALLOWED}, got {file.dtypes[name]}")
-    return RawFile(tensors, file.metadata)
+    return RawFile(_without_wrappers(tensors), file.metadata)
 
 
 def _read_checkpoint(path: Path) -> RawFile:
@@ -81,7 +99,10 @@ def _read_checkpoint(path: Path) -> RawFile:
         ) from error
     try:
         with path.open("rb") as file:  # given a path, torch would judge by its suffix
+            _check_archive(path, file)
             content = torch.load(file, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except Exception as error:  # half a pickle makes torch stumble in many ways
         # Allowed are tensors and plain containers; any other name in the pickle would be imported and called.
         if name := re.search(r"(?:GLOBAL|Unsupported class) ([\w.]+)", str(error)):
@@ -92,28 +113,85 @@ def _read_checkpoint(path: Path) -> RawFile:
         raise WeightsError(
             f"weights {path}: damaged, truncated or not a checkpoint of tensors: {_reason(error)}"
         ) from error
-    return RawFile(_state_dict(path, content), {})
+    return RawFile(_without_wrappers(_state_dict(path, content)), {})
+
+
+def _check_archive(path: Path, file: BinaryIO) -> None:
+    """Say what a zip archive is that is no checkpoint of a state dict; leaves the file at its start.
+
+    Raises:
+        WeightsError: it is cut off, TorchScript, or an archive of something else.
+    """
+    zipped = file.read(len(_ZIP)) == _ZIP
+    file.seek(0)
+    if not zipped:
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise WeightsError(
+            f"weights {path}: damaged or truncated checkpoint: the table at the end of the zip archive is missing"
+        ) from error
+    file.seek(0)
+    inside = {name.partition("/")[2] for name in names}
+    if "data.pkl" not in inside:
+        raise WeightsError(
+            f"weights {path}: a zip archive, but not of a PyTorch checkpoint; it holds {_listed(names)}: unpack it if "
+            "the weights are in it"
+        )
+    if "constants.pkl" in inside:
+        raise WeightsError(
+            f"weights {path}: a TorchScript model, which is a program; save its state dict alone: "
+            "torch.save(torch.jit.load(path).state_dict(), 'weights.pt')"
+        )
+
+
+def _find_state(content: Any, depth: int = _NESTED) -> Any:
+    """The state dict of a model in what a training program saved, or what is there instead."""
+    if not isinstance(content, Mapping) or depth == 0:
+        return content
+    for key in _STATE_KEYS:
+        if isinstance(content.get(key), Mapping):
+            return _find_state(content[key], depth - 1)
+    values = list(content.values())
+    if len(values) == 1 and isinstance(values[0], Mapping):
+        return _find_state(values[0], depth - 1)
+    return content
+
+
+def _without_wrappers(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors by the names that the model itself gives them.
+
+    DistributedDataParallel, torch.compile and programs that keep the model in another one put ``module.``,
+    ``_orig_mod.``, ``model.`` and so on in front of all names.
+    """
+    names = {name: [part for part in name.split(".") if part != _COMPILED] for name in tensors}
+    while len({parts[0] for parts in names.values()}) == 1 and all(
+        len(parts) > 1 and parts[0] not in _ROOTS for parts in names.values()
+    ):
+        names = {name: parts[1:] for name, parts in names.items()}
+    return {".".join(parts): tensors[name] for name, parts in names.items()}
 
 
 def _state_dict(path: Path, content: Any) -> dict[str, np.ndarray]:
-    """Arrays of a plain state dict, or of one under the key ``state_dict``."""
+    """Arrays of a plain state dict, or of one where training programs put it."""
     import torch
 
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    content = _find_state(content)
     if not isinstance(content, Mapping):
         raise WeightsError(
-            f"weights {path}: expected a state dict, or one under the key 'state_dict', got {type(content).__name__}"
+            f"weights {path}: expected a state dict, or one under the key 'state_dict', 'model' or 'ema', "
+            f"got {type(content).__name__}"
         )
     if not any(isinstance(value, torch.Tensor) for value in content.values()):
-        keys = ", ".join(repr(key) for key in list(content)[:5]) or "nothing"
         raise WeightsError(
-            f"weights {path}: expected a state dict, or one under the key 'state_dict', got a dict without tensors "
-            f"that holds {keys}"
+            f"weights {path}: expected a state dict, or one under the key 'state_dict', 'model' or 'ema', got a dict "
+            f"without tensors that holds {_listed(list(content))}"
         )
     tensors = {}
     for name, value in content.items():
-        if str(name).endswith(_COUNTER):
+        if str(name).endswith(_COUNTERS):
             continue
         if not isinstance(value, torch.Tensor):
             raise WeightsError(f"weights {path}: entry {name!r}: expected a tensor, got {type(value).__name__}")
@@ -122,6 +200,11 @@ def _state_dict(path: Path, content: Any) -> dict[str, np.ndarray]:
         tensor = value.detach()
         tensors[str(name)] = (tensor.float() if value.dtype == torch.bfloat16 else tensor).numpy()
     return tensors
+
+
+def _listed(names: Sequence[object]) -> str:
+    shown = ", ".join(repr(name)[:_SHOWN] for name in names[:_LISTED])
+    return (shown + (", ..." if len(names) > _LISTED else "")) or "nothing"
 
 
 def _reason(error: Exception) -> str:

@@ -53,8 +53,9 @@ def load_weights(source: str | os.PathLike[str], variant: str | Variant | None =
     the one of the zoo whose tensors have exactly these names and shapes.
 
     Args:
-        source: path of a safetensors file or of a PyTorch checkpoint (a plain state dict, or one under the key
-            ``state_dict``), or a variant's name, see :func:`resolve`. Tensors are float32, float16 or bfloat16.
+        source: path of a safetensors file or of a PyTorch checkpoint (a plain state dict, or one under ``state_dict``,
+            ``model``, ``ema`` and the like), or a variant's name, see :func:`resolve`. Tensors are float32, float16 or
+            bfloat16; what all names begin with, such as ``module.``, is taken off.
         variant: what the file is expected to hold, a record or its name; None takes what it holds.
 
     Raises:
