@@ -17,7 +17,7 @@ from PIL import Image
 
 from evsam import _C
 from evsam.errors import EvsamError
-from evsam.overlay import Masks, check_opacity, mask_colour, outline_width
+from evsam.overlay import OPACITY, Masks, check_opacity, mask_colour, outline_width
 from evsam.polygons import trace_polygons
 from evsam.rle import Rle, encode_rle, mask_pixels
 
@@ -141,7 +141,7 @@ def svg_document(
     *,
     titles: Sequence[str] = (),
     photo: str | None = None,
-    opacity: float = 0.45,
+    opacity: float = OPACITY,
     tolerance: float = 0.75,
 ) -> str:
     """An SVG picture of masks, a path for each, larger ones below.

@@ -20,10 +20,7 @@ from evsam.errors import EvsamError
 from evsam.prompts import PhotoPrompts
 from evsam.rle import MaskLike, mask_pixels
 
-DRAWING = 1
-"""Number of the way pictures look; counted up when that changes, so that stored pictures are known to be old."""
-
-OPACITY = 0.45
+OPACITY = 0.4
 
 Colour = tuple[int, int, int]
 Masks: TypeAlias = "Sequence[MaskLike] | npt.NDArray[Any]"
@@ -53,7 +50,7 @@ def mask_colour(index: int) -> Colour:
 
 def outline_width(size: tuple[int, int]) -> float:
     """Width in pixels of outlines on a photo of that height and width."""
-    return max(1.0, math.sqrt(size[0] * size[1]) / 300)
+    return max(1.0, math.sqrt(size[0] * size[1]) / 240)
 
 
 def check_opacity(opacity: object) -> None:
@@ -116,11 +113,11 @@ def _draw_prompts(picture: Image.Image, prompts: PhotoPrompts) -> None:
     width = outline_width((picture.height, picture.width))
     if prompts.boxes is not None:
         for index, box in enumerate(prompts.boxes.tolist()):
-            _draw_box(picture, box, max(1, round(width)), mask_colour(index))
+            _draw_box(picture, box, max(1, round(1.3 * width)), mask_colour(index))
     for points, labels in zip(prompts.points.tolist(), prompts.labels.tolist(), strict=True):
         for (x, y), label in zip(points, labels, strict=True):
             if label in (0, 1):
-                _draw_click(picture, (x, y), max(2.5, 2.8 * width), foreground=label == 1)
+                _draw_click(picture, (x, y), max(2.5, 2.6 * width), foreground=label == 1)
 
 
 def _draw_box(picture: Image.Image, box: Sequence[float], line: int, colour: Colour) -> None:
@@ -130,10 +127,10 @@ def _draw_box(picture: Image.Image, box: Sequence[float], line: int, colour: Col
     right, bottom = min(picture.width, math.ceil(box[2])) - 1, min(picture.height, math.ceil(box[3])) - 1
     rim = round(0.4 * line)
     draw.rectangle((left - rim, top - rim, right + rim, bottom + rim), outline=(*_BLACK, _GAP), width=line + 2 * rim)
-    for start, stop in _dashes(left, right + 1, 6 * line):
+    for start, stop in _dashes(left, right + 1, 5 * line):
         draw.rectangle((start, top, stop - 1, top + line - 1), fill=colour)
         draw.rectangle((start, bottom - line + 1, stop - 1, bottom), fill=colour)
-    for start, stop in _dashes(top, bottom + 1, 6 * line):
+    for start, stop in _dashes(top, bottom + 1, 5 * line):
         draw.rectangle((left, start, left + line - 1, stop - 1), fill=colour)
         draw.rectangle((right - line + 1, start, right, stop - 1), fill=colour)
 

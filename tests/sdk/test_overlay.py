@@ -40,7 +40,7 @@ def test_only_the_mask_and_its_outline_change() -> None:
     assert (image == 120).all()
 
 
-@pytest.mark.parametrize("opacity", [0.0, 0.45, 0.5, 1.0])
+@pytest.mark.parametrize("opacity", [0.0, 0.4, 0.5, 1.0])
 def test_fill_has_the_opacity(opacity: float) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     drawn = np.asarray(draw_masks(image, [_block(5, 55, 3, 88)], opacity=opacity)).astype(float)
@@ -56,7 +56,7 @@ def test_other_opacities_are_refused(opacity) -> None:
 
 
 def test_outline_is_centred_on_the_edge() -> None:
-    size = (300, 300)  # lines of one pixel, and a dark rim of 0.4 on either side
+    size = (240, 240)  # lines of one pixel, and a dark rim of 0.4 on either side
     drawn = np.asarray(draw_masks(_grey(*size), [_block(100, 200, 100, 200, size)], opacity=0.0)).astype(float)
     assert outline_width(size) == 1
     colour = np.array(mask_colour(0))
@@ -122,7 +122,7 @@ def test_threads_and_bands_do_not_show() -> None:
     mask = np.kron(coarse, np.ones((36, 40), bool))
     image = rng.integers(0, 256, (900, 1200, 3), np.uint8)
     whole = np.asarray(draw_masks(image, [mask]))
-    fill = (image * 0.55 + 0.45 * np.array(mask_colour(0))).round()
+    fill = (image * 0.6 + 0.4 * np.array(mask_colour(0))).round()
     inner = mask & ~_grown(~mask, 6)
     assert np.abs(whole[inner] - fill[inner]).max() <= 1.5
     outside = ~_grown(mask, 6)
@@ -155,7 +155,7 @@ def test_clicks_are_green_and_red_with_a_white_rim() -> None:
     assert abs(x.mean() - 100) < 0.5
     assert not changed[20:80].any()  # padding is no click
     for column in (100, 300):
-        assert drawn[140:160, column - 10 : column + 10].min(-1).max() > 240  # the rim, and plus or minus
+        assert drawn[140:160, column - 10 : column + 10].min(-1).max() > 220  # the rim
 
 
 def test_clicks_at_the_corners_of_the_photo() -> None:

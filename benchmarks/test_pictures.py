@@ -1,0 +1,28 @@
+"""The picture in the README is what weights and code of today draw."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.pictures import RESULT, draw_result, is_stale
+from evsam.overlay import draw_masks
+
+
+def test_the_picture_of_the_readme_is_that_of_these_weights_and_this_code() -> None:
+    with Image.open(RESULT) as stored:
+        assert not is_stale(stored, draw_result()), "docs/images/result.png is old: run python -m benchmarks.pictures"
+
+
+def test_a_mask_that_moved_is_noticed() -> None:
+    photo = np.full((300, 451, 3), 90, np.uint8)
+    y, x = np.mgrid[:300, :451]
+    disc = (y - 150) ** 2 + (x - 200) ** 2 < 100**2
+    drawn = draw_masks(photo, [disc])
+    assert not is_stale(drawn, draw_masks(photo, [disc]))
+    assert is_stale(drawn, draw_masks(photo, [np.roll(disc, 2, 1)]))
+    assert is_stale(drawn, draw_masks(photo, [disc], opacity=0.8))
+    assert is_stale(drawn, draw_masks(photo[:-1], [disc[:-1]]))
+    speck = disc.copy()
+    speck[150, 300:302] = True
+    assert not is_stale(drawn, draw_masks(photo, [speck]))
