@@ -16,6 +16,9 @@ import numpy.typing as npt
 
 from evsam import _C
 
+_LONGEST = 2**31 - 1
+"""Pixels of a side of a mask."""
+
 _GROUPS = 8
 """Groups of five bits that hold any difference of counts of a mask of up to 2**38 pixels."""
 
@@ -79,12 +82,44 @@ def run_ends(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.int64]:
         >>> run_ends({"size": [3, 3], "counts": "013000"})
         array([0, 1, 4, 5, 8, 9])
     """
-    height, width = (int(length) for length in rle["size"])
-    counts = _counts(rle["counts"])
+    height, width = rle_size(rle)
+    counts = _counts(rle.get("counts"))
     ends = counts.cumsum()
-    if counts.min() < 0 or ends[-1] != height * width:
+    # each alone too, for a sum of huge ones can overflow to the right one
+    if counts.min() < 0 or counts.max() > height * width or ends[-1] != height * width:
         raise ValueError(f"rle: expected counts that add up to {height} x {width}, got {ends[-1]}")
     return ends
+
+
+def rle_size(rle: Any) -> tuple[int, int]:
+    """Height and width of an RLE, 0 or more.
+
+    Raises:
+        ValueError: it is no mapping, or its size is not two of such numbers.
+    """
+    if not isinstance(rle, Mapping):
+        raise ValueError(f"rle: expected a mapping with size and counts, got {type(rle).__name__}")
+    size = rle.get("size")
+    try:
+        lengths = np.asarray([] if size is None else size)
+    except ValueError:
+        lengths = np.empty(0)
+    whole = lengths.shape == (2,) and lengths.dtype.kind in "iuf"
+    if not whole or not all(0 <= length <= _LONGEST and length == int(length) for length in lengths.tolist()):
+        raise ValueError(f"rle: expected size as height and width, got {size!r:.100}")
+    return int(lengths[0]), int(lengths[1])
+
+
+def compressed(rle: Mapping[str, Any]) -> Rle:
+    """An RLE of any form, checked, in the compressed one.
+
+    Raises:
+        ValueError: see :func:`run_ends`.
+    """
+    ends, counts = run_ends(rle), rle["counts"]
+    if not isinstance(counts, str):
+        counts = counts.decode("ascii") if isinstance(counts, bytes) else _to_text(np.diff(ends, prepend=0))
+    return Rle(size=list(rle_size(rle)), counts=counts)
 
 
 def mask_pixels(mask: MaskLike) -> npt.NDArray[np.uint8]:
@@ -108,16 +143,18 @@ def mask_pixels(mask: MaskLike) -> npt.NDArray[np.uint8]:
 
 
 def _fill(rle: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
-    height, width = (int(length) for length in rle["size"])
+    height, width = rle_size(rle)
     return _C.fill_runs(run_ends(rle), height, width)
 
 
-def _counts(counts: str | bytes | Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+def _counts(counts: str | bytes | Sequence[int] | npt.NDArray[np.integer] | None) -> npt.NDArray[np.int64]:
     if isinstance(counts, bytes):
         return _from_text(counts)
     if isinstance(counts, str):
-        return _from_text(counts.encode())
+        return _from_text(counts.encode(errors="replace"))
     numbers = np.asarray(counts)
+    if numbers.dtype.kind == "f" and (numbers == np.floor(numbers)).all() and np.abs(numbers).max(initial=0) < 2**53:
+        numbers = numbers.astype(np.int64)
     if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
         raise ValueError("rle: expected counts as text, bytes or a list of integers, got something else")
     return numbers.astype(np.int64)

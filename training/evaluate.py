@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from evsam.errors import EvsamError
 from evsam.nn import EfficientViTSam
+from evsam.training.callbacks import finite
 from evsam.training.config import SourceConfig
 from evsam.training.data.records import BrokenSample, DataError, Photo, PhotoSource
 from evsam.training.data.sources import list_sets, open_source, read_set
@@ -87,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clicks", type=int, default=5, help="clicks to simulate, 0 for boxes only (default: 5)")
     parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="also write the scores as json")
+    parser.add_argument("--out", type=Path, help="also write the scores as json, null for NaN")
     options = parser.parse_args(arguments)
     if options.kind in ("coco", "lvis") and options.annotations is None:
         parser.error(f"--kind {options.kind} needs --annotations")
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(as_markdown(result))
     if options.out:
         with replaced(options.out) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n")
+            temporary.write_text(json.dumps(finite(result), indent=1, allow_nan=False) + "\n")
     return 0
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evsam.rle import decode_rle, encode_rle, run_ends
+from evsam.rle import compressed, decode_rle, encode_rle, run_ends
 
 
 def _masks() -> list[np.ndarray]:
@@ -105,3 +105,44 @@ def test_damaged_counts(counts, message) -> None:
     for read in (decode_rle, run_ends):
         with pytest.raises(ValueError, match=message):
             read({"size": [3, 3], "counts": counts})
+
+
+@pytest.mark.parametrize(
+    ("rle", "message"),
+    [
+        (None, "expected a mapping with size and counts, got NoneType"),
+        ([3, 3], "expected a mapping with size and counts, got list"),
+        ({}, "expected size as height and width, got None"),
+        ({"size": [9]}, r"expected size as height and width, got \[9\]"),
+        ({"size": ["3", "3"], "counts": "09"}, "expected size as height and width"),
+        ({"size": [[3], [3, 3]], "counts": "09"}, "expected size as height and width"),
+        ({"size": [-3, -3], "counts": [9]}, "expected size as height and width"),
+        ({"size": [3.5, 2], "counts": [7]}, "expected size as height and width"),
+        ({"size": [float("nan"), 3], "counts": [9]}, "expected size as height and width"),
+        ({"size": [float("inf"), 3], "counts": [9]}, "expected size as height and width"),
+        ({"size": [10**400, 3], "counts": [9]}, "expected size as height and width"),
+        ({"size": [3, 3]}, "expected counts as text, bytes or a list of integers"),
+        ({"size": [3, 3], "counts": [2**63 - 1, 2**63 - 1, 11]}, "expected counts that add up to 3 x 3"),
+        ({"size": [3, 3], "counts": [float("inf")]}, "expected counts as text, bytes or a list of integers"),
+        ({"size": [3, 3], "counts": "\ud800"}, "rle: expected counts"),
+    ],
+)
+def test_what_is_no_rle(rle: object, message: str) -> None:
+    for read in (decode_rle, run_ends):
+        with pytest.raises(ValueError, match=message):
+            read(rle)  # type: ignore[arg-type]
+
+
+def test_every_form_that_pycocotools_takes() -> None:
+    tools = pytest.importorskip("pycocotools.mask")
+    mask = np.random.default_rng(3).random((13, 17)) < 0.4
+    theirs = tools.encode(np.asfortranarray(mask.astype(np.uint8)))
+    counts = np.diff(run_ends(theirs), prepend=0)
+    forms = [theirs, {**theirs, "counts": theirs["counts"].decode()}, {**theirs, "size": (13, 17)}]
+    for size in ([13, 17], (13, 17), np.array([13, 17]), [13.0, 17.0]):
+        lists = [counts.tolist(), counts, counts.astype(np.uint32), counts.astype(float).tolist(), tuple(counts)]
+        forms += [{"size": size, "counts": one} for one in lists]
+    for form in forms:
+        assert np.array_equal(decode_rle(form), mask)
+        assert compressed(form) == {"size": [13, 17], "counts": theirs["counts"].decode()}
+    assert decode_rle({"size": [0, 5], "counts": [0]}).shape == (0, 5)

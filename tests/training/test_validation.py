@@ -175,3 +175,15 @@ def test_evaluate_writes_scores(data_dir: Path, tmp_path: Path, capsys: pytest.C
     table = json.loads(out.read_text())["blobs"]
     assert {"box", "click1", "click2", "blank_box", "ellipse"} <= set(table)
     assert "| blobs | box |" in capsys.readouterr().out
+
+
+def test_scores_that_are_no_numbers_are_null(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = {"blobs": {"box": {"all": float("nan"), "small": 0.5, "large": float("inf")}}}
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_: table)
+    out = tmp_path / "scores.json"
+    assert evaluate.main(["nano", str(data_dir), "--threads", "1", "--out", str(out)]) == 0
+    found = json.loads(out.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert found == {"blobs": {"box": {"all": None, "small": 0.5, "large": None}}}
+    assert "| blobs | box | nan |" in capsys.readouterr().out

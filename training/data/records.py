@@ -15,6 +15,7 @@ from pycocotools import mask as coco_mask
 
 from evsam.errors import EvsamError, ImageError
 from evsam.images import decode_image
+from evsam.rle import compressed
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -75,11 +76,13 @@ class Photo:
         key: name that no other photo of its source has, the same in every run.
         annotations: its masks.
         read: gives the encoded file (JPEG, PNG, ...); can be pickled.
+        size: height and width that its record states, which count where there are no masks to say it; None for any.
     """
 
     key: str
     annotations: tuple[Annotation, ...]
     read: Callable[[], bytes]
+    size: tuple[int, int] | None = None
 
     def pixels(self) -> UInt8:
         """RGB (H, W, 3), uint8, by the rules of :func:`evsam.images.decode_image`.
@@ -87,21 +90,22 @@ class Photo:
         EXIF orientation is applied, as ``Sam.encode`` and annotation tools do: masks are those of the photo as seen.
 
         Raises:
-            BrokenSample: the file cannot be read or decoded, or a mask is not as large as the photo.
+            BrokenSample: the file cannot be read or decoded, or has another size than its masks or its record.
         """
         try:
             pixels = decode_image(io.BytesIO(self.read()))
         except (OSError, ImageError) as error:
             raise BrokenSample(self.key, f"cannot be read as a photo: {error}") from error
         height, width = pixels.shape[:2]
-        for annotation in self.annotations:
-            for rle in (annotation.rle, annotation.ignore):
-                if rle is not None and rle["size"] not in ([height, width], (height, width)):
-                    raise BrokenSample(
-                        self.key,
-                        f"expected masks of {height} x {width} pixels (height x width) as the photo, upright by its "
-                        f"EXIF orientation, got size {rle['size']}",
-                    )
+        rles = [rle for annotation in self.annotations for rle in (annotation.rle, annotation.ignore) if rle]
+        stated = [rle["size"] for rle in rles] if rles else [self.size] if self.size else []
+        for size in stated:
+            if tuple(size) != (height, width):
+                raise BrokenSample(
+                    self.key,
+                    f"expected {'masks' if rles else 'a record'} of {height} x {width} pixels (height x width) as the "
+                    f"photo, upright by its EXIF orientation, got size {list(size)}",
+                )
         return pixels
 
 
@@ -164,16 +168,14 @@ def read_span(path: Path, offset: int = 0, size: int | None = None) -> bytes:
     return content
 
 
-def as_rle(record: dict[str, Any]) -> Rle:
+def as_rle(record: Any) -> Rle:
     """Run-length encoding as pycocotools takes it from what stands in json: ``counts`` a string, or the lengths.
 
     Raises:
-        KeyError, TypeError, ValueError: it is none.
+        ValueError: it is none, or damaged, which pycocotools itself does not notice.
     """
-    counts, size = record["counts"], record["size"]
-    if isinstance(counts, list):
-        return coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
-    return {"size": size, "counts": counts.encode() if isinstance(counts, str) else counts}
+    rle = compressed(record)
+    return {"size": rle["size"], "counts": rle["counts"].encode()}
 
 
 def measured(rles: Sequence[Rle]) -> tuple[Annotation, ...]:

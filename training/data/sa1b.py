@@ -138,8 +138,10 @@ def read_pair(key: str, photo: Callable[[], bytes], record: Callable[[], bytes])
     try:
         content = json.loads(record())
         rles = [as_rle(annotation["segmentation"]) for annotation in content["annotations"]]
-        return Photo(key, measured(rles), photo)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        image = content.get("image") or {}
+        size = (image["height"], image["width"]) if {"height", "width"} <= set(image) else None
+        return Photo(key, measured(rles), photo, size)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise BrokenSample(key, f"its json cannot be read: {error!r}") from error
 
 

@@ -8,8 +8,9 @@ in COCO's compressed run-length encoding and boxes as (x, y, width, height).
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -32,6 +33,17 @@ from evsam.training.data.records import (
     read_span,
 )
 from evsam.training.data.sa1b import Sa1bFolder, Sa1bTars
+
+_log = logging.getLogger(__name__)
+
+NAMED = 5
+"""Ids that a message names before it only counts."""
+
+LARGEST_SIDE = 1 << 20
+"""Pixels; what is said to be larger is no photo."""
+
+FAR = 16
+"""Sides of the photo that a corner of a polygon may be away."""
 
 POLYGON_NUMBERS = 6
 """Three corners. pycocotools takes four numbers for a box, which no annotation means."""
@@ -123,11 +135,11 @@ class AnnotatedSet(Photos):
             content = json.loads(path.read_bytes())
             masks: list[list[dict[str, Any]]] = [[] for _ in content["images"]]
             for record in content["anns"]:
+                if record["image"] < 0:
+                    raise IndexError(f"image {record['image']}")
                 masks[record["image"]].append(record)
             photos = [
-                [with_slashes(self._folder, image["file"]), found]
-                for image, found in zip(content["images"], masks, strict=True)
-                if found
+                [str(image["file"]), found] for image, found in zip(content["images"], masks, strict=True) if found
             ]
         except FileNotFoundError as error:
             sets = ", ".join(list_sets(root, split)) or "none"
@@ -141,7 +153,8 @@ class AnnotatedSet(Photos):
 
     def photo(self, index: int) -> Photo:
         """Photo number ``index``; its key is the name of its file."""
-        file, records = self._photos[index]
+        stated, records = self._photos[index]
+        file = find_file(self._folder, stated)
         try:
             annotations = tuple(_annotation(record) for record in records)
         except (KeyError, TypeError, ValueError) as error:
@@ -173,7 +186,10 @@ def list_sets(root: Path, split: str) -> list[str]:
 class CocoPhotos(Photos):
     """The photos of an annotation file that have at least one mask; masks of crowds are left out.
 
-    Ids match whether they are numbers or text, and file names may have backslashes between folders.
+    What people's tools write is taken as far as it can be used: ids as numbers or as text; paths with backslashes or of
+    another machine; no ``iscrowd``; polygons as a list of numbers or of pairs; sizes that are missing or -1, for which
+    the photo's own is taken. Annotations without a segmentation or an image, and images without an id or a name, are
+    left out, with one warning that counts them and names some. A mask that is damaged breaks its photo.
 
     Args:
         photos: folder of the photos. For LVIS, whose sets mix photos of COCO's, either the folder that holds
@@ -191,71 +207,183 @@ class CocoPhotos(Photos):
             raise DataError(f"path {photos}: expected a folder with photos")
         try:
             content = json.loads(annotations.read_bytes())
-            found: defaultdict[str, list[Any]] = defaultdict(list)
-            for record in content["annotations"]:
-                if not record.get("iscrowd"):
-                    found[str(record["image_id"])].append(record["segmentation"])
-            kept = [
-                [self._file(image), image["height"], image["width"], found[str(image["id"])]]
-                for image in content["images"]
-                if str(image["id"]) in found
-            ]
+            images, records = list(content["images"]), list(content["annotations"])
         except OSError as error:
             raise DataError(f"annotations {annotations}: cannot be read: {error}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(
                 f"annotations {annotations}: expected json of COCO or LVIS with images and annotations: {error!r}"
             ) from error
-        if found and not kept:
-            ids = [image["id"] for image in content["images"]]
+        left_out = LeftOut()
+        known = {_id(image["id"]): image for image in images if _has_name(image, left_out)}
+        found, strangers = _by_image(records, known, left_out)
+        if strangers and not found:
             raise DataError(
                 f"annotations {annotations}: expected each image_id to be the id of an image, got none that is: "
-                f"image_id {', '.join(list(found)[:3])}; {len(ids)} images with id {', '.join(map(str, ids[:3]))}"
+                f"image_id {', '.join(strangers[:3])}; {len(known)} images with id {', '.join(list(known)[:3])}"
             )
-        self._photos = Packed(kept)
+        if left_out.texts:
+            _log.warning("annotations %s: left out: %s", annotations, left_out)
+        self._photos = Packed(
+            [self._file(image), _size(image), found[number]] for number, image in known.items() if number in found
+        )
 
     def __len__(self) -> int:
         return len(self._photos)
 
     def photo(self, index: int) -> Photo:
         """Photo number ``index``; its key is the path of its file in the folder."""
-        file, height, width, segmentations = self._photos[index]
-        try:
-            rles = [as_mask(segmentation, height, width) for segmentation in segmentations]
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise BrokenSample(file, f"its annotations cannot be read: {error!r}") from error
-        annotations = measured([rle for rle in rles if rle is not None])
-        return Photo(file, annotations, partial(read_span, self._folder / file))
+        stated, size, records = self._photos[index]
+        file = find_file(self._folder, stated)
+        photo = Photo(file, (), partial(read_span, self._folder / file), None if size is None else (size[0], size[1]))
+        rles = []
+        for name, segmentation in records:
+            if size is None and not isinstance(segmentation, dict):
+                size = photo.pixels().shape[:2]
+            try:
+                rle = as_mask(segmentation, *(size or (0, 0)))
+            except (TypeError, ValueError) as error:
+                raise BrokenSample(file, f"its annotations cannot be read: annotation {name}: {error}") from error
+            if rle is not None:
+                rles.append(rle)
+        return replace(photo, annotations=measured(rles))
 
     def _file(self, image: dict[str, Any]) -> str:
-        if "file_name" in image:
-            return with_slashes(self._folder, image["file_name"])
+        if isinstance(image.get("file_name"), str):
+            return str(image["file_name"])
         # LVIS: http://images.cocodataset.org/train2017/000000391895.jpg
         *_, split, name = PurePosixPath(image["coco_url"]).parts
         return f"{split}/{name}" if (self._folder / split).is_dir() else name
 
 
-def with_slashes(folder: Path, name: str) -> str:
-    """A file's path in a folder with the separators of this system, for json that was written on Windows.
+class LeftOut:
+    """What is not used of an annotation file: counted by reason, and the first few by name."""
 
-    A backslash stays where a file has it in its name.
+    def __init__(self) -> None:
+        self.texts: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(self, reason: str, name: str) -> None:
+        """Count one more."""
+        self.texts[reason].append(name)
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"{len(names)} {reason} (id {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
+            for reason, names in self.texts.items()
+        )
+
+
+def _by_image(
+    records: Sequence[Any], images: Container[str], left_out: LeftOut
+) -> tuple[dict[str, list[list[Any]]], list[str]]:
+    """Name and segmentation of the annotations that can be used, by the id of their image; ids of images unknown."""
+    found: defaultdict[str, list[list[Any]]] = defaultdict(list)
+    strangers: list[str] = []
+    for index, record in enumerate(records):
+        name = _id(record["id"]) if isinstance(record, dict) and "id" in record else f"number {index}"
+        if not isinstance(record, dict) or "image_id" not in record:
+            left_out.add("annotations without image_id", name)
+        elif (image := _id(record["image_id"])) not in images:
+            strangers.append(image)
+            left_out.add("annotations whose image_id is the id of no image", name)
+        elif _is_crowd(record):
+            continue
+        elif not _is_segmentation(record.get("segmentation")):
+            left_out.add("annotations without a segmentation", name)
+        else:
+            found[image].append([name, record["segmentation"]])
+    return found, strangers
+
+
+def _id(value: Any) -> str:
+    """Ids match whether they are numbers or text, and 7.0 is 7."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _has_name(image: Any, left_out: LeftOut) -> bool:
+    named = isinstance(image, dict) and any(isinstance(image.get(key), str) for key in ("file_name", "coco_url"))
+    if named and "id" in image:
+        return True
+    left_out.add(
+        "images without id or file_name", _id(image.get("id")) if isinstance(image, dict) else repr(image)[:20]
+    )
+    return False
+
+
+def _is_crowd(record: dict[str, Any]) -> bool:
+    return str(record.get("iscrowd", 0)).lower() in ("1", "1.0", "true")
+
+
+def _is_segmentation(segmentation: Any) -> bool:
+    """Whether there is one at all; whether it can be read is seen when its photo is."""
+    return isinstance(segmentation, (list, dict)) and bool(segmentation) and segmentation != [[]]
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    """Height and width, or None where they are missing or cannot be."""
+    size = image.get("height"), image.get("width")
+    try:
+        height, width = (int(length) for length in size)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return (height, width) if min(height, width) > 0 and max(height, width) <= LARGEST_SIDE else None
+
+
+def find_file(folder: Path, name: str) -> str:
+    """A file's path in a folder, for json that was written elsewhere.
+
+    Backslashes are separators unless a file has them in its name; of a path that is not there, such as an absolute one
+    of another machine, leading folders are left out until it is.
+
+    Returns:
+        The path, with the separators of this system; where nothing is there, as it was given.
     """
-    return name.replace("\\", "/") if "\\" in name and not (folder / name).exists() else name
+    if (folder / name).exists():
+        return name
+    slashed = name.replace("\\", "/")
+    parts = PurePosixPath(slashed).parts
+    tails = [slashed, *("/".join(parts[first:]) for first in range(1, len(parts)))]
+    return next((tail for tail in tails if (folder / tail).exists()), slashed)
 
 
 def as_mask(segmentation: Any, height: int, width: int) -> Rle | None:
     """One mask from what COCO calls a segmentation: polygons [[x0, y0, x1, y1, ...], ...], or a run-length encoding.
 
+    A single polygon may stand there without the outer list, corners may be pairs, and encodings may stand in a list.
+
     Returns:
         None where no polygon has an area.
+
+    Raises:
+        ValueError: it is neither, or damaged.
     """
     if isinstance(segmentation, dict):
         return as_rle(segmentation)
-    polygons = [polygon for polygon in segmentation if len(polygon) >= POLYGON_NUMBERS]
+    if not isinstance(segmentation, list):
+        raise ValueError(f"expected polygons or a run-length encoding, got {type(segmentation).__name__}")
+    if segmentation and all(isinstance(part, dict) for part in segmentation):
+        merged: Rle = coco_mask.merge([as_rle(part) for part in segmentation])
+        return merged
+    parts = segmentation if all(isinstance(part, list) for part in segmentation) else [segmentation]
+    polygons = [polygon for polygon in (_polygon(part, max(height, width)) for part in parts) if polygon]
     if not polygons:
         return None
-    merged: Rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    return merged
+    polygon_mask: Rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    return polygon_mask
+
+
+def _polygon(numbers: list[Any], side: int) -> list[float]:
+    """x0, y0, x1, y1, ...; empty where there are fewer than three corners."""
+    try:
+        corners = np.array(numbers, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected a polygon of numbers, got {numbers!r:.60}") from error
+    if corners.ndim > 2 or corners.size % 2 or (corners.ndim == 2 and corners.shape[1] != 2):
+        raise ValueError(f"expected a polygon of pairs x, y, got an array of shape {corners.shape}")
+    if not (np.abs(corners) <= FAR * max(side, 1)).all():  # or NaN; pycocotools would walk all the way there
+        raise ValueError(f"expected a polygon near the photo, got corners up to {np.abs(corners).max()}")
+    flat: list[float] = corners.ravel().tolist()
+    return flat if len(flat) >= POLYGON_NUMBERS else []
 
 
 class Packed(Sequence[Any]):
