@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 from xml.sax.saxutils import escape, quoteattr
 
@@ -33,8 +34,8 @@ def coco_document(
     size: tuple[int, int],
     *,
     scores: Sequence[float] | npt.NDArray[Any] | None = None,
-    file_name: str = "",
-    image_id: int = 1,
+    file_name: str | os.PathLike[str] = "",
+    image_id: int | str = 1,
     names: Names = "object",
     tolerance: float | None = None,
 ) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def coco_document(
         size: H and W.
         scores: N numbers, or None.
         file_name: of the photo.
-        image_id: of the photo in the document.
+        image_id: of the photo in the document, an integer or a text.
         names: of the categories, which are numbered from 1 in the order they come.
         tolerance: None for segmentations in compressed RLE, which are exact; or that of polygons, in pixels. COCO's
             polygons have no holes: masks with holes stay RLE.
@@ -54,7 +55,13 @@ def coco_document(
         images, annotations (id from 1, segmentation, area, bbox as x, y, width, height, iscrowd 0, score) and
         categories.
     """
-    names = _one_each(names, len(masks))
+    names = one_each("names", names, len(masks))
+    file_name = path_text("file_name", file_name)
+    photo_id: object = image_id
+    if isinstance(photo_id, np.integer):
+        photo_id = int(photo_id)
+    if not isinstance(photo_id, (int, str)) or isinstance(photo_id, bool):
+        raise EvsamError(f"image_id: expected an integer or a text, got {image_id!r}")
     categories = {name: number for number, name in enumerate(dict.fromkeys(names), 1)}
     annotations = []
     for index, mask in enumerate(masks):
@@ -64,7 +71,7 @@ def coco_document(
             continue
         annotation: dict[str, Any] = {
             "id": index + 1,
-            "image_id": image_id,
+            "image_id": photo_id,
             "category_id": categories[names[index]],
             "segmentation": _coco_segmentation(pixels, tolerance),
             "area": area,
@@ -75,7 +82,7 @@ def coco_document(
             annotation["score"] = float(scores[index])
         annotations.append(annotation)
     return {
-        "images": [{"id": image_id, "file_name": file_name, "height": int(size[0]), "width": int(size[1])}],
+        "images": [{"id": photo_id, "file_name": file_name, "height": int(size[0]), "width": int(size[1])}],
         "annotations": annotations,
         "categories": [{"id": number, "name": name} for name, number in categories.items()],
     }
@@ -84,7 +91,7 @@ def coco_document(
 def labelme_document(
     masks: Masks,
     size: tuple[int, int],
-    image_path: str,
+    image_path: str | os.PathLike[str],
     *,
     names: Names = "object",
     scores: Sequence[float] | npt.NDArray[Any] | None = None,
@@ -104,7 +111,8 @@ def labelme_document(
         A polygon for each region; those of a mask share a ``group_id``, if there are several. labelme's polygons have
         no holes: masks with holes become shapes of type ``mask``, which labelme reads from 5.2 on.
     """
-    names = _one_each(names, len(masks))
+    names = one_each("names", names, len(masks))
+    image_path = path_text("image_path", image_path)
     shapes = []
     for index, mask in enumerate(masks):
         pixels = mask_pixels(mask)
@@ -140,7 +148,7 @@ def svg_document(
     size: tuple[int, int],
     *,
     titles: Sequence[str] = (),
-    photo: str | None = None,
+    photo: str | os.PathLike[str] | None = None,
     opacity: float = OPACITY,
     tolerance: float = 0.75,
 ) -> str:
@@ -160,7 +168,8 @@ def svg_document(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
     ]
     if photo is not None:
-        lines.append(f'<image href={quoteattr(photo)} width="{width}" height="{height}"/>')
+        href = path_text("photo", photo)
+        lines.append(f'<image href={quoteattr(href)} width="{width}" height="{height}"/>')
     stroke = round(outline_width(size), 2)
     paths = []
     for index, mask in enumerate(masks):
@@ -216,11 +225,30 @@ def label_picture(masks: Masks, size: tuple[int, int]) -> Image.Image:
     return picture
 
 
-def _one_each(names: Names, count: int) -> list[str]:
-    given = [names] * count if isinstance(names, str) else list(names)
-    if len(given) != count or not all(isinstance(name, str) for name in given):
-        raise EvsamError(f"names: expected a text, or one for each of {count} masks, got {names!r}")
+def one_each(name: str, texts: object, count: int) -> list[str]:
+    """A list of as many texts as masks, from one for all or from a sequence of them.
+
+    Raises:
+        EvsamError: it is neither; the message calls it by ``name``.
+    """
+    given: list[Any] = (
+        [texts] * count if isinstance(texts, str) else list(texts) if isinstance(texts, Iterable) else [None]
+    )
+    if len(given) != count or not all(isinstance(text, str) for text in given):
+        raise EvsamError(f"{name}: expected a text, or one for each of {count} masks, got {texts!r:.200}")
     return given
+
+
+def path_text(name: str, path: object) -> str:
+    """A path, or a URL, as text.
+
+    Raises:
+        EvsamError: it is none; the message calls it by ``name``.
+    """
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise EvsamError(f"{name}: expected a path, got {type(path).__module__}.{type(path).__qualname__}")
+    return text
 
 
 def _coco_segmentation(pixels: npt.NDArray[np.uint8], tolerance: float | None) -> Rle | list[list[int]]:

@@ -189,9 +189,9 @@ class Prediction:
 
     def to_coco(
         self,
-        file_name: str = "",
+        file_name: str | os.PathLike[str] = "",
         *,
-        image_id: int = 1,
+        image_id: int | str = 1,
         names: Names = "object",
         tolerance: float | None = None,
     ) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class Prediction:
             values. ``annotations`` is also what ``COCO.loadRes`` takes.
 
         Raises:
-            EvsamError: not as many names as prompts, or a tolerance below 0.
+            EvsamError: not as many names as prompts, a tolerance below 0, or a name that is no text.
         """
         return formats.coco_document(
             self._best(),
@@ -221,7 +221,9 @@ class Prediction:
             tolerance=tolerance,
         )
 
-    def to_labelme(self, image_path: str, *, names: Names = "object", tolerance: float = 1.0) -> dict[str, Any]:
+    def to_labelme(
+        self, image_path: str | os.PathLike[str], *, names: Names = "object", tolerance: float = 1.0
+    ) -> dict[str, Any]:
         """The best masks as a labelme document, to be written as json beside the photo.
 
         Args:
@@ -240,7 +242,9 @@ class Prediction:
             self._best(), self.size, image_path, names=names, scores=self._best_scores(), tolerance=tolerance
         )
 
-    def to_svg(self, photo: str | None = None, *, opacity: float = OPACITY, tolerance: float = 0.75) -> str:
+    def to_svg(
+        self, photo: str | os.PathLike[str] | None = None, *, opacity: float = OPACITY, tolerance: float = 0.75
+    ) -> str:
         """The best masks as an SVG picture of the photo's size, a path with a title for each.
 
         Args:
@@ -255,7 +259,7 @@ class Prediction:
             self._best(), self.size, titles=self._tags(), photo=photo, opacity=opacity, tolerance=tolerance
         )
 
-    def save(self, path: str | os.PathLike[str], *, file_name: str = "") -> None:
+    def save(self, path: str | os.PathLike[str], *, file_name: str | os.PathLike[str] = "") -> None:
         """Write the best masks, or all arrays, to a file, whole or not at all; missing folders are made.
 
         Args:
@@ -287,11 +291,11 @@ class Prediction:
             ".svg": lambda file: file.write(self.to_svg().encode()),
             ".npz": lambda file: np.savez_compressed(file, masks=self.masks, scores=self.scores, logits=self.logits),
         }
-        target = Path(path)
+        target = Path(formats.path_text("path", path))
         writer = writers.get(target.suffix.lower())
         if writer is None:
             raise EvsamError(
-                f"path: expected a name that ends in {', '.join(writers)}, got {os.fspath(path)!r}; "
+                f"path: expected a name that ends in {', '.join(writers)}, got {str(target)!r}; "
                 "the photo with masks drawn on it is overlay(photo).save(path)"
             )
         with replaced(target) as temporary, temporary.open("wb") as file:
@@ -319,7 +323,10 @@ class Prediction:
         pixels = read_image(image)
         if pixels.shape[:2] != self.size:
             raise ImageError(f"image: expected height and width {self.size} as the masks have, got {pixels.shape[:2]}")
-        texts = (self._tags() if tags else []) if isinstance(tags, (bool, np.bool_)) else list(tags)
+        if isinstance(tags, (bool, np.bool_)):
+            texts = self._tags() if tags else []
+        else:
+            texts = formats.one_each("tags", tags, len(self))
         return draw_masks(pixels, self._best(), opacity=opacity, tags=texts, prompts=self.prompts if prompts else None)
 
     def _best_scores(self) -> list[float]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,8 +72,10 @@ def test_overlay_draws_what_is_asked_for() -> None:
     assert area[True, "True"] != area[True, "['cat', 'a longer name']"]
     assert (np.asarray(result[1].overlay(image, tags=False))[245:255, 295:305] != 100).any()
     assert (np.asarray(result[1].overlay(image, tags=False))[:, :200] == 100).all()
-    with pytest.raises(EvsamError, match="tags: expected one for each of 2 masks, got 1"):
-        result.overlay(image, tags=["cat"])
+    wrong: list[Any] = [["cat"], None, 3, [1, 2], ["a", "b", "c"]]
+    for value in wrong:
+        with pytest.raises(EvsamError, match="tags: expected a text, or one for each of 2 masks, got"):
+            result.overlay(image, tags=value)
 
 
 def test_overlay_on_another_image(prediction) -> None:
@@ -215,6 +218,22 @@ def test_save_refuses_other_extensions(prediction, tmp_path, name) -> None:
     with pytest.raises(EvsamError, match=r"path: expected a name that ends in \.png, \.json, \.svg, \.npz, got"):
         prediction.save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_name_is_refused(prediction, tmp_path) -> None:
+    for call, message in (
+        (lambda: prediction.to_coco(3), "file_name: expected a path, got builtins.int"),
+        (lambda: prediction.to_coco(image_id=1.5), "image_id: expected an integer or a text, got 1.5"),
+        (lambda: prediction.to_coco(names=None), "names: expected a text, or one for each of 2 masks, got None"),
+        (lambda: prediction.to_labelme(None), "image_path: expected a path, got builtins.NoneType"),
+        (lambda: prediction.to_svg(b"a.jpg"), "photo: expected a path, got builtins.bytes"),
+        (lambda: prediction.to_svg(opacity=2), "opacity: expected a number from 0 to 1, got 2"),
+        (lambda: prediction.save(None), "path: expected a path, got builtins.NoneType"),
+    ):
+        with pytest.raises(EvsamError, match=message):
+            call()
+    document = prediction.to_coco(tmp_path / "a.jpg", image_id=np.int64(4))
+    assert json.loads(json.dumps(document)) == document
 
 
 def test_documents_have_the_best_masks_and_scores(prediction) -> None:
