@@ -15,7 +15,7 @@ from evsam.embedding import Embedding
 from evsam.engines import create_engine, find_engine, open_folder
 from evsam.engines.base import Engine, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
-from evsam.images import ImageLike, read_image
+from evsam.images import ImageLike, Scale16, read_image
 from evsam.prompts import Prompts, photo_prompts, read_prompts
 from evsam.results import Prediction
 from evsam.transforms import fitted_size
@@ -161,19 +161,28 @@ class Sam:
 
     @overload
     # A str is also a sequence of str, but never meant as one.
-    def encode(self, image: ImageLike, *, bgr: bool = False) -> Embedding: ...  # type: ignore[overload-overlap]
+    def encode(  # type: ignore[overload-overlap]
+        self, image: ImageLike, *, bgr: bool = False, scale_16bit: Scale16 | None = None
+    ) -> Embedding: ...
 
     @overload
-    def encode(self, image: Sequence[ImageLike], *, bgr: bool = False) -> list[Embedding]: ...
+    def encode(
+        self, image: Sequence[ImageLike], *, bgr: bool = False, scale_16bit: Scale16 | None = None
+    ) -> list[Embedding]: ...
 
-    def encode(self, image: ImageLike | Sequence[ImageLike], *, bgr: bool = False) -> Embedding | list[Embedding]:
+    def encode(
+        self, image: ImageLike | Sequence[ImageLike], *, bgr: bool = False, scale_16bit: Scale16 | None = None
+    ) -> Embedding | list[Embedding]:
         """Encode an image, the costly part, once for any number of predictions.
 
         Args:
-            image: a path (EXIF orientation is applied), a PIL image, or a uint8 array (H, W, 3) in RGB order, (H, W) in
-                grey, or (H, W, 4), whose alpha is dropped; from 1 x 1 pixel up. Or a list or tuple of images of any
-                sizes, which are encoded in batches; all of them are read first, so split lists that memory cannot hold.
+            image: a path, the content of an image file (bytes, or a binary file), a PIL image, or a uint8 array
+                (H, W, 3) in RGB order, (H, W) in grey, or (H, W, 4), whose alpha is dropped; from 1 x 1 pixel up. EXIF
+                orientation is applied, to PIL images too. Or a list or tuple of images of any sizes, which are encoded
+                in batches; all of them are read first, so split lists that memory cannot hold.
             bgr: whether arrays are in BGR order.
+            scale_16bit: what to do with 16 bits per channel: ``full`` scales 0..65535 to 0..255, ``stretch`` the range
+                of values in the image; None refuses them. See :func:`evsam.images.read_image`.
 
         Returns:
             The embedding, or a list of embeddings for a list of images (an empty one for an empty list).
@@ -190,8 +199,8 @@ class Sam:
             2
         """
         if not isinstance(image, (list, tuple)):
-            return self._encode([read_image(image, bgr=bgr)])[0]
-        return self._encode([_read_item(index, item, bgr) for index, item in enumerate(image)])
+            return self._encode([read_image(image, bgr=bgr, scale_16bit=scale_16bit)])[0]
+        return self._encode([_read_item(index, item, bgr, scale_16bit) for index, item in enumerate(image)])
 
     def predict(
         self,
@@ -204,6 +213,7 @@ class Sam:
         mask: npt.ArrayLike | None = None,
         multimask: bool | None = None,
         bgr: bool = False,
+        scale_16bit: Scale16 | None = None,
     ) -> Prediction:
         """Predict the masks that prompts ask for.
 
@@ -222,6 +232,7 @@ class Sam:
             multimask: True for three masks, for ambiguous prompts; False for one; None for three if each prompt is a
                 single click without box or mask, otherwise one.
             bgr: whether ``image`` is an array in BGR order.
+            scale_16bit: see :meth:`encode`.
 
         Returns:
             Masks (N, M, H, W), scores (N, M) and logits (N, M, 256, 256), N prompts with M masks, three or one.
@@ -246,7 +257,7 @@ class Sam:
             self.check_embedding(image)
             original_size, resized_size = image.original_size, image.resized_size
         else:
-            pixels = [read_image(image, bgr=bgr)]
+            pixels = [read_image(image, bgr=bgr, scale_16bit=scale_16bit)]
             original_size = _size(pixels[0])
             resized_size = fitted_size(original_size)
         prompts = read_prompts(
@@ -328,9 +339,9 @@ class Sam:
         ]
 
 
-def _read_item(index: int, image: object, bgr: bool) -> npt.NDArray[np.uint8]:
+def _read_item(index: int, image: object, bgr: bool, scale_16bit: Scale16 | None) -> npt.NDArray[np.uint8]:
     try:
-        return read_image(image, bgr=bgr)
+        return read_image(image, bgr=bgr, scale_16bit=scale_16bit)
     except ImageError as error:
         raise ImageError(f"{error} (item {index} of the list)") from error
 

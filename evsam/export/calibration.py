@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from evsam.errors import ImageError
-from evsam.images import read_image
+from evsam.images import image_files, read_image
 from evsam.transforms import image_to_pixels
 
 GENERATED = 6
@@ -54,13 +54,11 @@ def generated_calibration(side: int) -> list[npt.NDArray[np.float32]]:
 
 
 def _files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Path]:
-    suffixes = set(Image.registered_extensions())
     for path in map(Path, paths):
         if not path.is_dir():
             yield path
             continue
-        found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in suffixes)
-        if not found:
+        if not (found := image_files(path)):
             raise ImageError(f"calibration: expected images in {path}, got none")
         yield from found
 

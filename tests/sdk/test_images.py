@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from evsam import EvsamError, ImageError
 from evsam.images import read_image
@@ -134,7 +135,97 @@ def test_exif_orientation_of_files(tmp_path, small, orientation, turned) -> None
     stored.save(tmp_path / "turned.png", exif=exif)
     assert np.array_equal(read_image(tmp_path / "turned.png"), turned(small))
     with Image.open(tmp_path / "turned.png") as opened:
-        assert np.array_equal(read_image(opened), small)  # PIL images are taken as they are
+        assert np.array_equal(read_image(opened), turned(small))
+        assert np.array_equal(np.asarray(opened), small), "the caller's image is not turned"
+        assert np.array_equal(read_image(ImageOps.exif_transpose(opened)), turned(small))
+
+
+@pytest.mark.parametrize("value", [0, 9, 2**16 - 1])
+def test_orientations_that_do_not_exist(tmp_path, small, value) -> None:
+    stored = Image.fromarray(small)
+    exif = stored.getexif()
+    exif[0x0112] = value
+    stored.save(tmp_path / "odd.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "odd.png"), small)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, io.BytesIO])
+def test_encoded_images(tmp_path, small, kind) -> None:
+    stored = Image.fromarray(small)
+    exif = stored.getexif()
+    exif[0x0112] = 8
+    stored.save(tmp_path / "photo.png", exif=exif)
+    content = (tmp_path / "photo.png").read_bytes()
+    assert np.array_equal(read_image(kind(content)), np.rot90(small))
+    with (tmp_path / "photo.png").open("rb") as file:
+        assert np.array_equal(read_image(file), np.rot90(small))
+        assert not file.closed
+
+
+def test_file_that_cannot_seek(tmp_path, small) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(small).save(buffer, "PNG")
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as reader, os.fdopen(write, "wb") as writer:
+        writer.write(buffer.getvalue())
+        writer.close()
+        assert np.array_equal(read_image(reader), small)
+
+
+def test_encoded_images_that_are_none(tmp_path) -> None:
+    for content in (b"", bytearray(b"not an image"), memoryview(bytes(99)), io.BytesIO(b"x")):
+        with pytest.raises(ImageError, match=UNREADABLE) as caught:
+            read_image(content)
+        assert "0x" not in str(caught.value), "no addresses of objects"
+    (tmp_path / "file").write_text("text")
+    with (tmp_path / "file").open() as file, pytest.raises(ImageError, match="a binary file, got one that reads str"):
+        read_image(file)
+    with (tmp_path / "file").open("rb") as file:
+        pass
+    with pytest.raises(ImageError, match="closed file"):
+        read_image(file)
+
+
+class TestSixteenBits:
+    deep = np.array([[0, 257, 32896], [65535, 1000, 128]], np.uint16)
+
+    def test_full(self, tmp_path) -> None:
+        Image.fromarray(self.deep).save(tmp_path / "deep.png")
+        expected = np.rint(self.deep / 65535.0 * 255).astype(np.uint8)
+        for given in (tmp_path / "deep.png", Image.fromarray(self.deep), self.deep, self.deep[..., None]):
+            result = read_image(given, scale_16bit="full")
+            assert result.dtype == np.uint8
+            assert np.array_equal(result, np.repeat(expected[..., None], 3, 2))
+
+    def test_stretch(self, tmp_path) -> None:
+        values = (self.deep // 100 + 300).astype(np.uint16)
+        Image.fromarray(values).save(tmp_path / "deep.tif")
+        wide = values.astype(np.float64) - values.min()
+        expected = np.repeat(np.rint(wide / wide.max() * 255).astype(np.uint8)[..., None], 3, 2)
+        for given in (tmp_path / "deep.tif", values, Image.fromarray(values.astype(np.float32))):
+            assert np.array_equal(read_image(given, scale_16bit="stretch"), expected)
+        assert not read_image(np.full((2, 2), 7, np.uint16), scale_16bit="stretch").any()
+
+    def test_colours_and_their_order(self) -> None:
+        deep = np.random.default_rng(0).integers(0, 65536, (4, 5, 4)).astype(np.uint16)
+        expected = np.rint(deep[..., :3] / 65535.0 * 255).astype(np.uint8)
+        assert np.array_equal(read_image(deep, scale_16bit="full"), expected)
+        assert np.array_equal(read_image(deep, scale_16bit="full", bgr=True), expected[..., ::-1])
+
+    def test_eight_bits_stay(self, small) -> None:
+        for how in ("full", "stretch"):
+            assert np.array_equal(read_image(small, scale_16bit=how), small)
+
+    def test_what_cannot_be_scaled(self) -> None:
+        for image, how, message in (
+            (Image.fromarray(np.array([[1.0, np.nan]], np.float32)), "stretch", "expected finite values"),
+            (Image.fromarray(np.array([[1, 70_000]], np.int32)), "full", "expected values from 0 to 65535"),
+            (self.deep, "half", "scale_16bit: expected 'full', 'stretch' or None, got 'half'"),
+            (self.deep, None, "scale_16bit='full' or 'stretch'"),
+            (Image.fromarray(self.deep), None, "scale_16bit='full' or 'stretch'"),
+        ):
+            with pytest.raises(ImageError, match=message):
+                read_image(image, scale_16bit=how)  # type: ignore[arg-type]
 
 
 BAD_ARRAYS = {
@@ -165,10 +256,11 @@ def test_bad_arrays(name) -> None:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("thing", [None, 3, b"photo.png", {"image": 1}, [[1, 2], [3, 4]]])
+@pytest.mark.parametrize("thing", [None, 3, {"image": 1}, [[1, 2], [3, 4]]])
 def test_things_that_are_no_images(thing) -> None:
     with pytest.raises(
-        ImageError, match="image: expected a path, a PIL image or a uint8 array H x W x 3, got builtins"
+        ImageError,
+        match="image: expected a path, an encoded image, a PIL image or a uint8 array H x W x 3, got builtins",
     ):
         read_image(thing)
 
@@ -229,8 +321,11 @@ def test_16_bit_file(tmp_path) -> None:
 def test_decompression_bomb(tmp_path, monkeypatch, small) -> None:
     Image.fromarray(small).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 8)
-    with pytest.raises(ImageError, match=UNREADABLE):
+    with pytest.raises(ImageError, match=r"expected no more pixels than the limit \(.*\), got 35 pixels in"):
         read_image(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    with pytest.raises(ImageError, match="35 pixels"):
+        read_image(tmp_path / "bomb.png")  # Pillow warns, and tests make errors of warnings
 
 
 def test_error_is_also_a_value_error() -> None:
