@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from evsam.weights import cache_dir, download, expected_tensors, load_weights, l
 from evsam.zoo import VARIANTS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+check_connection = locate.check_connection  # which most tests here replace
 CONTENT = b"these would be weights" * 100_000
 
 
@@ -77,6 +81,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVSAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(locate, "_PACKAGE_DATA", tmp_path / "package")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.setattr(locate, "check_connection", lambda _: None)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
 
@@ -273,3 +278,75 @@ def test_real_package_offline(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert "cannot be downloaded (LocalEntryNotFoundError" in done.stdout
     assert str(tmp_path / "efficientvit_sam_l0.pt") in done.stdout
+
+
+def _slow(*_: object, **__: object) -> None:
+    time.sleep(0.2)
+    raise TimeoutError
+
+
+class TestConnection:
+    """Real connections, on this machine only."""
+
+    @pytest.fixture
+    def check(self, monkeypatch: pytest.MonkeyPatch, hub: StandIn) -> Any:
+        vars(sys.modules["huggingface_hub"]).update(
+            try_to_load_from_cache=lambda *_, **__: None, constants=SimpleNamespace(HF_HUB_OFFLINE=False)
+        )
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(locate, "check_connection", check_connection)
+        return hub
+
+    @pytest.fixture
+    def server(self) -> Iterator[int]:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            yield listening.getsockname()[1]
+
+    @pytest.fixture
+    def nobody(self) -> int:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            return closed.getsockname()[1]
+
+    def test_nobody_there(self, check: StandIn, monkeypatch: pytest.MonkeyPatch, nobody: int) -> None:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{nobody}")
+        start = time.monotonic()
+        with pytest.raises(WeightsError, match=r"no connection to 127.0.0.1 \(Connection refused\); or fetch https"):
+            download("l0")
+        assert time.monotonic() - start < 5
+        assert check.calls == []
+
+    def test_no_answer(self, check: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(locate, "_PATIENCE", 0.05)
+        monkeypatch.setattr(socket, "create_connection", _slow)
+        with pytest.raises(WeightsError, match=r"no answer within 0\.05 seconds"):
+            download("l0")
+
+    def test_addresses_that_are_none(self, check: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+        for address in ("http://127.0.0.1:none", "https://" + "x" * 100, "nothing"):
+            monkeypatch.setenv("HF_ENDPOINT", address)
+            with pytest.raises(WeightsError, match="no connection to"):
+                download("l0")
+
+    def test_reached(self, check: StandIn, monkeypatch: pytest.MonkeyPatch, server: int) -> None:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server}")
+        download("l0")
+        assert len(check.calls) == 1
+
+    def test_by_a_proxy(self, check: StandIn, monkeypatch: pytest.MonkeyPatch, server: int, nobody: int) -> None:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server}")
+        download("l0")
+        assert len(check.calls) == 1
+
+    @pytest.mark.parametrize("has", ["file", "offline"])
+    def test_no_connection_is_needed(
+        self, check: StandIn, monkeypatch: pytest.MonkeyPatch, nobody: int, has: str
+    ) -> None:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{nobody}")
+        hub = vars(sys.modules["huggingface_hub"])
+        if has == "file":
+            hub["try_to_load_from_cache"] = lambda *_, **__: "/somewhere/l0.pt"
+        else:
+            hub["constants"].HF_HUB_OFFLINE = True  # the package says so itself, at once
+        download("l0")
+        assert len(check.calls) == 1

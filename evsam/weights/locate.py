@@ -5,15 +5,24 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from evsam.errors import BackendUnavailable, WeightsError
 from evsam.weights.files import sha256
 from evsam.writing import replaced
 from evsam.zoo import VARIANTS, HubFile, Variant, get_variant
+
+_HUB = "https://huggingface.co"
+
+_PATIENCE = 5.0
+"""Seconds to wait for a connection to the hub."""
 
 _PACKAGE_DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -90,7 +99,9 @@ def resolve(source: str | os.PathLike[str]) -> Path:
     if variant is None:
         if path.is_dir():
             raise WeightsError(f"weights {path}: expected a file, got a directory")
-        raise WeightsError(f"weights {path}: no such file, and no variant of that name ({', '.join(VARIANTS)})")
+        close = sorted(get_close_matches(path.name, VARIANTS, 3, cutoff=0.5))
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise WeightsError(f"weights {path}: no such file, and no variant of that name ({', '.join(VARIANTS)}){hint}")
     found = bundled(variant) or cached(variant)
     if found is not None:
         return found
@@ -153,6 +164,7 @@ def _fetch(file: HubFile, *, progress: bool) -> Path:
         raise BackendUnavailable(
             f"downloading weights needs huggingface_hub (pip install 'evsam[hub]'); {_by_hand(file)}"
         ) from error
+    check_connection(file)
     try:
         with _progress_bars(huggingface_hub.utils, shown=progress):
             path = huggingface_hub.hf_hub_download(file.repo, file.filename, revision=file.revision)
@@ -160,6 +172,43 @@ def _fetch(file: HubFile, *, progress: bool) -> Path:
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         raise WeightsError(f"{file.repo}/{file.filename} cannot be downloaded ({reason}); {_by_hand(file)}") from error
     return Path(path)
+
+
+def check_connection(file: HubFile) -> None:
+    """Find out in seconds that the hub cannot be reached, which its package tries again for minutes.
+
+    Raises:
+        WeightsError: neither the hub nor the proxy before it can be reached.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if constants.HF_HUB_OFFLINE or isinstance(
+        try_to_load_from_cache(file.repo, file.filename, revision=file.revision), str
+    ):
+        return  # the package makes do with that
+    from urllib.request import getproxies, proxy_bypass
+
+    url = urlsplit(os.environ.get("HF_ENDPOINT") or _HUB)
+    proxy = getproxies().get(url.scheme)
+    if proxy and not proxy_bypass(url.hostname or ""):
+        url = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    problems = [f"no answer within {_PATIENCE:g} seconds"]
+
+    def connect() -> None:
+        try:
+            address = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
+            socket.create_connection(address, timeout=_PATIENCE).close()
+            problems.clear()
+        except OSError as error:
+            problems[0] = error.strerror or str(error)
+        except ValueError as error:  # no port, or no name
+            problems[0] = str(error)
+
+    attempt = threading.Thread(target=connect, daemon=True)  # looking up a name has no time limit of its own
+    attempt.start()
+    attempt.join(_PATIENCE)
+    if problems:
+        raise WeightsError(f"no connection to {url.hostname} ({problems[0]}); {_by_hand(file)}")
 
 
 def _by_hand(file: HubFile) -> str:
