@@ -9,8 +9,9 @@ Example:
     (1, 80, 120)
 """
 
+from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if find_spec("evsam._C") is None:  # a clone's sources, without the compiled modules
     from pathlib import Path
@@ -20,11 +21,12 @@ if find_spec("evsam._C") is None:  # a clone's sources, without the compiled mod
     __path__[:] = [installed(Path(__file__).parent)]
     del Path, installed
 
-from evsam.embedding import Embedding
-from evsam.errors import BackendUnavailable, EvsamError, EvsamWarning, ImageError, PromptError, WeightsError
-from evsam.polygons import Polygon
-from evsam.results import Prediction
-from evsam.sam import Sam, load
+if TYPE_CHECKING:
+    from evsam.embedding import Embedding
+    from evsam.errors import BackendUnavailable, EvsamError, EvsamWarning, ImageError, PromptError, WeightsError
+    from evsam.polygons import Polygon
+    from evsam.results import Prediction
+    from evsam.sam import Sam, load
 
 __all__ = [
     "BackendUnavailable",
@@ -43,10 +45,31 @@ __all__ = [
 
 __version__: str
 
+_HOMES = {
+    "Embedding": "embedding",
+    "Polygon": "polygons",
+    "Prediction": "results",
+    "Sam": "sam",
+    "load": "sam",
+    **dict.fromkeys((name for name in __all__ if name.endswith(("Error", "Warning", "Unavailable"))), "errors"),
+}
+"""Modules of the names above, imported when a name is asked for: the command line starts, and stops, at once."""
+
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":  # read from the installed distribution only when asked for: that takes milliseconds
+    if name in _HOMES:
+        value = getattr(import_module(f"evsam.{_HOMES[name]}"), name)
+    elif name == "__version__":
         from importlib.metadata import version
 
-        return version("evsam")
-    raise AttributeError(f"module 'evsam' has no attribute {name!r}")
+        value = version("evsam")
+    elif not name.startswith("_") and find_spec(f"evsam.{name}"):  # evsam.zoo, and the other modules
+        return import_module(f"evsam.{name}")
+    else:
+        raise AttributeError(f"module 'evsam' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

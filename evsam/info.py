@@ -35,13 +35,22 @@ class EngineState(TypedDict):
     summary: str
 
 
+class IsaKernels(TypedDict):
+    """Kernels of this build for an instruction set: of which ops, and whether this CPU can run them."""
+
+    isa: str
+    supported: bool
+    ops: list[str]
+
+
 class CpuInfo(TypedDict):
-    """The CPU: how many may be used, instruction sets that it has, and the one whose kernels are chosen."""
+    """The CPU: how many may be used, what it has, kernels of this build, and the instruction set that is chosen."""
 
     machine: str
     cpus: int
     features: list[str]
     isa: str
+    kernels: list[IsaKernels]
 
 
 class CudaInfo(TypedDict):
@@ -98,10 +107,23 @@ def collect() -> Info:
             cpus=_C.usable_cpus(),
             features=[name for name, present in _C.cpu_features().items() if present],
             isa=_C.selected_isa(),
+            kernels=cpu_kernels(),
         ),
         cuda=cuda(),
         packages={name: installed(name) for name in PACKAGES},
     )
+
+
+def cpu_kernels() -> list[IsaKernels]:
+    """The CPU's kernels in this build, by instruction set."""
+    from evsam import _C
+
+    found: dict[str, IsaKernels] = {}
+    for kernel in _C.kernels():
+        if kernel["op"] != "probes":  # which benchmarks compare with
+            entry = IsaKernels(isa=kernel["isa"], supported=kernel["supported"], ops=[])
+            found.setdefault(kernel["isa"], entry)["ops"].append(kernel["op"])
+    return list(found.values())
 
 
 def cuda() -> CudaInfo:

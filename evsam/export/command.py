@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evsam.cli.arguments import number, whole
+from evsam.cli.console import say
 from evsam.errors import EvsamError
 from evsam.export.options import FLOAT32_PLUGINS, OPSETS, PLUGINS, ExportOptions, ExportPrecision, check_plugins
+from evsam.writing import check_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,21 +23,6 @@ if TYPE_CHECKING:
     from evsam.weights import Weights
 
 FORMATS = ("onnx", "tensorrt", "triton")
-
-
-def whole(least: int) -> Callable[[str], int]:
-    """A type of argparse: whole numbers from ``least`` to what a C int holds."""
-
-    def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if not least <= number < 2**31:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {2**31 - 1}, got {text[:40]}")
-        return number
-
-    return read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="photos, or folders of photos, to find the ranges of fp16 on (default: those that evsam convert left "
         "beside the weights, else generated images)",
     )
-    parser.add_argument("--headroom", type=float, help="how far below 65504 values of fp16 stay (default: 16 times)")
+    parser.add_argument(
+        "--headroom", type=number(1, 65504), help="how far below 65504 values of fp16 stay (default: 16 times)"
+    )
     parser.add_argument("--threads", type=whole(1), help="upper limit of CPU threads for finding ranges")
     onnx = parser.add_argument_group("onnx, triton")
     onnx.add_argument(
@@ -77,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     onnx.add_argument(
         "--opset",
-        type=int,
+        type=whole(min(OPSETS), max(OPSETS)),
         choices=OPSETS,
         help=f"of the standard operators (default: {OPSETS[0]}, which onnxruntime 1.16 runs; 20 has GELU as one node)",
     )
@@ -97,6 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     kind = arguments.backend if arguments.format == "triton" else arguments.format
     _check(arguments, kind)
+    check_folder(arguments.output)
     weights = load_weights(arguments.model, arguments.variant)
     if arguments.format != "triton":
         _write(arguments, kind, weights, arguments.output)
@@ -111,7 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
 
             library = plugin_library()
         export_triton(folder, arguments.output, arguments.max_batch or 4, library)
-    print(f"wrote {arguments.output}: Triton model repository, see its README.md")
+    say(f"wrote {arguments.output}: Triton model repository, see its README.md")
 
 
 def _check(arguments: argparse.Namespace, kind: str) -> None:
@@ -151,12 +141,12 @@ def _write(
     folder, models = export_onnx(weights, output, options, images, headroom, arguments.threads)
     if not quiet:
         if models.report is not None:
-            print(models.report.as_text())
+            say(models.report.as_text())
             if images is None:
-                print("ranges were found on generated images; --calibration PHOTOS finds those of your photos")
+                say("ranges were found on generated images; --calibration PHOTOS finds those of your photos")
             if models.decoder_precision != "fp16":
-                print("the decoder is float32: its values would come too close to the largest float16 number")
-        print(f"wrote {output}: {weights.variant.name}, {precision}, {options.flavour} ONNX")
+                say("the decoder is float32: its values would come too close to the largest float16 number")
+        say(f"wrote {output}: {weights.variant.name}, {precision}, {options.flavour} ONNX")
     return folder
 
 
@@ -199,7 +189,5 @@ def _write_tensorrt(arguments: argparse.Namespace, weights: Weights, output: Pat
     )
     if not quiet:
         manifest = folder.manifest
-        print(
-            f"wrote {output}: {manifest['variant']}, {manifest['precision']}, {manifest['flavour']} plans for this GPU"
-        )
+        say(f"wrote {output}: {manifest['variant']}, {manifest['precision']}, {manifest['flavour']} plans for this GPU")
     return folder

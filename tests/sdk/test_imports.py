@@ -35,7 +35,7 @@ def modules_after(code: str) -> set[str]:
 @pytest.mark.parametrize(
     "code",
     [
-        "import evsam",
+        "import evsam; evsam.load",
         "import evsam.compat",
         "from evsam.engines import ENGINES; [engine.missing for engine in ENGINES.values()]",
         "from evsam.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
@@ -72,8 +72,15 @@ def test_missing_package_names_its_extra(module, missing, extra) -> None:
 def test_all_names_exist() -> None:
     assert sorted(evsam.__all__) == evsam.__all__
     assert all(hasattr(evsam, name) for name in evsam.__all__)
+    assert dir(evsam) == evsam.__all__
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         evsam.nothing  # noqa: B018
+
+
+def test_the_package_loads_its_parts_when_asked() -> None:
+    assert "numpy" not in modules_after("import evsam, evsam.cli")
+    code = "import evsam; assert evsam.zoo.VARIANTS and evsam.Sam.__module__ == 'evsam.sam'"
+    assert "numpy" in modules_after(code)
 
 
 def imports(path: Path) -> set[str]:
@@ -163,7 +170,7 @@ def test_package_does_not_import_what_stands_on_it() -> None:
     assert len(files) > 20
     for path in files:
         # the command line stands on everything; it loads training only to convert a run
-        above = () if path == PACKAGE / "cli.py" else ("evsam.training",)
+        above = () if path == PACKAGE / "cli" / "weights.py" else ("evsam.training",)
         wrong = [m for m in imports(path) if m.startswith((*above, "training", "benchmarks", "tests"))]
         assert not wrong, f"{path.relative_to(PACKAGE)} imports {wrong}"
 

@@ -1,0 +1,25 @@
+"""The command line: ``evsam predict | bench | export | selftest | info | convert | download | completion``.
+
+Exit codes: 0 done, 1 it could not be done (one line on stderr says why), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        from evsam.cli.parser import run  # here, where Ctrl-C is caught: imports take the first tenths of a second
+
+        return run(argv)
+    except KeyboardInterrupt:
+        return 130

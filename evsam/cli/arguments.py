@@ -1,0 +1,70 @@
+"""Arguments that several commands have: numbers in a range, and which model on which engine."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+LARGEST = 2**31 - 1  # a C int
+
+
+def whole(least: int, largest: int = LARGEST) -> Callable[[str], int]:
+    """A type of argparse: whole numbers from ``least`` to ``largest``."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= largest:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {largest}, got {text[:40]}")
+        return number
+
+    return read
+
+
+def number(least: float, largest: float, unit: str = "") -> Callable[[str], float]:
+    """A type of argparse: finite numbers from ``least`` to ``largest``."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= largest:
+            expected = f"a number from {least:g} to {largest:g}{unit}"
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text[:40]}")
+        return value
+
+    return read
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """A hint at the word that was probably meant, to stand behind a message; empty where none is alike."""
+    close = difflib.get_close_matches(word, list(words), 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def add_model_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add the arguments that say on which engine a model runs."""
+    from evsam.engines import ENGINES
+
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        choices=("auto", *ENGINES),
+        metavar="NAME",
+        help=f"{', '.join(ENGINES)}, see evsam info (default: the best that is installed)",
+    )
+    parser.add_argument("--device", help="where the engine computes, for example cuda")
+    parser.add_argument("--threads", type=whole(1), metavar="N", help="upper limit of CPU threads")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of the engine (default: its own choice)")
+
+
+def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`add_model_arguments` added, as arguments of :func:`evsam.load`."""
+    return {name: getattr(arguments, name) for name in ("engine", "threads", "device", "precision")}
