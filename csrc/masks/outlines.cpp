@@ -159,63 +159,151 @@ double squared_distance(Corner point, Corner from, Corner to) {
   return px * px + py * py;
 }
 
-// The corner between two others that is furthest from the line between them.
-std::pair<std::size_t, double> furthest(const std::vector<Corner>& ring, std::size_t first, std::size_t last) {
-  const Corner end = ring[last % ring.size()];
-  std::pair<std::size_t, double> found{first, -1.0};
-  for (std::size_t i = first + 1; i < last; ++i) {
-    const double distance = squared_distance(ring[i], ring[first], end);
-    if (distance > found.second) found = {i, distance};
-  }
-  return found;
+// A side of a simplified ring: from one corner that is kept to the next one, by their indices. The last side of a ring
+// ends where the ring does, and so at its first corner.
+struct Side {
+  std::size_t first;
+  std::size_t last;
+  Corner from;
+  Corner to;
+};
+
+// Which side of the line from a to b a corner is on: positive, negative, or 0 on it.
+std::int64_t turn(Corner a, Corner b, Corner corner) {
+  return (std::int64_t{b.x} - a.x) * (std::int64_t{corner.y} - a.y) -
+         (std::int64_t{b.y} - a.y) * (std::int64_t{corner.x} - a.x);
 }
 
-// Appends what is kept of a ring of at least four corners.
-void simplify_ring(double tolerance, const std::vector<Corner>& ring, std::vector<Corner>* kept) {
-  const double limit = tolerance * tolerance;
-  std::vector<char> keep(ring.size(), 0);
-  const std::size_t opposite = furthest(ring, 0, ring.size()).first;
-  keep[0] = keep[opposite] = 1;
-  std::vector<std::pair<std::size_t, std::size_t>> parts = {{0, opposite}, {opposite, ring.size()}};
-  std::size_t count = 2;
-  while (!parts.empty()) {
-    const auto [first, last] = parts.back();
-    parts.pop_back();
-    const auto [middle, distance] = furthest(ring, first, last);
-    if (distance <= limit) continue;
-    keep[middle] = 1;
-    ++count;
-    parts.emplace_back(first, middle);
-    parts.emplace_back(middle, last);
-  }
-  if (count == 2) {  // a third one, that there is something inside
-    const auto before = furthest(ring, 0, opposite);
-    const auto after = furthest(ring, opposite, ring.size());
-    keep[before.second >= after.second ? before.first : after.first] = 1;
-  }
-  for (std::size_t i = 0; i < ring.size(); ++i) {
-    if (keep[i] != 0) kept->push_back(ring[i]);
-  }
+// Whether two sides cross, which is more than to touch.
+bool cross(const Side& a, const Side& b) {
+  const auto apart = [](std::int64_t p, std::int64_t q) { return (p < 0 && q > 0) || (p > 0 && q < 0); };
+  return apart(turn(a.from, a.to, b.from), turn(a.from, a.to, b.to)) &&
+         apart(turn(b.from, b.to, a.from), turn(b.from, b.to, a.to));
 }
+
+class Simplifier {
+ public:
+  Simplifier(double tolerance, const Outlines& outlines)
+      : limit_(tolerance * tolerance), outlines_(outlines), keep_(outlines.corners.size(), 0) {}
+
+  Outlines run() {
+    for_each_ring([this](std::size_t begin, std::size_t end) { simplify_ring(begin, end); });
+    // Lines may cross where an outline comes close to itself or to another. Such ones get a corner back, until none do:
+    // with all of their corners, outlines touch at most.
+    while (refine_crossing_sides()) {
+    }
+    Outlines kept;
+    kept.outer_of = outlines_.outer_of;
+    for_each_ring([&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        if (keep_[i] != 0) kept.corners.push_back(outlines_.corners[i]);
+      }
+      kept.ends.push_back(kept.corners.size());
+    });
+    return kept;
+  }
+
+ private:
+  template <typename F>
+  void for_each_ring(const F& f) const {
+    std::size_t begin = 0;
+    for (const std::size_t end : outlines_.ends) {
+      f(begin, end);
+      begin = end;
+    }
+  }
+
+  // The corner between two others that is furthest from the line to `to`, and its squared distance; `first` and -1 if
+  // there is none between them.
+  std::pair<std::size_t, double> furthest(std::size_t first, std::size_t last, Corner to) const {
+    std::pair<std::size_t, double> found{first, -1.0};
+    for (std::size_t i = first + 1; i < last; ++i) {
+      const double distance = squared_distance(outlines_.corners[i], outlines_.corners[first], to);
+      if (distance > found.second) found = {i, distance};
+    }
+    return found;
+  }
+
+  Corner end_of(std::size_t last, std::size_t begin, std::size_t end) const {
+    return outlines_.corners[last == end ? begin : last];
+  }
+
+  void simplify_ring(std::size_t begin, std::size_t end) {
+    const Corner start = outlines_.corners[begin];
+    const std::size_t opposite = furthest(begin, end, start).first;
+    keep_[begin] = keep_[opposite] = 1;
+    std::vector<std::pair<std::size_t, std::size_t>> parts = {{begin, opposite}, {opposite, end}};
+    std::size_t count = 2;
+    while (!parts.empty()) {
+      const auto [first, last] = parts.back();
+      parts.pop_back();
+      const auto [middle, distance] = furthest(first, last, end_of(last, begin, end));
+      if (distance <= limit_) continue;
+      keep_[middle] = 1;
+      ++count;
+      parts.emplace_back(first, middle);
+      parts.emplace_back(middle, last);
+    }
+    if (count == 2) {  // a third one, that there is something inside
+      const auto before = furthest(begin, opposite, outlines_.corners[opposite]);
+      const auto after = furthest(opposite, end, start);
+      keep_[before.second >= after.second ? before.first : after.first] = 1;
+    }
+  }
+
+  std::vector<Side> sides() const {
+    std::vector<Side> found;
+    for_each_ring([&](std::size_t begin, std::size_t end) {
+      std::size_t first = begin;
+      for (std::size_t i = begin + 1; i <= end; ++i) {
+        if (i < end && keep_[i] == 0) continue;
+        found.push_back({first, i, outlines_.corners[first], end_of(i, begin, end)});
+        first = i;
+      }
+    });
+    return found;
+  }
+
+  // Keeps one more corner of each side that crosses another; false if none do. Sides are compared with those of the
+  // same band of rows, from left to right, as long as their columns overlap.
+  bool refine_crossing_sides() {
+    constexpr int kBandBits = 4;
+    const std::vector<Side> all = sides();
+    std::vector<std::vector<std::uint32_t>> bands;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const auto [top, bottom] = std::minmax(all[i].from.y, all[i].to.y);
+      const auto last = static_cast<std::size_t>(bottom >> kBandBits);
+      if (bands.size() <= last) bands.resize(last + 1);
+      for (auto band = static_cast<std::size_t>(top >> kBandBits); band <= last; ++band) {
+        bands[band].push_back(static_cast<std::uint32_t>(i));
+      }
+    }
+    const auto left = [&](std::uint32_t i) { return std::min(all[i].from.x, all[i].to.x); };
+    bool crossing = false;
+    for (std::vector<std::uint32_t>& band : bands) {
+      std::sort(band.begin(), band.end(), [&](std::uint32_t a, std::uint32_t b) { return left(a) < left(b); });
+      for (std::size_t i = 0; i < band.size(); ++i) {
+        const Side& side = all[band[i]];
+        const std::int32_t right = std::max(side.from.x, side.to.x);
+        for (std::size_t j = i + 1; j < band.size() && left(band[j]) < right; ++j) {
+          if (!cross(side, all[band[j]])) continue;
+          crossing = true;
+          for (const Side& each : {side, all[band[j]]}) keep_[furthest(each.first, each.last, each.to).first] = 1;
+        }
+      }
+    }
+    return crossing;
+  }
+
+  double limit_;
+  const Outlines& outlines_;
+  std::vector<char> keep_;
+};
 
 }  // namespace
 
 Outlines trace_outlines(const MaskView& mask) { return Tracer(mask).trace(); }
 
-void simplify(double tolerance, Outlines* outlines) {
-  std::vector<Corner> kept;
-  std::vector<Corner> ring;
-  auto begin = outlines->corners.begin();
-  std::size_t begin_index = 0;
-  for (std::size_t& end : outlines->ends) {
-    const auto length = static_cast<std::ptrdiff_t>(end - begin_index);
-    ring.assign(begin, begin + length);
-    begin += length;
-    begin_index = end;
-    simplify_ring(tolerance, ring, &kept);
-    end = kept.size();
-  }
-  outlines->corners = std::move(kept);
-}
+void simplify(double tolerance, Outlines* outlines) { *outlines = Simplifier(tolerance, *outlines).run(); }
 
 }  // namespace evsam::masks

@@ -27,7 +27,7 @@ struct Outlines {
 Outlines trace_outlines(const MaskView& mask);
 
 // Fewer corners (Douglas and Peucker): none of those left out is further than `tolerance` pixels from the line that
-// replaces it. Each ring keeps at least three.
+// replaces it. Each ring keeps at least three, and lines do not cross, though they may touch.
 void simplify(double tolerance, Outlines* outlines);
 
 }  // namespace evsam::masks

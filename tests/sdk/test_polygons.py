@@ -153,6 +153,30 @@ def test_no_corner_is_further_than_the_tolerance(tolerance) -> None:
     assert fewer > 0 or tolerance < 0.7
 
 
+def crossings(rings: list[np.ndarray]) -> int:
+    """Pairs of sides of any of the rings that cross."""
+    a = np.concatenate(rings).astype(np.int64)
+    b = np.concatenate([np.roll(ring, -1, 0) for ring in rings]).astype(np.int64)
+
+    def turn(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> np.ndarray:
+        x, y = (q - p)[..., 0] * (r - p)[..., 1], (q - p)[..., 1] * (r - p)[..., 0]
+        return np.sign(x - y)
+
+    first, second = (a[:, None], b[:, None]), (a[None], b[None])
+    apart = turn(*first, second[0]) * turn(*first, second[1]) < 0
+    return int((apart & (turn(*second, first[0]) * turn(*second, first[1]) < 0)).sum()) // 2
+
+
+def test_lines_do_not_cross() -> None:
+    rng = np.random.default_rng(2)
+    coarse = [rng.random((20, 25)) < density for density in (0.3, 0.5, 0.7)]
+    masks = [*shapes(), *(np.kron(mask, np.ones((5, 4), bool)) for mask in coarse)]
+    for mask in masks:
+        for tolerance in (1, 2.5, 6, 20):
+            rings = [ring for p in trace_polygons(mask, tolerance) for ring in (p.outer, *p.holes)]
+            assert crossings(rings) == 0
+
+
 def test_slanted_edges_lose_their_steps() -> None:
     mask = np.tri(50, dtype=bool)  # a triangle
     (exact,), (simple,) = trace_polygons(mask), trace_polygons(mask, 0.75)
