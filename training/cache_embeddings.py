@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from evsam.errors import EvsamError
 from evsam.training.config import Config, SourceConfig, read_config
-from evsam.training.data.embeddings import CacheError, Range, ShardWriter, read_shard
+from evsam.training.data.embeddings import CacheError, Range, ShardWriter, checksum, read_shard
 from evsam.training.data.pixels import frame_pixels, place
 from evsam.training.data.records import BrokenSample, UInt8
 from evsam.training.data.sources import NamedSource, open_named
@@ -93,6 +93,7 @@ class _Read(NamedTuple):
 
     number: int
     key: str
+    checksum: int
     image: UInt8 | None
     extent: tuple[int, int]
     reason: str
@@ -105,12 +106,14 @@ class _Photos(Dataset[_Read]):
         self.source, self.side = source, side
 
     def __getitem__(self, number: int) -> _Read:
+        content = b""
         try:
             photo = self.source[number]
-            image, extent = place(photo.pixels(), self.side)
+            content = photo.content()
+            image, extent = place(photo.pixels(content), self.side)
         except BrokenSample as error:
-            return _Read(number, error.key, None, (0, 0), error.reason)
-        return _Read(number, photo.key, image, extent, "")
+            return _Read(number, error.key, checksum(content), None, (0, 0), error.reason)
+        return _Read(number, photo.key, checksum(content), image, extent, "")
 
 
 def cache_embeddings(config: CacheConfig, rank: int = 0, world: int = 1) -> Cached:
@@ -172,10 +175,10 @@ def _compute(
         good = [photo for photo in photos if photo.image is not None]
         maps = _embeddings(good, teacher, config.precision, device) if good else []
         for row, photo in enumerate(good):
-            writer.put(photo.number - first, photo.key, [values[row].numpy() for values in maps])
+            writer.put(photo.number - first, photo.key, photo.checksum, [values[row].numpy() for values in maps])
         broken = [photo for photo in photos if photo.image is None]
         for photo in broken:
-            writer.skip(photo.number - first, photo.key, photo.reason)
+            writer.skip(photo.number - first, photo.key, photo.checksum, photo.reason)
         if photos[-1].number + 1 == first + writer.range.photos:
             writer.finish()
             writer = None
@@ -220,13 +223,17 @@ def _finished(place: Range, cache: Path, source: NamedSource) -> bool:
     shard = read_shard(path)
     if shard.range != place:
         raise CacheError(f"cached embeddings {path}: {_difference(shard.range, place)}; cache into another folder")
-    ends = [_key(source, place.first), _key(source, place.first + place.photos - 1)]
-    if ends != [shard.keys[0], shard.keys[-1]]:
+    photos = [_key_and_checksum(source, number) for number in range(place.first, place.first + place.photos)]
+    keys = [key for key, _ in photos]
+    if keys != list(shard.keys):
         raise CacheError(
-            f"cached embeddings {path}: of the photos {shard.keys[0]} to {shard.keys[-1]}, expected {ends[0]} to "
-            f"{ends[1]}: the source has changed; cache into another folder"
+            f"cached embeddings {path}: of the photos {shard.keys[0]} to {shard.keys[-1]}, expected {keys[0]} to "
+            f"{keys[-1]}: the source has changed; cache into another folder"
         )
     try:
+        for (key, found), cached in zip(photos, shard.photos, strict=True):
+            if found != cached:
+                raise CacheError(f"cached embeddings {path}: the photo {key} has changed since")
         shard.verify()
     except CacheError as error:
         _log.warning("made again: %s", error)
@@ -246,11 +253,14 @@ def _difference(found: Range, expected: Range) -> str:
     return ", ".join(f"{name}: expected {one}, got {other}" for name, one, other in values if one != other)
 
 
-def _key(source: NamedSource, number: int) -> str:
+def _key_and_checksum(source: NamedSource, number: int) -> tuple[str, int]:
+    content = b""
     try:
-        return source[number].key
+        photo = source[number]
+        content = photo.content()
     except BrokenSample as error:
-        return error.key
+        return error.key, checksum(content)
+    return photo.key, checksum(content)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

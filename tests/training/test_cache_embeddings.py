@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from evsam.training import cache_embeddings as command
 from evsam.training.cache_embeddings import CacheConfig, Cached, cache_embeddings, main
 from evsam.training.config import ConfigError, read_config
 from evsam.training.data.embeddings import CacheError, EmbeddingCache
+from evsam.training.data.frames import FrameMaker
 from evsam.training.data.records import BrokenSample, DataError
+from evsam.training.data.sources import open_named
 from evsam.training.teachers import Teacher, TeacherConfig
 from evsam.transforms import image_to_pixels
 from tests.training import tiny
@@ -162,6 +165,28 @@ def test_a_damaged_shard_is_made_again(
     assert counter.count == 2
     assert "made again" in caplog.text
     assert_right(config.out, data_dir)
+
+
+def test_a_photo_that_was_turned_is_computed_again(
+    config: CacheConfig, data_dir: Path, tmp_path: Path, counter: Counting, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = copied(data_dir, tmp_path / "data")
+    one = only_blobs(config, folder)
+    cache_embeddings(one)
+    turned = folder / "train" / "blobs" / "1.png"
+    Image.open(turned).transpose(Image.Transpose.ROTATE_180).save(turned)
+    source = open_named(one.data[0])
+    maker = FrameMaker(64, cache=EmbeddingCache(config.out))
+    maker.sample(source[0], None, random.Random(0))
+    with pytest.raises(CacheError, match=r"the photo blobs/1\.png has changed since; run evsam"):
+        maker.sample(source[1], None, random.Random(0))
+    counter.count = 0
+    assert cache_embeddings(one) == Cached(made=1, kept=1, broken=0)
+    assert counter.count == 2
+    assert "made again" in caplog.text
+    assert "the photo blobs/1.png has changed since" in caplog.text
+    (values,) = EmbeddingCache(config.out).get("blobs/1.png", turned.read_bytes())
+    np.testing.assert_allclose(values, expected(turned), rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.usefixtures("counter")

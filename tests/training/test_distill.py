@@ -16,7 +16,7 @@ from torch import Tensor
 
 from evsam.training import cache_embeddings, distill
 from evsam.training.config import ConfigError, read_config
-from evsam.training.data.embeddings import EmbeddingCache, Range, ShardWriter
+from evsam.training.data.embeddings import EmbeddingCache, Range, ShardWriter, checksum
 from evsam.training.data.frames import FrameBatch, FrameMaker
 from evsam.training.data.pixels import cells_inside, frame_pixels
 from evsam.training.distill import DistillConfig, DistillLossConfig, DistillTask, bernoulli_divergence, masked_mean
@@ -284,7 +284,7 @@ class TestCached:
         data = online(teacher)
         writer = ShardWriter(tmp_path, Range("noise", 0, 0, 2, 2, teacher.info, "float32"))
         for row, embedding in enumerate(teacher(frame_pixels(data.images, data.extents))[0]):
-            writer.put(row, data.keys[row], [embedding.half().numpy()])
+            writer.put(row, data.keys[row], checksum(tiny.photo(row).content()), [embedding.half().numpy()])
         writer.finish()
         return EmbeddingCache(tmp_path, teacher.fingerprint)
 

@@ -27,7 +27,7 @@ from evsam.writing import replaced
 
 Float16 = npt.NDArray[np.float16]
 
-FORMAT = 1
+FORMAT = 2
 """Of the json files; raised when their content changes meaning."""
 
 AGAIN = "run evsam.training.cache_embeddings again"
@@ -77,6 +77,7 @@ class Shard:
         range: see :class:`Range`.
         keys: of the photos, in order of the rows.
         broken: why photos have no embedding, by key.
+        photos: CRC-32 of the encoded photos, by which a photo that has changed is noticed.
         checksums: CRC-32 of each row, by map.
         hashes: SHA-256 of each array file, in hexadecimal.
         sizes: of the array files in bytes.
@@ -86,6 +87,7 @@ class Shard:
     range: Range
     keys: tuple[str, ...]
     broken: dict[str, str]
+    photos: tuple[int, ...]
     checksums: tuple[tuple[int, ...], ...]
     hashes: tuple[str, ...]
     sizes: tuple[int, ...]
@@ -141,6 +143,7 @@ def read_shard(path: Path) -> Shard:
             range=shard_range,
             keys=tuple(record["keys"]),
             broken=dict(record["broken"]),
+            photos=tuple(record["photos"]),
             checksums=tuple(tuple(rows) for rows in record["checksums"]),
             hashes=tuple(record["hashes"]),
             sizes=tuple(record["sizes"]),
@@ -163,18 +166,20 @@ class ShardWriter:
         self.path.unlink(missing_ok=True)  # not finished any more
         self.keys: list[str] = [""] * place.photos
         self.broken: dict[str, str] = {}
+        self.photos = [checksum(b"")] * place.photos
         self.checksums = [[0] * place.photos for _ in place.teacher.maps]
         self.maps: list[np.memmap[Any, np.dtype[np.float16]]] = [
             np.lib.format.open_memmap(self._part(index), mode="w+", dtype=np.float16, shape=(place.photos, *shape))
             for index, shape in enumerate(place.teacher.maps)
         ]
 
-    def put(self, row: int, key: str, maps: Sequence[Float16]) -> None:
+    def put(self, row: int, key: str, photo: int, maps: Sequence[Float16]) -> None:
         """Write the embedding of a photo.
 
         Args:
             row: of the photo, counted from the first of the shard.
             key: of the photo.
+            photo: :func:`checksum` of its encoded file.
             maps: (C, H, W) each.
 
         Raises:
@@ -188,11 +193,11 @@ class ShardWriter:
                 )
             self.maps[index][row] = values
             self.checksums[index][row] = checksum(self.maps[index][row])
-        self.keys[row] = key
+        self.keys[row], self.photos[row] = key, photo
 
-    def skip(self, row: int, key: str, reason: str) -> None:
+    def skip(self, row: int, key: str, photo: int, reason: str) -> None:
         """Note that a photo cannot be read; its row stays zero."""
-        self.keys[row], self.broken[key] = key, reason
+        self.keys[row], self.photos[row], self.broken[key] = key, photo, reason
 
     def finish(self) -> None:
         """Give the files their names; from now on the shard counts as there."""
@@ -212,6 +217,7 @@ class ShardWriter:
             "range": asdict(self.range),
             "keys": self.keys,
             "broken": self.broken,
+            "photos": self.photos,
             "checksums": self.checksums,
             "hashes": hashes,
             "sizes": sizes,
@@ -224,9 +230,9 @@ class ShardWriter:
         return array_file(self.path, index).with_suffix(".part")
 
 
-def checksum(row: Float16) -> int:
-    """CRC-32 of an array in C order."""
-    return zlib.crc32(np.ascontiguousarray(row).data)
+def checksum(content: Float16 | bytes) -> int:
+    """CRC-32 of bytes, or of an array in C order."""
+    return zlib.crc32(content if isinstance(content, bytes) else np.ascontiguousarray(content).data)
 
 
 class EmbeddingCache:
@@ -271,16 +277,21 @@ class EmbeddingCache:
         # a mapped array would be sent as a copy of all that it maps
         return {**self.__dict__, "_opened": {}}
 
-    def get(self, key: str) -> tuple[Float16, ...]:
+    def get(self, key: str, content: bytes | None = None) -> tuple[Float16, ...]:
         """The teacher's maps (C, H, W) for a photo; not to be written to.
 
         Args:
             key: of the photo, with the name of its source in front (:class:`evsam.training.data.sources.NamedSource`).
+            content: the encoded photo, to compare with the one that was cached; None compares nothing.
 
         Raises:
             BrokenSample: the photo could not be read when the cache was made.
-            CacheError: there is none for this photo, or it is damaged.
+            CacheError: there is none for this photo, it is of another state of the photo, or damaged.
         """
+        if content is not None and key in self.rows:
+            number, row = self.rows[key]
+            if checksum(content) != self.shards[number].photos[row]:
+                raise CacheError(f"cached embeddings {self.path}: the photo {key} has changed since; {AGAIN}")
         if key in self.broken:
             raise BrokenSample(key, f"when embeddings were cached: {self.broken[key]}")
         if key not in self.rows:

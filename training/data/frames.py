@@ -104,10 +104,11 @@ class FrameMaker:
 
         Raises:
             BrokenSample: the photo cannot be read, or could not be when the cache was made.
-            CacheError: the photo is not in the cache, or its embedding is damaged.
+            CacheError: the photo is not in the cache, has changed since, or its embedding is damaged.
         """
-        embeddings = self.cache.get(photo.key) if self.cache is not None else ()
-        pixels = photo.pixels()
+        content = photo.content()
+        embeddings = self.cache.get(photo.key, content) if self.cache is not None else ()
+        pixels = photo.pixels(content)
         mirrored = rng.random() < self.flip
         image, extent = place(pixels, self.image_size, mirrored)
         teacher_image, teacher_extent = None, None

@@ -84,17 +84,31 @@ class Photo:
     read: Callable[[], bytes]
     size: tuple[int, int] | None = None
 
-    def pixels(self) -> UInt8:
+    def content(self) -> bytes:
+        """The encoded file.
+
+        Raises:
+            BrokenSample: it cannot be read.
+        """
+        try:
+            return self.read()
+        except OSError as error:
+            raise BrokenSample(self.key, f"cannot be read as a photo: {error}") from error
+
+    def pixels(self, content: bytes | None = None) -> UInt8:
         """RGB (H, W, 3), uint8, by the rules of :func:`evsam.images.decode_image`.
 
         EXIF orientation is applied, as ``Sam.encode`` and annotation tools do: masks are those of the photo as seen.
+
+        Args:
+            content: of :meth:`content`, where it was read already.
 
         Raises:
             BrokenSample: the file cannot be read or decoded, or has another size than its masks or its record.
         """
         try:
-            pixels = decode_image(io.BytesIO(self.read()))
-        except (OSError, ImageError) as error:
+            pixels = decode_image(io.BytesIO(self.content() if content is None else content))
+        except ImageError as error:
             raise BrokenSample(self.key, f"cannot be read as a photo: {error}") from error
         height, width = pixels.shape[:2]
         rles = [rle for annotation in self.annotations for rle in (annotation.rle, annotation.ignore) if rle]

@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evsam.training.data.embeddings import CacheError, EmbeddingCache, Range, ShardWriter, array_file, read_shard
+from evsam.training.data.embeddings import (
+    CacheError,
+    EmbeddingCache,
+    Range,
+    ShardWriter,
+    array_file,
+    checksum,
+    read_shard,
+)
 from evsam.training.data.records import BrokenSample
 from evsam.training.teachers import TeacherInfo
 
@@ -22,6 +30,11 @@ def embedding(number: int) -> list[np.ndarray]:
     return [rng.standard_normal(shape).astype(np.float16) for shape in INFO.maps]
 
 
+def content(number: int) -> bytes:
+    """What stands for a photo's file."""
+    return f"photo {number}".encode()
+
+
 def write(cache: Path, number: int = 0, total: int = 5, source: str = "some", info: TeacherInfo = INFO) -> Path:
     """A shard of up to three photos, of which number 1 is broken; path of its json file."""
     place = Range(source, number, 3 * number, min(3, total - 3 * number), total, info, "float32")
@@ -29,9 +42,9 @@ def write(cache: Path, number: int = 0, total: int = 5, source: str = "some", in
     for row in reversed(range(place.photos)):
         photo = place.first + row
         if photo == 1:
-            writer.skip(row, f"{source}/{photo}", "gone")
+            writer.skip(row, f"{source}/{photo}", checksum(content(photo)), "gone")
         else:
-            writer.put(row, f"{source}/{photo}", embedding(photo))
+            writer.put(row, f"{source}/{photo}", checksum(content(photo)), embedding(photo))
     writer.finish()
     return place.path(cache)
 
@@ -63,6 +76,15 @@ def test_what_was_written_comes_back(cache: Path) -> None:
 def test_broken_photos_are_skipped(cache: Path) -> None:
     with pytest.raises(BrokenSample, match=r"^some/1: when embeddings were cached: gone$"):
         EmbeddingCache(cache).get("some/1")
+
+
+@pytest.mark.parametrize("photo", [0, 1, 4])  # number 1 was broken
+def test_a_photo_that_has_changed_is_noticed(cache: Path, photo: int) -> None:
+    found = EmbeddingCache(cache)
+    if photo != 1:
+        found.get(f"some/{photo}", content(photo))
+    with pytest.raises(CacheError, match=rf"the photo some/{photo} has changed since; run evsam\.training"):
+        found.get(f"some/{photo}", content(photo) + b" turned")
 
 
 def test_a_missing_key_says_what_to_do(cache: Path) -> None:
@@ -140,7 +162,7 @@ def test_keys_are_unique(cache: Path) -> None:
 def test_an_unfinished_shard_does_not_count(tmp_path: Path) -> None:
     path = write(tmp_path, 0, total=3)
     writer = ShardWriter(tmp_path, read_shard(path).range)
-    writer.put(0, "some/0", embedding(0))
+    writer.put(0, "some/0", 0, embedding(0))
     assert not path.exists()
     with pytest.raises(CacheError, match="there are none"):
         EmbeddingCache(tmp_path)
@@ -151,14 +173,14 @@ def test_values_beyond_float16_are_refused(tmp_path: Path) -> None:
     maps = embedding(0)
     maps[1][0, 0, 0] = np.inf
     with pytest.raises(CacheError, match="some/0: the teacher's map 1 is not finite in float16"):
-        writer.put(0, "some/0", maps)
+        writer.put(0, "some/0", 0, maps)
 
 
 def test_caches_travel_to_other_processes_without_their_content(tmp_path: Path) -> None:
     info = dataclasses.replace(INFO, maps=((64, 64, 64),))
     writer = ShardWriter(tmp_path, Range("some", 0, 0, 1, 1, info, "float32"))
     maps = [np.random.default_rng(0).standard_normal(info.maps[0]).astype(np.float16)]
-    writer.put(0, "some/0", maps)
+    writer.put(0, "some/0", 0, maps)
     writer.finish()
     found = EmbeddingCache(tmp_path)
     found.get("some/0")

@@ -145,7 +145,7 @@ def test_an_empty_mask_gets_a_click_somewhere(monkeypatch: pytest.MonkeyPatch) -
 class FakeCache:
     """What a cache gives, for any key."""
 
-    def get(self, key: str) -> tuple[np.ndarray, ...]:
+    def get(self, key: str, content: bytes) -> tuple[np.ndarray, ...]:
         if key == "photo1":
             raise BrokenSample(key, "when embeddings were cached: gone")
         return np.full((4, 2, 2), 0.5, np.float16), np.full((8, 1, 1), 2, np.float16)
