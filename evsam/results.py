@@ -136,17 +136,18 @@ class Prediction:
         """The same as views: masks of a large photo are large."""
         return [masks[scores.argmax()] for masks, scores in zip(self.masks, self.scores, strict=True)]
 
-    def clean(self, min_area: int = 0, fill_holes: int = 0) -> Prediction:
+    def clean(self, min_area: int = 0, fill_holes: int | bool = 0) -> Prediction:
         """A prediction without small pieces and small holes; scores and logits stay as they are.
 
         Pixels belong together that touch at a side or a corner, as in segment_anything's ``min_mask_region_area``.
 
         Args:
             min_area: pieces of fewer pixels are removed, but never the largest one of a mask.
-            fill_holes: gaps of fewer pixels are filled, before pieces are removed.
+            fill_holes: gaps of fewer pixels are filled, at the photo's border too, before pieces are removed. True
+                fills whatever a mask surrounds.
 
         Raises:
-            EvsamError: one of them is no integer from 0 up.
+            EvsamError: one of them is no number of pixels.
 
         Example:
             >>> result = sam.predict(image, box=(20, 10, 90, 70))
@@ -155,10 +156,12 @@ class Prediction:
         """
         given: dict[str, object] = {"min_area": min_area, "fill_holes": fill_holes}
         for name, value in given.items():
+            if name == "fill_holes" and isinstance(value, bool):
+                continue
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
                 raise EvsamError(f"{name}: expected a number of pixels, 0 or more, got {value!r}")
         most = self.size[0] * self.size[1] + 1
-        limits = min(int(min_area), most), min(int(fill_holes), most)
+        limits = min(int(min_area), most), -1 if fill_holes is True else min(int(fill_holes), most)
         masks = np.empty_like(self.masks)
         for old, new in zip(self.masks.reshape(-1, *self.size), masks.reshape(-1, *self.size), strict=True):
             new[...] = _C.clean_mask(mask_pixels(old), *limits).view(np.bool_)
@@ -202,7 +205,7 @@ class Prediction:
             image_id: of the photo in the document.
             names: of the categories: one for all masks, or N.
             tolerance: None for compressed RLE, which is exact; or that of polygons in pixels (:meth:`to_polygons`).
-                Masks with holes stay RLE, since COCO's polygons have none.
+                Masks with holes stay RLE, since COCO's polygons have none; ``clean(fill_holes=True)`` leaves none.
 
         Returns:
             images, annotations (bbox is x, y, width, height; empty masks are left out) and categories, of plain Python
@@ -233,7 +236,7 @@ class Prediction:
 
         Returns:
             A polygon for each region, grouped by mask, of plain Python values. Masks with holes, which labelme's
-            polygons cannot have, become shapes of type ``mask``; :meth:`clean` fills small holes first.
+            polygons cannot have, become shapes of type ``mask``; ``clean(fill_holes=True)`` leaves none.
 
         Raises:
             EvsamError: not as many names as prompts, or a tolerance below 0.

@@ -59,6 +59,22 @@ class Parts {
   std::vector<Run> runs_;
 };
 
+// The parts that are not in the mask.
+Parts gaps_of(std::int64_t height, std::int64_t width, const std::uint8_t* pixels) {
+  return Parts(height, [&](std::int64_t y, const auto& f) {
+    std::int64_t x0 = 0;
+    for_each_run(pixels + y * width, 0, width, [&](std::int64_t set_x0, std::int64_t set_x1) {
+      if (x0 < set_x0) f(x0, set_x0);
+      x0 = set_x1;
+    });
+    if (x0 < width) f(x0, width);
+  });
+}
+
+void set(const Run& run, std::int64_t width, std::uint8_t value, std::uint8_t* pixels) {
+  std::fill(pixels + run.y * width + run.x0, pixels + run.y * width + run.x1, value);
+}
+
 }  // namespace
 
 void remove_small_pieces(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels) {
@@ -71,24 +87,27 @@ void remove_small_pieces(std::int64_t height, std::int64_t width, std::int64_t m
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const Run& part = parts.part_of(i);
     if (part.area >= min_area || part.part == largest) continue;
-    std::fill(pixels + runs[i].y * width + runs[i].x0, pixels + runs[i].y * width + runs[i].x1, std::uint8_t{0});
+    set(runs[i], width, 0, pixels);
   }
 }
 
-void fill_small_holes(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels) {
-  Parts parts(height, [&](std::int64_t y, const auto& f) {
-    const std::uint8_t* row = pixels + y * width;
-    std::int64_t x0 = 0;
-    for_each_run(row, 0, width, [&](std::int64_t set_x0, std::int64_t set_x1) {
-      if (x0 < set_x0) f(x0, set_x0);
-      x0 = set_x1;
-    });
-    if (x0 < width) f(x0, width);
-  });
+void fill_small_gaps(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels) {
+  Parts parts = gaps_of(height, width, pixels);
   for (std::size_t i = 0; i < parts.runs().size(); ++i) {
+    if (parts.part_of(i).area < min_area) set(parts.runs()[i], width, 1, pixels);
+  }
+}
+
+void fill_holes(std::int64_t height, std::int64_t width, std::uint8_t* pixels) {
+  Parts parts = gaps_of(height, width, pixels);
+  std::vector<char> open(parts.runs().size(), 0);  // for the run that stands for a part: whether that is no hole
+  for (std::size_t i = 0; i < open.size(); ++i) {
     const Run& run = parts.runs()[i];
-    if (parts.part_of(i).area >= min_area) continue;
-    std::fill(pixels + run.y * width + run.x0, pixels + run.y * width + run.x1, std::uint8_t{1});
+    const bool at_border = run.y == 0 || run.y == height - 1 || run.x0 == 0 || run.x1 == width;
+    if (at_border) open[parts.part_of(i).part] = 1;
+  }
+  for (std::size_t i = 0; i < open.size(); ++i) {
+    if (open[parts.part_of(i).part] == 0) set(parts.runs()[i], width, 1, pixels);
   }
 }
 

@@ -12,6 +12,9 @@ namespace evsam::masks {
 void remove_small_pieces(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels);
 
 // Sets the parts of less than `min_area` pixels that are not in the mask.
-void fill_small_holes(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels);
+void fill_small_gaps(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels);
+
+// Sets the parts of any size that are not in the mask and do not reach the border.
+void fill_holes(std::int64_t height, std::int64_t width, std::uint8_t* pixels);
 
 }  // namespace evsam::masks

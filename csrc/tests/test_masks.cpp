@@ -85,8 +85,20 @@ void check_regions(const Pixels& mask, std::int64_t height, std::int64_t width, 
   }
   for (std::uint8_t& pixel : expected) pixel = pixel == 1 ? 1 : 0;
   Pixels filled = mask;
-  fill_small_holes(height, width, area, filled.data());
+  fill_small_gaps(height, width, area, filled.data());
   CHECK(filled == expected);
+
+  Pixels padded(static_cast<std::size_t>((height + 2) * (width + 2)));
+  for (std::int64_t y = 0; y < height; ++y) {
+    std::copy_n(mask.begin() + y * width, width, padded.begin() + (y + 1) * (width + 2) + 1);
+  }
+  flood(&padded, height + 2, width + 2, 0, 0, 0, 2);
+  filled = mask;
+  fill_holes(height, width, filled.data());
+  for (std::int64_t i = 0; i < height * width; ++i) {
+    const std::size_t at = static_cast<std::size_t>((i / width + 1) * (width + 2) + i % width + 1);
+    CHECK(filled[static_cast<std::size_t>(i)] == (padded[at] == 2 ? 0 : 1));
+  }
 
   std::int64_t largest = 0;
   expected = mask;

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from evsam import _C
+from evsam.polygons import trace_polygons
 
 
 def _masks() -> list[np.ndarray]:
@@ -51,6 +52,13 @@ def test_holes(area: int) -> None:
     for mask in _masks():
         labels, areas = _components(~mask)
         assert np.array_equal(_clean(mask, 0, area), mask | np.isin(labels, np.flatnonzero(areas < area) + 1))
+
+
+def test_all_holes() -> None:
+    ndimage = pytest.importorskip("scipy.ndimage")
+    for mask in _masks():  # scipy's structure is that of the gaps
+        assert np.array_equal(_clean(mask, 0, -1), ndimage.binary_fill_holes(mask, np.ones((3, 3))))
+        assert not any(polygon.holes for polygon in trace_polygons(_clean(mask, 0, -1)))
 
 
 def test_holes_are_filled_before_pieces_are_removed() -> None:

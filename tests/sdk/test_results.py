@@ -187,10 +187,12 @@ def test_clean(prediction) -> None:
     assert not given.masks[0, 0, 3, 3]
     assert np.array_equal(given.clean().masks, given.masks)
     assert np.array_equal(given.clean(min_area=2, fill_holes=1).masks, given.masks)
+    assert np.array_equal(given.clean(fill_holes=True).masks[0, 1], solid)
+    assert np.array_equal(given.clean(fill_holes=False).masks, given.masks)
     assert len(prediction[:0].clean(5, 5)) == 0
 
 
-@pytest.mark.parametrize("value", [-1, 1.5, True, "9", None, float("nan")])
+@pytest.mark.parametrize("value", [-1, 1.5, "9", None, float("nan"), np.bool_(True)])
 @pytest.mark.parametrize("name", ["min_area", "fill_holes"])
 def test_clean_refuses_what_is_no_number_of_pixels(prediction, name, value) -> None:
     with pytest.raises(EvsamError, match=f"{name}: expected a number of pixels, 0 or more, got"):
