@@ -41,10 +41,12 @@ _SMALLEST_FONT = 10  # pixels; with smaller ones nobody can read numbers
 def mask_colour(index: int) -> Colour:
     """A vivid colour for the mask of number ``index``; neighbouring numbers get hues far apart.
 
-    Hues step by the golden ratio, which never repeats and leaves the largest gaps between any few of them.
+    Hues step by the golden ratio, which never repeats and leaves the largest gaps between any few of them. Once they
+    come close to earlier ones, they are paler or darker than those.
     """
     hue = (0.58 + index * 0.6180339887) % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.88, 1.0)
+    saturation, value = ((0.88, 1.0), (0.5, 1.0), (0.95, 0.7))[index // 8 % 3]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
@@ -102,22 +104,26 @@ def draw_masks(
         _C.stroke_rings(canvas, *outlines[index], 1.8 * width, _BLACK, _SHADOW)
         _C.stroke_rings(canvas, *outlines[index], width, mask_colour(index), 1.0)
     picture = Image.fromarray(canvas)
-    if prompts is not None:
-        _draw_prompts(picture, prompts)
+    clicks = [] if prompts is None else _draw_prompts(picture, prompts)
     if tags:
-        _draw_tags(picture, [(extents[i][1], tags[i], mask_colour(i)) for i in order])
+        _draw_tags(picture, [(extents[i][1], tags[i], mask_colour(i)) for i in order], clicks)
     return picture
 
 
-def _draw_prompts(picture: Image.Image, prompts: PhotoPrompts) -> None:
+def _draw_prompts(picture: Image.Image, prompts: PhotoPrompts) -> list[_Place]:
+    """Boxes, and clicks above them; where the clicks are."""
     width = outline_width((picture.height, picture.width))
     if prompts.boxes is not None:
         for index, box in enumerate(prompts.boxes.tolist()):
             _draw_box(picture, box, max(1, round(1.3 * width)), mask_colour(index))
+    radius = max(2.5, 2.6 * width)
+    clicks = []
     for points, labels in zip(prompts.points.tolist(), prompts.labels.tolist(), strict=True):
         for (x, y), label in zip(points, labels, strict=True):
             if label in (0, 1):
-                _draw_click(picture, (x, y), max(2.5, 2.6 * width), foreground=label == 1)
+                _draw_click(picture, (x, y), radius, foreground=label == 1)
+                clicks.append((x - radius, y - radius, x + radius, y + radius))
+    return clicks
 
 
 def _draw_box(picture: Image.Image, box: Sequence[float], line: int, colour: Colour) -> None:
@@ -170,15 +176,17 @@ def _draw_click(picture: Image.Image, at: tuple[float, float], radius: float, *,
     picture.paste(tile, (left, top), tile)
 
 
-def _draw_tags(picture: Image.Image, tags: list[tuple[tuple[int, int, int, int], str, Colour]]) -> None:
-    """Tags at the upper left corners of boxes, or where else at a box there is room between those drawn before."""
+def _draw_tags(
+    picture: Image.Image, tags: list[tuple[tuple[int, int, int, int], str, Colour]], clicks: list[_Place]
+) -> None:
+    """Tags at the upper left corners of boxes, or where else at a box there is room between clicks and other tags."""
     size = round(0.028 * math.sqrt(picture.width * picture.height))
     if size < _SMALLEST_FONT:
         size = _SMALLEST_FONT
         if min(picture.width, picture.height) < 8 * size:
             return
     font = ImageFont.load_default(size)
-    taken: list[_Place] = []
+    taken = list(clicks)
     for box, text, colour in tags:
         left, _, right, _ = font.getbbox(text, anchor="ls")  # of what is inked
         ascent, margin = font.getbbox("0", anchor="ls")[1], 0.35 * size
@@ -195,7 +203,7 @@ def _draw_tags(picture: Image.Image, tags: list[tuple[tuple[int, int, int, int],
 def _free_place(
     box: tuple[int, int, int, int], size: tuple[float, float], photo: tuple[int, int], taken: list[_Place]
 ) -> _Place:
-    """Where a tag covers least of the tags that are there, by the order of the places where all are as good."""
+    """Where a tag covers least of what is taken, by the order of the places where all are as good."""
     (x0, y0, x1, y1), (width, height) = box, size
     middle = (x0 + x1 - width) / 2
     corners = [

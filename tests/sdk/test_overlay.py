@@ -133,9 +133,9 @@ def test_threads_and_bands_do_not_show() -> None:
 
 
 def test_colours_differ() -> None:
-    colours = np.array([mask_colour(i) for i in range(12)], int)
+    colours = np.array([mask_colour(i) for i in range(24)], int)
     distance = np.abs(colours[:, None] - colours).sum(-1)
-    assert (distance[~np.eye(12, dtype=bool)] > 60).all()
+    assert (distance[~np.eye(24, dtype=bool)] > 60).all()
 
 
 def _prompts(points=(), labels=(), boxes=None) -> PhotoPrompts:
@@ -194,6 +194,16 @@ def test_tags_stand_at_their_masks_and_apart() -> None:
     top, left, _, _ = boxes[0]
     assert (top, left) == (0, 0)  # no room above: within the photo
     assert all(85 <= box[2] <= 320 and box[1] >= 190 for box in boxes[1:])
+
+
+def test_tags_keep_off_clicks() -> None:
+    size = (400, 600)
+    mask, image = _block(100, 300, 200, 400, size), np.full((400, 600, 3), 120, np.uint8)
+    clicks = _prompts([(205, 95), (390, 95)], [1, 0])  # where the tag would be, and where the next place is
+    before = np.asarray(draw_masks(image, [mask], prompts=clicks))
+    changed = _changed(draw_masks(image, [mask], prompts=clicks, tags=["0.95"]), before)
+    assert changed.any()
+    assert not changed[80:110].any()
 
 
 @pytest.mark.parametrize("size", [(40, 40), (79, 600)])
