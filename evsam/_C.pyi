@@ -1,10 +1,12 @@
 # Compiled code of evsam; use it through evsam.ops and evsam.engines. Docstrings are in the module itself.
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+
+_PromptGroup: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32], NDArray[np.float32] | None]
 
 # One kernel of this build, named <dtype>_<op>__<isa>.
 class Kernel(TypedDict):
@@ -85,7 +87,15 @@ def read_prompts(
     boxes: NDArray[np.float64] | None,
     masks: NDArray[np.float32] | None,
     boxes_name: str,
-) -> tuple[list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]], bool]: ...
+    mask_prompt: str,
+) -> tuple[list[_PromptGroup], bool]: ...
+def group_prompts(
+    points: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    masks: NDArray[np.float32] | None,
+    resized_size: tuple[int, int],
+    mask_prompt: str,
+) -> list[_PromptGroup]: ...
 def points_to_frame(
     points: NDArray[np.floating[Any]], original_size: tuple[int, int], resized_size: tuple[int, int]
 ) -> NDArray[np.float32]: ...

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from evsam.embedding import Embedding
 from evsam.engines.base import AnyFeatures, FloatArray
 from evsam.errors import BackendUnavailable, ImageError, PromptError
-from evsam.prompts import BOTTOM_RIGHT, PADDING, TOP_LEFT, pad_points
+from evsam.prompts import BOTTOM_RIGHT, PADDING, TOP_LEFT, decode, group_prompts, pad_points, refuse_binary
 from evsam.transforms import fitted_size, resize_image, upscale_logits
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
 
@@ -303,11 +303,9 @@ class SamPredictor:
         return_logits: bool,
     ) -> tuple[npt.NDArray[Any], FloatArray, FloatArray]:
         features, original_size, input_size = self._need_image()
-        xy, kind, mask = _tokens(points, labels, boxes, masks)
-        engine = self.model.engine
-        logits, scores = engine.decode(features, xy, kind, mask)
-        chosen = slice(1, 4) if multimask else slice(0, 1)
-        logits, scores = np.ascontiguousarray(logits[:, chosen]), np.ascontiguousarray(scores[:, chosen])
+        tokens = _tokens(points, labels, boxes, masks)
+        groups = group_prompts(*tokens, input_size, self.model.variant.mask_prompt)
+        logits, scores = decode(self.model.engine, features, groups, slice(1, 4) if multimask else slice(0, 1))
         upscale = upscale_logits if return_logits else self.model.masks_from_logits
         return upscale(logits, input_size, original_size), scores, logits
 
@@ -342,6 +340,7 @@ def _tokens(
     kind = np.concatenate([np.zeros((number, 0), np.int32), *(kind for _, kind in parts)], 1).astype(np.int32)
     if masks is not None:
         masks = np.ascontiguousarray(np.broadcast_to(masks, (number, *masks.shape[1:])), np.float32)
+        refuse_binary("mask_input", masks)
     for name, array in (("point_coords, boxes", xy), ("mask_input", masks)):
         if array is not None and not np.isfinite(array).all():
             raise PromptError(f"{name}: expected finite numbers, got NaN or infinity")

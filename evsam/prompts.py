@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from evsam import _C
 from evsam.errors import PromptError
-from evsam.zoo import LOGITS_SIZE
+from evsam.rle import mask_pixels
+from evsam.transforms import mask_to_logits
+from evsam.zoo import LOGITS_SIZE, MaskPrompt
+
+if TYPE_CHECKING:
+    from evsam.engines.base import AnyFeatures, Engine
 
 PADDING, TOP_LEFT, BOTTOM_RIGHT = -1, 2, 3
 """Labels of prompt points as the prompt encoder knows them, besides 1 (foreground) and 0 (background)."""
@@ -23,7 +28,7 @@ PADDING, TOP_LEFT, BOTTOM_RIGHT = -1, 2, 3
 
 @dataclass(frozen=True)
 class PromptGroup:
-    """G prompts with as many points each, in the form that engines take.
+    """G prompts with as many points and boxes each, in the form that engines take.
 
     Attributes:
         rows: int64 (G,): which of the given prompts they are.
@@ -46,11 +51,13 @@ class Prompts:
         groups: from few points to many; none if there are no prompts.
         count: N.
         ambiguous: True if each prompt is a single click and nothing else.
+        boxed: True if boxes were given.
     """
 
     groups: tuple[PromptGroup, ...]
     count: int
     ambiguous: bool
+    boxed: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +82,6 @@ class PhotoPrompts:
 def photo_prompts(prompts: Prompts, original_size: tuple[int, int], resized_size: tuple[int, int]) -> PhotoPrompts:
     """What :func:`read_prompts` read, back in pixels of the original image, to a hundredth."""
     scale = np.array(original_size[::-1]) / resized_size[::-1]
-    # Corners of boxes are last; a mask alone has no points at all.
-    boxed = bool(prompts.groups) and all((group.labels == BOTTOM_RIGHT).any(1).all() for group in prompts.groups)
     most = max((np.isin(group.labels, (0, 1)).sum(1).max() for group in prompts.groups), default=0)
     points, labels = np.zeros((prompts.count, most, 2)), np.full((prompts.count, most), PADDING, np.int64)
     boxes = np.zeros((prompts.count, 4))
@@ -85,9 +90,9 @@ def photo_prompts(prompts: Prompts, original_size: tuple[int, int], resized_size
         clicks = np.isin(group.labels, (0, 1)).all(0)
         end = int(clicks.sum())
         points[group.rows, :end], labels[group.rows, :end] = pixels[:, clicks], group.labels[:, clicks]
-        if boxed:
+        if prompts.boxed:  # those that a variant needs around masks nobody has asked for
             boxes[group.rows] = pixels[:, -2:].reshape(-1, 4)
-    return PhotoPrompts(points, labels, boxes if boxed else None)
+    return PhotoPrompts(points, labels, boxes if prompts.boxed else None)
 
 
 def read_prompts(
@@ -99,6 +104,7 @@ def read_prompts(
     box: npt.ArrayLike | None = None,
     boxes: npt.ArrayLike | None = None,
     mask: npt.ArrayLike | None = None,
+    mask_prompt: MaskPrompt = "logits",
 ) -> Prompts:
     """Check prompts and bring them to the form that engines take.
 
@@ -111,7 +117,9 @@ def read_prompts(
         box: (4,): x0, y0, x1, y1 with x0 < x1 and y0 < y1.
         boxes: (N, 4), one box for each prompt. Boxes are clipped to the image; (0, 4) are no prompts.
         mask: logits of an earlier prediction, floating point: (256, 256) or (1, 256, 256) for one prompt, or
-            (N, 256, 256).
+            (N, 256, 256); or masks of the original image, (H, W), (1, H, W) or (N, H, W): bool, or integers that are 0
+            and 1 or 0 and 255.
+        mask_prompt: what the variant makes of masks, :attr:`evsam.zoo.Variant.mask_prompt`.
 
     Returns:
         The prompts; corners of boxes stand behind the points, and points without a box get SAM's padding point.
@@ -131,16 +139,68 @@ def read_prompts(
     kinds = None if labels is None else _read_labels(labels, None if clicks is None else clicks.shape[:2])
     name, given = ("box", box) if box is not None else ("boxes", boxes)
     corners = None if given is None else _read_boxes(name, given)
-    masks = None if mask is None else _read_mask(mask)
+    masks = None if mask is None else _read_mask(mask, original_size, resized_size)
     try:
         groups, ambiguous = _C.read_prompts(
-            original_size, resized_size, points=clicks, labels=kinds, boxes=corners, masks=masks, boxes_name=name
+            original_size,
+            resized_size,
+            points=clicks,
+            labels=kinds,
+            boxes=corners,
+            masks=masks,
+            boxes_name=name,
+            mask_prompt=mask_prompt,
         )
     except ValueError as error:
         raise PromptError(str(error)) from None
-    whole = len(groups) == 1  # then rows are 0 to N - 1, and masks need no copy
-    made = [PromptGroup(rows, xy, kind, masks if masks is None or whole else masks[rows]) for rows, xy, kind in groups]
-    return Prompts(tuple(made), sum(len(group.rows) for group in made), ambiguous)
+    made = _groups(groups)
+    return Prompts(made, _count(made), ambiguous, corners is not None)
+
+
+def group_prompts(
+    points: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int32],
+    masks: npt.NDArray[np.float32] | None,
+    resized_size: tuple[int, int],
+    mask_prompt: MaskPrompt,
+) -> tuple[PromptGroup, ...]:
+    """The groups of :func:`read_prompts`, for prompts that are in the frame already.
+
+    Args:
+        points: (N, T, 2), with the padding point or corners of boxes behind the clicks.
+        labels: (N, T).
+        masks: logits (N, 1, 256, 256), or None.
+        resized_size: height and width of the resized image in the 1024 frame.
+        mask_prompt: what the variant makes of masks.
+    """
+    return _groups(_C.group_prompts(points, labels, masks, resized_size, mask_prompt))
+
+
+def _groups(found: list[Any]) -> tuple[PromptGroup, ...]:
+    return tuple(PromptGroup(*group) for group in found)
+
+
+def _count(groups: tuple[PromptGroup, ...]) -> int:
+    return sum(len(group.rows) for group in groups)
+
+
+def decode(
+    engine: Engine, features: AnyFeatures, groups: tuple[PromptGroup, ...], chosen: slice
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Logits (N, M, 256, 256) and scores (N, M) of the chosen ones of an engine's four masks."""
+    count, masks = _count(groups), chosen.stop - chosen.start
+    logits = np.empty((count, masks, LOGITS_SIZE, LOGITS_SIZE), np.float32)
+    scores = np.empty((count, masks), np.float32)
+    for group in groups:
+        all_logits, all_scores = engine.decode(features, group.points, group.labels, group.masks)
+        logits[group.rows], scores[group.rows] = all_logits[:, chosen], all_scores[:, chosen]
+    return logits, scores
+
+
+def refuse_binary(name: str, logits: npt.NDArray[np.floating[Any]]) -> None:
+    """Raise a PromptError where numbers are those of a mask, 0 and 1, which as logits mean nothing."""
+    if logits.min() == 0 and logits.max() == 1 and np.isin(logits, (0, 1)).all():
+        raise PromptError(f"{name}: expected logits, got only 0 and 1; give Sam.predict a mask of the image as bool")
 
 
 def pad_points(
@@ -213,14 +273,25 @@ def _read_boxes(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return boxes.reshape(-1, 4)
 
 
-def _read_mask(value: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    side = LOGITS_SIZE
-    expected = f"floating point logits of shape ({side}, {side}) or (N, {side}, {side})"
-    mask = _as_array("mask", value, expected)
-    if mask.dtype.kind != "f":
-        hint = "; give the logits of an earlier prediction, not its mask" if mask.dtype.kind in "biu" else ""
-        raise PromptError(f"mask: expected {expected}, got {_describe(mask, value)}{hint}")
-    if mask.ndim not in (2, 3) or mask.shape[-2:] != (side, side) or mask.size == 0:
-        raise PromptError(f"mask: expected {expected}, got shape {mask.shape}")
+def _read_mask(
+    value: npt.ArrayLike, original_size: tuple[int, int], resized_size: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Logits (N, 1, 256, 256). The dtype decides what they are read from: a photo may have 256 x 256 pixels too."""
+    side, (height, width) = LOGITS_SIZE, original_size
+    logits = f"floating point logits of shape ({side}, {side}) or (N, {side}, {side})"
+    own = f"a bool mask of the image of shape ({height}, {width}) or (N, {height}, {width})"
+    mask = _as_array("mask", value, f"{logits}, or {own}")
+    is_logits = mask.dtype.kind == "f"
+    shape = (side, side) if is_logits else (height, width)
+    if mask.dtype.kind not in "biuf" or mask.ndim not in (2, 3) or mask.shape[-2:] != shape or mask.size == 0:
+        raise PromptError(f"mask: expected {logits}, or {own}, got {_describe(mask, value)}")
+    planes = mask.reshape(-1, *shape)
+    if not is_logits:
+        try:
+            inside = [mask_pixels(plane).view(np.bool_) for plane in planes]
+        except ValueError as error:
+            raise PromptError(str(error)) from None
+        return np.stack([mask_to_logits(plane, resized_size) for plane in inside])[:, None]
+    refuse_binary("mask", planes)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is refused as such
-        return np.array(mask, np.float32, order="C").reshape(-1, 1, side, side)
+        return np.array(planes, np.float32, order="C")[:, None]

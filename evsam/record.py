@@ -1,15 +1,16 @@
 """The record of a variant as text: how an architecture travels in weights files and exported folders.
 
-A record is JSON: an object of ``name``, ``image_size``, ``encoder`` and ``decoder`` with the fields of
-:class:`~evsam.zoo.Variant`, :class:`~evsam.zoo.EncoderConfig` and so on, all of them, and nothing else. The rules that
-it has to obey, so that every engine can build it, are those of the compiled reader, csrc/engine/architecture.cpp.
+A record is JSON: an object of ``name``, ``image_size``, ``encoder``, ``decoder`` and ``mask_prompt`` with the fields of
+:class:`~evsam.zoo.Variant`, :class:`~evsam.zoo.EncoderConfig` and so on, all of them, and nothing else; only
+``mask_prompt`` may be missing, as in older files. The rules that it has to obey, so that every engine can build it, are
+those of the compiled reader, csrc/engine/architecture.cpp.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from evsam import _C
@@ -28,15 +29,15 @@ def write_record(variant: Variant) -> str:
         >>> write_record(VARIANTS["l0"])[:44]
         '{"name":"l0","image_size":512,"encoder":{"st'
     """
-    fields = {"name": variant.name, "image_size": variant.image_size}
-    text = _dumps({**fields, "encoder": asdict(variant.encoder), "decoder": asdict(variant.decoder)})
+    fields = asdict(variant)
+    text = _dumps({name: fields[name] for name in ("name", "image_size", "encoder", "decoder", "mask_prompt")})
     read = _read(text)
     _variant(read)
     return _dumps(read)
 
 
 def read_record(text: str) -> Variant:
-    """The variant that a record describes: the one of the zoo if it is one of them.
+    """The variant that a record describes: the one of the zoo if it is one of them, with the file's ``mask_prompt``.
 
     Raises:
         WeightsError: it is no record, no engine could build it, or its name is that of another variant of the zoo; the
@@ -60,6 +61,7 @@ def _variant(fields: Mapping[str, Any]) -> Variant:
         image_size=fields["image_size"],
         encoder=EncoderConfig(stages, neck_config, encoder["activation"], encoder["head_dim"]),
         decoder=DecoderConfig(**decoder),
+        mask_prompt=fields["mask_prompt"],
     )
     known = VARIANTS.get(variant.name)
     if known is None:
@@ -68,11 +70,12 @@ def _variant(fields: Mapping[str, Any]) -> Variant:
         raise WeightsError(
             f"variant.name: expected another name than that of a published variant, got {variant.name!r}"
         )
-    return known
+    # What it is trained to read is for the file to say, not for the name.
+    return known if variant.mask_prompt == known.mask_prompt else replace(known, mask_prompt=variant.mask_prompt)
 
 
 def same_architecture(a: Variant, b: Variant) -> bool:
-    """Whether two variants have the same image size, encoder and decoder, whatever they are called."""
+    """Whether two variants have the same image size, encoder and decoder, whatever they are called or trained for."""
     return (a.image_size, a.encoder, a.decoder) == (b.image_size, b.encoder, b.decoder)
 
 

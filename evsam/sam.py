@@ -16,7 +16,7 @@ from evsam.engines import create_engine, find_engine, open_folder
 from evsam.engines.base import Engine, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
 from evsam.images import ImageLike, Scale16, read_image
-from evsam.prompts import Prompts, photo_prompts, read_prompts
+from evsam.prompts import decode, photo_prompts, read_prompts
 from evsam.results import Prediction
 from evsam.transforms import fitted_size
 from evsam.zoo import LOGITS_SIZE, Variant
@@ -227,8 +227,11 @@ class Sam:
             box: (4,): x0, y0, x1, y1 with x0 < x1 and y0 < y1, alone or together with points (T, 2).
             boxes: (N, 4): N prompts, alone or together with points (N, T, 2). Boxes are clipped to the image;
                 shape (0, 4) gives an empty prediction.
-            mask: logits of an earlier prediction as a further prompt, (256, 256) or (1, 256, 256), or (N, 256, 256)
-                for N prompts; for example ``result.logits[:, 0]``.
+            mask: a mask, alone or as a further prompt. Logits of an earlier prediction, floating point, (256, 256) or
+                (1, 256, 256), or (N, 256, 256) for N prompts; for example ``result.logits[:, 0]``. Or one of the
+                image's own size, (H, W), or (N, H, W): bool, or integers that are 0 and 1 or 0 and 255. nano has not
+                learnt to find an object by its mask; it is shown the box around it too, unless you give a box, or a
+                foreground click on the mask (:attr:`evsam.zoo.Variant.mask_prompt`).
             multimask: True for three masks, for ambiguous prompts; False for one; None for three if each prompt is a
                 single click without box or mask, otherwise one.
             bgr: whether ``image`` is an array in BGR order.
@@ -261,7 +264,14 @@ class Sam:
             original_size = _size(pixels[0])
             resized_size = fitted_size(original_size)
         prompts = read_prompts(
-            original_size, resized_size, points=points, labels=labels, box=box, boxes=boxes, mask=mask
+            original_size,
+            resized_size,
+            points=points,
+            labels=labels,
+            box=box,
+            boxes=boxes,
+            mask=mask,
+            mask_prompt=self.variant.mask_prompt,
         )
         # Only now, so that a wrong prompt does not cost an encoding.
         chosen = _AMBIGUOUS if (prompts.ambiguous if multimask is None else multimask) else _SINGLE
@@ -269,7 +279,7 @@ class Sam:
             return _empty(chosen.stop - chosen.start, original_size)
         embedding = image if isinstance(image, Embedding) else self._encode(pixels)[0]
         try:
-            logits, scores = self._decode(embedding, prompts, chosen)
+            logits, scores = decode(self._engine, embedding.arrays, prompts.groups, chosen)
             masks = self.masks_from_logits(logits, resized_size, original_size)
             return Prediction(masks, scores, logits, photo_prompts(prompts, original_size, resized_size))
         except MemoryError as error:
@@ -278,16 +288,6 @@ class Sam:
                 f"prompts: expected as many as memory holds, got {prompts.count} on an image of "
                 f"{width} x {height} pixels; predict fewer at a time ({error})"
             ) from error
-
-    def _decode(self, embedding: Embedding, prompts: Prompts, chosen: slice) -> tuple[FloatArray, FloatArray]:
-        """Logits (N, M, 256, 256) and scores (N, M) of the chosen masks."""
-        masks = chosen.stop - chosen.start
-        logits = np.empty((prompts.count, masks, LOGITS_SIZE, LOGITS_SIZE), np.float32)
-        scores = np.empty((prompts.count, masks), np.float32)
-        for group in prompts.groups:
-            all_logits, all_scores = self._engine.decode(embedding.arrays, group.points, group.labels, group.masks)
-            logits[group.rows], scores[group.rows] = all_logits[:, chosen], all_scores[:, chosen]
-        return logits, scores
 
     def masks_from_logits(
         self, logits: FloatArray, resized_size: tuple[int, int], original_size: tuple[int, int]

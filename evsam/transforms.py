@@ -7,13 +7,14 @@ in the *frame*, 1024 pixels for every variant. The photo is fitted into the uppe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from evsam import _C
-from evsam.zoo import FRAME_SIZE, PIXEL_MEAN, PIXEL_STD
+from evsam.zoo import FRAME_SIZE, LOGITS_SIZE, PIXEL_MEAN, PIXEL_STD
 
 BAND_ELEMENTS = 1 << 22
 """Values of full-size mask logits that :func:`masks_from_logits` holds at a time (16 MiB)."""
@@ -89,6 +90,39 @@ def points_to_frame(
         float32 (..., 2), x and y in pixels of the frame.
     """
     return _C.points_to_frame(points, original_size, resized_size)
+
+
+def mask_to_logits(mask: npt.NDArray[np.bool_], resized_size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Low-resolution logits that say the same as a mask of the original image.
+
+    Each speaks for 4 x 4 pixels of the frame: from -10, where none of them is in the mask, to 10, where all are that
+    the image has of them. The padding is not in the mask.
+
+    Args:
+        mask: bool (H, W), H and W those of the original image.
+        resized_size: height and width of the resized image in the frame.
+
+    Returns:
+        float32 (256, 256).
+
+    Example:
+        >>> mask_to_logits(np.eye(2, dtype=bool), (1024, 1024))[[0, 0, 200], [0, 200, 200]].tolist()
+        [10.0, -10.0, 10.0]
+    """
+    rows = _area_means(mask, resized_size[0])
+    inside = _area_means(rows.T, resized_size[1]).T
+    return np.asarray(20 * inside - 10, np.float32)
+
+
+def _area_means(x: npt.NDArray[Any], resized: int) -> npt.NDArray[np.float64]:
+    """Means of ``x`` (n, m) over the cells of logits along its first axis, (256, m); 0 in the padding."""
+    edges = np.minimum(np.arange(LOGITS_SIZE + 1) * (FRAME_SIZE / LOGITS_SIZE * len(x) / resized), len(x))
+    sums = np.zeros((len(x) + 1, x.shape[1]), np.int32 if x.dtype == bool else np.float64)
+    np.cumsum(x, axis=0, out=sums[1:])
+    whole = edges.astype(np.intp)
+    part = (edges - whole)[:, None]
+    upto = sums[whole] * (1 - part) + sums[np.minimum(whole + 1, len(x))] * part
+    return np.asarray(np.diff(upto, axis=0) / np.maximum(np.diff(edges), 1e-9)[:, None])
 
 
 def _taps(

@@ -27,6 +27,7 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 BlockKind = Literal["conv", "ds", "res", "fmb", "mb", "att"]
 Activation = Literal["gelu", "relu6"]
+MaskPrompt = Literal["logits", "boxed"]
 
 
 @dataclass(frozen=True)
@@ -135,13 +136,18 @@ class HubFile:
 class Variant:
     """Everything that is known about one model variant before its weights are read.
 
-    Name, image size, encoder and decoder are its architecture; :mod:`evsam.record` writes them into weights files.
+    Name, image size, encoder and decoder are its architecture; :mod:`evsam.record` writes them and ``mask_prompt`` into
+    weights files.
 
     Attributes:
         name: how users call it.
         image_size: side, in pixels, of the square image that the encoder sees.
         encoder: image encoder.
         decoder: prompt encoder and mask decoder.
+        mask_prompt: what the weights make of a mask prompt. ``logits``: logits of an earlier prediction, as they are.
+            ``boxed``: they have not learnt to find an object by a mask; unless a box, or a foreground click on the
+            mask, says where it is, the mask is given as 10 inside and -10 outside, together with the box around its
+            large regions and the foreground clicks (csrc/engine/boxed_mask.h).
         parameters: number of parameters of the whole model (buffers, such as norm statistics, are not counted); 0 where
             nobody has counted.
         encoder_macs: multiply-accumulates to encode one image, those of products alone; 0 likewise.
@@ -155,6 +161,7 @@ class Variant:
     image_size: int
     encoder: EncoderConfig
     decoder: DecoderConfig
+    mask_prompt: MaskPrompt = "logits"
     parameters: int = 0
     encoder_macs: int = 0
     weights: HubFile | None = None
@@ -297,6 +304,7 @@ _NANO = Variant(
     image_size=512,
     encoder=_nano_encoder(),
     decoder=DecoderConfig(kind="lite", dim=128, depth=2, heads=4, mlp_dim=512, mask_channels=(16, 32, 64)),
+    mask_prompt="boxed",
     parameters=3_110_812,
     encoder_macs=1_928_945_664,
     bundled="nano.safetensors",

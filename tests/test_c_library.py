@@ -110,6 +110,11 @@ PROMPTS: dict[str, dict[str, Any]] = {
     "clicks of some": {"points": [[(200, 100), (9, 9)], [(30, 30), (0, 0)]], "labels": [[1, 0], [1, -1]]},
     "many clicks": {"points": [[(3 * i, 2 * i)] for i in range(20)]},
     "mask": {"mask": np.linspace(-8, 8, 65536, dtype=np.float32).reshape(1, 256, 256)},
+    "mask and click beside it": {
+        "mask": np.where(np.arange(65536).reshape(1, 256, 256) % 256 < 99, np.float32(3), np.float32(-3)),
+        "points": [[(300, 90)]],
+        "labels": [[0]],
+    },
     "mask and click": {"mask": np.full((1, 256, 256), 3, np.float32), "points": [(60, 40)], "multimask": True},
 }
 

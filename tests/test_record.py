@@ -12,7 +12,7 @@ import pytest
 
 from evsam.errors import WeightsError
 from evsam.record import read_record, write_record
-from evsam.zoo import VARIANTS, Variant
+from evsam.zoo import VARIANTS, MaskPrompt, Variant
 from tests import named_records
 
 Change = Callable[[dict[str, Any]], None]
@@ -26,6 +26,7 @@ def test_there_and_back(variant: Variant) -> None:
     assert (back.name, back.image_size) == ("own", own.image_size)
     assert back.encoder == own.encoder
     assert back.decoder == own.decoder
+    assert back.mask_prompt == own.mask_prompt
     assert write_record(back) == write_record(own)
     assert hash(back) is not None
 
@@ -37,6 +38,17 @@ def test_variants_of_the_zoo_are_recognised(name: str) -> None:
 
 def test_the_c_interface_knows_the_same_variants() -> None:
     assert named_records.FILE.read_text() == named_records.content(), "run python -m tests.named_records"
+
+
+@pytest.mark.parametrize("name", ["nano", "l0"])
+def test_what_a_mask_prompt_means_is_for_the_record_to_say(name: str) -> None:
+    """Under the zoo's name too: other weights of an architecture may have learnt more."""
+    known = VARIANTS[name]
+    fields = json.loads(write_record(known))
+    assert fields.pop("mask_prompt") == known.mask_prompt == {"nano": "boxed", "l0": "logits"}[name]
+    assert read_record(json.dumps(fields)) is known, "of a file that was written before there was the field"
+    other: MaskPrompt = "logits" if known.mask_prompt == "boxed" else "boxed"
+    assert read_record(json.dumps({**fields, "mask_prompt": other})) == replace(known, mask_prompt=other)
 
 
 def test_white_space_and_order_do_not_matter() -> None:
@@ -76,7 +88,10 @@ REFUSED: list[tuple[Change, str]] = [
     (_set("name", None), "variant: expected the field 'name', got none"),
     (_set("encoder.neck.grid", None), f"{NECK}: expected the field 'grid', got none"),
     (_set(f"{FINE}.stride", None), f"{ENCODER}.stages[1][0]: expected the field 'stride', got none"),
-    (_set("parameters", 3), "variant: expected the fields name, image_size, encoder, decoder, got 'parameters'"),
+    (
+        _set("parameters", 3),
+        "variant: expected the fields name, image_size, encoder, decoder, mask_prompt, got 'parameters'",
+    ),
     (
         _set("decoder.width", 3),
         f"{DECODER}: expected the fields kind, dim, depth, heads, mlp_dim, mask_channels, got 'wi",
@@ -115,6 +130,7 @@ REFUSED: list[tuple[Change, str]] = [
     (_set("encoder.neck.depth", 257), f"{NECK}.depth: expected a whole number from 0 to 256, got 257"),
     (_set("encoder.neck.lateral", [[2]]), f"{NECK}.lateral[0]: expected ',' at byte"),
     (_set("encoder.neck.lateral", [[2, 0]]), f"{NECK}.lateral[0][1]: expected a whole number from 1 to 16384, got 0"),
+    (_set("mask_prompt", "sign"), "variant.mask_prompt: expected one of logits, boxed, got 'sign'"),
     (_set("decoder.kind", "big"), f"{DECODER}.kind: expected one of sam, lite, got 'big'"),
     (_set("decoder.depth", 0), f"{DECODER}.depth: expected a whole number from 1 to 256, got 0"),
     (_set("decoder.mask_channels", [1, 2, 3, 4]), f"{DECODER}.mask_channels: expected at most 3 items, got more"),
@@ -205,7 +221,7 @@ def test_refused_with_sams_decoder(change: Change, message: str) -> None:
         ('{"encoder":{"stages":[[{"expand":' + "1" * 99, f"{ENCODER}.stages[0][0].expand: expected a number at"),
         ('{"encoder":{"stages":[[{"expand":01', f"{ENCODER}.stages[0][0].expand: expected a number at"),
         ('{"encoder":{"stages":[[{"expand":1.', f"{ENCODER}.stages[0][0].expand: expected a number at"),
-        ("{" + '"x' * 9, "variant: expected the fields name, image_size, encoder, decoder, got 'x'"),
+        ("{" + '"x' * 9, "variant: expected the fields name, image_size, encoder, decoder, mask_prompt, got 'x'"),
     ],
 )
 def test_broken_text(text: str, message: str) -> None:

@@ -77,7 +77,8 @@ py::dict variant_dict(const VariantConfig& config) {
                               "depth"_a = decoder.depth, "heads"_a = decoder.heads, "mlp_dim"_a = decoder.mlp_dim,
                               "mask_channels"_a = decoder.mask_channels);
   return py::dict("name"_a = config.name, "image_size"_a = config.image_size, "encoder"_a = encoder,
-                  "decoder"_a = decoder_dict);
+                  "decoder"_a = decoder_dict,
+                  "mask_prompt"_a = kMaskPrompts[static_cast<std::size_t>(config.mask_prompt)]);
 }
 
 VariantConfig checked_variant(const std::string& record) {

@@ -270,6 +270,7 @@ Status predict(const evsam_model* model, const evsam_embedding* embedding, const
   std::int64_t each = 0;
   EVSAM_RETURN_IF_ERROR(read_kinds(given, &read, &each));
   if (given->count == 0) return Status();
+  read.mask_prompt = model->engine->config().mask_prompt;
   const evsam::ImageSize original = embedding->original;
   const evsam::ImageSize resized = embedding->resized;
   evsam::FramePrompts frame;
@@ -297,7 +298,7 @@ Status predict(const evsam_model* model, const evsam_embedding* embedding, const
       if (read.masks != nullptr) {
         part.masks = prior;
         for (std::int64_t i = 0; i < part.count; ++i) {
-          std::copy_n(read.masks + rows[i] * kPlane, kPlane, prior + i * kPlane);
+          std::copy_n(frame.masks + rows[i] * kPlane, kPlane, prior + i * kPlane);
         }
       }
       EVSAM_RETURN_IF_ERROR(model->engine->decode(maps.data(), part, all_logits, all_scores));

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <iterator>
+#include <optional>
 
 #include "engine/json_reader.h"
 #include "ops/mask_head/mask_head_kernel.h"
@@ -42,11 +44,15 @@ class RecordReader {
   explicit RecordReader(const std::string& json) : json_("variant", json.data(), json.size(), "the record") {}
 
   Status read(VariantConfig* config) {
+    std::optional<MaskPrompt> mask_prompt;
     EVSAM_RETURN_IF_ERROR(
-        object("variant", {{"name", [&](const std::string& at) { return name(at, &config->name); }},
-                           whole("image_size", 1, kMaxImage, &config->image_size),
-                           {"encoder", [&](const std::string& at) { return encoder(at, config); }},
-                           {"decoder", [&](const std::string& at) { return decoder(at, &config->decoder); }}}));
+        object("variant",
+               {{"name", [&](const std::string& at) { return name(at, &config->name); }},
+                whole("image_size", 1, kMaxImage, &config->image_size),
+                {"encoder", [&](const std::string& at) { return encoder(at, config); }},
+                {"decoder", [&](const std::string& at) { return decoder(at, &config->decoder); }},
+                {"mask_prompt", [&](const std::string& at) { return mask_prompt_word(at, &mask_prompt); }, false}}));
+    config->mask_prompt = mask_prompt.value_or(config->decoder.lite ? MaskPrompt::boxed : MaskPrompt::logits);
     return json_.expect_end();
   }
 
@@ -54,9 +60,10 @@ class RecordReader {
   struct Field {
     const char* name;
     std::function<Status(const std::string& where)> read;
+    bool required = true;
   };
 
-  // An object of exactly these fields, in any order.
+  // An object of these fields and no others, in any order.
   Status object(const std::string& where, const std::vector<Field>& fields) {
     std::vector<bool> seen(fields.size());
     json_.set_name(where);
@@ -79,7 +86,8 @@ class RecordReader {
       EVSAM_RETURN_IF_ERROR(json_.expect('}'));
     }
     for (std::size_t i = 0; i < fields.size(); ++i) {
-      if (!seen[i]) return refuse(where, std::string("the field '") + fields[i].name + "'", "none");
+      if (!seen[i] && fields[i].required)
+        return refuse(where, std::string("the field '") + fields[i].name + "'", "none");
     }
     return {};
   }
@@ -248,6 +256,13 @@ class RecordReader {
                                return whole_number(one, 1, kMaxWidth, &decoder->mask_channels.back());
                              });
                            }}});
+  }
+
+  Status mask_prompt_word(const std::string& where, std::optional<MaskPrompt>* mask_prompt) {
+    std::size_t index = 0;
+    EVSAM_RETURN_IF_ERROR(word(where, {std::begin(kMaskPrompts), std::end(kMaskPrompts)}, &index));
+    *mask_prompt = static_cast<MaskPrompt>(index);
+    return {};
   }
 
   JsonReader json_;

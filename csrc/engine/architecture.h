@@ -58,6 +58,14 @@ struct DecoderConfig {
   std::vector<std::int64_t> mask_channels;
 };
 
+// What the decoder makes of a mask prompt.
+enum class MaskPrompt {
+  logits,  // logits of an earlier prediction, as they are
+  boxed,   // it must be told where the object is besides: engine/boxed_mask.h
+};
+
+inline constexpr const char* kMaskPrompts[] = {"logits", "boxed"};  // what records call them, in their order
+
 struct VariantConfig {
   std::string name;
   std::int64_t image_size;
@@ -66,6 +74,7 @@ struct VariantConfig {
   std::vector<std::vector<BlockConfig>> stages;
   NeckConfig neck;
   DecoderConfig decoder;
+  MaskPrompt mask_prompt;
 };
 
 inline constexpr std::int64_t kFrameSize = 1024;  // side of the frame in which prompts live, in pixels
@@ -81,7 +90,8 @@ const BlockRules& rules_of(BlockKind kind);
 std::int64_t hidden_channels(double expand, std::int64_t channels);
 
 // Reads a record, JSON text from anywhere: accepted is only what every engine can build. Each field must be there, and
-// no other; messages name the field, as in `variant.encoder.stages[3][0].width`.
+// no other; messages name the field, as in `variant.encoder.stages[3][0].width`. Only mask_prompt may be missing, as in
+// files that were written before it was there: logits for a decoder of kind sam, boxed for one of kind lite.
 Status read_variant(const std::string& json, VariantConfig* config);
 
 }  // namespace evsam

@@ -3,19 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <map>
 #include <string>
 #include <utility>
 
 #include "engine/architecture.h"
+#include "engine/boxed_mask.h"
 
 namespace evsam {
 namespace {
 
-constexpr std::int32_t kPadding = -1;
-constexpr std::int32_t kForeground = 1;
-constexpr std::int32_t kTopLeft = 2;
-constexpr std::int32_t kBottomRight = 3;
 constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
 
 Status invalid(const std::string& argument, const std::string& expected, const std::string& got) {
@@ -166,18 +162,23 @@ Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original
   if (given.masks != nullptr) EVSAM_RETURN_IF_ERROR(check_finite(names.masks, given.masks, kPlane * given.masks_count));
 
   const std::int64_t count = std::max({given.points_count, given.boxes_count, given.masks_count});
-  std::map<std::int64_t, PromptGroup> groups;  // by clicks
+  frame->masks = given.masks;
+  frame->own_masks.clear();
+  if (given.masks != nullptr && given.mask_prompt == MaskPrompt::boxed) {
+    frame->own_masks.assign(given.masks, given.masks + count * kPlane);
+    frame->masks = frame->own_masks.data();
+  }
+  PromptGroups groups;
+  std::vector<float> xy;
+  std::vector<std::int32_t> labels;
   const FrameScale scale(original, resized);
   for (std::int64_t n = 0; n < count; ++n) {
-    const std::int64_t clicks = clicks_of(given, n);
-    const bool pad = clicks > 0 && given.boxes == nullptr;  // SAM's padding point stands for the box
-    PromptGroup& group = groups[clicks];
-    group.points = clicks + (given.boxes != nullptr ? 2 : 0) + (pad ? 1 : 0);
-    group.rows.push_back(n);
+    xy.clear();
+    labels.clear();
     const auto add = [&](double x, double y, std::int32_t label) {
-      group.xy.push_back(static_cast<float>(x * scale.x));
-      group.xy.push_back(static_cast<float>(y * scale.y));
-      group.labels.push_back(label);
+      xy.push_back(static_cast<float>(x * scale.x));
+      xy.push_back(static_cast<float>(y * scale.y));
+      labels.push_back(label);
     };
     for (std::int64_t t = n * given.points_each; t < (n + 1) * given.points_each; ++t) {
       if (is_padding(given, t)) continue;
@@ -190,13 +191,30 @@ Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original
       add(corners[0], corners[1], kTopLeft);
       add(corners[2], corners[3], kBottomRight);
     }
-    if (pad) add(0.0, 0.0, kPadding);
+    if (given.boxes == nullptr && !labels.empty()) add(0.0, 0.0, kPadding);  // SAM's, which stands for the box
+    if (!frame->own_masks.empty()) box_mask(resized, frame->own_masks.data() + n * kPlane, &xy, &labels);
+    groups.add(n, xy, labels);
   }
   frame->count = count;
   frame->ambiguous = is_ambiguous(given);
-  frame->groups.clear();
-  for (auto& [clicks, group] : groups) frame->groups.push_back(std::move(group));
+  frame->groups = groups.take();
   return {};
+}
+
+void PromptGroups::add(std::int64_t row, const std::vector<float>& xy, const std::vector<std::int32_t>& labels) {
+  const bool boxed = !labels.empty() && labels.back() == kBottomRight;
+  PromptGroup& group = groups_[{labels.size(), boxed}];
+  group.points = static_cast<std::int64_t>(labels.size());
+  group.rows.push_back(row);
+  group.xy.insert(group.xy.end(), xy.begin(), xy.end());
+  group.labels.insert(group.labels.end(), labels.begin(), labels.end());
+}
+
+std::vector<PromptGroup> PromptGroups::take() {
+  std::vector<PromptGroup> groups;
+  for (auto& [kind, group] : groups_) groups.push_back(std::move(group));
+  groups_.clear();
+  return groups;
 }
 
 void points_to_frame(const double* xy, std::int64_t count, ImageSize original, ImageSize resized, float* out) {

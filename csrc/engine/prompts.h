@@ -9,11 +9,20 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <utility>
 #include <vector>
 
+#include "engine/architecture.h"
 #include "evsam/status.h"
 
 namespace evsam {
+
+// Labels of points as decoders know them, besides 0 (background).
+inline constexpr std::int32_t kPadding = -1;
+inline constexpr std::int32_t kForeground = 1;
+inline constexpr std::int32_t kTopLeft = 2;
+inline constexpr std::int32_t kBottomRight = 3;
 
 struct ImageSize {
   std::int64_t height = 0;
@@ -41,7 +50,8 @@ struct GivenPrompts {
   std::int64_t boxes_count = 0;
   const Number* boxes = nullptr;  // (boxes_count, 4): x0, y0, x1, y1
   std::int64_t masks_count = 0;
-  const float* masks = nullptr;  // logits (masks_count, 256, 256)
+  const float* masks = nullptr;                 // logits (masks_count, 256, 256)
+  MaskPrompt mask_prompt = MaskPrompt::logits;  // what the variant makes of them
 };
 
 // What the caller's arguments are called, for messages.
@@ -53,7 +63,7 @@ struct PromptNames {
   const char* all = "points, boxes, masks";
 };
 
-// Those of the given prompts that have as many points.
+// Those of the given prompts that have as many points, with or without a box.
 struct PromptGroup {
   std::vector<std::int64_t> rows;    // which of the given prompts they are, in their order
   std::int64_t points = 0;           // T
@@ -63,9 +73,21 @@ struct PromptGroup {
   std::int64_t count() const { return static_cast<std::int64_t>(rows.size()); }
 };
 
+// Sorts prompts in the frame by their number of points, and by whether a box is among them.
+class PromptGroups {
+ public:
+  void add(std::int64_t row, const std::vector<float>& xy, const std::vector<std::int32_t>& labels);
+  std::vector<PromptGroup> take();  // from few points to many
+
+ private:
+  std::map<std::pair<std::size_t, bool>, PromptGroup> groups_;
+};
+
 struct FramePrompts {
   std::int64_t count = 0;           // N; each prompt is in one group
   std::vector<PromptGroup> groups;  // from few points to many
+  const float* masks = nullptr;     // logits (N, 256, 256), or nullptr: the caller's, or own_masks
+  std::vector<float> own_masks;     // where the variant needs other ones
   bool ambiguous = false;  // each prompt is a single click and nothing else: better answered with several masks
 };
 
@@ -80,6 +102,7 @@ bool is_ambiguous(const GivenPrompts<Number, Label>& given);
 
 // All rules, then the move from the image of size `original` to its resized form in the frame. Boxes are clipped
 // to the image; their corners stand behind the points, and points without a box get SAM's padding point.
+// Masks are completed to what the variant makes of them.
 template <typename Number, typename Label>
 Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original, ImageSize resized,
                     const PromptNames& names, FramePrompts* frame);

@@ -29,6 +29,7 @@ void walk(const VariantConfig& config) {
   }
   require(config.decoder.mask_channels.size() == (config.decoder.lite ? 3U : 2U), "other mask channels");
   require(config.decoder.dim / 2 / config.decoder.heads >= 1, "a head of no width");
+  require(config.mask_prompt == MaskPrompt::logits || config.mask_prompt == MaskPrompt::boxed, "another mask prompt");
 }
 
 bool check(const std::uint8_t* data, std::size_t size, std::string* message) {

@@ -87,6 +87,7 @@ class TestPredict:
         "long box": ({"box": np.ones(5)}, r"box: expected shape \(4,\)"),
         "mask shape": ({"mask_input": np.ones((1, 64, 64))}, "mask_input: expected shape"),
         "mask rank": ({"mask_input": np.ones((256, 256))}, "mask_input: expected shape"),
+        "own mask": ({"mask_input": np.eye(256, dtype=bool)[None]}, "mask_input: expected logits, got only 0 and 1"),
         "mask nan": ({"mask_input": np.full((1, 256, 256), np.nan)}, "mask_input: expected finite"),
     }
 

@@ -82,7 +82,10 @@ typedef struct evsam_prompts {
   const int32_t* labels; /* (N, T): 1 on the object, 0 beside it, -1 padding; NULL: all are on it */
   const float* boxes;    /* (N, 4): x0, y0, x1, y1 with x0 < x1 and y0 < y1; or NULL. Boxes are clipped to the image;
                             one of which nothing is left is refused. */
-  const float* masks;    /* (N, 256, 256): logits of an earlier prediction; or NULL */
+  const float* masks;    /* (N, 256, 256): logits of an earlier prediction; or NULL. A mask of your own: 10 where a
+                            logit's 4 x 4 pixels of the 1024 frame are on the object, -10 elsewhere. nano, which has not
+                            learnt to find an object by its mask, is shown the box around it too, unless there is a box,
+                            or a click of label 1 on the mask. */
   int32_t multimask;     /* an evsam_multimask */
 } evsam_prompts;
 
