@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType, ModuleType
 from typing import Any, Generic, Literal, TypeVar
@@ -67,6 +67,14 @@ __all__ = [
 ]
 
 
+Run = Callable[..., Any]
+
+
+def on_gpu(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """Run an op on device arrays."""
+    return function(*arguments, **keywords, backend="cuda")
+
+
 BYTES: Mapping[DType, int] = {"float16": FP16, "bfloat16": FP16, "float32": FP32}
 
 
@@ -117,8 +125,13 @@ class Check(ABC, Generic[AnyOp]):
         """Random inputs, by the names of the op's arguments."""
 
     @abstractmethod
-    def call(self, arrays: Mapping[str, Any]) -> Any:
-        """The op on device arrays."""
+    def call(self, arrays: Mapping[str, Any], run: Run = on_gpu) -> Any:
+        """The op on arrays.
+
+        Args:
+            arrays: by the names of the op's arguments.
+            run: calls a function of :mod:`evsam.ops` with its arguments.
+        """
 
     @abstractmethod
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
@@ -235,14 +248,14 @@ class Conv3x3Check(MapCheck[Conv3x3]):
             values["residual"] = self.map(rng, layer.out_channels, layer.out_height, layer.out_width)
         return values
 
-    def call(self, arrays: Mapping[str, Any]) -> Any:
+    def call(self, arrays: Mapping[str, Any], run: Run = on_gpu) -> Any:
         layer = self.layer
-        return ops.conv3x3(
+        return run(
+            ops.conv3x3,
             **arrays,
             stride=layer.stride,
             activation=self.activation,
             activation_scale=self.activation_scale,
-            backend="cuda",
         )
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
@@ -270,10 +283,8 @@ class PointwiseCheck(MapCheck[Pointwise]):
             values["residual"] = self.map(rng, layer.out_channels, layer.height, layer.width)
         return values
 
-    def call(self, arrays: Mapping[str, Any]) -> Any:
-        return ops.pointwise(
-            **arrays, activation=self.activation, activation_scale=self.activation_scale, backend="cuda"
-        )
+    def call(self, arrays: Mapping[str, Any], run: Run = on_gpu) -> Any:
+        return run(ops.pointwise, **arrays, activation=self.activation, activation_scale=self.activation_scale)
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
         y = reference.conv(pixels_first(values["x"]), pixels_first(values["weight"]), values["bias"], 1, store)
@@ -293,9 +304,9 @@ class UpsampleAddCheck(MapCheck[UpsampleAdd]):
             values["residual"] = self.map(rng, layer.channels, layer.out_height, layer.out_width)
         return values
 
-    def call(self, arrays: Mapping[str, Any]) -> Any:
+    def call(self, arrays: Mapping[str, Any], run: Run = on_gpu) -> Any:
         size = (self.layer.out_height, self.layer.out_width)
-        return ops.upsample_add(**arrays, size=size, mode=self.layer.mode, backend="cuda")
+        return run(ops.upsample_add, **arrays, size=size, mode=self.layer.mode)
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
         size = (self.layer.out_height, self.layer.out_width)
@@ -319,8 +330,8 @@ class LayerNormCheck(MapCheck[LayerNorm]):
             "bias": bias(rng, layer.channels),
         }
 
-    def call(self, arrays: Mapping[str, Any]) -> Any:
-        return ops.layer_norm_2d(**arrays, eps=NORM_EPS, backend="cuda")
+    def call(self, arrays: Mapping[str, Any], run: Run = on_gpu) -> Any:
+        return run(ops.layer_norm_2d, **arrays, eps=NORM_EPS)
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
         x = pixels_first(values["x"])
@@ -340,14 +351,14 @@ class FusedMBConvCheck(MapCheck[FusedMBConv]):
             "point_bias": bias(rng, layer.out_channels),
         }
 
-    def call(self, arrays: Mapping[str, Any]) -> Any:
-        return ops.fused_mbconv(
+    def call(self, arrays: Mapping[str, Any], run: Run = on_gpu) -> Any:
+        return run(
+            ops.fused_mbconv,
             **arrays,
             residual=arrays["x"] if self.layer.residual else None,
             stride=self.layer.stride,
             activation=self.activation,
             activation_scale=self.activation_scale,
-            backend="cuda",
         )
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
@@ -372,14 +383,14 @@ class MBConvCheck(MapCheck[MBConv]):
             "project_bias": bias(rng, layer.out_channels),
         }
 
-    def call(self, arrays: Mapping[str, Any]) -> Any:
-        return ops.mbconv(
+    def call(self, arrays: Mapping[str, Any], run: Run = on_gpu) -> Any:
+        return run(
+            ops.mbconv,
             **arrays,
             residual=arrays["x"] if self.layer.residual else None,
             stride=self.layer.stride,
             activation=self.activation,
             activation_scale=self.activation_scale,
-            backend="cuda",
         )
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
@@ -408,8 +419,8 @@ class LiteMLACheck(MapCheck[LiteMLA]):
             "project_bias": bias(rng, layer.channels),
         }
 
-    def call(self, arrays: Mapping[str, Any]) -> Any:
-        return ops.lite_mla(**arrays, qkv_bias=None, residual=arrays["x"], eps=ATTENTION_EPS, backend="cuda")
+    def call(self, arrays: Mapping[str, Any], run: Run = on_gpu) -> Any:
+        return run(ops.lite_mla, **arrays, qkv_bias=None, residual=arrays["x"], eps=ATTENTION_EPS)
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
         layer = self.layer
@@ -457,8 +468,8 @@ class LinearAttentionCheck(Check[ReluLinearAttention]):
             qkv = by_token.transpose(0, 2, 3, 1)
         return {"qkv": Values(qkv, self.numbers)}
 
-    def call(self, arrays: Mapping[str, Any]) -> Any:
-        return ops.relu_linear_attention(arrays["qkv"], eps=ATTENTION_EPS, backend="cuda")
+    def call(self, arrays: Mapping[str, Any], run: Run = on_gpu) -> Any:
+        return run(ops.relu_linear_attention, arrays["qkv"], eps=ATTENTION_EPS)
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
         return reference.linear_attention(values["qkv"], ATTENTION_EPS, store)
@@ -475,8 +486,8 @@ class PreprocessCheck(MapCheck[Preprocess]):
         image += 20 * rng.standard_normal(shape)
         return {"image": Values(np.clip(np.rint(image), 0, 255), "uint8")}
 
-    def call(self, arrays: Mapping[str, Any]) -> Any:
-        return ops.preprocess(arrays["image"], self.layer.side, dtype="float16", channels=8, backend="cuda")
+    def call(self, arrays: Mapping[str, Any], run: Run = on_gpu) -> Any:
+        return run(ops.preprocess, arrays["image"], self.layer.side, dtype="float16", channels=8)
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
         resized = transforms.resize_image(values["image"].astype(np.uint8), self.layer.side)
@@ -503,8 +514,8 @@ class MaskUpsampleCheck(Check[MaskUpsample]):
         logits = rng.standard_normal((1, self.layer.count, LOGITS_SIZE, LOGITS_SIZE), np.float32)
         return {"logits": Values(logits.astype(np.float64), "float32")}
 
-    def call(self, arrays: Mapping[str, Any]) -> Any:
-        return ops.mask_upsample(arrays["logits"], *self._sizes, backend="cuda")
+    def call(self, arrays: Mapping[str, Any], run: Run = on_gpu) -> Any:
+        return run(ops.mask_upsample, arrays["logits"], *self._sizes)
 
     def expected(self, values: Mapping[str, Array], store: Store) -> Array:
         masks = transforms.masks_from_logits(values["logits"].astype(np.float32), *self._sizes)

@@ -6,6 +6,7 @@ write to memory: the identity gives the true result, rounding to fp16 gives what
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -19,11 +20,14 @@ __all__ = [
     "activate",
     "conv",
     "depthwise",
+    "doubled",
     "exact",
     "grouped",
     "layer_norm",
     "linear_attention",
+    "patches",
     "rounding",
+    "softmax",
     "upsample",
 ]
 
@@ -53,7 +57,14 @@ def activate(x: Array, kind: Activation, scale: float = 1.0) -> Array:
             y = scale * x
             tangent: Array = np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3))
             return 0.5 * x * (1 + tangent)
-    raise ValueError(f"kind: expected an activation that the CUDA kernels have, got {kind}")
+        case "gelu":
+            return 0.5 * x * (1 + _erf(scale * x / np.sqrt(2)))
+    raise ValueError(f"kind: expected an activation, got {kind}")
+
+
+def _erf(x: Array) -> Array:
+    found: Array = np.vectorize(math.erf, otypes=[np.float64])(x)  # NumPy has none
+    return found
 
 
 def conv(x: Array, weight: Array, bias: Array | None, stride: int, store: Store) -> Array:
@@ -99,6 +110,27 @@ def grouped(x: Array, weight: Array, store: Store) -> Array:
     channels, size = weight.shape
     groups = x.reshape(*x.shape[:3], channels // size, size)
     return store(np.einsum("bhwgi,goi->bhwgo", groups, weight.reshape(-1, size, size)).reshape(x.shape))
+
+
+def patches(x: Array, weight: Array, bias: Array, store: Store) -> Array:
+    """A 2x2 convolution with stride 2 of x (B, 2 H, 2 W, I); weight (O, I, 2, 2)."""
+    batch, height, width, channels = x.shape
+    cells = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    return store(np.einsum("bhuwvi,oiuv->bhwo", cells, weight, optimize=True) + bias)
+
+
+def doubled(x: Array, weight: Array, bias: Array, store: Store) -> Array:
+    """A transposed 2x2 convolution with stride 2 of x (B, H, W, I); weight (I, O, 2, 2)."""
+    batch, height, width, _ = x.shape
+    cells = np.einsum("bhwi,iouv->bhuwvo", x, weight, optimize=True)
+    return store(cells.reshape(batch, 2 * height, 2 * width, -1) + bias)
+
+
+def softmax(x: Array) -> Array:
+    """Over the last axis."""
+    powers = np.exp(x - x.max(-1, keepdims=True))
+    shares: Array = powers / powers.sum(-1, keepdims=True)
+    return shares
 
 
 def linear_attention(qkv: Array, eps: float, store: Store) -> Array:
