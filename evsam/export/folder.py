@@ -17,6 +17,7 @@ from evsam.zoo import Variant, get_variant
 
 FORMAT = "evsam.export.1"
 MANIFEST = "evsam.json"
+KINDS = ("onnx", "tensorrt")
 PARTS = ("encoder", "decoder")
 RANGES = "ranges.json"
 
@@ -45,22 +46,22 @@ class ExportFolder:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         except OSError as error:
             raise EvsamError(f"{label}: {error.strerror or error}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EvsamError(f"{label}, which is damaged ({error})") from error
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             found = manifest.get("format") if isinstance(manifest, dict) else manifest
-            raise EvsamError(f"{label} of format {found!r}, not {FORMAT!r}")
+            raise EvsamError(f"{label} of format {found!r:.80}, not {FORMAT!r}")
         try:
-            for part in PARTS:
-                record = manifest["files"][part]
-                int(record["bytes"]), str(record["name"]), str(record["sha256"])
+            _check_files(manifest)
             _read_variant(manifest)
             for key in ("kind", "variant", "precision", "flavour", "fingerprint"):
                 if not isinstance(manifest[key], str):
                     raise TypeError(f"a text for {key}")
+            if manifest["kind"] not in KINDS:
+                raise ValueError(f"a known kind, which is {' or '.join(KINDS)}")
         except WeightsError as error:
             raise EvsamError(f"{label}: {error}") from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise EvsamError(f"{label}, whose manifest lacks {error}") from error
         return cls(path, manifest)
 
@@ -86,7 +87,7 @@ class ExportFolder:
             EvsamError: it is missing, or not the one that the manifest speaks of.
         """
         record = self.manifest["files"][part]
-        file = self.path / Path(record["name"]).name
+        file = self.path / record["name"]
         try:
             data = file.read_bytes()
         except OSError as error:
@@ -97,6 +98,16 @@ class ExportFolder:
         if digest != record["sha256"]:
             raise EvsamError(f"{file}: expected SHA-256 {record['sha256']}, as {MANIFEST} says, got {digest}")
         return data
+
+
+def _check_files(manifest: Mapping[str, Any]) -> None:
+    for part in PARTS:
+        record = manifest["files"][part]
+        name = record["name"]
+        if not isinstance(name, str) or name in ("", "..") or name != Path(name).name or not name.isprintable():
+            raise TypeError(f"the name of a file for {part}")
+        if type(record["bytes"]) is not int or not isinstance(record["sha256"], str):
+            raise TypeError(f"size and checksum of {part}")
 
 
 def _read_variant(manifest: Mapping[str, Any]) -> Variant:

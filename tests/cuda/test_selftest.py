@@ -94,10 +94,10 @@ def test_without_a_build(monkeypatch, capsys):
     assert "expected evsam built with its CUDA kernels" in capsys.readouterr().err
 
 
-def test_gpu_has_to_be_asked_for(capsys):
+def test_what_only_the_gpu_has(capsys):
     with pytest.raises(SystemExit):
-        main(["selftest"])
-    assert "--gpu" in capsys.readouterr().err
+        main(["selftest", "--quick"])
+    assert "--variant, --quick and --time need --gpu" in capsys.readouterr().err
 
 
 class Events:
