@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PADDING, TOP_LEFT, BOTTOM_RIGHT = -1, 2, 3
 """Labels of prompt points as the prompt encoder knows them, besides 1 (foreground) and 0 (background)."""
 
+_AT_ONCE = 64  # prompts that an engine decodes in one call: all four masks of each have 64 MiB of logits
+
 
 @dataclass(frozen=True)
 class PromptGroup:
@@ -192,8 +194,11 @@ def decode(
     logits = np.empty((count, masks, LOGITS_SIZE, LOGITS_SIZE), np.float32)
     scores = np.empty((count, masks), np.float32)
     for group in groups:
-        all_logits, all_scores = engine.decode(features, group.points, group.labels, group.masks)
-        logits[group.rows], scores[group.rows] = all_logits[:, chosen], all_scores[:, chosen]
+        for start in range(0, len(group.rows), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            given = None if group.masks is None else group.masks[part]
+            all_logits, all_scores = engine.decode(features, group.points[part], group.labels[part], given)
+            logits[group.rows[part]], scores[group.rows[part]] = all_logits[:, chosen], all_scores[:, chosen]
     return logits, scores
 
 

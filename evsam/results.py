@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,7 +36,8 @@ class Prediction:
     COCO's documents have x, y, width, height.
 
     Attributes:
-        masks: bool (N, M, H, W), H and W those of the original image.
+        masks: bool (N, M, H, W), H and W those of the original image. After ``predict(..., masks=False)`` they are
+            computed when they are first asked for; that of ``result[i]`` is computed for prompt i alone.
         scores: float32 (N, M), the IoU that the model expects each mask to have with the object.
         logits: float32 (N, M, 256, 256), low-resolution logits in the padded 1024 frame; those of one mask,
             ``logits[:, m]``, serve as mask prompt of the next prediction.
@@ -58,7 +60,7 @@ class Prediction:
 
     def __len__(self) -> int:
         """Number of prompts, N."""
-        return len(self.masks)
+        return len(self.scores)
 
     def __iter__(self) -> Iterator[Prediction]:
         """The predictions of the prompts, one by one."""
@@ -73,13 +75,11 @@ class Prediction:
         Raises:
             ResultIndexError: there is no such prompt, or it is none of these.
         """
-        rows = self._rows(index)
-        return Prediction(
-            self.masks[rows],
-            self.scores[rows],
-            self.logits[rows],
-            None if self.prompts is None else self.prompts[rows],
-        )
+        return self._take(self._rows(index))
+
+    def _take(self, rows: slice | npt.NDArray[np.intp]) -> Prediction:
+        prompts = None if self.prompts is None else self.prompts[rows]
+        return Prediction(self.masks[rows], self.scores[rows], self.logits[rows], prompts)
 
     def _rows(self, index: object) -> slice | npt.NDArray[np.intp]:
         count = len(self)
@@ -100,7 +100,7 @@ class Prediction:
         return numbers.astype(np.intp) % max(count, 1)
 
     def __repr__(self) -> str:
-        prompts, masks, height, width = self.masks.shape
+        (prompts, masks), (height, width) = self.scores.shape, self.size
         return f"<Prediction of {prompts} x {masks} masks for an image of {width} x {height} pixels>"
 
     @property
@@ -340,3 +340,48 @@ class Prediction:
         if len(scores) == 1:
             return [f"{scores[0]:.2f}"]
         return [f"{number}  {score:.2f}" for number, score in enumerate(scores, 1)]
+
+
+class DeferredPrediction(Prediction):
+    """A Prediction whose masks are computed when they are first asked for; indexing and loops do not ask.
+
+    Args:
+        scores: float32 (N, M).
+        logits: float32 (N, M, 256, 256).
+        prompts: those that were asked for.
+        sizes: height and width of the resized image in the frame, and of the original image.
+        threshold: logits above it belong to the mask.
+    """
+
+    _sizes: tuple[tuple[int, int], tuple[int, int]]
+    _threshold: float
+
+    def __init__(
+        self,
+        scores: npt.NDArray[np.float32],
+        logits: npt.NDArray[np.float32],
+        prompts: PhotoPrompts | None,
+        sizes: tuple[tuple[int, int], tuple[int, int]],
+        threshold: float,
+    ) -> None:
+        vars(self).update(scores=scores, logits=logits, prompts=prompts, _sizes=sizes, _threshold=threshold)
+
+    @cached_property
+    def masks(self) -> npt.NDArray[np.bool_]:  # type: ignore[override]
+        """Bool (N, M, H, W), on the CPU whatever the engine. Threads that ask at the same time each compute them."""
+        from evsam.ops import mask_upsample
+
+        logits = np.ascontiguousarray(self.logits - np.float32(self._threshold) if self._threshold else self.logits)
+        return np.asarray(mask_upsample(logits, *self._sizes, backend="native"))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the original image."""
+        return self._sizes[1]
+
+    def _take(self, rows: slice | npt.NDArray[np.intp]) -> Prediction:
+        prompts = None if self.prompts is None else self.prompts[rows]
+        return DeferredPrediction(self.scores[rows], self.logits[rows], prompts, self._sizes, self._threshold)
+
+    def __reduce__(self) -> tuple[type[DeferredPrediction], tuple[Any, ...]]:  # without masks, computed or not
+        return DeferredPrediction, (self.scores, self.logits, self.prompts, self._sizes, self._threshold)

@@ -17,7 +17,7 @@ from evsam.engines.base import Engine, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
 from evsam.images import ImageLike, Scale16, read_image
 from evsam.prompts import decode, photo_prompts, read_prompts
-from evsam.results import Prediction
+from evsam.results import DeferredPrediction, Prediction
 from evsam.transforms import fitted_size
 from evsam.zoo import LOGITS_SIZE, Variant
 
@@ -212,6 +212,7 @@ class Sam:
         boxes: npt.ArrayLike | None = None,
         mask: npt.ArrayLike | None = None,
         multimask: bool | None = None,
+        masks: bool = True,
         bgr: bool = False,
         scale_16bit: Scale16 | None = None,
     ) -> Prediction:
@@ -234,6 +235,8 @@ class Sam:
                 foreground click on the mask (:attr:`evsam.zoo.Variant.mask_prompt`).
             multimask: True for three masks, for ambiguous prompts; False for one; None for three if each prompt is a
                 single click without box or mask, otherwise one.
+            masks: False leaves ``masks`` of the result to be computed when they are first asked for, which saves
+                gigabytes where many prompts meet a large photo: choose by scores, then loop over the prompts.
             bgr: whether ``image`` is an array in BGR order.
             scale_16bit: see :meth:`encode`.
 
@@ -255,6 +258,8 @@ class Sam:
         """
         if multimask is not None and not (np.ndim(multimask) == 0 and multimask in (True, False)):
             raise PromptError(f"multimask: expected True, False or None, got {multimask!r}")
+        if not isinstance(masks, (bool, np.bool_)):
+            raise PromptError(f"masks: expected True or False, got {masks!r:.80}; a mask as a prompt is given as mask")
         pixels = []
         if isinstance(image, Embedding):
             self.check_embedding(image)
@@ -280,13 +285,15 @@ class Sam:
         embedding = image if isinstance(image, Embedding) else self._encode(pixels)[0]
         try:
             logits, scores = decode(self._engine, embedding.arrays, prompts.groups, chosen)
-            masks = self.masks_from_logits(logits, resized_size, original_size)
-            return Prediction(masks, scores, logits, photo_prompts(prompts, original_size, resized_size))
+            asked = photo_prompts(prompts, original_size, resized_size)
+            if not masks:
+                return DeferredPrediction(scores, logits, asked, (resized_size, original_size), self._threshold())
+            return Prediction(self.masks_from_logits(logits, resized_size, original_size), scores, logits, asked)
         except MemoryError as error:
             height, width = original_size
             raise PromptError(
                 f"prompts: expected as many as memory holds, got {prompts.count} on an image of "
-                f"{width} x {height} pixels; predict fewer at a time ({error})"
+                f"{width} x {height} pixels; predict fewer at a time, or without masks ({error})"
             ) from error
 
     def masks_from_logits(
@@ -305,12 +312,16 @@ class Sam:
         Raises:
             EvsamError: ``mask_threshold`` is no finite number.
         """
-        threshold: object = self.mask_threshold
-        if not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold)):
-            raise EvsamError(f"mask_threshold: expected a finite number, got {threshold!r}")
+        threshold = self._threshold()
         if threshold != 0:  # engines compare with 0; interpolation's weights add up to 1, so it keeps the shift
             logits = logits - np.float32(threshold)
         return self._engine.masks(logits, resized_size, original_size)
+
+    def _threshold(self) -> float:
+        threshold: object = self.mask_threshold
+        if not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold)):
+            raise EvsamError(f"mask_threshold: expected a finite number, got {threshold!r}")
+        return float(threshold)
 
     def check_embedding(self, embedding: Embedding) -> None:
         """Make sure that an embedding is of this model.

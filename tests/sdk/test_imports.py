@@ -127,6 +127,7 @@ LAYERS = {
         "evsam.errors",
         "evsam.formats",
         "evsam.images",
+        "evsam.ops",
         "evsam.overlay",
         "evsam.polygons",
         "evsam.prompts",
