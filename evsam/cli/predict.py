@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shape("--point", "X Y", "a point on the object; repeated ones, with at most one box, describe one object")
     add_shape("--negative-point", "X Y", "a point that is not on the object")
     parser.add_argument(
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="an image of the photo's size whose light pixels are the object, alone or with points or a box",
+    )
+    parser.add_argument(
         "--prompts",
         type=Path,
         metavar="FILE",
@@ -211,13 +217,13 @@ class _Tasks:
 
 def _prompts(arguments: argparse.Namespace) -> Callable[[PhotoFile], PhotoPrompts]:
     """What to ask for in a photo."""
-    from evsam.cli.prompts import PhotoPrompts, PromptFile
+    from evsam.cli.prompts import PhotoPrompts, PromptFile, read_mask
 
     points = arguments.point + arguments.negative_point
     boxes = arguments.box
     if arguments.prompts:
-        if points or boxes:
-            arguments.fail("--prompts has the prompts of all photos: give no --box, --point or --negative-point")
+        if points or boxes or arguments.mask:
+            arguments.fail("--prompts has the prompts of all photos: give no --box, --point or --mask with it")
         file = PromptFile(arguments.prompts)
         if file.skipped:
             console.complain(f"warning: {arguments.prompts}: {file.skipped} annotations have no photo or no box")
@@ -225,16 +231,18 @@ def _prompts(arguments: argparse.Namespace) -> Callable[[PhotoFile], PhotoPrompt
         return file.of
     if not arguments.photo:
         arguments.fail("give a photo, a folder, or - for standard input")
-    if not (points or boxes):
-        arguments.fail("give at least one --box or --point, or --prompts FILE")
-    if points and len(boxes) > 1:
-        arguments.fail("points describe one object: give at most one --box with them")
+    if not (points or boxes or arguments.mask):
+        arguments.fail("give at least one --box or --point, or --mask FILE or --prompts FILE")
+    if (points or arguments.mask) and len(boxes) > 1:
+        arguments.fail("points and a mask describe one object: give at most one --box with them")
     given: dict[str, Any] = {}
     if points:
         given = {"points": points, "labels": [1] * len(arguments.point) + [0] * len(arguments.negative_point)}
     if boxes:
         given |= {"box": boxes[0]} if len(boxes) == 1 else {"boxes": boxes}
-    return lambda _: PhotoPrompts(given)
+    if arguments.mask:
+        given["mask"] = read_mask(arguments.mask)
+    return lambda _: PhotoPrompts(given, arguments.mask)
 
 
 def _outputs(arguments: argparse.Namespace, photos: Sequence[PhotoFile], several: bool) -> list[Path]:
@@ -284,7 +292,7 @@ def _describe(entries: Sequence[dict[str, Any]], result: Prediction) -> list[str
     """A line for each prompt of a single photo."""
     lines = []
     for index, (entry, mask, scores) in enumerate(zip(entries, result.best(), result.scores, strict=True), 1):
-        kinds = " and ".join(kind for kind in ("box", "points") if kind in entry)
+        kinds = " and ".join(kind for kind in ("box", "points", "mask") if kind in entry)
         size = f"{mask.sum()} pixels, {mask.mean():.1%} of the photo"
         best_first = ", ".join(f"{score:.3f}" for score in sorted(scores, reverse=True))
         many = f"scores {best_first}; the best has" if len(scores) > 1 else f"score {best_first},"

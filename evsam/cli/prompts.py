@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
 from evsam.cli.arguments import did_you_mean
 from evsam.cli.photos import PhotoFile
 from evsam.errors import PromptError
@@ -20,20 +24,48 @@ class PhotoPrompts:
     """Prompts for one photo.
 
     Attributes:
-        arguments: ``box``, ``boxes``, ``points`` and ``labels`` as :meth:`evsam.Sam.predict` takes them.
+        arguments: ``box``, ``boxes``, ``points``, ``labels`` and ``mask`` as :meth:`evsam.Sam.predict` takes them.
+        mask_file: where the mask is from.
     """
 
     arguments: Mapping[str, Any]
+    mask_file: Path | None = None
 
     def entries(self, count: int) -> list[dict[str, Any]]:
         """What was asked for, for each of the masks that came of it."""
         given = self.arguments
         shared = {name: given[name] for name in ("points", "labels", "box") if name in given}
+        if self.mask_file is not None:
+            return [{**shared, "mask": str(self.mask_file)}]
         if "boxes" in given:
             return [{**shared, "box": box} for box in given["boxes"]]
         if count > 1:  # points of N prompts
             return [{name: values[i] for name, values in shared.items()} for i in range(count)]
         return [shared] * count
+
+
+def read_mask(path: Path) -> npt.NDArray[np.bool_]:
+    """A mask from an image file: its light pixels, where those of a palette are all but the first colour.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        PromptError: the file is missing or damaged, or has no such pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            mode = image.mode if image.mode in ("1", "P") else "L"
+            values = np.asarray(image.convert(mode))
+    except Exception as error:  # of Pillow's decoders
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise PromptError(f"--mask: expected an image file, got {path} ({reason})") from error
+    # of 0 and 255 with soft edges, else of 0 and 1, or the numbers of objects
+    middle = 127 if mode == "L" and values.max(initial=0) > 127 else 0
+    mask: npt.NDArray[np.bool_] = values > middle
+    if not mask.any():
+        raise PromptError(f"--mask: expected an image with light pixels for the object, got {path}, which is black")
+    return mask
 
 
 class PromptFile:

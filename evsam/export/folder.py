@@ -87,7 +87,7 @@ class ExportFolder:
             EvsamError: it is missing, or not the one that the manifest speaks of.
         """
         record = self.manifest["files"][part]
-        file = self.path / record["name"]
+        file = self.path / str(record["name"])
         try:
             data = file.read_bytes()
         except OSError as error:

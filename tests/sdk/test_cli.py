@@ -119,6 +119,45 @@ class TestPredict:
         (prediction,) = predict("--box", 20, 10, 90, 70, "--point", 60, 40)["predictions"]
         assert prediction["prompt"] == {"points": [[60, 40]], "labels": [1], "box": [20, 10, 90, 70]}
 
+    @pytest.mark.parametrize("kind", ["1", "L", "P", "0 and 1", "RGB", "soft"])
+    def test_mask(self, predict, sam, image, tmp_path, kind) -> None:
+        mask = np.zeros((80, 120), bool)
+        mask[20:60, 30:80] = True
+        values = mask.astype(np.uint8) * (1 if kind in ("P", "0 and 1") else 255)
+        if kind == "soft":
+            values[20] //= 3  # darker than grey: outside
+            mask[20] = False
+        picture = Image.fromarray(values)
+        if kind == "P":
+            picture.putpalette([0, 0, 0, 255, 0, 0])
+        picture.convert(kind if kind in ("1", "RGB") else picture.mode).save(tmp_path / "mask.png")
+        (prediction,) = predict("--mask", tmp_path / "mask.png")["predictions"]
+        assert prediction["prompt"] == {"mask": str(tmp_path / "mask.png")}
+        expected = sam.predict(image, mask=mask)
+        assert prediction["masks"][0]["score"] == pytest.approx(float(expected.scores.max()), abs=1e-3)
+        assert (decode_rle(prediction["masks"][0]["segmentation"]) == expected.best()[0]).mean() > 0.999
+
+    def test_mask_with_others(self, predict, tmp_path) -> None:
+        Image.new("L", (120, 80), 255).save(tmp_path / "mask.png")
+        document = predict("--mask", tmp_path / "mask.png", "--point", 5, 6, "--box", 1, 2, 30, 40)
+        (prediction,) = document["predictions"]
+        told = {"points": [[5, 6]], "labels": [1], "box": [1, 2, 30, 40], "mask": str(tmp_path / "mask.png")}
+        assert prediction["prompt"] == told
+
+    def test_masks_that_are_none(self, capsys, photo_file, seeded_file, tmp_path) -> None:
+        command = ("predict", photo_file, "--model", seeded_file("nano"), "--json", tmp_path / "o", "--mask")
+        for name, size, colour, message in (
+            ("black.png", (120, 80), 0, "expected an image with light pixels for the object, got .*, which is black"),
+            ("small.png", (12, 8), 255, r"mask: expected .* of the image of shape \(80, 120\)"),
+        ):
+            Image.new("L", size, colour).save(tmp_path / name)
+            assert re.search(message, failure(capsys, *command, tmp_path / name))
+        (tmp_path / "text.png").write_text("no image")
+        for name in ("text.png", "missing.png"):
+            assert "--mask: expected an image file, got" in failure(capsys, *command, tmp_path / name)
+        box = ("--box", 1, 2, 30, 40)
+        assert "at most one --box" in usage_error(capsys, "predict", photo_file, *box, *box, "--mask", "m.png")
+
     @pytest.mark.parametrize(("flag", "masks"), [((), 3), (("--multimask",), 3), (("--no-multimask",), 1)])
     def test_masks_come_best_first(self, predict, flag, masks) -> None:
         (prediction,) = predict("--point", 60, 40, *flag)["predictions"]
@@ -365,6 +404,10 @@ NUMERIC = [
     for option in action.option_strings[:1]
 ]
 
+COORDINATES = ("--box", "--point", "--negative-point")
+
+OUT_OF_RANGE = [(*row, value) for row in NUMERIC for value in ODD if not (value == "-1" and row[1] in COORDINATES)]
+
 MANDATORY = {
     "predict": ["photo.png"],
     "export": ["nano", "--format", "onnx", "-o", "folder"],
@@ -378,11 +421,8 @@ class TestUsage:
             option for _, option in NUMERIC
         }
 
-    @pytest.mark.parametrize("value", ODD)
-    @pytest.mark.parametrize(("command", "option"), NUMERIC)
+    @pytest.mark.parametrize(("command", "option", "value"), OUT_OF_RANGE)
     def test_numbers_out_of_range(self, capsys, command, option, value) -> None:
-        if value == "-1" and option in ("--box", "--point", "--negative-point"):
-            pytest.skip("a coordinate may be negative")
         nargs = next(a.nargs for a in make_parser()[1][command]._actions if option in a.option_strings)
         given = [option, value, *["1"] * (nargs - 1 if isinstance(nargs, int) else 0)]
         message = usage_error(capsys, command, *MANDATORY.get(command, []), *given)
