@@ -113,9 +113,10 @@ def read_prompts(
     Args:
         original_size: height and width of the original image; coordinates are in its pixels.
         resized_size: height and width of the resized image in the 1024 frame.
-        points: (T, 2) for one prompt of T points, or (N, T, 2) for N prompts; x, y with 0 <= x < W and 0 <= y < H.
-        labels: (T,) or (N, T), 1 foreground, 0 background and -1 padding, for prompts with fewer points; None means
-            that all points are foreground.
+        points: (T, 2) for one prompt of T points, or (N, T, 2) for N prompts; x, y with 0 <= x < W and 0 <= y < H. Or a
+            list of N prompts, (T, 2) each, whose T differ.
+        labels: (T,) or (N, T), 1 foreground, 0 background and -1 padding, for prompts with fewer points; or a list like
+            that of the points. None means that all points are foreground.
         box: (4,): x0, y0, x1, y1 with x0 < x1 and y0 < y1.
         boxes: (N, 4), one box for each prompt. Boxes are clipped to the image; (0, 4) are no prompts.
         mask: logits of an earlier prediction, floating point: (256, 256) or (1, 256, 256) for one prompt, or
@@ -137,8 +138,7 @@ def read_prompts(
     """
     if box is not None and boxes is not None:
         raise PromptError("box, boxes: expected one of the two, got both")
-    clicks = None if points is None else _read_points(points)
-    kinds = None if labels is None else _read_labels(labels, None if clicks is None else clicks.shape[:2])
+    clicks, kinds = _read_clicks(points, labels)
     name, given = ("box", box) if box is not None else ("boxes", boxes)
     corners = None if given is None else _read_boxes(name, given)
     masks = None if mask is None else _read_mask(mask, original_size, resized_size)
@@ -244,6 +244,55 @@ def _describe(array: npt.NDArray[Any], value: object) -> str:
     return f"shape {array.shape}, dtype {array.dtype}"
 
 
+def _read_clicks(
+    points: npt.ArrayLike | None, labels: npt.ArrayLike | None
+) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
+    """Points (N, T, 2) and labels (N, T); prompts with fewer points than others are filled up with padding."""
+    if points is None:  # then labels are refused, whatever they are
+        return None, None if labels is None else np.zeros(0)
+    prompts = _ragged_points(points)
+    if prompts is None:
+        clicks = _read_points(points)
+        return clicks, None if labels is None else _read_labels(labels, clicks.shape[:2])
+    lengths = [len(prompt) for prompt in prompts]
+    clicks = np.zeros((len(prompts), max(lengths), 2))
+    kinds = np.full(clicks.shape[:2], float(PADDING))
+    for row, (prompt, own) in enumerate(zip(prompts, _ragged_labels(labels, lengths), strict=True)):
+        clicks[row, : len(prompt)], kinds[row, : len(prompt)] = prompt, own
+    return clicks, kinds
+
+
+def _ragged_points(value: Any) -> list[npt.NDArray[np.float64]] | None:
+    """The points (T, 2) of each prompt, if it is a list of prompts whose T differ."""
+    if not isinstance(value, (list, tuple)):
+        return None
+    try:
+        if len({len(item) for item in value}) < 2:
+            return None
+    except TypeError:  # a number
+        return None
+    expected = "numbers of shape (T, 2) for each prompt"
+    prompts = [_read_numbers("points", item, expected) for item in value]
+    if not all(prompt.size == 0 or (prompt.ndim == 2 and prompt.shape[1] == 2) for prompt in prompts):
+        return None
+    return [prompt.reshape(-1, 2) for prompt in prompts]
+
+
+def _ragged_labels(value: Any, lengths: list[int]) -> list[npt.NDArray[np.float64]]:
+    """Labels (T,) of each prompt; all foreground without any."""
+    if value is None:
+        return [np.ones(length) for length in lengths]
+    if not isinstance(value, (list, tuple)) or len(value) != len(lengths):
+        got = (
+            f"{len(value)} rows"
+            if isinstance(value, (list, tuple))
+            else _describe(_as_array("labels", value, ""), value)
+        )
+        raise PromptError(f"labels: expected a list of labels for each of {len(lengths)} prompts, got {got}")
+    rows = enumerate(zip(value, lengths, strict=True))
+    return [_read_labels(own, (1, length), f" in row {row}")[0] for row, (own, length) in rows]
+
+
 def _read_points(value: npt.ArrayLike) -> npt.NDArray[np.float64]:
     expected = "numbers of shape (T, 2) or (N, T, 2)"
     points = _read_numbers("points", value, expected)
@@ -254,15 +303,15 @@ def _read_points(value: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return points.reshape(-1, points.shape[-2], 2)
 
 
-def _read_labels(value: npt.ArrayLike, shape: tuple[int, ...] | None) -> npt.NDArray[np.float64]:
-    if shape is None:  # without points they are refused, whatever they are
-        return np.zeros(0)
+def _read_labels(value: npt.ArrayLike, shape: tuple[int, ...], where: str = "") -> npt.NDArray[np.float64]:
     labels = _as_array("labels", value, "one label for each point")
     if labels.shape != shape and (shape[0] != 1 or labels.shape != shape[1:]):
         wanted = f"{shape[1:]}" if shape[0] == 1 else f"{shape}"
-        raise PromptError(f"labels: expected one label for each point, shape {wanted}, got shape {labels.shape}")
+        raise PromptError(f"labels: expected one label for each point, shape {wanted}, got shape {labels.shape}{where}")
     if labels.dtype.kind not in "biuf":
-        raise PromptError(f"labels: expected 1 (foreground), 0 (background) or -1 (padding), got dtype {labels.dtype}")
+        raise PromptError(
+            f"labels: expected 1 (foreground), 0 (background) or -1 (padding), got dtype {labels.dtype}{where}"
+        )
     return labels.reshape(shape).astype(np.float64)
 
 

@@ -367,7 +367,7 @@ class DeferredPrediction(Prediction):
         vars(self).update(scores=scores, logits=logits, prompts=prompts, _sizes=sizes, _threshold=threshold)
 
     @cached_property
-    def masks(self) -> npt.NDArray[np.bool_]:  # type: ignore[override]
+    def masks(self) -> npt.NDArray[np.bool_]:
         """Bool (N, M, H, W), on the CPU whatever the engine. Threads that ask at the same time each compute them."""
         from evsam.ops import mask_upsample
 

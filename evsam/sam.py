@@ -222,9 +222,10 @@ class Sam:
 
         Args:
             image: an embedding of this model, or an image as :meth:`encode` takes it, encoded on the fly.
-            points: (T, 2): one prompt of T clicks; or (N, T, 2): N prompts. 0 <= x < W, 0 <= y < H.
-            labels: (T,) or (N, T): 1 foreground, 0 background, -1 padding, which fills prompts with fewer points up
-                and changes nothing; None means that all points are foreground.
+            points: (T, 2): one prompt of T clicks; or (N, T, 2): N prompts; or a list of N prompts, (T, 2) each, whose
+                T differ. 0 <= x < W, 0 <= y < H.
+            labels: (T,) or (N, T), or a list like that of the points: 1 foreground, 0 background, -1 padding, which
+                fills prompts with fewer points up and changes nothing; None means that all points are foreground.
             box: (4,): x0, y0, x1, y1 with x0 < x1 and y0 < y1, alone or together with points (T, 2).
             boxes: (N, 4): N prompts, alone or together with points (N, T, 2). Boxes are clipped to the image;
                 shape (0, 4) gives an empty prediction.
@@ -253,6 +254,8 @@ class Sam:
             (1, 1, 80, 120)
             >>> sam.predict(embedding, points=[(50, 40), (5, 5)], labels=[1, 0]).masks.shape
             (1, 1, 80, 120)
+            >>> sam.predict(embedding, points=[[(50, 40)], [(60, 40), (5, 5)]], labels=[[1], [1, 0]]).masks.shape
+            (2, 1, 80, 120)
             >>> sam.predict(embedding, boxes=[(20, 10, 90, 70), (0, 0, 30, 30)]).best().shape
             (2, 80, 120)
         """

@@ -139,7 +139,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "flat point": ({"points": (1, 2)}, "points: expected numbers of shape (T, 2) or (N, T, 2), got shape (2,)"),
     "three coordinates": ({"points": [(1, 2, 3)]}, "got shape (1, 3)"),
     "four axes": ({"points": np.zeros((1, 1, 1, 2))}, "got shape (1, 1, 1, 2)"),
-    "ragged points": ({"points": RAGGED}, "points: expected numbers of shape (T, 2) or (N, T, 2), got rows"),
+    "ragged points": ({"points": [(1, 2), (3, 4, 5)]}, "expected numbers of shape (T, 2) or (N, T, 2), got rows"),
+    "ragged coordinates": ({"points": [[(1, 2)], [(3, 4), (5,)]]}, "points: expected numbers of shape (T, 2) for each"),
+    "ragged texts": ({"points": [[(1, 2)], "abc"]}, "points: expected numbers of shape (T, 2) for each prompt, got"),
+    "ragged and empty": ({"points": [[(1, 2)], []]}, "expected a point in each prompt that has no box or mask, got"),
+    "flat labels of rows": ({"points": RAGGED, "labels": [1, 0]}, "shape (1,), got shape () in row 0"),
+    "labels of other rows": ({"points": RAGGED, "labels": [[1, 0], [1, 0]]}, "shape (1,), got shape (2,) in row 0"),
+    "labels of fewer rows": ({"points": RAGGED, "labels": [[1]]}, "labels for each of 2 prompts, got 1 rows"),
+    "labels in an array": ({"points": RAGGED, "labels": np.ones((2, 2))}, "for each of 2 prompts, got shape (2, 2)"),
+    "label of a row": ({"points": RAGGED, "labels": [[1], [1, 7]]}, "labels: expected 1 (foreground), 0 (background)"),
     "text": ({"points": [("1", "2")]}, "points: expected numbers of shape (T, 2) or (N, T, 2), got shape (1, 2)"),
     "bool points": ({"points": [(True, False)]}, "dtype bool"),
     "complex points": ({"points": [(1j, 2)]}, "dtype complex128"),
@@ -209,3 +217,29 @@ def test_inputs_are_not_changed() -> None:
     read(points=points, box=box)
     assert points.tolist() == [[1, 2]]
     assert box.tolist() == [-1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("kind", ["lists", "arrays", "tensors"])
+@pytest.mark.parametrize("labels", [None, [[0], [1, 0]]])
+def test_lists_of_different_lengths(kind, labels) -> None:
+    points: Any = RAGGED
+    if kind == "arrays":
+        points = tuple(np.array(prompt, np.float32) for prompt in RAGGED)
+    elif kind == "tensors":
+        torch = pytest.importorskip("torch")
+        points = [torch.tensor(prompt).float().requires_grad_() for prompt in RAGGED]
+        labels = None if labels is None else [torch.tensor(own) for own in labels]
+    prompts = read(points=points, labels=labels)
+    assert not prompts.ambiguous
+    padded = [[1, -1], [1, 1]] if labels is None else [[0, -1], [1, 0]]
+    expected = read(points=[[(1, 2), (9, 9)], [(3, 4), (5, 6)]], labels=padded)
+    for ours, theirs in zip(prompts.groups, expected.groups, strict=True):
+        assert np.array_equal(ours.rows, theirs.rows)
+        assert np.array_equal(ours.points, theirs.points)
+        assert np.array_equal(ours.labels, theirs.labels)
+
+
+def test_an_empty_list_of_points_goes_with_a_box() -> None:
+    box_alone, clicked = read(points=[[], [(1, 2)]], boxes=[(1, 2, 3, 4)] * 2).groups
+    assert box_alone.labels.tolist() == [[2, 3]]
+    assert clicked.labels.tolist() == [[1, 2, 3]]

@@ -130,6 +130,17 @@ class TestPredict:
             np.testing.assert_allclose(both.logits[row], alone.logits[0], atol=1e-4)
             np.testing.assert_allclose(both.scores[row], alone.scores[0], atol=1e-5)
 
+    def test_lists_of_clicks_equal_one_by_one(self, sam, embedding) -> None:
+        points, labels = [[(60, 40)], [(20, 30), (5, 5)], [(90, 70)]], [[1], [1, 0], [0]]
+        together = sam.predict(embedding, points=points, labels=labels)
+        assert together.masks.shape[:2] == (3, 1), "not all of them are a single click"
+        for row, (xy, kind) in enumerate(zip(points, labels, strict=True)):
+            alone = sam.predict(embedding, points=xy, labels=kind, multimask=False)
+            np.testing.assert_allclose(together.logits[row], alone.logits[0], atol=1e-4)
+            np.testing.assert_allclose(together.scores[row], alone.scores[0], atol=1e-5)
+        ambiguous = sam.predict(embedding, points=[[(60, 40), (0, 0)], [(20, 30), (0, 0)]], labels=[[1, -1], [0, -1]])
+        assert ambiguous.masks.shape[:2] == (2, 3), "padding is no click"
+
     def test_single_mask_is_the_first_token_and_three_are_the_others(self, sam, embedding) -> None:
         from evsam.prompts import read_prompts
 
