@@ -185,6 +185,43 @@ def test_decoding_in_parts(torch_engine, image, monkeypatch) -> None:
     np.testing.assert_allclose(parts[1], whole[1], atol=1e-4)
 
 
+def test_onnxruntime_in_parts(seeded_weights, image, monkeypatch) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    from evsam.engines import onnxruntime as module
+
+    made = create_engine("onnxruntime", seeded_weights("nano"), threads=1)
+    images = [image, image[:50], image[:, :50]]
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 700, (5, 2, 2)).astype(np.float32)
+    labels = np.array([[1, -1], [2, 3], [1, 0], [0, 1], [1, -1]], np.int32)
+    masks = rng.standard_normal((5, 1, 256, 256)).astype(np.float32) * 5
+    features = made.encode(images)
+    whole = made.decode(features[0], points, labels, masks)
+    monkeypatch.setattr(module, "PIXELS", 1)
+    monkeypatch.setattr(module, "PROMPTS", 2)
+    for one, other in zip(made.encode(images), features, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-3)
+    parts = made.decode(features[0], points, labels, masks)
+    assert np.abs(np.diff(whole[0], axis=0)).reshape(4, -1).max(1).min() > 0.1, "prompts whose answers differ"
+    np.testing.assert_allclose(parts[0], whole[0], atol=1e-3)
+    np.testing.assert_allclose(parts[1], whole[1], atol=1e-4)
+
+
+def test_onnxruntime_computes_on_the_device_that_was_named(monkeypatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from evsam.engines.onnxruntime import find_providers
+
+    every = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: every)
+    assert find_providers("cpu") == ("cpu", every[2:])
+    assert find_providers("cuda") == ("cuda:0", [(every[1], {"device_id": 0}), every[2]])
+    assert find_providers("cuda:3") == ("cuda:3", [(every[1], {"device_id": 3}), every[2]])
+    third = {"device_id": 2}
+    assert find_providers("tensorrt:2") == ("tensorrt:2", [(every[0], third), (every[1], third), every[2]])
+
+
 def test_encoding_in_parts(torch_engine, image, monkeypatch) -> None:
     from evsam.engines import torch as module
 

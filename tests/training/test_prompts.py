@@ -26,6 +26,18 @@ def test_background_clicks_need_background() -> None:
     assert clicks.tolist() == [1, 1, 1, -1]
 
 
+@pytest.mark.parametrize("frame", [1.0, 2.0, 4.0])
+def test_jitter_is_limited_in_pixels_of_the_frame(frame: float) -> None:
+    mask = np.zeros((400, 400), np.uint8)
+    mask[50:350, 60:360] = 1  # sides of 300: 30 pixels of noise are usual
+    prompts = changed(jitter=1, jitter_limit=20, mixed=False)
+    moved = [
+        np.abs(first_prompt(prompts, random.Random(seed), mask, 2, 1.0, frame)[0] - [[60, 50], [360, 350]]).max()
+        for seed in range(50)
+    ]
+    assert max(moved) == pytest.approx(20 / frame, abs=1e-4)
+
+
 @pytest.mark.parametrize("size", [3, 40, 300])
 def test_first_clicks_in_the_middle(size: int) -> None:
     y, x = np.mgrid[:400, :400]

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from evsam.training.validation import (
     full_size,
     inscribed_ellipse,
     readable,
+    score_prompts,
     size_class,
     validate,
 )
@@ -187,3 +188,73 @@ def test_scores_that_are_no_numbers_are_null(
     found = json.loads(out.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert found == {"blobs": {"box": {"all": None, "small": 0.5, "large": None}}}
     assert "| blobs | box | nan |" in capsys.readouterr().out
+
+
+class Answering:
+    """A model with given answers, which keeps what it was asked."""
+
+    def __init__(self, masks: list[np.ndarray], iou: list[float]) -> None:
+        self.logits = torch.from_numpy(np.stack(masks).astype(np.float32) * 20 - 10)[None]
+        self.iou = torch.tensor([iou])
+        self.asked: list[tuple[Any, ...]] = []
+
+    def decode(self, *asked: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        self.asked.append(asked)
+        return self.logits, self.iou
+
+
+SIDE = 256
+FRAME = Frame((torch.zeros(1),), (1024, 1024), (SIDE, SIDE))
+
+
+def rectangle(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def objects(mask: np.ndarray, ignored: np.ndarray | None = None) -> Objects:
+    counted = np.ones_like(mask) if ignored is None else ~ignored
+    return Objects([mask], torch.from_numpy(counted)[None, None])
+
+
+def test_boxes_are_scored_by_the_masks_that_their_names_say() -> None:
+    true = rectangle(0, 0, 200, 100)
+    answers = [rectangle(0, 0, right, 100) for right in (20, 60, 140, 180)]  # IoU 0.1, 0.3, 0.7, 0.9
+    model, scores = Answering(answers, [0.5, 0.6, 0.8, 0.7]), Scores()
+    score_prompts(cast(EfficientViTSam, model), FRAME, objects(true), 0, scores)
+    found = {name: values[0] for name, values in scores.values.items()}
+    assert found["box"] == pytest.approx(0.1, abs=0.02)
+    assert found["box_chosen"] == pytest.approx(0.7, abs=0.02), "of the highest predicted IoU"
+    assert found["box_best"] == pytest.approx(0.9, abs=0.02)
+    (asked,) = model.asked
+    assert asked[1].tolist() == [[[0, 0], [800, 400]]]
+    assert asked[2].tolist() == [[2, 3]]
+
+
+def test_the_union_leaves_out_what_is_ignored() -> None:
+    true, answer, ignored = rectangle(0, 0, 100, 100), rectangle(0, 0, 200, 100), rectangle(100, 0, 150, 100)
+    found = objects(true, ignored).iou(torch.from_numpy(answer)[None, None])
+    assert found.item() == pytest.approx(100 / 150)
+
+
+@pytest.mark.parametrize(("right", "label", "middle"), [(60, 1, 130), (240, 0, 220)])
+def test_clicks_go_to_the_largest_error_and_the_last_mask_is_fed_back(right: int, label: int, middle: int) -> None:
+    true = rectangle(0, 0, 200, 100)
+    masks = [rectangle(0, 0, 30, 30), rectangle(0, 0, 10, 10), rectangle(0, 0, right, 100), rectangle(0, 0, 20, 20)]
+    model, scores = Answering(masks, [0.99, 0.1, 0.9, 0.2]), Scores()
+    score_prompts(cast(EfficientViTSam, model), FRAME, objects(true), 2, scores)
+    first, second = model.asked[1:]
+    assert first[3] is None
+    assert first[2].tolist() == [[1, -1]], "a click on the object, and SAM's padding point"
+    assert torch.equal(second[3], model.logits[:, 2:3]), "the best of the three by predicted IoU"
+    assert second[2].tolist() == [[1, label, -1]]
+    x, y = (second[1][0, 1] / 4).tolist()
+    assert abs(x - middle) < 45
+    assert 0 < y < 100
+    assert true[int(y), int(x)] == (label == 1)
+    assert masks[2][int(y), int(x)] == (label == 0)
+    found = {name: values[0] for name, values in scores.values.items()}
+    assert found["click1"] == pytest.approx(min(right, 200) / max(right, 200), abs=0.02)
+    assert found["click1_best"] == found["click1"]
+    assert found["click2"] == pytest.approx(0.045, abs=0.01), "the single mask"
