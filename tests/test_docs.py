@@ -42,5 +42,19 @@ def test_links_lead_somewhere(document) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
+def test_variables_of_the_environment_are_documented() -> None:
+    read = re.compile(r"""(?:getenv\(|environ\.get\(|environ\[)["'](\w+)["']""")
+    names = {
+        name
+        for folder in ("csrc", "evsam", "training", "benchmarks")
+        for path in (ROOT / folder).rglob("*.*")
+        if path.suffix in (".py", ".cpp", ".h") and "tests" not in path.parts
+        for name in read.findall(path.read_text(encoding="utf-8"))
+    }
+    assert {"EVSAM_ISA", "EVSAM_NUM_THREADS", "EVSAM_CACHE", "WORLD_SIZE"} <= names
+    text = (ROOT / "docs" / "environment.md").read_text(encoding="utf-8")
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
+
+
 def test_a_missing_file_is_noticed() -> None:
     assert missing("see `evsam/no_such_module.py`, csrc/ops/<op> and evsam/zoo.py.") == ["evsam/no_such_module.py"]

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <system_error>
 
 #include "core/affinity.h"
 #include "core/cpu.h"
+#include "core/environment.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
@@ -56,28 +56,18 @@ bool spin_until(Predicate done, std::int64_t spin_ns) {
 
 struct alignas(64) ThreadPool::Worker {
   std::atomic<int> state{kIdle};
-  std::atomic<bool> asleep{false};
   int index = 0;  // 1 and up: 0 is the caller
-  std::mutex mutex;
-  std::condition_variable wake;
+  Sleeper sleeper;
   std::thread thread;
 
   void post(int new_state) {
-    // seq_cst on both sides: either this thread sees `asleep`, or the worker sees the new state before it sleeps.
     state.store(new_state, std::memory_order_seq_cst);
-    if (asleep.load(std::memory_order_seq_cst)) {
-      const std::lock_guard<std::mutex> lock(mutex);
-      wake.notify_one();
-    }
+    sleeper.wake();
   }
 
   void wait_for_post(std::int64_t spin_ns) {
-    const auto posted = [this] { return state.load(std::memory_order_acquire) != kIdle; };
-    if (spin_until(posted, spin_ns)) return;
-    std::unique_lock<std::mutex> lock(mutex);
-    asleep.store(true, std::memory_order_seq_cst);
-    while (state.load(std::memory_order_seq_cst) == kIdle) wake.wait(lock);
-    asleep.store(false, std::memory_order_relaxed);
+    const auto posted = [this] { return state.load(std::memory_order_seq_cst) != kIdle; };
+    if (!spin_until(posted, spin_ns)) sleeper.sleep_until(posted);
   }
 };
 
@@ -132,10 +122,7 @@ void ThreadPool::worker_main(Worker& self) {
       drain(self.index);
       self.state.store(kIdle, std::memory_order_relaxed);
       region_.finished.fetch_add(1, std::memory_order_seq_cst);
-      if (caller_asleep_.load(std::memory_order_seq_cst)) {
-        const std::lock_guard<std::mutex> lock(caller_mutex_);
-        caller_wake_.notify_one();
-      }
+      caller_.wake();
     } else if (expected == kStop) {
       return;
     }  // else un-posted while waking up: spin for the next region
@@ -155,11 +142,7 @@ void ThreadPool::drain(int worker) {
 
 void ThreadPool::wait_for(int joined) {
   const auto done = [&] { return region_.finished.load(std::memory_order_seq_cst) == joined; };
-  if (spin_until(done, spin_ns_.load(std::memory_order_relaxed))) return;
-  std::unique_lock<std::mutex> lock(caller_mutex_);
-  caller_asleep_.store(true, std::memory_order_seq_cst);
-  while (!done()) caller_wake_.wait(lock);
-  caller_asleep_.store(false, std::memory_order_relaxed);
+  if (!spin_until(done, spin_ns_.load(std::memory_order_relaxed))) caller_.sleep_until(done);
 }
 
 void ThreadPool::run(std::int64_t count, int threads, Task task, void* context) {
@@ -206,8 +189,8 @@ std::atomic<int> global_threads{0};
 void forget_pool() { global_pool.store(nullptr, std::memory_order_relaxed); }
 
 int initial_threads() {
-  const char* text = std::getenv("EVSAM_NUM_THREADS");
-  const int threads = text == nullptr ? 0 : std::atoi(text);
+  int threads = 0;
+  static_cast<void>(threads_of_environment(&threads));  // the engine says what is wrong with it
   return threads > 0 ? threads : usable_cpus();
 }
 

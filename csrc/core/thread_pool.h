@@ -12,13 +12,14 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <type_traits>
 #include <vector>
+
+#include "core/sleeper.h"
 
 namespace evsam {
 
@@ -78,9 +79,7 @@ class ThreadPool {
   std::vector<int> cpus_;  // that workers may use, once pinning was asked for
   std::atomic<std::int64_t> spin_ns_{0};
   Region region_;
-  std::atomic<bool> caller_asleep_{false};
-  std::mutex caller_mutex_;
-  std::condition_variable caller_wake_;
+  Sleeper caller_;  // while its workers finish
 };
 
 // The process-wide pool. It is never destroyed: its threads end with the process.

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/environment.h"
 #include "core/workspace.h"
 #include "engine/arena_pool.h"
 #include "engine/encoder.h"
@@ -155,6 +156,8 @@ Status Engine::create(const VariantConfig& config, const TensorTable& tensors, c
   Impl& impl = *made->impl_;
   impl.config = config;
   impl.threads = std::max(options.threads, 0);
+  int threads = 0;
+  EVSAM_RETURN_IF_ERROR(threads_of_environment(&threads));
   EVSAM_RETURN_IF_ERROR(selected_kernels(&impl.kernels));
   EVSAM_RETURN_IF_ERROR(make_encoder(config, tensors, options.precision, impl.thread_count(), &impl.encoder));
   EVSAM_RETURN_IF_ERROR(config.decoder.lite ? make_lite_decoder(config, tensors, &impl.decoder)

@@ -8,12 +8,17 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "check.h"
 #include "core/affinity.h"
+#include "core/cpu.h"
+#include "core/sleeper.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define EVSAM_TSAN 1
@@ -102,6 +107,72 @@ void test_runs_concurrently() {
   CHECK(met);
 }
 
+// Ends the program where the test that is running does not come to an end.
+class Watchdog {
+ public:
+  explicit Watchdog(const char* what)
+      : thread_([this, what] {
+          std::unique_lock<std::mutex> lock(mutex_);
+          if (done_.wait_for(lock, std::chrono::seconds(60), [this] { return ended_; })) return;
+          std::fprintf(stderr, "%s: still waiting after a minute\n", what);
+          std::_Exit(1);
+        }) {}
+  ~Watchdog() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ended_ = true;
+    }
+    done_.notify_one();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable done_;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
+// Puts the wake-up at the worst moment: the condition becomes true just after the sleeper saw that it is not, before it
+// sleeps.
+void test_wake_up_between_look_and_sleep() {
+  const Watchdog watchdog("test_wake_up_between_look_and_sleep");
+  evsam::Sleeper sleeper;
+  std::atomic<bool> happened{false};
+  std::atomic<bool> looked{false};
+  std::thread waker([&] {
+    while (!looked) std::this_thread::yield();
+    happened = true;
+    sleeper.wake();
+  });
+  sleeper.sleep_until([&] {
+    const bool seen = happened;
+    if (!looked.exchange(true)) {
+      while (!happened) std::this_thread::yield();
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));  // wake() comes as far as it can
+    }
+    return seen;
+  });
+  waker.join();
+  CHECK(happened);
+}
+
+// A region of two tasks that wait for each other ends only if the worker was woken up, and the caller, whose task ends
+// first, only if it is woken in turn. With more threads than processors nobody spins, so both sleep each time.
+void test_everyone_is_woken() {
+  const Watchdog watchdog("test_everyone_is_woken");
+  ThreadPool pool;
+  for (int i = 0; i < 100; ++i) {
+    std::atomic<int> arrived{0};
+    pool.parallel_for(2, evsam::usable_cpus() + 1, [&](std::int64_t, int worker) {
+      ++arrived;
+      while (arrived < 2) std::this_thread::yield();
+      if (worker > 0) std::this_thread::sleep_for(std::chrono::microseconds(200));  // meanwhile the caller falls asleep
+    });
+    std::this_thread::sleep_for(std::chrono::microseconds(200));  // meanwhile the worker does
+  }
+}
+
 void test_concurrent_callers() {
   ThreadPool pool;
   std::vector<std::thread> callers;
@@ -188,6 +259,8 @@ void test_fork() {
 }  // namespace
 
 int main() {
+  test_wake_up_between_look_and_sleep();
+  test_everyone_is_woken();
 #if defined(__linux__)
   test_pinned_workers_stay();
 #endif
