@@ -40,8 +40,11 @@ function(evsam_add_c_library)
     DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/evsam" COMPONENT library)
   install(EXPORT evsamTargets NAMESPACE evsam:: DESTINATION "${package}" COMPONENT library)
   write_basic_package_version_file("${PROJECT_BINARY_DIR}/evsamConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+  # Wherever the files are installed, and wherever they are moved to.
+  set(pkgconfig "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+  file(RELATIVE_PATH prefix_from_pkgconfig "/prefix/${pkgconfig}" "/prefix")
   configure_file(cmake/evsam.pc.in "${PROJECT_BINARY_DIR}/evsam.pc" @ONLY)
   install(FILES cmake/evsamConfig.cmake "${PROJECT_BINARY_DIR}/evsamConfigVersion.cmake"
     DESTINATION "${package}" COMPONENT library)
-  install(FILES "${PROJECT_BINARY_DIR}/evsam.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT library)
+  install(FILES "${PROJECT_BINARY_DIR}/evsam.pc" DESTINATION "${pkgconfig}" COMPONENT library)
 endfunction()

@@ -40,6 +40,42 @@ std::string quoted(const std::string& name) {
   return "'" + (name.size() <= kLongest ? name : name.substr(0, kLongest) + "...") + "'";
 }
 
+// What people take for a weights file, by its first bytes.
+struct ForeignFile {
+  const char* start;
+  const char* kind;
+};
+
+constexpr ForeignFile kForeignFiles[] = {
+    {"version https://git-lfs", "a Git LFS pointer; fetch the file that it stands for (git lfs pull)"},
+    {"<", "a web page; the download went wrong"},
+    {"PK\x03\x04", "a PyTorch checkpoint or another zip archive; `evsam convert` makes safetensors of checkpoints"},
+    {"\x80\x02", "a PyTorch checkpoint of an old format; `evsam convert` makes safetensors of it"},
+    {"\xFF\xD8\xFF", "a JPEG image"},
+    {"\x89PNG", "a PNG image"},
+    {"GIF8", "a GIF image"},
+    {"RIFF", "a WebP image, or sound"},
+    {"\x1F\x8B", "a gzip archive; unpack it first"},
+    {"\x93NUMPY", "an array of NumPy"},
+    {"\x89HDF", "an HDF5 file"},
+    {"GGUF", "a GGUF file"},
+    {"%PDF", "a PDF document"},
+    {"{", "a JSON file"},
+};
+
+// nullptr where it is none of these. For files that are no safetensors: a length may begin with any bytes.
+const char* foreign_kind(const std::uint8_t* data, std::size_t size) {
+  const auto is_space = [](std::uint8_t c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; };
+  std::size_t blank = 0;  // pages and JSON may begin with it
+  while (blank < size && is_space(data[blank])) ++blank;
+  for (const ForeignFile& known : kForeignFiles) {
+    const std::size_t length = std::strlen(known.start);
+    if (size - blank <= length || std::memcmp(data + blank, known.start, length) != 0) continue;
+    if (length > 2 || data[blank + length] != 0) return known.kind;  // else rather the length of a damaged header
+  }
+  return nullptr;
+}
+
 class HeaderReader {
  public:
   HeaderReader(const std::string& file, const char* text, std::size_t text_size, std::size_t data_size)
@@ -218,6 +254,10 @@ const std::string* SafetensorsHeader::find_metadata(const std::string& key) cons
 Status read_safetensors_header(const std::string& file, const std::uint8_t* data, std::size_t size,
                                SafetensorsHeader* header) {
   *header = SafetensorsHeader();
+  const bool begins = size > kLengthBytes && data[kLengthBytes] == '{';
+  if (const char* const kind = begins ? nullptr : foreign_kind(data, size); kind != nullptr) {
+    return Status::invalid_argument(expected_got(file, "a safetensors file", kind));
+  }
   if (size < kLengthBytes) {
     return Status::invalid_argument(expected_got(file, "a safetensors file of 8 bytes or more", std::to_string(size)));
   }
