@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam import _C
-from evsam.errors import PromptError
+from evsam.errors import EvsamError, PromptError
 from evsam.rle import mask_pixels
 from evsam.transforms import mask_to_logits
 from evsam.zoo import LOGITS_SIZE, MaskPrompt
@@ -189,7 +189,12 @@ def _count(groups: tuple[PromptGroup, ...]) -> int:
 def decode(
     engine: Engine, features: AnyFeatures, groups: tuple[PromptGroup, ...], chosen: slice
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Logits (N, M, 256, 256) and scores (N, M) of the chosen ones of an engine's four masks."""
+    """Logits (N, M, 256, 256) and scores (N, M) of the chosen ones of an engine's four masks.
+
+    Raises:
+        EvsamError: one is NaN or infinite. Weights and prompts are checked before they are used, but finite numbers
+            that are too large, of a damaged file or embedding, overflow on their way.
+    """
     count, masks = _count(groups), chosen.stop - chosen.start
     logits = np.empty((count, masks, LOGITS_SIZE, LOGITS_SIZE), np.float32)
     scores = np.empty((count, masks), np.float32)
@@ -198,7 +203,10 @@ def decode(
             part = slice(start, start + _AT_ONCE)
             given = None if group.masks is None else group.masks[part]
             all_logits, all_scores = engine.decode(features, group.points[part], group.labels[part], given)
-            logits[group.rows[part]], scores[group.rows[part]] = all_logits[:, chosen], all_scores[:, chosen]
+            some_logits, some_scores = all_logits[:, chosen], all_scores[:, chosen]
+            if not (np.isfinite(some_scores).all() and np.isfinite(some_logits).all()):
+                raise EvsamError("weights or embedding: expected finite results, got NaN or infinity")
+            logits[group.rows[part]], scores[group.rows[part]] = some_logits, some_scores
     return logits, scores
 
 

@@ -247,6 +247,7 @@ class Sam:
         Raises:
             PromptError: no prompt, or one that cannot be meant; nothing has been computed then.
             ImageError: the image cannot be read, or the embedding is of another model.
+            EvsamError: numbers of damaged weights or of a damaged embedding are so large that the results overflow.
 
         Example:
             >>> embedding = sam.encode(image)

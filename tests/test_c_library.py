@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -204,6 +205,108 @@ def load(library, path: Path, name: str | None) -> tuple[int, ctypes.c_void_p]:
     model = ctypes.c_void_p()
     status = library.evsam_load(os.fsencode(path), None if name is None else name.encode(), None, ctypes.byref(model))
     return status, model
+
+
+def answer(library, path: Path, photo: np.ndarray) -> tuple[int, str]:
+    """Status and message of the first of loading, encoding and predicting that fails."""
+    status, model = load(library, path, None)
+    if status == 0:
+        embedding = ctypes.c_void_p()
+        height, width = photo.shape[:2]
+        sizes = [ctypes.c_int64(n) for n in (height, width, 3 * width)]
+        assert library.evsam_embedding_create(model, ctypes.byref(embedding)) == 0
+        assert library.evsam_encode(model, photo.ctypes.data_as(ctypes.c_void_p), *sizes, embedding) == 0
+        prompts, _arrays = c_prompts({"boxes": [BOX]}, 1)
+        status = library.evsam_predict(model, embedding, ctypes.byref(prompts), None, None, None)
+        library.evsam_embedding_free(embedding)
+        library.evsam_free(model)
+    return status, library.evsam_last_error().decode() if status else ""
+
+
+@pytest.mark.parametrize("variant", [SAM_LIKE, NANO_LIKE], ids=lambda variant: variant.name)
+@pytest.mark.parametrize("stored", ["F32", "F16", "huge"])
+def test_weights_that_are_not_finite(library, photo, tmp_path, variant, stored) -> None:
+    bad_weights = 2
+    tensors = dict(own_weights(variant).tensors)
+    name = "prompt_encoder.point_embeddings.2.weight"
+    dtype = np.float16 if stored == "F16" else np.float32
+    damaged = np.array(tensors[name], dtype)
+    for value in (np.nan, np.inf, -np.inf) if stored != "huge" else (3e38,):
+        damaged.flat[7] = value
+        path = tmp_path / "damaged.safetensors"
+        write_tensor_file(path, {**tensors, name: damaged}, {"evsam.variant": write_record(variant)})
+        status, message = answer(library, path, photo)
+        assert status == bad_weights
+        if stored == "huge":
+            assert message == "weights or embedding: expected finite results, got NaN or infinity"
+        else:
+            assert message == f"{path}: {name}: expected finite numbers, got NaN or infinity"
+
+
+def test_what_is_no_weights_file(library, tmp_path) -> None:
+    bad_weights = 2
+    kinds = {
+        b"\xff\xd8\xff\xe0\x00\x10JFIF": "a JPEG image",
+        b"\x89PNG\r\n\x1a\n": "a PNG image",
+        b"version https://git-lfs.github.com/spec/v1\n": "a Git LFS pointer; fetch the file that it stands for",
+        b"\n  <!DOCTYPE html><html>": "a web page; the download went wrong",
+        b"<Error><Code>AccessDenied": "a web page; the download went wrong",
+        b"PK\x03\x04\x00\x00\x08\x08\x00\x00": "a PyTorch checkpoint or another zip archive; `evsam convert`",
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j": "a PyTorch checkpoint of an old format; `evsam convert`",
+        b'{"name": "nano"}': "a JSON file",
+    }
+    path = tmp_path / "weights.safetensors"
+    for start, kind in kinds.items():
+        for content in (start, start + b"x" * 40_000):
+            path.write_bytes(content)
+            status, _model = load(library, path, "nano")
+            assert status == bad_weights
+            assert f"{path}: expected a safetensors file, got {kind}" in library.evsam_last_error().decode()
+    path.write_bytes(b"\x80\x02\0\0\0\0\0\0" + b"x" * 1000)  # a length, and what should be a header
+    assert load(library, path, "nano")[0] == bad_weights
+    assert "expected a safetensors header that begins with '{'" in library.evsam_last_error().decode()
+
+
+@pytest.mark.parametrize(
+    ("value", "fails"), [("abc", True), ("2x", True), ("-1", True), ("1e3", True), ("99999999999", True),
+                         ("", False), ("0", False), ("3", False)]
+)  # fmt: skip
+def test_number_of_threads_in_the_environment(value, fails) -> None:
+    code = "import evsam; print(evsam.load('nano', engine='native').engine.threads)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        env={**os.environ, "EVSAM_NUM_THREADS": value},
+        capture_output=True,
+        text=True,
+    )
+    if fails:
+        expected = f"EVSAM_NUM_THREADS: expected a number of threads, 1 or more, or 0 for all processors, got {value}"
+        assert done.returncode == 1
+        assert expected in done.stderr
+        assert "BackendUnavailable" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert int(done.stdout) == 3 if value == "3" else int(done.stdout) >= 1
+
+
+def test_pkg_config_finds_what_was_moved(prefix, tmp_path) -> None:
+    """Installed with another --prefix than it was configured with, then moved."""
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(prefix, moved, symlinks=True)
+    (description,) = moved.rglob("evsam.pc")
+    text = description.read_text()
+    assert str(prefix) not in text
+    if (pkg_config := shutil.which("pkg-config")) is None:
+        pytest.skip("pkg-config is not installed")
+    output = subprocess.run(
+        [pkg_config, "--cflags", "--libs", "evsam"], env={**os.environ, "PKG_CONFIG_PATH": str(description.parent)},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    flags = {flag[:2]: Path(flag[2:]) for flag in output.split()}
+    assert flags["-l"] == Path("evsam")
+    assert flags["-I"].resolve() == moved / "include"
+    assert next(flags["-L"].glob("libevsam.*")).resolve().is_relative_to(moved)
 
 
 @pytest.mark.parametrize("variant", [SAM_LIKE, NANO_LIKE], ids=lambda variant: variant.name)

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/aligned_buffer.h"
+#include "core/finite.h"
 #include "core/thread_pool.h"
 #include "engine/arena_pool.h"
 #include "engine/engine.h"
@@ -60,6 +61,7 @@ constexpr std::int64_t kPromptsAtOnce = 16;
 // Far beyond any use, and small enough for no size to overflow.
 constexpr std::int64_t kMostPrompts = std::int64_t{1} << 20;
 constexpr std::int64_t kMostPoints = std::int64_t{1} << 16;
+constexpr std::int64_t kLongestSide = std::int64_t{1} << 24;
 
 // A buffer of fixed size: telling that memory ran out must not need memory.
 thread_local char last_error[2048] = "";
@@ -106,6 +108,8 @@ evsam_status guarded(const Body& body) noexcept {
 Status invalid(const std::string& argument, const std::string& expected, const std::string& got) {
   return Status::invalid_argument(expected_got(argument, expected, got));
 }
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 Status require(const void* pointer, const char* argument) {
   return pointer != nullptr ? Status() : invalid(argument, "a pointer", "NULL");
@@ -233,6 +237,59 @@ Status encode(const evsam_model* model, const evsam::ImageView& image, evsam_emb
   return Status();
 }
 
+// How the pixels of a format lie in memory.
+struct Layout {
+  std::int64_t channels;
+  int red, green, blue;  // which of the channels they are
+};
+
+Status read_format(std::int32_t format, Layout* layout) {
+  switch (format) {
+    case EVSAM_RGB: *layout = {3, 0, 1, 2}; return Status();
+    case EVSAM_BGR: *layout = {3, 2, 1, 0}; return Status();
+    case EVSAM_RGBA: *layout = {4, 0, 1, 2}; return Status();
+    case EVSAM_BGRA: *layout = {4, 2, 1, 0}; return Status();
+    case EVSAM_GRAY: *layout = {1, 0, 0, 0}; return Status();
+    default: return invalid("image.format", "an evsam_format, 0 to 4", std::to_string(format));
+  }
+}
+
+// An image of any format as RGB in memory that the model keeps for such images.
+Status encode_image(const evsam_model* model, const evsam_image* given, evsam_embedding* embedding) {
+  EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
+  embedding->original = {};
+  evsam_image image;
+  Layout layout = {};
+  EVSAM_RETURN_IF_ERROR(read_struct(given, "image", &image));
+  EVSAM_RETURN_IF_ERROR(require(image.pixels, "image.pixels"));
+  EVSAM_RETURN_IF_ERROR(read_format(image.format, &layout));
+  const auto check_side = [](const char* name, std::int64_t side) {
+    return side >= 1 && side <= kLongestSide
+               ? Status()
+               : invalid(name, "1 to " + std::to_string(kLongestSide) + " pixels", std::to_string(side));
+  };
+  EVSAM_RETURN_IF_ERROR(check_side("image.height", image.height));
+  EVSAM_RETURN_IF_ERROR(check_side("image.width", image.width));
+  const std::int64_t least = layout.channels * image.width;
+  const std::int64_t row_bytes = image.row_bytes == 0 ? least : image.row_bytes;
+  if (row_bytes < least) {
+    return invalid("image.row_bytes", "0, or at least " + std::to_string(least), std::to_string(image.row_bytes));
+  }
+  if (image.format == EVSAM_RGB) return encode(model, {image.pixels, image.height, image.width, row_bytes}, embedding);
+  evsam::ArenaPool::Lease arena = model->scratch.borrow(size(3 * image.height * image.width));
+  std::uint8_t* const rgb = reinterpret_cast<std::uint8_t*>(arena.data());
+  evsam::default_pool().parallel_for(image.height, model->engine->threads(), [&](std::int64_t y, int) {
+    const std::uint8_t* from = image.pixels + y * row_bytes;
+    std::uint8_t* to = rgb + 3 * y * image.width;
+    for (std::int64_t x = 0; x < image.width; ++x, from += layout.channels, to += 3) {
+      to[0] = from[layout.red];
+      to[1] = from[layout.green];
+      to[2] = from[layout.blue];
+    }
+  });
+  return encode(model, {rgb, image.height, image.width, 3 * image.width}, embedding);
+}
+
 // The counts and pointers, and how many masks each prompt gets; of what they point to, only labels are read.
 Status read_kinds(const evsam_prompts* given, evsam::GivenPrompts<float, std::int32_t>* read,
                   std::int64_t* masks_each) {
@@ -262,8 +319,8 @@ Status read_kinds(const evsam_prompts* given, evsam::GivenPrompts<float, std::in
   }
 }
 
-Status predict(const evsam_model* model, const evsam_embedding* embedding, const evsam_prompts* given,
-               std::uint8_t* masks, float* scores, float* logits) {
+Outcome predict(const evsam_model* model, const evsam_embedding* embedding, const evsam_prompts* given,
+                std::uint8_t* masks, float* scores, float* logits) {
   EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
   EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
   evsam::GivenPrompts<float, std::int32_t> read;
@@ -280,9 +337,9 @@ Status predict(const evsam_model* model, const evsam_embedding* embedding, const
   for (const auto& map : embedding->maps) maps.push_back(map.data());
   const std::int64_t first = each == 1 ? 0 : 1;  // the single mask comes first, then the ambiguous ones
   const std::int64_t at_once = std::min(kPromptsAtOnce, frame.count);
-  const std::size_t scores_size = static_cast<std::size_t>(at_once * evsam::kMaskTokens);
-  const std::size_t logits_size = scores_size * static_cast<std::size_t>(kPlane);
-  const std::size_t prior_size = read.masks == nullptr ? 0 : static_cast<std::size_t>(at_once * kPlane);
+  const std::size_t scores_size = size(at_once * evsam::kMaskTokens);
+  const std::size_t logits_size = scores_size * size(kPlane);
+  const std::size_t prior_size = read.masks == nullptr ? 0 : size(at_once * kPlane);
   evsam::ArenaPool::Lease arena = model->scratch.borrow((logits_size + scores_size + prior_size) * sizeof(float));
   float* const all_logits = reinterpret_cast<float*>(arena.data());
   float* const all_scores = all_logits + logits_size;
@@ -305,7 +362,11 @@ Status predict(const evsam_model* model, const evsam_embedding* embedding, const
       for (std::int64_t i = 0; i < part.count; ++i) {
         const float* chosen = all_logits + (i * evsam::kMaskTokens + first) * kPlane;
         const std::int64_t out = rows[i] * each;
-        if (scores != nullptr) std::copy_n(all_scores + i * evsam::kMaskTokens + first, each, scores + out);
+        const float* some_scores = all_scores + i * evsam::kMaskTokens + first;
+        if (!evsam::all_finite(some_scores, size(each)) || !evsam::all_finite(chosen, size(each * kPlane))) {
+          return {invalid("weights or embedding", "finite results", "NaN or infinity"), EVSAM_BAD_WEIGHTS};
+        }
+        if (scores != nullptr) std::copy_n(some_scores, each, scores + out);
         if (logits != nullptr) std::copy_n(chosen, each * kPlane, logits + out * kPlane);
         if (masks == nullptr) continue;
         EVSAM_RETURN_IF_ERROR(model->engine->masks(chosen, each, resized.height, resized.width, original.height,
@@ -350,6 +411,10 @@ void evsam_embedding_free(evsam_embedding* embedding) { delete embedding; }
 evsam_status evsam_encode(const evsam_model* model, const uint8_t* pixels, int64_t height, int64_t width,
                           int64_t row_bytes, evsam_embedding* embedding) {
   return guarded([&]() -> Outcome { return encode(model, {pixels, height, width, row_bytes}, embedding); });
+}
+
+evsam_status evsam_encode_image(const evsam_model* model, const evsam_image* image, evsam_embedding* embedding) {
+  return guarded([&]() -> Outcome { return encode_image(model, image, embedding); });
 }
 
 evsam_status evsam_embedding_map(const evsam_embedding* embedding, int32_t index, const float** data,

@@ -54,6 +54,19 @@ Status check_finite(const char* argument, const Number* values, std::int64_t cou
   return {};
 }
 
+// Logits of any use are far below; numbers near the largest of float32 would overflow in the sums of the first layer.
+constexpr float kLargestLogit = 1e6F;
+
+Status check_masks(const char* name, const float* masks, std::int64_t count) {
+  EVSAM_RETURN_IF_ERROR(check_finite(name, masks, count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (std::abs(masks[i]) > kLargestLogit) {
+      return invalid(name, "logits from -1e6 to 1e6", number(static_cast<double>(masks[i])));
+    }
+  }
+  return {};
+}
+
 template <typename Number, typename Label>
 Status check_points(const GivenPrompts<Number, Label>& given, ImageSize image, const PromptNames& names) {
   const std::int64_t count = given.points_count * given.points_each;
@@ -159,7 +172,7 @@ Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original
   EVSAM_RETURN_IF_ERROR(check_kinds(given, names));
   if (given.points != nullptr) EVSAM_RETURN_IF_ERROR(check_points(given, original, names));
   if (given.boxes != nullptr) EVSAM_RETURN_IF_ERROR(check_finite(names.boxes, given.boxes, 4 * given.boxes_count));
-  if (given.masks != nullptr) EVSAM_RETURN_IF_ERROR(check_finite(names.masks, given.masks, kPlane * given.masks_count));
+  if (given.masks != nullptr) EVSAM_RETURN_IF_ERROR(check_masks(names.masks, given.masks, kPlane * given.masks_count));
 
   const std::int64_t count = std::max({given.points_count, given.boxes_count, given.masks_count});
   frame->masks = given.masks;

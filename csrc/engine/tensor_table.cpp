@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/finite.h"
 #include "core/mapped_file.h"
 
 namespace evsam {
@@ -26,6 +27,10 @@ float half_to_float(std::uint16_t half) {
   bits |= sign;
   std::memcpy(&value, &bits, sizeof(value));
   return value;
+}
+
+Status not_finite(const std::string& name, const std::string& expected) {
+  return Status::invalid_argument(expected_got(name, expected, "NaN or infinity"));
 }
 
 std::size_t element_count(const std::vector<std::int64_t>& shape) {
@@ -70,6 +75,7 @@ Status TensorTable::read(const std::string& name, const std::vector<std::int64_t
     default:
       return Status::invalid_type(expected_got(name, "dtype float32, float16 or float64", dtype_name(tensor.dtype)));
   }
+  if (!all_finite(values->data(), count)) return not_finite(name, "finite numbers");
   if (tensor.mapped) drop_file_pages(tensor.data, count * dtype_size(tensor.dtype));
   return {};
 }
@@ -103,6 +109,10 @@ Status TensorTable::read_conv_layer(const std::string& name, const std::vector<s
       weight[i] = static_cast<float>(weight[i] * scale);
     }
     bias[c] = static_cast<float>((static_cast<double>(bias[c]) - mean[c]) * scale + norm.bias[c]);
+  }
+  if (!all_finite(weight.data(), weight.size()) ||
+      !all_finite(bias.data(), bias.size())) {  // a negative variance, or values that are finite but huge
+    return not_finite(name + ".norm", "a batch norm that folds into finite weights");
   }
   return {};
 }

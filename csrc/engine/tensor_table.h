@@ -32,7 +32,8 @@ class TensorTable {
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   std::size_t size() const { return tensors_.size(); }
 
-  // The tensor's values as float32. Fails where there is no such tensor or its shape is another one.
+  // The tensor's values as float32. Fails where there is no such tensor, its shape is another one, or a value is not
+  // finite as float32: one NaN in the weights would be a NaN in every answer.
   Status read(const std::string& name, const std::vector<std::int64_t>& shape, std::vector<float>* values) const;
 
   // `<name>.weight` of that shape and `<name>.bias` with a value for each index of the weight's axis `outputs`.
@@ -40,7 +41,8 @@ class TensorTable {
                     std::size_t outputs = 0) const;
 
   // A convolution `<name>.conv.weight` (and .bias) of shape (out, in / groups, size, size) with the batch norm
-  // `<name>.norm.*`, where there is one, folded into it (eps 1e-6, in float64). The bias is always filled.
+  // `<name>.norm.*`, where there is one, folded into it (eps 1e-6, in float64). The bias is always filled. Fails where
+  // what comes of the folding is not finite.
   Status read_conv_layer(const std::string& name, const std::vector<std::int64_t>& shape, LayerWeights* layer) const;
 
  private:

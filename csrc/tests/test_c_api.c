@@ -149,6 +149,76 @@ static void test_embeddings(const evsam_model* model, const evsam_model* other) 
   evsam_embedding_free(embedding);
 }
 
+/* Every format, with and without a gap between rows, gives the embedding of the same pixels as RGB. */
+static void test_formats(const evsam_model* model) {
+  static const struct {
+    int32_t format;
+    int channels, red, green, blue;
+  } kFormats[] = {{EVSAM_RGB, 3, 0, 1, 2},
+                  {EVSAM_BGR, 3, 2, 1, 0},
+                  {EVSAM_RGBA, 4, 0, 1, 2},
+                  {EVSAM_BGRA, 4, 2, 1, 0},
+                  {EVSAM_GRAY, 1, 0, 0, 0}};
+  enum { kGap = 7 };
+  static uint8_t pixels[kHeight * (4 * kWidth + kGap)];
+  static uint8_t rgb[kHeight * kWidth * 3];
+  evsam_embedding* expected = NULL;
+  evsam_embedding* got = NULL;
+  const float* a = NULL;
+  const float* b = NULL;
+  int64_t shape[3] = {0, 0, 0};
+  CHECK(evsam_embedding_create(model, &expected) == EVSAM_OK && evsam_embedding_create(model, &got) == EVSAM_OK);
+  for (int i = 0; i < 10; ++i) {
+    evsam_image given = EVSAM_IMAGE_INIT;
+    const int channels = kFormats[i / 2].channels;
+    const int row = channels * kWidth + (i % 2 ? kGap : 0);
+    memset(pixels, 99, sizeof(pixels)); /* gaps and alpha */
+    for (int y = 0; y < kHeight; ++y) {
+      for (int x = 0; x < kWidth; ++x) {
+        const uint8_t* from = image + y * kRow + 3 * x;
+        uint8_t* to = pixels + y * row + channels * x;
+        uint8_t* plain = rgb + 3 * (y * kWidth + x);
+        memcpy(plain, from, 3);
+        if (channels == 1) memset(plain, from[0], 3);
+        to[kFormats[i / 2].blue] = from[2]; /* red last: the only one in grey */
+        to[kFormats[i / 2].green] = from[1];
+        to[kFormats[i / 2].red] = from[0];
+      }
+    }
+    given.pixels = pixels;
+    given.height = kHeight;
+    given.width = kWidth;
+    given.row_bytes = i % 2 ? row : 0;
+    given.format = kFormats[i / 2].format;
+    CHECK(evsam_encode(model, rgb, kHeight, kWidth, 3 * kWidth, expected) == EVSAM_OK);
+    CHECK(evsam_encode_image(model, &given, got) == EVSAM_OK);
+    CHECK(evsam_embedding_map(expected, 0, &a, shape) == EVSAM_OK &&
+          evsam_embedding_map(got, 0, &b, shape) == EVSAM_OK);
+    CHECK(memcmp(a, b, (size_t)(shape[0] * shape[1] * shape[2]) * sizeof(float)) == 0);
+  }
+  for (int i = 0; i < 7; ++i) {
+    static const char* const kMessages[] = {"image: expected a pointer, got NULL",
+                                            "image.pixels: expected a pointer, got NULL",
+                                            "image.format: expected an evsam_format, 0 to 4, got 5",
+                                            "image.height: expected 1 to 16777216 pixels, got 0",
+                                            "image.width: expected 1 to 16777216 pixels, got -1",
+                                            "image.row_bytes: expected 0, or at least 12, got 11",
+                                            "image.struct_size: expected at least"};
+    evsam_image given = EVSAM_IMAGE_INIT;
+    given.pixels = i == 1 ? NULL : pixels;
+    given.format = i == 2 ? 5 : EVSAM_BGRA;
+    given.height = i == 3 ? 0 : 3;
+    given.width = i == 4 ? -1 : 3;
+    given.row_bytes = i == 5 ? 11 : 0;
+    if (i == 6) given.struct_size = 8;
+    report(evsam_encode_image(model, i == 0 ? NULL : &given, got) == EVSAM_INVALID_ARGUMENT, __LINE__, kMessages[i]);
+    report(strstr(evsam_last_error(), kMessages[i]) != NULL, __LINE__, kMessages[i]);
+    CHECK_FAILS(evsam_embedding_map(got, 0, &b, shape), EVSAM_INVALID_ARGUMENT, "got an empty one");
+  }
+  evsam_embedding_free(expected);
+  evsam_embedding_free(got);
+}
+
 static void test_shapes(const evsam_model* model, const evsam_embedding* embedding) {
   const float points[4] = {55, 40, 5, 5};
   const int32_t labels[2] = {1, 0};
@@ -366,6 +436,7 @@ int main(int argc, char** argv) {
   CHECK(evsam_load(argv[1], "nano", NULL, &other) == EVSAM_OK);
   if (failures == 0) {
     test_embeddings(model, other);
+    test_formats(model);
     evsam_free(other);
     CHECK(evsam_embedding_create(model, &embedding) == EVSAM_OK);
     CHECK(evsam_encode(model, image, kHeight, kWidth, kRow, embedding) == EVSAM_OK);

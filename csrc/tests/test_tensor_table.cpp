@@ -24,23 +24,69 @@ StoredTensor stored(DType dtype, const std::vector<std::int64_t>& shape, const s
 
 void test_dtypes() {
   const std::vector<float> singles = {1.5F, -2.0F};
-  const std::vector<double> doubles = {0.1, 1e300};
-  // 1, -2, largest, smallest normal, smallest subnormal, -0, infinity, NaN
-  const std::vector<std::uint16_t> halves = {0x3C00, 0xC000, 0x7BFF, 0x0400, 0x0001, 0x8000, 0x7C00, 0x7E00};
+  const std::vector<double> doubles = {0.1, -1e30};
+  // 1, -2, largest, smallest normal, smallest subnormal, -0
+  const std::vector<std::uint16_t> halves = {0x3C00, 0xC000, 0x7BFF, 0x0400, 0x0001, 0x8000};
   TensorTable table;
   table.add("singles", stored(DType::kFloat32, {2}, singles));
   table.add("doubles", stored(DType::kFloat64, {2}, doubles));
-  table.add("halves", stored(DType::kFloat16, {2, 4}, halves));
+  table.add("halves", stored(DType::kFloat16, {2, 3}, halves));
   std::vector<float> values;
   CHECK(table.read("singles", {2}, &values).ok());
   CHECK(values == singles);
   CHECK(table.read("doubles", {2}, &values).ok());
-  CHECK(values[0] == 0.1F && std::isinf(values[1]));
-  CHECK(table.read("halves", {2, 4}, &values).ok());
+  CHECK(values[0] == 0.1F && values[1] == -1e30F);
+  CHECK(table.read("halves", {2, 3}, &values).ok());
   CHECK(values[0] == 1.0F && values[1] == -2.0F && values[2] == 65504.0F);
   CHECK(values[3] == std::ldexp(1.0F, -14) && values[4] == std::ldexp(1.0F, -24));
   CHECK(values[5] == 0.0F && std::signbit(values[5]));
-  CHECK(std::isinf(values[6]) && std::isnan(values[7]));
+}
+
+// One bad value among good ones, at any place, in each dtype.
+template <typename T>
+void check_refused(DType dtype, T good, const std::vector<T>& bad_values) {
+  for (const T bad : bad_values) {
+    for (const std::size_t place : {0, 17, 36}) {
+      std::vector<T> values(37, good);
+      values[place] = bad;
+      TensorTable table;
+      table.add("layer", stored(dtype, {37}, values));
+      std::vector<float> read;
+      const Status status = table.read("layer", {37}, &read);
+      CHECK_MSG(status.message() == "layer: expected finite numbers, got NaN or infinity", status.message());
+    }
+  }
+}
+
+void test_values_that_are_not_finite() {
+  const float infinity = std::numeric_limits<float>::infinity();
+  check_refused<float>(DType::kFloat32, 1.0F, {infinity, -infinity, std::nanf("1"), -std::nanf("")});
+  // infinities, quiet and signalling NaN
+  check_refused<std::uint16_t>(DType::kFloat16, 0x7BFF, {0x7C00, 0xFC00, 0x7E00, 0xFD01});
+  check_refused<double>(DType::kFloat64, 3e38, {1e300, -1e39, std::nan("")});  // beyond float32 is infinite in it
+}
+
+void test_norms_that_are_not_finite() {
+  const std::vector<float> weight = {1e30F};
+  const auto folded = [&](float gain, float mean, float variance) {
+    const std::vector<float> gains = {gain};
+    const std::vector<float> zero = {0.0F};
+    const std::vector<float> means = {mean};
+    const std::vector<float> variances = {variance};
+    TensorTable table;
+    table.add("layer.conv.weight", stored(DType::kFloat32, {1, 1, 1, 1}, weight));
+    table.add("layer.norm.weight", stored(DType::kFloat32, {1}, gains));
+    table.add("layer.norm.bias", stored(DType::kFloat32, {1}, zero));
+    table.add("layer.norm.running_mean", stored(DType::kFloat32, {1}, means));
+    table.add("layer.norm.running_var", stored(DType::kFloat32, {1}, variances));
+    LayerWeights layer;
+    return table.read_conv_layer("layer", {1, 1, 1, 1}, &layer);
+  };
+  CHECK(folded(1.0F, 0.0F, 1.0F).ok());
+  const std::string message = "layer.norm: expected a batch norm that folds into finite weights, got NaN or infinity";
+  CHECK(folded(1.0F, 0.0F, -1.0F).message() == message);     // the root of a negative number
+  CHECK(folded(1e30F, 0.0F, 1.0F).message() == message);     // the weight overflows
+  CHECK(folded(1000.0F, 1e38F, 1.0F).message() == message);  // the bias does
 }
 
 void test_unaligned_data() {
@@ -111,6 +157,8 @@ void test_messages() {
 
 int main() {
   test_dtypes();
+  test_values_that_are_not_finite();
+  test_norms_that_are_not_finite();
   test_unaligned_data();
   test_norm_is_folded();
   test_messages();

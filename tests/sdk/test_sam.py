@@ -16,6 +16,7 @@ from evsam.embedding import embedding_shapes
 from evsam.transforms import upscale_logits
 from evsam.weights import encoder_fingerprint
 from tests.golden import cases
+from tests.own_variants import SAM_LIKE, own_weights
 
 PROMPTS: dict[str, dict[str, Any]] = {
     "click": {"points": [(60, 40)], "labels": [1]},
@@ -405,3 +406,38 @@ def test_mask_threshold_is_a_finite_number(seeded_weights, image, threshold) -> 
         sam.mask_threshold = threshold
         with pytest.raises(EvsamError, match="mask_threshold: expected a finite number"):
             sam.predict(image, box=(20, 10, 90, 70))
+
+
+@pytest.fixture(scope="module", params=["nano", "own-sam"])
+def both_decoders(request, image) -> tuple[evsam.Sam, Embedding]:
+    """A model with nano's decoder, and one with SAM's, with an embedding of its own."""
+    model = evsam.load("nano" if request.param == "nano" else own_weights(SAM_LIKE), engine="native")
+    return model, model.encode(image)
+
+
+class TestHugeNumbers:
+    """Finite, but so large that sums overflow: an error, or a finite answer."""
+
+    def test_mask(self, both_decoders) -> None:
+        sam, embedding = both_decoders
+        with pytest.raises(PromptError, match=r"^mask: expected logits from -1e6 to 1e6, got 3e\+38$"):
+            sam.predict(embedding, mask=np.full((256, 256), 3e38, np.float32))
+        largest = np.full((256, 256), 1e6, np.float32)
+        largest[::2] *= -1
+        result = sam.predict(embedding, mask=largest, multimask=True)
+        assert np.isfinite(result.logits).all()
+        assert np.isfinite(result.scores).all()
+
+    @pytest.mark.parametrize("value", [1e38, np.nan])
+    def test_embedding(self, both_decoders, value) -> None:
+        sam, embedding = both_decoders
+        damaged = Embedding(
+            features=np.full_like(embedding.features, value),
+            lateral=embedding.lateral,
+            original_size=embedding.original_size,
+            resized_size=embedding.resized_size,
+            variant=embedding.variant,
+            fingerprint=embedding.fingerprint,
+        )
+        with pytest.raises(EvsamError, match=r"^weights or embedding: expected finite results, got NaN or infinity$"):
+            sam.predict(damaged, points=[(60, 40)])

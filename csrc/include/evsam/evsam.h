@@ -43,7 +43,8 @@ extern "C" {
 typedef enum evsam_status {
   EVSAM_OK = 0,
   EVSAM_INVALID_ARGUMENT = 1, /* an argument, prompt or image that cannot be used */
-  EVSAM_BAD_WEIGHTS = 2,      /* a weights file that is missing, damaged or of another variant */
+  EVSAM_BAD_WEIGHTS = 2,      /* a weights file that is missing, damaged or of another variant; NaN or infinity in it or
+                                 in what comes of it */
   EVSAM_UNAVAILABLE = 3,      /* something that this build or this machine does not have */
   EVSAM_OUT_OF_MEMORY = 4,
   EVSAM_INTERNAL_ERROR = 5 /* a defect of the library */
@@ -71,6 +72,26 @@ typedef struct evsam_options {
 
 #define EVSAM_OPTIONS_INIT {sizeof(evsam_options), 0, EVSAM_FP32}
 
+typedef enum evsam_format {
+  EVSAM_RGB = 0,
+  EVSAM_BGR = 1,  /* OpenCV's */
+  EVSAM_RGBA = 2, /* alpha is not looked at */
+  EVSAM_BGRA = 3,
+  EVSAM_GRAY = 4
+} evsam_format;
+
+/* uint8 pixels, (height, width, channels of the format). */
+typedef struct evsam_image {
+  size_t struct_size;    /* sizeof(evsam_image) */
+  const uint8_t* pixels; /* the upper left one */
+  int64_t height;
+  int64_t width;
+  int64_t row_bytes; /* from one row to the next; 0: rows have no gap */
+  int32_t format;    /* an evsam_format */
+} evsam_image;
+
+#define EVSAM_IMAGE_INIT {sizeof(evsam_image), NULL, 0, 0, 0, EVSAM_RGB}
+
 /* N prompts on one image. Each is made of T points, a box, a mask, or several of these. Prompts with fewer points than
  * T are filled up with padding: points labelled -1, wherever they stand, whose coordinates are not read; masks are
  * those of the prompt without them. A prompt of nothing but padding must have a box or a mask. */
@@ -82,10 +103,10 @@ typedef struct evsam_prompts {
   const int32_t* labels; /* (N, T): 1 on the object, 0 beside it, -1 padding; NULL: all are on it */
   const float* boxes;    /* (N, 4): x0, y0, x1, y1 with x0 < x1 and y0 < y1; or NULL. Boxes are clipped to the image;
                             one of which nothing is left is refused. */
-  const float* masks;    /* (N, 256, 256): logits of an earlier prediction; or NULL. A mask of your own: 10 where a
-                            logit's 4 x 4 pixels of the 1024 frame are on the object, -10 elsewhere. nano, which has not
-                            learnt to find an object by its mask, is shown the box around it too, unless there is a box,
-                            or a click of label 1 on the mask. */
+  const float* masks;    /* (N, 256, 256): logits of an earlier prediction, from -1e6 to 1e6; or NULL. A mask of your
+                            own: 10 where a logit's 4 x 4 pixels of the 1024 frame are on the object, -10 elsewhere.
+                            nano, which has not learnt to find an object by its mask, is shown the box around it too,
+                            unless there is a box, or a click of label 1 on the mask. */
   int32_t multimask;     /* an evsam_multimask */
 } evsam_prompts;
 
@@ -125,6 +146,10 @@ EVSAM_API void evsam_embedding_free(evsam_embedding* embedding);
  * row_bytes apart (at least 3 * width). If this fails, the embedding may be empty. */
 EVSAM_API evsam_status evsam_encode(const evsam_model* model, const uint8_t* pixels, int64_t height, int64_t width,
                                     int64_t row_bytes, evsam_embedding* embedding);
+
+/* The same for an image of any format. Formats other than RGB are copied, into memory that the model keeps. */
+EVSAM_API evsam_status evsam_encode_image(const evsam_model* model, const evsam_image* image,
+                                          evsam_embedding* embedding);
 
 /* Map number `index` of an embedding, float32 (channels, rows, columns): 0 is what Python calls `features`, the others
  * are its `lateral` maps. EVSAM_INVALID_ARGUMENT from the first index on that there is none for. */

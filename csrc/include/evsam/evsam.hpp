@@ -127,6 +127,12 @@ class Model {
                        signed_size(row_bytes == 0 ? 3 * width : row_bytes), embedding.get()));
   }
 
+  // An image of any format; its struct_size is set here.
+  void encode_into(evsam_image image, Embedding& embedding) const {
+    image.struct_size = sizeof(image);
+    check(evsam_encode_image(handle_.get(), &image, embedding.get()));
+  }
+
   Prediction predict(const Embedding& embedding, const Prompts& prompts) const {
     const evsam_prompts raw = raw_prompts(prompts);
     std::int64_t shape[4] = {};
