@@ -298,6 +298,11 @@ def test_folder_loads_and_becomes_a_triton_repository(tmp_path, photo) -> None:
     assert "max_batch_size: 4" in config
     assert "dims: [ 3, 512, 512 ]" in config
     assert (root / "models" / "evsam_nano_decoder" / "1" / "model.onnx").read_bytes() == folder.read("decoder")
+    content = bytearray(folder.read("decoder"))
+    content[len(content) // 2] ^= 1  # as long as before
+    (tmp_path / "nano" / "decoder.onnx").write_bytes(content)
+    with pytest.raises(evsam.EvsamError, match=r"decoder\.onnx: expected SHA-256 [0-9a-f]{64}, .* got [0-9a-f]{64}"):
+        evsam.load(tmp_path / "nano")
     (tmp_path / "nano" / "encoder.onnx").write_bytes(b"x")
     with pytest.raises(evsam.EvsamError, match=r"encoder\.onnx: expected .* bytes"):
         ExportFolder.open(tmp_path / "nano").read("encoder")

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from evsam.training.distributed import pick_device
+
 ROOT = Path(__file__).parents[2]
 WORKER = "tests.training.distributed_worker"
 
@@ -70,3 +72,15 @@ def test_two_processes_do_as_one(shard: str, alone: tuple[dict[str, Any], Path],
             assert read[kind].keys() == written[kind].keys()
             for name, value in written[kind].items():
                 assert read[kind][name].equal(value), f"{kind} of {name}"
+
+
+def test_each_process_takes_the_device_of_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert pick_device("cuda:1") == torch.device("cuda", 1)
+    assert pick_device("cuda") == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert pick_device("cuda") == torch.device("cuda", 3)
+    assert pick_device("cpu") == torch.device("cpu")
+    for there, name in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert pick_device("auto").type == name

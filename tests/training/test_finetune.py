@@ -17,7 +17,7 @@ import yaml
 from evsam.training import finetune
 from evsam.training.data.pixels import FILL, normalise
 from evsam.training.distributed import World
-from evsam.training.finetune import RECIPES, FinetuneConfig, FinetuneTask
+from evsam.training.finetune import RECIPES, FinetuneConfig, FinetuneTask, _photo_weights
 from evsam.training.model import build_model, load_state
 from evsam.training.trainer import StepRandom
 from tests.training.distributed_worker import config as worker_config
@@ -130,3 +130,31 @@ def test_padding_stays_zero_when_colours_change() -> None:
     pixels = encode.call_args.args[0]
     assert not pixels[:, :, 40:].any()
     assert not pixels[:, :, :40].equal(normalise(batch.images)[:, :, :40])
+
+
+def test_each_photo_weighs_the_same_however_many_masks_it_has() -> None:
+    weights = _photo_weights(torch.tensor([0, 0, 0, 1]), 2)
+    assert weights.tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
+
+
+def test_prompts_of_all_rounds_lie_in_the_crop_wherever_that_is_said_to_be() -> None:
+    batch = photos(0, 1)
+    side = batch.targets.shape[-1] * 4
+    assert side < 1024
+    model = build_model(worker_config("ddp", 1, 1), HERE.device)
+    decode = unittest.mock.Mock(side_effect=model.decode)
+    model.decode = decode
+    FinetuneTask(model, RECIPES["evsam"].model_copy(update={"rounds": (0.0, 0.0, 1.0)}))(batch, StepRandom(0, 0))
+    assert len(decode.call_args_list) == 3
+    origins = []
+    for number, call in enumerate(decode.call_args_list):
+        _, points, labels, _, origin = call.args
+        assert points.shape[1] == batch.points.shape[1] + number
+        inside = points - origin[:, None]
+        assert inside[labels >= 0].min() >= 0
+        assert inside[labels >= 0].max() <= side
+        assert (origin + side).max() <= 1024
+        origins.append(origin)
+    assert origins[0].max() > 100
+    assert origins[0].equal(origins[2])
+    assert len(origins[0].unique(dim=0)) == len(batch.images)

@@ -180,6 +180,18 @@ def test_pixels_and_masks_of_a_crop_fit(mirrored: bool) -> None:
         assert (bright & (found > 0)).sum() > 0.8 * found.sum()
 
 
+@pytest.mark.parametrize("scale", [(2.0, 0.5), (0.5, 2.0), (1.0, 1.0)])
+def test_how_much_of_a_stretched_mask_is_visible(scale: tuple[float, float]) -> None:
+    (annotation,) = measured([as_rle(encode(box_mask((40, 40), 10, 10, 30, 30)))])
+    whole = Crop(96, (40, 40), (0.0, 0.0), scale, False)
+    found = whole.mask(annotation, 1, 0.95)
+    assert found is not None
+    assert found.sum() == 400 * scale[0] * scale[1]
+    half = Crop(96, (40, 40), (20.0, 0.0), scale, False)
+    assert half.mask(annotation, 1, 0.45) is not None
+    assert half.mask(annotation, 1, 0.55) is None
+
+
 def test_windows_hold_the_object_and_stay_in_the_photo() -> None:
     rng = random.Random(0)
     starts = [window(rng, 30, 20, 50, 100, True) for _ in range(200)]
@@ -295,6 +307,15 @@ def test_pasting_puts_an_object_in_front() -> None:
     small = photo_of(box_mask((256, 256), 100, 100, 120, 120))
     assert len(sample(SampleMaker(config, PROMPTS, lambda rng: hiding), small).targets) == 1
     assert len(sample(SampleMaker(config, PROMPTS), behind).targets) == 1
+
+
+def test_what_is_mostly_hidden_is_left_out() -> None:
+    front = photo_of(box_mask((256, 256), 60, 60, 140, 140))
+    config = WHOLE.model_copy(update={"size": 256, "image_size": 256, "paste": 1.0})
+    for right, kept in ((160, False), (190, True)):  # 20 of 60 columns are left, or 50 of 90
+        behind = photo_of(box_mask((256, 256), 100, 60, right, 140))
+        found = sample(SampleMaker(config, PROMPTS, lambda rng: front), behind)
+        assert len(found.targets) == 1 + kept
 
 
 def test_nothing_is_pasted_that_is_too_large_or_broken() -> None:
