@@ -6,6 +6,7 @@ import json
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from benchmarks.threads import SETTLE
 from evsam import _C, timing
 from evsam.timing import Timing
 from evsam.writing import replaced
@@ -42,10 +44,17 @@ class Settings:
 
 
 def measure(candidates: Mapping[str, Callable[[], object]], settings: Settings) -> dict[str, Timing]:
-    """Times each candidate in turns, at least five calls each; see :func:`evsam.timing.samples`."""
+    """Times each candidate in turns, at least five calls each; see :func:`evsam.timing.samples`.
+
+    With several threads, before each timed call those of the others have gone to sleep (:mod:`benchmarks.threads`), and
+    the candidate was called once without being timed.
+    """
     flush = np.zeros(FLUSH_BYTES, np.uint8) if settings.cache == "cold" else None
 
-    def before(_: Callable[[], object]) -> None:
+    def before(call: Callable[[], object]) -> None:
+        if settings.threads > 1:
+            time.sleep(SETTLE)
+            call()
         if flush is not None:
             flush.__iadd__(1)
 

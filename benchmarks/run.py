@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.threads import set_up_threads
 from evsam import _C
 from evsam.ops.cases import OPS, Case, cases
 from evsam.zoo import VARIANTS
@@ -115,9 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not chosen:
         parser.error("--op, --variant, --case: expected a case that has all of them, got none")
 
-    # NumPy's BLAS reads these when it is loaded, hence the imports after them.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(max(options.threads))
+    set_up_threads(max(options.threads))  # before NumPy's BLAS and PyTorch are loaded, hence the imports after it
     harness = importlib.import_module("benchmarks.harness")
     try:
         key = importlib.import_module("benchmarks.kernels.measure").KEY

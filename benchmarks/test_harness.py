@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import itertools
+import os
 import socket
 from collections.abc import Iterator
 from functools import partial
@@ -14,6 +15,7 @@ import pytest
 
 from benchmarks.harness import Settings, device_name, environment, measure, read, result_path, save
 from benchmarks.roofs import Roofs, measure_roofs
+from benchmarks.threads import SETTLE, set_up_threads
 from evsam import _C
 from evsam.costs import LayerNorm, Pointwise
 
@@ -65,6 +67,35 @@ def test_measure(monkeypatch: pytest.MonkeyPatch, cache: Any) -> None:
     assert timings["fast"].median == pytest.approx(0.1)
     assert timings["fast"].calls >= 21
     assert "".join(name[0] for name in order).count("sf") >= 6, "interleaved"
+
+
+def test_threads_of_the_others_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With several threads each timed call comes behind a pause and a call that is not timed."""
+    now = 0.0
+    events: list[str] = []
+
+    def call(name: str) -> None:
+        nonlocal now
+        warm = events[-1] == "untimed " + name
+        now += 0.1 if warm else 7.0
+        events.append(("timed " if warm else "untimed ") + name)
+
+    monkeypatch.setattr("evsam.timing.time.perf_counter", lambda: now)
+    monkeypatch.setattr("benchmarks.harness.time.sleep", lambda seconds: events.append(f"pause of {seconds}"))
+    timings = measure({name: partial(call, name) for name in "ab"}, Settings(threads=2, seconds=0.0))
+    assert [timings[name].median for name in "ab"] == [pytest.approx(0.1)] * 2
+    turn = [[f"pause of {SETTLE}", f"untimed {name}", f"timed {name}"] for name in "ab"]
+    assert events[-30:] == (turn[0] + turn[1]) * 5
+    assert 0.001 < SETTLE < 0.1
+
+
+def test_how_long_threads_spin_is_set_before_libraries_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.setenv(name, "unset")
+    set_up_threads(2)
+    assert {os.environ[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"2"}
+    spin_cycles, block_ms = int(os.environ["GOMP_SPINCOUNT"]) * 140, int(os.environ["KMP_BLOCKTIME"])
+    assert max(spin_cycles / 2e9, block_ms / 1e3) < SETTLE  # at 2 GHz
 
 
 def test_saved_file(tmp_path: Path) -> None:
