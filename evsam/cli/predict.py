@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from evsam.cli.photos import PhotoFile
-    from evsam.cli.prompts import PhotoPrompts
+    from evsam.cli.prompts import Request
     from evsam.images import Scale16
     from evsam.results import Prediction
 
@@ -174,7 +174,7 @@ class _Task:
     index: int
     photo: PhotoFile
     image: npt.NDArray[np.uint8]
-    prompts: PhotoPrompts
+    prompts: Request
 
 
 class _Tasks:
@@ -190,7 +190,7 @@ class _Tasks:
         photos: Sequence[PhotoFile],
         several: bool,
         scale_16bit: Scale16 | None,
-        prompts_of: Callable[[PhotoFile], PhotoPrompts],
+        prompts_of: Callable[[PhotoFile], Request],
     ) -> None:
         self._photos, self._several = photos, several
         self._scale_16bit = scale_16bit
@@ -215,9 +215,9 @@ class _Tasks:
         console.complain(f"{photo}: skipped: {error}" if self._several else error)
 
 
-def _prompts(arguments: argparse.Namespace) -> Callable[[PhotoFile], PhotoPrompts]:
+def _prompts(arguments: argparse.Namespace) -> Callable[[PhotoFile], Request]:
     """What to ask for in a photo."""
-    from evsam.cli.prompts import PhotoPrompts, PromptFile, read_mask
+    from evsam.cli.prompts import PromptFile, Request, read_mask
 
     points = arguments.point + arguments.negative_point
     boxes = arguments.box
@@ -242,7 +242,7 @@ def _prompts(arguments: argparse.Namespace) -> Callable[[PhotoFile], PhotoPrompt
         given |= {"box": boxes[0]} if len(boxes) == 1 else {"boxes": boxes}
     if arguments.mask:
         given["mask"] = read_mask(arguments.mask)
-    return lambda _: PhotoPrompts(given, arguments.mask)
+    return lambda _: Request(given, arguments.mask)
 
 
 def _outputs(arguments: argparse.Namespace, photos: Sequence[PhotoFile], several: bool) -> list[Path]:

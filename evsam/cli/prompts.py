@@ -20,8 +20,8 @@ _KEYS = ("box", "boxes", "points", "labels")
 
 
 @dataclass(frozen=True)
-class PhotoPrompts:
-    """Prompts for one photo.
+class Request:
+    """What is asked for in a photo.
 
     Attributes:
         arguments: ``box``, ``boxes``, ``points``, ``labels`` and ``mask`` as :meth:`evsam.Sam.predict` takes them.
@@ -111,7 +111,7 @@ class PromptFile:
         """The photos that the file names, in its folder."""
         return [PhotoFile(str(self.path.parent / name)) for name in self._prompts]
 
-    def of(self, photo: PhotoFile) -> PhotoPrompts:
+    def of(self, photo: PhotoFile) -> Request:
         """The prompts for a photo.
 
         Raises:
@@ -123,7 +123,7 @@ class PromptFile:
                 return found
         raise PromptError(f"--prompts: expected prompts for {photo} in {self.path}, got none")
 
-    def _read_coco(self, content: Mapping[str, Any]) -> dict[str, PhotoPrompts]:
+    def _read_coco(self, content: Mapping[str, Any]) -> dict[str, Request]:
         names = {str(image["id"]): _slashes(image["file_name"]) for image in content["images"]}
         boxes: dict[str, list[list[float]]] = {name: [] for name in names.values()}
         for annotation in content["annotations"]:
@@ -133,9 +133,9 @@ class PromptFile:
                 boxes[name].append([box[0], box[1], box[0] + box[2], box[1] + box[3]])
             else:
                 self.skipped += 1
-        return {name: PhotoPrompts({"boxes": of}) for name, of in boxes.items()}
+        return {name: Request({"boxes": of}) for name, of in boxes.items()}
 
-    def _read_entry(self, name: str, entry: object) -> PhotoPrompts:
+    def _read_entry(self, name: str, entry: object) -> Request:
         if not isinstance(entry, dict) or not entry:
             raise PromptError(f"--prompts: expected an object with {', '.join(_KEYS)} for {name!r}, got {entry!r:.80}")
         for key in entry:
@@ -143,7 +143,7 @@ class PromptFile:
                 expected = ", ".join(_KEYS)
                 hint = did_you_mean(key, _KEYS)
                 raise PromptError(f"--prompts: expected {expected} for {name!r}, got {key!r:.80}{hint}")
-        return PhotoPrompts(entry)
+        return Request(entry)
 
 
 def _slashes(name: str) -> str:
