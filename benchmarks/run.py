@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.threads import set_up_threads
 from evsam import _C
+from evsam.cli.arguments import number, whole
 from evsam.ops.cases import OPS, Case, cases
 from evsam.zoo import VARIANTS
 
@@ -97,8 +98,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--variant", nargs="+", default=[], choices=list(VARIANTS), help="whose layers (default: all)")
     parser.add_argument("--case", default="", metavar="TEXT", help="only cases with this text in their names")
     parser.add_argument("--isa", nargs="+", default=[], choices=isas(), help="instruction sets (default: the best)")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1], help="threads of every candidate (default: 1)")
-    parser.add_argument("--seconds", type=float, default=0.2, help="time per candidate and case (default: 0.2)")
+    parser.add_argument(
+        "--threads", nargs="+", type=whole(1), default=[1], help="threads of every candidate (default: 1)"
+    )
+    parser.add_argument(
+        "--seconds", type=number(0, 86400, " seconds"), default=0.2, help="time per candidate and case (default: 0.2)"
+    )
     parser.add_argument("--algorithms", action="store_true", help="of 3x3 convolutions all, not only the chosen one")
     parser.add_argument(
         "--cache", choices=["warm", "cold"], default="warm", help="what repetitions find there (default: warm)"

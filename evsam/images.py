@@ -106,6 +106,7 @@ def decode_image(file: str | IO[bytes], *, scale_16bit: Scale16 | None = None) -
     """
     try:
         with Image.open(file) as image:
+            image.load()
             return _from_pil(image, scale_16bit)
     except (FileNotFoundError, ImageError):
         raise

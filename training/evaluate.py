@@ -17,6 +17,7 @@ from typing import get_args
 import torch
 from tqdm import tqdm
 
+from evsam.cli.arguments import whole
 from evsam.errors import EvsamError
 from evsam.nn import EfficientViTSam
 from evsam.training.callbacks import finite
@@ -84,10 +85,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--annotations", type=Path, help="json file, of the kinds coco and lvis")
     parser.add_argument("--split", default="val", help="of the kind annotated (default: val)")
     parser.add_argument("--sets", nargs="+", help="names of the sets, of the kind annotated; all by default")
-    parser.add_argument("--every-nth", type=int, default=1, help="only each n-th photo (default: 1)")
-    parser.add_argument("--clicks", type=int, default=5, help="clicks to simulate, 0 for boxes only (default: 5)")
+    parser.add_argument("--every-nth", type=whole(1), default=1, help="only each n-th photo (default: 1)")
+    parser.add_argument("--clicks", type=whole(0), default=5, help="clicks to simulate, 0 for boxes only (default: 5)")
     parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=whole(1), default=2)
     parser.add_argument("--out", type=Path, help="also write the scores as json, null for NaN")
     options = parser.parse_args(arguments)
     if options.kind in ("coco", "lvis") and options.annotations is None:

@@ -21,6 +21,7 @@ import torch
 from benchmarks import harness
 from benchmarks.gpu.contest import compete, contestants, record, tensors
 from benchmarks.gpu.peers import has_peer
+from evsam.cli.arguments import whole
 from evsam.costs import ReluLinearAttention
 from evsam.selftest.checks import Check, LinearAttentionCheck, layer_checks
 from evsam.selftest.devices import Device, data_sheet
@@ -109,16 +110,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ops", nargs="+", default=[], help="only these ops (default: all)")
     parser.add_argument("--variants", nargs="+", default=[], choices=list(VARIANTS), help="default: all")
-    parser.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
+    parser.add_argument("--batch", type=whole(1), default=1, help="images at once (default: 1)")
     parser.add_argument("--cache", choices=["warm", "cold"], default="warm", help="second-level cache (default: warm)")
-    parser.add_argument("--calls", type=int, default=100, help="timed calls of each contestant (default: 100)")
+    parser.add_argument("--calls", type=whole(1), default=100, help="timed calls of each contestant (default: 100)")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="without torch.compile")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/<device>.json")
     parser.add_argument("--output", type=Path, help="write this file instead")
     options = parser.parse_args(arguments)
-    for name in ("batch", "calls"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name}: expected a number >= 1, got {getattr(options, name)}")
     checks = select(options.ops, options.variants, options.batch)
     if not checks:
         parser.error(f"--ops: expected an op of the variants, got {' '.join(options.ops)}")

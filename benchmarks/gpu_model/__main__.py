@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.gpu_model.budgets import load, registers_of
 from benchmarks.gpu_model.launches import launches
 from benchmarks.gpu_model.model import as_json, as_text, model_encoder
+from evsam.cli.arguments import whole
 from evsam.selftest.devices import DEVICES, get_device
 from evsam.zoo import VARIANTS
 
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_model", description=str(__doc__).split("\n")[0])
     parser.add_argument("variant", nargs="?", default="nano", choices=list(VARIANTS), help="default: nano")
     parser.add_argument("--device", choices=list(DEVICES), help="default: all of them")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: 1)")
+    parser.add_argument("--batch", type=whole(1), default=1, metavar="N", help="images at once (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers")
     options = parser.parse_args(arguments)
     devices = [get_device(options.device)] if options.device else list(DEVICES.values())

@@ -16,6 +16,7 @@ from benchmarks.models import options, report
 from benchmarks.models.contest import Contest, Contestant
 from benchmarks.models.inputs import DECODER_PROMPTS, clicks
 from benchmarks.models.peers import Peers
+from evsam.cli.arguments import whole
 
 CORRECT = 1e-3
 """Relative error of the logits up to which a contestant counts as correct."""
@@ -41,9 +42,9 @@ def contestants(peers: Peers, count: int) -> list[Contestant]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add(parser)
-    parser.add_argument("--threads", nargs="+", type=int, default=[2])
-    parser.add_argument("--prompts", nargs="+", type=int, default=list(DECODER_PROMPTS), choices=DECODER_PROMPTS)
-    parser.add_argument("--rounds", type=int, help="turns of each contestant; default: fewer for more prompts")
+    parser.add_argument("--threads", nargs="+", type=whole(1), default=[2])
+    parser.add_argument("--prompts", nargs="+", type=whole(1), default=list(DECODER_PROMPTS), choices=DECODER_PROMPTS)
+    parser.add_argument("--rounds", type=whole(1), help="turns of each contestant; default: fewer for more prompts")
     chosen = parser.parse_args(arguments)
     peers = options.peers(chosen)
 

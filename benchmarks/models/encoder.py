@@ -13,6 +13,7 @@ from benchmarks.models import options, report
 from benchmarks.models.contest import Contest, Contestant
 from benchmarks.models.peers import Peers
 from benchmarks.models.prepare import VARIANTS
+from evsam.cli.arguments import whole
 
 CORRECT = 2e-3
 """Relative error against float64 up to which a peer's float32 counts as correct; its kernels' own choice otherwise."""
@@ -37,8 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     options.add(parser)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
-    parser.add_argument("--threads", nargs="+", type=int, default=[2, 1])
-    parser.add_argument("--rounds", type=int, help="turns of each contestant; default: fewer for larger variants")
+    parser.add_argument("--threads", nargs="+", type=whole(1), default=[2, 1])
+    parser.add_argument("--rounds", type=whole(1), help="turns of each contestant; default: fewer for larger variants")
     chosen = parser.parse_args(arguments)
     peers = options.peers(chosen)
 

@@ -12,6 +12,7 @@ import evsam
 from benchmarks import harness
 from benchmarks.models import report
 from benchmarks.models.inputs import frame
+from evsam.cli.arguments import whole
 from evsam.timing import samples
 
 BOX = (420, 180, 900, 560)
@@ -20,8 +21,8 @@ BOX = (420, 180, 900, 560)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", nargs="+", default=["native"], help="evsam's engines, in turns (default: native)")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--frames", type=int, default=1000)
+    parser.add_argument("--threads", type=whole(1), default=2)
+    parser.add_argument("--frames", type=whole(1), default=1000)
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
     chosen = parser.parse_args(arguments)
 

@@ -11,6 +11,7 @@ from benchmarks import harness
 from benchmarks.models import options, report
 from benchmarks.models.contest import Contest, Contestant
 from benchmarks.models.peers import Peers
+from evsam.cli.arguments import whole
 
 COSINE = 0.999
 """Of the embedding with that in float64; a peer below it gave up more than the others and does not count."""
@@ -28,8 +29,8 @@ def contestants(peers: Peers) -> list[Contestant]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     options.add(parser)
-    parser.add_argument("--threads", nargs="+", type=int, default=[2, 1])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", nargs="+", type=whole(1), default=[2, 1])
+    parser.add_argument("--rounds", type=whole(1), default=15)
     chosen = parser.parse_args(arguments)
     peers = options.peers(chosen)
 

@@ -21,6 +21,7 @@ from benchmarks.models import options, report
 from benchmarks.models.contest import Contestant, Worker, WorkerError
 from benchmarks.models.inputs import clicks, photo
 from benchmarks.models.peers import Peers
+from evsam.cli.arguments import whole as at_least
 
 Models = list[tuple[Contestant, tuple[str, ...]]]
 """What one process loads and runs, one after the other, and which inputs each reads."""
@@ -74,8 +75,8 @@ def run_once(models: Models, files: Mapping[str, str], threads: int, log: Path) 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add(parser)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeat", type=int, default=3, help="fresh processes of each; the medians count")
+    parser.add_argument("--threads", type=at_least(1), default=2)
+    parser.add_argument("--repeat", type=at_least(1), default=3, help="fresh processes of each; the medians count")
     chosen = parser.parse_args(arguments)
     peers = options.peers(chosen)
 

@@ -21,6 +21,7 @@ from benchmarks import harness
 from benchmarks.models import report
 from benchmarks.models.precision import cosine, iou
 from benchmarks.models.simulation import STORAGE_TYPES, simulate
+from evsam.cli.arguments import whole
 from evsam.engines.onnxruntime import create
 from evsam.export.calibration import generated_calibration
 from evsam.export.encoder import read_encoder
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("data", type=Path, nargs="?", help="annotated photos for nano; it is left out without them")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
     parser.add_argument("--storage", nargs="+", default=list(STORAGE_TYPES), choices=list(STORAGE_TYPES))
-    parser.add_argument("--photos", type=int, default=12, help="annotated photos of each set (default: 12)")
+    parser.add_argument("--photos", type=whole(1), default=12, help="annotated photos of each set (default: 12)")
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
     chosen = parser.parse_args(arguments)
 

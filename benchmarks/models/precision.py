@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import evsam
 from benchmarks import harness
 from benchmarks.models import report
+from evsam.cli.arguments import whole
 from evsam.training.data.sources import list_sets, read_set
 
 
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default="nano", help="variant or weights file")
     parser.add_argument("--split", default="val")
     parser.add_argument("--sets", nargs="+", help="names of the sets, all by default")
-    parser.add_argument("--photos", type=int, help="of each set, all by default")
+    parser.add_argument("--photos", type=whole(1), help="of each set, all by default")
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
     chosen = parser.parse_args(arguments)
 

@@ -18,6 +18,7 @@ from benchmarks import harness
 from benchmarks.models import options, report
 from benchmarks.models.inputs import clicks, photo
 from benchmarks.models.plot import Panel, Series, draw
+from evsam.cli.arguments import whole
 from evsam.timing import seconds_of, take_turns
 
 IMAGES = (1, 2, 4, 8, 16)
@@ -39,10 +40,10 @@ def measure(calls: Mapping[int, Callable[[], object]], rounds: int) -> dict[int,
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add(parser)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", nargs="+", type=int, default=list(IMAGES))
-    parser.add_argument("--prompts", nargs="+", type=int, default=list(PROMPTS))
+    parser.add_argument("--threads", type=whole(1), default=2)
+    parser.add_argument("--rounds", type=whole(1), default=3)
+    parser.add_argument("--images", nargs="+", type=whole(1), default=list(IMAGES))
+    parser.add_argument("--prompts", nargs="+", type=whole(1), default=list(PROMPTS))
     chosen = parser.parse_args(arguments)
     weights = options.peers(chosen).model("l0", "weights.safetensors")
 

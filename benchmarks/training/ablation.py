@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 
 from benchmarks import harness
 from benchmarks.training.comparison import score, train
+from evsam.cli.arguments import number, whole
 from evsam.training.finetune import Recipe, RecipeChoice
 from evsam.training.model import load_model
 
@@ -104,10 +105,10 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--recipe", type=yaml.safe_load, default={"base": "evsam"}, help="the whole recipe, as YAML")
     parser.add_argument("--start", default="imagenet", help="starting weights of all runs")
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, of one thread each")
+    parser.add_argument("--steps", type=whole(1), default=600)
+    parser.add_argument("--lr", type=number(0, 1e9), default=1e-3)
+    parser.add_argument("--seeds", nargs="+", type=whole(0), default=[0, 1])
+    parser.add_argument("--jobs", type=whole(1), default=2, help="runs at a time, of one thread each")
     parser.add_argument("--only", nargs="+", metavar="RUN", help="by their names in the table, in this order")
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
     options = parser.parse_args()

@@ -17,6 +17,7 @@ import torch
 
 from benchmarks import harness
 from benchmarks.training.comparison import SETS, score, table, train
+from evsam.cli.arguments import whole
 from evsam.training.model import load_model
 
 
@@ -39,13 +40,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="annotated photos, see training/README.md")
     parser.add_argument("--runs", type=Path, default=Path("runs/distillation"))
-    parser.add_argument("--teacher-steps", type=int, default=1000)
-    parser.add_argument("--plain-steps", type=int, default=800, help="nano without a teacher")
-    parser.add_argument("--distil-steps", type=int, default=250, help="nano on the teacher's embeddings")
-    parser.add_argument("--tune-steps", type=int, default=500, help="and then on masks")
-    parser.add_argument("--validate-every", type=int, default=200)
+    parser.add_argument("--teacher-steps", type=whole(0), default=1000)
+    parser.add_argument("--plain-steps", type=whole(0), default=800, help="nano without a teacher")
+    parser.add_argument("--distil-steps", type=whole(0), default=250, help="nano on the teacher's embeddings")
+    parser.add_argument("--tune-steps", type=whole(0), default=500, help="and then on masks")
+    parser.add_argument("--validate-every", type=whole(1), default=200)
     parser.add_argument("--recipe", default="evsam", help="of all runs on masks, as YAML")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=whole(1), default=2)
     parser.add_argument(
         "--only", nargs="+", metavar="RUN", help="by their names in the table; those they start from exist"
     )

@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks import harness
 from benchmarks.models import report
 from benchmarks.training.tars import Shape, make_small_tars, make_tars
+from evsam.cli.arguments import whole
 from evsam.timing import seconds_of, take_turns
 from evsam.training.command import trial
 from evsam.training.config import BatchConfig, OptimConfig, SourceConfig, SystemConfig
@@ -177,15 +178,17 @@ def table(lines: Sequence[Line]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tars", type=int, nargs=2, default=[1, 4], help="the two sizes of the data (default: 1 4)")
-    parser.add_argument("--pairs", type=int, default=40, help="pairs in a tar that is loaded from")
-    parser.add_argument("--indexed", type=int, default=SA1B_PAIRS, help="pairs in a tar that is only indexed")
-    parser.add_argument("--size", type=int, nargs=2, default=[1500, 2000], help="height and width of the photos")
-    parser.add_argument("--masks", type=int, default=60, help="masks of a photo")
+    parser.add_argument(
+        "--tars", type=whole(1), nargs=2, default=[1, 4], help="the two sizes of the data (default: 1 4)"
+    )
+    parser.add_argument("--pairs", type=whole(1), default=40, help="pairs in a tar that is loaded from")
+    parser.add_argument("--indexed", type=whole(0), default=SA1B_PAIRS, help="pairs in a tar that is only indexed")
+    parser.add_argument("--size", type=whole(1), nargs=2, default=[1500, 2000], help="height and width of the photos")
+    parser.add_argument("--masks", type=whole(1), default=60, help="masks of a photo")
     parser.add_argument("--cases", nargs="+", choices=SAMPLES, default=list(SAMPLES), help="samples that are made")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="processes that make them")
-    parser.add_argument("--images", type=int, default=4, help="photos in a batch")
-    parser.add_argument("--batches", type=int, default=6, help="batches that are timed in each case")
+    parser.add_argument("--workers", type=whole(0), nargs="+", default=[0, 1, 2], help="processes that make them")
+    parser.add_argument("--images", type=whole(1), default=4, help="photos in a batch")
+    parser.add_argument("--batches", type=whole(1), default=6, help="batches that are timed in each case")
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
     chosen = parser.parse_args(arguments)
 

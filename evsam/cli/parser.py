@@ -115,7 +115,7 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
         formatter_class=_Help,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     parsers = {}
     for name, (command, text) in COMMANDS.items():
         parsers[name] = commands.add_parser(name, help=text, description=getattr(command, "DESCRIPTION", None))
@@ -129,6 +129,9 @@ def run(argv: Sequence[str] | None) -> int:
     """See :func:`evsam.cli.main`."""
     parser, parsers = make_parser()
     arguments, beyond = parser.parse_known_args(argv)
+    if "command" not in arguments:
+        parser.print_help(sys.stderr)
+        return 2
     if beyond:
         hint = "; give all photos beside each other" if arguments.command == "predict" else ""
         parsers[arguments.command].error(f"unexpected argument {beyond[0][:80]!r}{hint}")

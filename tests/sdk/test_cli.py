@@ -450,12 +450,17 @@ class TestUsage:
             (["download", "l7"], "unknown 'l7' (expected nano, l0, l1"),
             (["completion", "bsh"], "unknown 'bsh'; did you mean bash?"),
             (["info", "more"], "unexpected argument 'more'"),
-            ([], "required"),
         ):
             message = usage_error(capsys, *arguments)
             assert meant in message
             assert message.count("\n") == 2
             assert "--help says how to use it" in message
+
+    def test_no_command(self, capsys) -> None:
+        assert cli.main([]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert all(name in captured.err for name in ("predict", "completion", "--version", "examples:"))
 
     def test_values_that_begin_with_a_dash(self, predict) -> None:
         document = predict("--box", "-1e1", "-5", 90, 70)
