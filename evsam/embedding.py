@@ -61,17 +61,17 @@ class Embedding:
 
     @property
     def features(self) -> Array:
-        """Float32 (C, G, G), C order, on the host; copied there when first asked for, read-only."""
-        return np.asarray(self._arrays[0])
+        """Float32 (C, G, G), C order, on the host: a copy of your own, which ``torch.from_numpy`` takes too."""
+        return np.array(_host(self._arrays[0]))
 
     @property
     def lateral(self) -> tuple[Array, ...]:
         """Finer feature maps, float32 (C_i, G_i, G_i), coarse to fine; like :attr:`features`."""
-        return tuple(np.asarray(array) for array in self._arrays[1:])
+        return tuple(np.array(_host(array)) for array in self._arrays[1:])
 
     @property
     def arrays(self) -> tuple[FeatureMap, ...]:
-        """What engines decode from: the features, then the lateral maps, on the GPU if they have stayed there."""
+        """What engines decode from, read-only: features, then lateral maps, on the GPU if they have stayed there."""
         return self._arrays
 
     @property
@@ -102,10 +102,10 @@ class Embedding:
         return function(*arguments)
 
     def __reduce__(self) -> tuple[Callable[..., Embedding], tuple[Any, ...]]:
-        # through the constructor, so that copies are read-only too
+        features, *lateral = map(_host, self._arrays)  # through the constructor, so that copies are read-only too
         return Embedding, (
-            self.features,
-            self.lateral,
+            features,
+            tuple(lateral),
             self.original_size,
             self.resized_size,
             self.variant,
@@ -130,7 +130,8 @@ class Embedding:
         from evsam.weights.files import write_tensor_file
         from evsam.writing import replaced
 
-        tensors = {"features": self.features, **{f"lateral.{i}": array for i, array in enumerate(self.lateral)}}
+        features, *lateral = map(_host, self._arrays)
+        tensors = {"features": features, **{f"lateral.{i}": array for i, array in enumerate(lateral)}}
         metadata = {
             "format": _FORMAT,
             "original_size": json.dumps(self.original_size),
@@ -188,6 +189,11 @@ def embedding_shapes(variant: str | Variant) -> list[tuple[int, int, int]]:
     return [output.shape for output in describe_encoder(get_variant(variant)).outputs]
 
 
+def _host(array: FeatureMap) -> Array:
+    """The array itself, or what was copied from the GPU when it was first asked for; read-only."""
+    return np.asarray(array)
+
+
 def _read_size(text: str) -> tuple[int, int]:
     size = json.loads(text)
     if not (isinstance(size, list) and len(size) == 2 and all(type(n) is int and 0 < n <= _LONGEST for n in size)):
@@ -196,7 +202,7 @@ def _read_size(text: str) -> tuple[int, int]:
 
 
 def _check(embedding: Embedding) -> None:
-    arrays = (embedding.features, *embedding.lateral)
+    arrays = [_host(array) for array in embedding.arrays]
     shapes = [array.shape for array in arrays]
     if embedding.variant in VARIANTS:
         expected = embedding_shapes(embedding.variant)

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -145,6 +145,12 @@ class Sam:
     def device(self) -> str:
         """Where the engine computes, for example ``cpu`` or ``cuda:0``."""
         return self._engine.device
+
+    def __reduce__(self) -> NoReturn:
+        raise EvsamError(
+            "Sam: expected to stay in the process that loaded it, got pickled or copied; load in each process, for "
+            "example in the initializer of a pool, and send embeddings and predictions"
+        )
 
     def __repr__(self) -> str:
         return f"<Sam {self.variant.name} {self.fingerprint}, engine {self._engine.name} on {self._engine.device}>"

@@ -25,7 +25,9 @@ def assert_equal(one: Embedding, other: Embedding) -> None:
     for a, b in zip((one.features, *one.lateral), (other.features, *other.lateral), strict=True):
         assert a.dtype == b.dtype == np.float32
         assert np.array_equal(a, b)
-        assert not b.flags.writeable
+    for array in other.arrays:
+        assert isinstance(array, np.ndarray)
+        assert not array.flags.writeable
 
 
 def test_is_immutable(embedding) -> None:
@@ -35,6 +37,15 @@ def test_is_immutable(embedding) -> None:
     for array in embedding.arrays:
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
+
+
+def test_features_are_copies_that_torch_takes(embedding) -> None:
+    """Without the warning that it has for read-only arrays; warnings are errors in these tests."""
+    torch = pytest.importorskip("torch")
+    kept = [np.array(array) for array in embedding.arrays]
+    for array in (embedding.features, *embedding.lateral):
+        torch.from_numpy(array).zero_()
+    assert all(np.array_equal(array, before) for array, before in zip(embedding.arrays, kept, strict=True))
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
+import multiprocessing
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -97,6 +100,21 @@ class TestEncode:
         assert np.isfinite(result.logits).all()
         result = sam.predict(picture, points=[(width - 1, height - 1)])
         assert result.masks.shape == (1, 3, *size)
+
+
+@pytest.mark.parametrize("send", [pickle.dumps, copy.copy, copy.deepcopy, lambda sam: pickle.dumps(SamPredictor(sam))])
+def test_stays_in_its_process(sam, send) -> None:
+    with pytest.raises(EvsamError, match=r"^Sam: expected to stay in the process .*; load in each process"):
+        send(sam)
+
+
+def test_pools_are_told_to_load_in_each_process(sam) -> None:
+    """By the parent, before anything hangs."""
+    with (
+        multiprocessing.get_context("spawn").Pool(1) as pool,
+        pytest.raises(EvsamError, match="load in each process"),
+    ):
+        pool.map(sam.encode, [1])
 
 
 class TestPredict:
