@@ -1,23 +1,18 @@
 # One line adds an op: evsam_add_op(<op>) takes csrc/ops/<op>/<op>.cpp, <op>_float64.cpp, its kernels <op>_simd.inl for
 # each instruction set, csrc/bindings/bind_<op>.cpp, and csrc/tests/ops/<op>.cpp.
-#   NO_PYTHON            only the engine calls it, there is no binding
 #   NO_KERNEL            it runs the kernels of other ops
 #   DTYPE <dtype>        what its kernels are named after; f32 otherwise
 #   SEPARATE_ROUNDINGS   compilers may not contract a * b + c to a fused multiply-add, which rounds once
 #   SOURCES <file>...    more files of csrc/ops/<op>
 
 set(EVSAM_OPS "")
-set(EVSAM_PYTHON_OPS "")
 set(EVSAM_OP_BINDINGS "")
 set(EVSAM_KERNELS "")
 
 macro(evsam_add_op op)
-  cmake_parse_arguments(OP "NO_PYTHON;NO_KERNEL;SEPARATE_ROUNDINGS" "DTYPE" "SOURCES" ${ARGN})
+  cmake_parse_arguments(OP "NO_KERNEL;SEPARATE_ROUNDINGS" "DTYPE" "SOURCES" ${ARGN})
   list(APPEND EVSAM_OPS ${op})
-  if(NOT OP_NO_PYTHON)
-    list(APPEND EVSAM_PYTHON_OPS ${op})
-    list(APPEND EVSAM_OP_BINDINGS "${PROJECT_SOURCE_DIR}/csrc/bindings/bind_${op}.cpp")
-  endif()
+  list(APPEND EVSAM_OP_BINDINGS "${PROJECT_SOURCE_DIR}/csrc/bindings/bind_${op}.cpp")
   set(OP_OPTIONS "")
   if(OP_SEPARATE_ROUNDINGS)
     set(OP_OPTIONS -ffp-contract=off)
@@ -43,7 +38,7 @@ endmacro()
 
 # After the last evsam_add_op: the lists for C++, and each instruction set's table.
 function(evsam_finish_ops)
-  evsam_write_list(evsam_python_ops.inc EVSAM_OP ${EVSAM_PYTHON_OPS})
+  evsam_write_list(evsam_ops.inc EVSAM_OP ${EVSAM_OPS})
   evsam_write_list(evsam_isas.inc EVSAM_ISA ${EVSAM_ISAS})
   evsam_write_list(evsam_kernels.inc EVSAM_KERNEL ${EVSAM_KERNELS})
   evsam_add_isa_sources(table isa/table.inl)

@@ -207,6 +207,30 @@ def pack_conv_transpose(
 def pack_mask_head(
     weight: NDArray[np.float32], bias: NDArray[np.float32] | None, *, activation: str, isa: str = ""
 ) -> PackedOp: ...
+def pack_mask_prompt(
+    first_weight: NDArray[np.float32],
+    first_bias: NDArray[np.float32],
+    first_gain: NDArray[np.float32],
+    first_shift: NDArray[np.float32],
+    second_weight: NDArray[np.float32],
+    second_bias: NDArray[np.float32],
+    second_gain: NDArray[np.float32],
+    second_shift: NDArray[np.float32],
+    last_weight: NDArray[np.float32],
+    last_bias: NDArray[np.float32],
+    *,
+    isa: str = "",
+) -> PackedOp: ...
+def pack_sam_head(
+    first_weight: NDArray[np.float32],
+    first_bias: NDArray[np.float32],
+    gain: NDArray[np.float32],
+    shift: NDArray[np.float32],
+    second_weight: NDArray[np.float32],
+    second_bias: NDArray[np.float32],
+    *,
+    isa: str = "",
+) -> PackedOp: ...
 def two_way_attention(
     cells: NDArray[np.float32],
     position: NDArray[np.float32],

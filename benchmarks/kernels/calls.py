@@ -22,6 +22,7 @@ from evsam.costs import (
     LayerNorm,
     LiteMLA,
     MaskHead,
+    MaskPrompt,
     MaskUpsample,
     MBConv,
     Op,
@@ -30,6 +31,7 @@ from evsam.costs import (
     PointwiseInt8,
     Preprocess,
     ReluLinearAttention,
+    SamHead,
     Transpose,
     TwoWayAttention,
     UpsampleAdd,
@@ -227,6 +229,36 @@ def _mask_head(case: Case, make: _Random) -> Call:
     return _packed(ops.mask_head, arrays, {"activation": op.activation}, planes=True)
 
 
+def _mask_prompt(case: Case, make: _Random) -> Call:
+    op = _as(MaskPrompt, case)
+    arrays = {
+        "x": make.map(1, op.channels, op.rows, op.columns),
+        "mask": make.array(1, 1, 4 * op.rows, 4 * op.columns),
+        "first_weight": make.weight(op.narrow, 1, 2, 2),
+        "second_weight": make.weight(op.wide, op.narrow, 2, 2),
+        "last_weight": make.weight(op.channels, op.wide),
+        "last_bias": make.vector(op.channels),
+    }
+    for layer, size in (("first", op.narrow), ("second", op.wide)):
+        arrays |= {f"{layer}_{name}": make.vector(size) for name in ("bias", "gain", "shift")}
+    return _packed(ops.mask_prompt, arrays, {})
+
+
+def _sam_head(case: Case, make: _Random) -> Call:
+    op = _as(SamHead, case)
+    arrays = {
+        "x": make.map(op.prompts, op.channels, op.rows, op.columns),
+        "vectors": make.array(op.prompts, 4, op.features),
+        "first_weight": make.weight(op.channels, op.middle, 2, 2),
+        "first_bias": make.vector(op.middle),
+        "gain": make.vector(op.middle),
+        "shift": make.vector(op.middle),
+        "second_weight": make.weight(op.middle, op.features, 2, 2),
+        "second_bias": make.vector(op.features),
+    }
+    return _packed(ops.sam_head, arrays, {}, planes=True)
+
+
 def _conv_transpose(case: Case, make: _Random) -> Call:
     op = _as(ConvTranspose, case)
     arrays: dict[str, Array | None] = {"x": make.map(op.batch, op.in_channels, op.height, op.width)}
@@ -345,6 +377,8 @@ _MAKERS: Mapping[type[Op], Callable[[Case, _Random], Call | None]] = MappingProx
         PatchConv: _patch_conv,
         ConvTranspose: _conv_transpose,
         MaskHead: _mask_head,
+        MaskPrompt: _mask_prompt,
+        SamHead: _sam_head,
         TwoWayAttention: _two_way_attention,
         ReluLinearAttention: _attention,
         Transpose: _transpose,

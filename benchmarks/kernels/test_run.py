@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def blas_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
         monkeypatch.setenv(name, "1")  # the command sets them; restored afterwards
 
 
@@ -43,7 +43,7 @@ def awkward(op: str) -> Case:
     return min((case for case in cases(op) if call_of(case) is not None), key=lambda case: case.op.flops)
 
 
-@pytest.mark.parametrize("op", [op for op in OPS if op not in ("mask_prompt", "sam_head")])
+@pytest.mark.parametrize("op", OPS)
 def test_every_op_has_a_call_and_peers_that_agree(op: str) -> None:
     chosen = [case for case in cases(op) if not case.timed and case.op.flops < 3_000_000]
     for case in chosen[:: max(1, len(chosen) // 8)]:

@@ -11,7 +11,7 @@ namespace py = pybind11;
 namespace evsam::bindings {
 
 #define EVSAM_OP(op) void bind_##op(py::module_& m);
-#include "evsam_python_ops.inc"
+#include "evsam_ops.inc"
 #undef EVSAM_OP
 void bind_engine(py::module_& m);
 void bind_masks(py::module_& m);
@@ -118,7 +118,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   bind_prompts(m);
   bind_safetensors(m);
 #define EVSAM_OP(op) bind_##op(m);
-#include "evsam_python_ops.inc"
+#include "evsam_ops.inc"
 #undef EVSAM_OP
 }
 

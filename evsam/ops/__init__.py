@@ -29,7 +29,7 @@ from evsam.ops._op import Packed, pack
 from evsam.ops.attention import relu_linear_attention, two_way_attention
 from evsam.ops.blocks import fused_mbconv, lite_mla, mbconv
 from evsam.ops.convolutions import conv3x3, depthwise_conv, pointwise
-from evsam.ops.decoder import conv_transpose, mask_head, patch_conv
+from evsam.ops.decoder import conv_transpose, mask_head, mask_prompt, patch_conv, sam_head
 from evsam.ops.maps import layer_norm_2d, upsample_add
 from evsam.ops.photos import mask_upsample, preprocess
 
@@ -45,6 +45,7 @@ __all__ = [
     "layer_norm_2d",
     "lite_mla",
     "mask_head",
+    "mask_prompt",
     "mask_upsample",
     "mbconv",
     "pack",
@@ -52,6 +53,7 @@ __all__ = [
     "pointwise",
     "preprocess",
     "relu_linear_attention",
+    "sam_head",
     "selected_isa",
     "set_num_threads",
     "two_way_attention",

@@ -32,10 +32,12 @@ __all__ = [
     "layer_norm_2d",
     "lite_mla",
     "mask_head",
+    "mask_prompt",
     "mbconv",
     "patch_conv",
     "pointwise",
     "relu_linear_attention",
+    "sam_head",
     "two_way_attention",
     "upsample_add",
     "upsampled_size",
@@ -416,6 +418,73 @@ def mask_head(
     wide = _wide(x)
     result: Tensor = (vectors.to(wide) @ features.to(wide).flatten(2)).unflatten(2, features.shape[2:])
     return result.to(x.dtype)
+
+
+def mask_prompt(
+    x: Tensor,
+    mask: Tensor,
+    first_weight: Tensor,
+    first_bias: Tensor,
+    first_gain: Tensor,
+    first_shift: Tensor,
+    second_weight: Tensor,
+    second_bias: Tensor,
+    second_gain: Tensor,
+    second_shift: Tensor,
+    last_weight: Tensor,
+    last_bias: Tensor,
+) -> Tensor:
+    """SAM's mask prompt, added to the image cells: two 2x2 convolutions with norm and GELU, and a 1x1 convolution.
+
+    Args:
+        x: (B, C, H, W), the cells.
+        mask: (B, 1, 4 * H, 4 * W), logits.
+        first_weight: (N, 1, 2, 2).
+        first_bias: (N,).
+        first_gain: (N,), of the layer norm behind it.
+        first_shift: (N,).
+        second_weight: (W, N, 2, 2).
+        second_bias: (W,).
+        second_gain: (W,).
+        second_shift: (W,).
+        last_weight: (C, W) or (C, W, 1, 1).
+        last_bias: (C,).
+
+    Returns:
+        (B, C, H, W).
+    """
+    y = activate(layer_norm_2d(patch_conv(mask, first_weight, first_bias), first_gain, first_shift), "gelu")
+    y = activate(layer_norm_2d(patch_conv(y, second_weight, second_bias), second_gain, second_shift), "gelu")
+    return pointwise(y, last_weight, last_bias, x)
+
+
+def sam_head(
+    x: Tensor,
+    vectors: Tensor,
+    first_weight: Tensor,
+    first_bias: Tensor,
+    gain: Tensor,
+    shift: Tensor,
+    second_weight: Tensor,
+    second_bias: Tensor,
+) -> Tensor:
+    """SAM's way from image cells to logits: two transposed 2x2 convolutions, and the product with each mask's vector.
+
+    Args:
+        x: (B, C, H, W), the cells.
+        vectors: (B, M, K).
+        first_weight: (C, D, 2, 2), with layer norm and GELU behind it.
+        first_bias: (D,).
+        gain: (D,), of the norm.
+        shift: (D,).
+        second_weight: (D, K, 2, 2), with GELU behind it.
+        second_bias: (K,).
+
+    Returns:
+        (B, M, 4 * H, 4 * W).
+    """
+    y = activate(layer_norm_2d(conv_transpose(x, first_weight, first_bias), gain, shift), "gelu")
+    return mask_head(y, second_weight, vectors, second_bias, activation="gelu")
 
 
 def upsample_add(

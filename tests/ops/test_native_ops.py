@@ -165,6 +165,30 @@ CASES = [
         },
         {"activation": "relu"},
     ),
+    Case(
+        ops.mask_prompt,
+        {
+            "x": (B, 19, 3, 7),
+            "mask": (B, 1, 12, 28),
+            "first_weight": (3, 1, 2, 2),
+            **dict.fromkeys(("first_bias", "first_gain", "first_shift"), (3,)),
+            "second_weight": (9, 3, 2, 2),
+            **dict.fromkeys(("second_bias", "second_gain", "second_shift"), (9,)),
+            "last_weight": (19, 9),
+            "last_bias": (19,),
+        },
+    ),
+    Case(
+        ops.sam_head,
+        {
+            "x": (B, 19, 3, 7),
+            "vectors": (B, 4, 5),
+            "first_weight": (19, 7, 2, 2),
+            **dict.fromkeys(("first_bias", "gain", "shift"), (7,)),
+            "second_weight": (7, 5, 2, 2),
+            "second_bias": (5,),
+        },
+    ),
 ]
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -365,7 +389,7 @@ class TestEveryOp:
                     case.function(**{**arrays, name: array[:1]}, **case.numbers, backend="native")
 
 
-MAPS = ("x", "x2", "residual", "lateral", "side", "vectors")
+MAPS = ("x", "x2", "residual", "lateral", "side", "vectors", "mask")
 
 
 class TestShapes:
@@ -403,6 +427,14 @@ class TestShapes:
             ("mask_head", {"vectors": (2, 4, 9)}, r"vectors: expected shape \(2, 4, 10\), got \(2, 4, 9\)"),
             ("mask_head", {"vectors": (2,)}, r"vectors: expected shape \(B, masks, O\), got \(2,\)"),
             ("mask_head", {"lateral": (2, 9, 6, 10)}, "lateral: expected"),
+            ("mask_prompt", {"x": (2, 18, 3, 7)}, "x: expected 19 channels, got 18"),
+            ("mask_prompt", {"mask": (2, 1, 12, 29)}, r"mask: expected shape \(2, 1, 12, 28\), got \(2, 1, 12, 29\)"),
+            ("mask_prompt", {"second_weight": (9, 2, 2, 2)}, "second_weight: expected"),
+            ("mask_prompt", {"last_bias": (18,)}, "last_bias: expected"),
+            ("sam_head", {"x": (2, 18, 3, 7)}, "x: expected 19 channels, got 18"),
+            ("sam_head", {"vectors": (2, 3, 5)}, r"vectors: expected shape \(2, 4, 5\), got \(2, 3, 5\)"),
+            ("sam_head", {"vectors": (2,)}, r"vectors: expected shape \(B, masks, K\), got \(2,\)"),
+            ("sam_head", {"second_weight": (6, 5, 2, 2)}, "second_weight: expected"),
         ],
     )
     def test_message(self, name: str, change: dict[str, Any], message: str) -> None:
