@@ -197,9 +197,7 @@ class Graph:
         Args:
             metadata: text to store in it.
         """
-        used = {value for node in self._nodes for value in node.input}
-        constants = [tensor for name, tensor in self._initializers.items() if name in used]
-        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, constants)
+        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs)
         opsets = [helper.make_opsetid("", self.opset)]
         if self._functions:
             opsets.append(helper.make_opsetid(DOMAIN, 1))
@@ -210,6 +208,9 @@ class Graph:
             ir_version=IR_OVERLOADS if self._functions else IR_VERSIONS[self.opset],
             producer_name="evsam",
         )
+        # behind the helpers, each of which copies what it is given
+        used = {value for node in self._nodes for value in node.input}
+        made.graph.initializer.extend(tensor for name, tensor in self._initializers.items() if name in used)
         helper.set_model_props(made, metadata)
         onnx.checker.check_model(made)
         return made
