@@ -7,7 +7,7 @@ commas, of which one occurs in the reason of the skip (``EVSAM_REQUIRE=torch,ski
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +22,18 @@ from PIL import Image
 
 from evsam.weights import expected_tensors, save_weights
 from tests.golden.seeded_weights import seeded_state_dict
+from tests.memory import give_back, occupied
 
 if TYPE_CHECKING:
     from evsam.nn import EfficientViTSam
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)  # they reach 0.8 GB
 def _seeded_tensors(variant: str) -> dict[str, np.ndarray]:
     return seeded_state_dict(dict(expected_tensors(variant)))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _seeded_model(variant: str) -> EfficientViTSam:
     import torch
 
@@ -43,6 +44,24 @@ def _seeded_model(variant: str) -> EfficientViTSam:
     tensors = {name: torch.from_numpy(value) for name, value in _seeded_tensors(variant).items()}
     model.load_state_dict(tensors, assign=True)
     return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_between_files() -> Iterator[None]:
+    """Behind each file of tests, what nobody needs any more leaves the process."""
+    yield
+    _seeded_model.cache_clear()
+    _seeded_tensors.cache_clear()
+    give_back()
+
+
+@pytest.fixture(autouse=True)
+def _small_between_tests() -> Iterator[None]:
+    """Behind a test with a large model as well: the next one may have one too, and all of them together have 3 GB."""
+    before = occupied()
+    yield
+    if occupied() - before > 1 << 28:
+        give_back()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -24,36 +23,28 @@ from evsam.export.encoder import EncoderModel, read_encoder
 from evsam.export.graph import Graph
 from evsam.export.onnx import build_decoder, build_encoder
 from evsam.export.options import ExportOptions
-from evsam.network import LiteMLA
+from evsam.network import Encoder, LiteMLA, describe_encoder
 from evsam.weights import Weights, expected_tensors, load_weights
 from evsam.zoo import VARIANTS
 from tests.export.rtx import Network, build, import_rtx, inferred_types, parse
 from tests.golden.seeded_weights import seeded_state_dict
+from tests.memory import give_back
 
 trt = import_rtx()
 
 FP16 = ExportOptions(precision="fp16", opset=20)
 
-ENCODERS = [*VARIANTS][::-1]
-"""The largest first: later tests take the small ones from the cache of weights."""
-
 LARGEST = 4
 """Images, prompts and points of the engines' profiles."""
 
 Shapes = dict[str, tuple[int, ...]]
-Seeded = Callable[[str], dict[str, np.ndarray]]
 
 
-@pytest.fixture(scope="session")
-def weights(seeded_tensors: Seeded) -> Callable[[str], Weights]:
-    """Weights of a variant: nano's own, stand-ins for the others."""
-
-    def read(variant: str) -> Weights:
-        if variant == "nano":
-            return load_weights(variant)
-        return Weights(VARIANTS[variant], seeded_tensors(variant), None, {})
-
-    return read
+def weights(variant: str) -> Weights:
+    """Weights of a variant, which nobody else holds: nano's own, stand-ins for the others."""
+    if variant == "nano":
+        return load_weights(variant)
+    return Weights(VARIANTS[variant], seeded_state_dict(dict(expected_tensors(variant))), None, {})
 
 
 def decoder_weights(variant: str) -> Weights:
@@ -149,20 +140,25 @@ def attention_layers(network: Network) -> list[Any]:
     return [layer for layer in network.layers() if ".attention." in layer.name and not layer.name.endswith(".cast")]
 
 
-def check_attention(network: Network, encoder: EncoderModel) -> None:
+def check_attention(network: Network, encoder: Encoder) -> None:
     """Sums over tokens are float32, in every block."""
-    blocks = [op for op in encoder.network.ops if isinstance(op, LiteMLA)]
+    blocks = [op for op in encoder.ops if isinstance(op, LiteMLA)]
     layers = attention_layers(network)
     products = [layer for layer in layers if layer.type == trt.LayerType.MATRIX_MULTIPLY]
     assert len(products) == 2 * len(blocks) > 0
     assert all(trt.DataType.HALF not in network.types(layer) for layer in layers)
 
 
-def parsed_encoder(weights: Weights, encoder: EncoderModel, options: ExportOptions) -> Network:
-    network = parse(trt, build_encoder(weights, options, encoder))
-    size = weights.variant.image_size
-    assert network.inputs() == as_float({"images": (-1, 3, size, size)})
-    assert network.outputs() == as_float(outputs_of_encoder(weights.variant.name))
+def parsed_encoder(name: str, options: ExportOptions) -> Network:
+    variant = VARIANTS[name]
+    encoder = read_encoder(weights(name))
+    give_back()  # each copy of xl1's weights takes 0.8 GB
+    model = build_encoder(Weights(variant, {}, None, {}), options, encoder)
+    del encoder
+    give_back()
+    network = parse(trt, model)
+    assert network.inputs() == as_float({"images": (-1, 3, variant.image_size, variant.image_size)})
+    assert network.outputs() == as_float(outputs_of_encoder(name))
     check_every_value(network)
     check_activations(network)
     return network
@@ -177,12 +173,11 @@ def parsed_decoder(variant: str, options: ExportOptions, masks: int = 4) -> Netw
     return network
 
 
-@pytest.mark.parametrize("variant", ENCODERS)
-def test_fp16_encoder(weights: Callable[[str], Weights], variant: str) -> None:
-    encoder = read_encoder(weights(variant))
-    network = parsed_encoder(weights(variant), encoder, FP16)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_fp16_encoder(variant: str) -> None:
+    network = parsed_encoder(variant, FP16)
     check_precision(network)
-    check_attention(network, encoder)
+    check_attention(network, describe_encoder(VARIANTS[variant]))
     check_engine(network)
 
 
@@ -195,8 +190,8 @@ def test_fp16_decoder(variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", ["nano", "l0"])
-def test_fp32_encoder(weights: Callable[[str], Weights], variant: str) -> None:
-    network = parsed_encoder(weights(variant), read_encoder(weights(variant)), ExportOptions())
+def test_fp32_encoder(variant: str) -> None:
+    network = parsed_encoder(variant, ExportOptions())
     check_no_half(network)
     if variant == "nano":
         check_engine(network)
@@ -229,26 +224,26 @@ def test_sums_on_16_bits_are_found(monkeypatch: pytest.MonkeyPatch, value: str) 
     """The checks of this file fail where a cast to float32 is missing: of the linear attention, of softmax."""
     wide = Graph.wide
     monkeypatch.setattr(Graph, "wide", lambda graph, name: name if name.endswith(value) else wide(graph, name))
-    weights = load_weights("nano")
-    encoder = read_encoder(weights)
-    networks = [parse(trt, build_encoder(weights, FP16, encoder)), parse(trt, build_decoder(weights, FP16))]
+    nano = load_weights("nano")
+    encoder = read_encoder(nano)
+    networks = [parse(trt, build_encoder(nano, FP16, encoder)), parse(trt, build_decoder(nano, FP16))]
     for network in networks:
         check_every_value(network)
     with pytest.raises(AssertionError):
-        check_attention(networks[0], encoder) if value == ".scales" else check_precision(networks[1])
+        check_attention(networks[0], encoder.network) if value == ".scales" else check_precision(networks[1])
 
 
 def test_other_types_than_those_of_the_model_are_found() -> None:
-    weights = load_weights("nano")
-    network = parse(trt, build_encoder(weights, FP16))
+    nano = load_weights("nano")
+    network = parse(trt, build_encoder(nano, FP16))
     with pytest.raises(AssertionError):
-        check_every_value(replace(network, model=build_encoder(weights)))
+        check_every_value(replace(network, model=build_encoder(nano)))
     with pytest.raises(AssertionError):
         check_no_half(network)
 
 
 @pytest.fixture(scope="module")
-def folded(weights: Callable[[str], Weights]) -> EncoderModel:
+def folded() -> EncoderModel:
     """l0's encoder for small images, whose values would not fit into float16: with folded ranges."""
     pytest.importorskip("onnxruntime", reason="onnxruntime not installed: pip install 'evsam[onnx]'")
     from evsam.export.ranges import fold_ranges
@@ -261,14 +256,14 @@ def folded(weights: Callable[[str], Weights]) -> EncoderModel:
     return fold_ranges(replace(encoder, convs=bright), [picture])[0]
 
 
-def test_folded_ranges(weights: Callable[[str], Weights], folded: EncoderModel) -> None:
+def test_folded_ranges(folded: EncoderModel) -> None:
     """GELU of values that are stored as a fraction is computed on the values, in float32."""
     activated = [op for op in folded.network.ops if getattr(op, "activation", None) is not None]
     assert all(folded.inner_scale(op) > 1 for op in activated)
     network = parse(trt, build_encoder(weights("l0"), FP16, folded))
     check_every_value(network)
     check_precision(network)
-    check_attention(network, folded)
+    check_attention(network, folded.network)
     check_activations(network)
     gelu = [x for x in network.layers_as("ACTIVATION", "IActivationLayer") if x.type == trt.ActivationType.GELU_TANH]
     assert len(gelu) >= len(activated)

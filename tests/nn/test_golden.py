@@ -1,12 +1,12 @@
 """Every way to run a model gives the reference implementation's numbers, see tests/golden/README.md.
 
-A way to run a model is a class with two methods; to put another one under the same tests, add it to ``RUNNERS``. The
+A way to run a model is a class with three methods; to put another one under the same tests, add it to ``RUNNERS``. The
 engines of the package are there by themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -43,6 +43,9 @@ class Runner(Protocol):
     def predict(self, prompt: cases.Prompt) -> Answer:
         """Answer a prompt on that photo."""
 
+    def close(self) -> None:
+        """Release the model."""
+
 
 class Modules:
     """The PyTorch modules, called directly."""
@@ -50,6 +53,9 @@ class Modules:
     def __init__(self, variant: str, fixture: Callable[[str], Any]) -> None:
         self.side = VARIANTS[variant].image_size
         self.model = fixture("seeded_model")(variant)
+
+    def close(self) -> None:
+        """The model is shared."""
 
     def encode(self, photo: np.ndarray) -> np.ndarray:
         self.size = photo.shape[:2]
@@ -90,6 +96,9 @@ class PublicApi:
             pytest.skip(f"engine {engine} needs {', '.join(ENGINES[engine].missing)}")
         weights = Weights(VARIANTS[variant], fixture("seeded_tensors")(variant), None, {})
         self.sam = evsam.load(weights, engine=engine)
+
+    def close(self) -> None:
+        self.sam.close()
 
     def encode(self, photo: np.ndarray) -> np.ndarray:
         self.photo = self.sam.encode(photo)
@@ -141,13 +150,14 @@ class Run:
 
 
 @pytest.fixture(scope="module", params=[(runner, name) for name in cases.NAMES for runner in RUNNERS], ids="-".join)
-def run(request: pytest.FixtureRequest) -> Run:
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     runner_name, name = request.param
     golden = cases.load(name)
     runner = RUNNERS[runner_name](golden.variant, request.getfixturevalue)
     image = request.getfixturevalue("photo")(golden.image)
     assert image.shape[:2] == golden.size
-    return Run(golden, runner, runner.encode(image))
+    yield Run(golden, runner, runner.encode(image))
+    runner.close()
 
 
 @pytest.mark.parametrize("name", cases.NAMES)

@@ -40,6 +40,8 @@ def machine(monkeypatch) -> Iterator[Callable[..., World]]:
             assert world.leaks() == []
             assert world.violations == []
     finally:
+        for world in worlds:
+            world.close()
         gc.unfreeze()
 
 
