@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import gzip
+import io
 import json
 import os
 import pickle
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -74,6 +77,18 @@ def _checkpoint(path: Path, content: object, **options: Any) -> Path:
     torch = pytest.importorskip("torch")
     torch.save(content, path, **options)
     return path
+
+
+def encoded(pixels: np.ndarray, kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
 
 
 def _torch(tensors: Tensors) -> dict[str, Any]:
@@ -328,10 +343,18 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"hello, these are no weights", "neither a safetensors file nor a PyTorch checkpoint$"),
-        (b"\0", "neither a safetensors file"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "it is a Git LFS pointer"),
-        (b"\n<!doctype html><title>404</title>", "it looks like a web page, the download went wrong"),
+        (b"hello, these are no weights", "neither a PyTorch checkpoint nor a safetensors file: "),
+        (b"\0", "neither a PyTorch checkpoint nor a safetensors file: "),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00",
+            r"got a Git LFS pointer; fetch the file .*\(git lfs pull\)$",
+        ),
+        (b"\n<!doctype html><title>404</title>", "got a web page; the download went wrong$"),
+        (encoded(np.zeros((8, 8, 3), np.uint8), "JPEG"), "got a JPEG image$"),
+        (encoded(np.zeros((8, 8, 3), np.uint8), "PNG"), "got a PNG image$"),
+        (gzip.compress(b"weights"), "got a gzip archive; unpack it first$"),
+        (npy(np.zeros(3)), "got an array of NumPy$"),
+        (b'{"error": "not found"}', "got a JSON file$"),
         (struct.pack("<Q", 1 << 40) + b"{}", "damaged or truncated safetensors file"),
         (struct.pack("<Q", 20) + b"{this is not json at all", "damaged or truncated safetensors file"),
         (b"PK\x03\x04" + b"\0" * 100, "damaged or truncated checkpoint: the table at the end"),

@@ -68,20 +68,16 @@ def read_file(path: Path) -> RawFile:
         return _read_safetensors(path)
     if head.startswith(b"\x80"):
         return _read_checkpoint(path)
-    hint = ""
-    if head.startswith(b"version https://git-lfs"):
-        hint = "; it is a Git LFS pointer, fetch the file that it stands for"
-    elif head.lstrip()[:1] == b"<":
-        hint = "; it looks like a web page, the download went wrong"
-    raise WeightsError(f"weights {path}: neither a safetensors file nor a PyTorch checkpoint{hint}")
+    # The reader of safetensors names what else it is, in Python and C alike.
+    return _read_safetensors(path, "neither a PyTorch checkpoint nor a safetensors file")
 
 
-def _read_safetensors(path: Path) -> RawFile:
+def _read_safetensors(path: Path, otherwise: str = "damaged or truncated safetensors file") -> RawFile:
     """Map the file into memory: float32 tensors are views of it, and pages are read when touched."""
     try:
         file = read_tensor_file(path)
     except (ValueError, OSError) as error:
-        raise WeightsError(f"weights {path}: damaged or truncated safetensors file: {error}") from error
+        raise WeightsError(f"weights {path}: {otherwise}: {error}") from error
     tensors = {name: tensor for name, tensor in file.tensors.items() if not name.endswith(_COUNTERS)}
     for name in tensors:
         if file.dtypes[name] not in _SAFETENSORS_DTYPES:
