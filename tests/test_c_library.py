@@ -243,6 +243,36 @@ def test_weights_that_are_not_finite(library, photo, tmp_path, variant, stored) 
             assert message == f"{path}: {name}: expected finite numbers, got NaN or infinity"
 
 
+def test_whose_embeddings_a_model_takes(library, handles, photo, tmp_path) -> None:
+    """Those of the same encoder, as in Python, whatever the precision and the decoder; of another one's none."""
+    file = read_tensor_file(resolve("nano"))
+    record = {"evsam.variant": file.metadata["evsam.variant"]}
+    prompts, _arrays = c_prompts({"boxes": [BOX]}, 1)
+    score = np.zeros(1, np.float32)
+    outputs = (None, score.ctypes.data_as(ctypes.c_void_p), None)
+
+    def predict(path: Path, precision: int = 0) -> int:
+        options = (ctypes.c_size_t * 2)(16, precision << 32)  # struct_size; threads and precision
+        model = ctypes.c_void_p()
+        assert library.evsam_load(os.fsencode(path), None, options, ctypes.byref(model)) == 0
+        status: int = library.evsam_predict(model, handles[1], ctypes.byref(prompts), *outputs)
+        library.evsam_free(model)
+        return status
+
+    assert predict(resolve("nano")) == 0
+    expected = score.copy()
+    assert predict(resolve("nano"), precision=1) == 0  # int8 is of the encoder, whose work is done
+    assert np.array_equal(score, expected)
+    for part, status in (("mask_decoder.", 0), ("image_encoder.", 1)):
+        name = next(name for name in file.tensors if name.startswith(part) and name.endswith(".bias"))
+        changed = np.array(file.tensors[name])
+        changed.flat[-1] += 1
+        path = tmp_path / "changed.safetensors"
+        write_tensor_file(path, {**file.tensors, name: changed}, record)
+        assert predict(path) == status
+    assert library.evsam_last_error() == b"embedding: expected one of this model's encoder, got one of another"
+
+
 def test_what_is_no_weights_file(library, tmp_path) -> None:
     bad_weights = 2
     kinds = {

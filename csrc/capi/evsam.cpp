@@ -2,7 +2,6 @@
 #include "evsam/evsam.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -22,13 +21,14 @@
 
 // The handles; in no namespace, because the header declares them so.
 struct evsam_model {
-  std::uint64_t id = 0;  // unique in the process
+  std::uint64_t encoder = 0;  // digest of its encoder's weights
   std::unique_ptr<evsam::Engine> engine;
   mutable evsam::ArenaPool scratch;
 };
 
 struct evsam_embedding {
-  std::uint64_t model = 0;    // id of the model
+  std::string variant;        // of the models that may read it
+  std::uint64_t encoder = 0;  // and the digest of their encoders
   evsam::ImageSize original;  // 0 x 0 where it holds no image
   evsam::ImageSize resized;   // in the 1024 frame
   std::vector<evsam::MapShape> shapes;
@@ -182,7 +182,6 @@ Outcome read_variant_of(const std::string& path, const evsam::SafetensorsHeader&
 }
 
 Outcome load(const char* path, const char* variant, const evsam_options* options, evsam_model** model) {
-  static std::atomic<std::uint64_t> models{0};
   if (const Status status = require(model, "model"); !status.ok()) return status;
   if (const Status status = require(path, "path"); !status.ok()) return status;
   evsam::EngineOptions engine_options;
@@ -193,7 +192,7 @@ Outcome load(const char* path, const char* variant, const evsam_options* options
   const Outcome known = read_variant_of(path, file.header(), variant, &config);
   if (known.code != EVSAM_OK) return known;
   auto made = std::make_unique<evsam_model>();
-  made->id = ++models;
+  made->encoder = file.digest("image_encoder.");
   const Status status = evsam::Engine::create(config, file.tensors(), engine_options, &made->engine);
   if (status.code() == evsam::StatusCode::kUnavailable) return status;
   if (!status.ok()) return {Status::invalid_argument(std::string(path) + ": " + status.message()), EVSAM_BAD_WEIGHTS};
@@ -205,7 +204,8 @@ Status create_embedding(const evsam_model* model, evsam_embedding** embedding) {
   EVSAM_RETURN_IF_ERROR(require(model, "model"));
   EVSAM_RETURN_IF_ERROR(require(embedding, "embedding"));
   auto made = std::make_unique<evsam_embedding>();
-  made->model = model->id;
+  made->variant = model->engine->config().name;
+  made->encoder = model->encoder;
   made->shapes = model->engine->feature_shapes();
   for (const evsam::MapShape& shape : made->shapes) {
     made->maps.emplace_back(static_cast<std::size_t>(shape.channels * shape.height * shape.width));
@@ -217,7 +217,15 @@ Status create_embedding(const evsam_model* model, evsam_embedding** embedding) {
 Status check_model(const evsam_model* model, const evsam_embedding* embedding) {
   EVSAM_RETURN_IF_ERROR(require(model, "model"));
   EVSAM_RETURN_IF_ERROR(require(embedding, "embedding"));
-  return model->id == embedding->model ? Status() : invalid("embedding", "one of this model", "one of another");
+  // As in Python: precision, threads and the decoder make no difference to who may read an embedding.
+  const auto same_shape = [](const evsam::MapShape& a, const evsam::MapShape& b) {
+    return a.channels == b.channels && a.height == b.height && a.width == b.width;
+  };
+  const std::vector<evsam::MapShape>& shapes = model->engine->feature_shapes();
+  const bool same =
+      embedding->variant == model->engine->config().name && embedding->encoder == model->encoder &&
+      std::equal(shapes.begin(), shapes.end(), embedding->shapes.begin(), embedding->shapes.end(), same_shape);
+  return same ? Status() : invalid("embedding", "one of this model's encoder", "one of another");
 }
 
 Status check_filled(const evsam_embedding& embedding) {

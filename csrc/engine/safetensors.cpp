@@ -242,6 +242,35 @@ std::vector<float> widen_bfloat16(const std::uint8_t* data, std::size_t bytes) {
   return values;
 }
 
+// Four lanes side by side, since each multiplication waits for the one before. Every step is a bijection of its lane,
+// so that a single change of the content always changes the result.
+std::uint64_t hash_bytes(const void* data, std::size_t size, std::uint64_t seed) {
+  constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15U;
+  constexpr std::size_t kLanes = 4;
+  constexpr std::size_t kStep = kLanes * sizeof(std::uint64_t);
+  std::uint64_t lanes[kLanes] = {seed, seed + 1, seed + 2, seed + 3};
+  const auto* bytes = static_cast<const unsigned char*>(data);
+  const auto add = [&lanes](const unsigned char* from) {
+    std::uint64_t words[kLanes];
+    std::memcpy(words, from, kStep);
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      lanes[i] = (lanes[i] ^ words[i]) * kOdd;
+      lanes[i] ^= lanes[i] >> 29;
+    }
+  };
+  std::size_t at = 0;
+  for (; at + kStep <= size; at += kStep) add(bytes + at);
+  unsigned char rest[kStep] = {};
+  if (at < size) std::memcpy(rest, bytes + at, size - at);
+  add(rest);
+  std::uint64_t hash = size;
+  for (const std::uint64_t lane : lanes) {
+    hash = (hash ^ lane) * kOdd;
+    hash ^= hash >> 32;
+  }
+  return hash;
+}
+
 }  // namespace
 
 const std::string* SafetensorsHeader::find_metadata(const std::string& key) const {
@@ -296,9 +325,22 @@ Status SafetensorsFile::from_memory(const std::string& name, const std::uint8_t*
   return read(name, data, size, false, file);
 }
 
+std::uint64_t SafetensorsFile::digest(const std::string& prefix) const {
+  std::uint64_t sum = 0;  // of what does not depend on the order
+  for (const SafetensorsEntry& entry : header_.entries) {
+    if (entry.name.compare(0, prefix.size(), prefix) != 0 || is_counter(entry.name)) continue;
+    const std::uint64_t seed = hash_bytes(entry.name.data(), entry.name.size(), 0);
+    const std::size_t bytes = entry.end - entry.begin;
+    sum += hash_bytes(data_ + entry.begin, bytes, seed);
+    if (mapped_.data() != nullptr) drop_file_pages(data_ + entry.begin, bytes);  // as TensorTable::read
+  }
+  return sum;
+}
+
 Status SafetensorsFile::read(const std::string& name, const std::uint8_t* data, std::size_t size, bool mapped,
                              SafetensorsFile* file) {
   SafetensorsFile made;
+  made.data_ = data;
   EVSAM_RETURN_IF_ERROR(read_safetensors_header(name, data, size, &made.header_));
   for (const SafetensorsEntry& entry : made.header_.entries) {
     if (is_counter(entry.name)) continue;

@@ -160,8 +160,9 @@ EVSAM_API evsam_status evsam_embedding_map(const evsam_embedding* embedding, int
 EVSAM_API evsam_status evsam_prediction_shape(const evsam_embedding* embedding, const evsam_prompts* prompts,
                                               int64_t shape[4]);
 
-/* Predicts the masks that prompts ask for, on an embedding of the same model. Outputs may be NULL where they are not
- * wanted, and hold anything if the call fails:
+/* Predicts the masks that prompts ask for, on an embedding of this model, or of another one of the same variant whose
+ * encoder has the same weights: of other precision or threads, or with another decoder. Outputs may be NULL where they
+ * are not wanted, and hold anything if the call fails:
  *   masks   uint8   (N, M, height, width)  1 on the object, 0 elsewhere
  *   scores  float32 (N, M)                 expected overlap (IoU) with the object
  *   logits  float32 (N, M, 256, 256)       for evsam_prompts.masks of a later prediction
