@@ -7,6 +7,7 @@ in the *frame*, 1024 pixels for every variant. The photo is fitted into the uppe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -117,12 +118,11 @@ def mask_to_logits(mask: npt.NDArray[np.bool_], resized_size: tuple[int, int]) -
 def _area_means(x: npt.NDArray[Any], resized: int) -> npt.NDArray[np.float64]:
     """Means of ``x`` (n, m) over the cells of logits along its first axis, (256, m); 0 in the padding."""
     edges = np.minimum(np.arange(LOGITS_SIZE + 1) * (FRAME_SIZE / LOGITS_SIZE * len(x) / resized), len(x))
-    sums = np.zeros((len(x) + 1, x.shape[1]), np.int32 if x.dtype == bool else np.float64)
-    np.cumsum(x, axis=0, out=sums[1:])
     whole = edges.astype(np.intp)
-    part = (edges - whole)[:, None]
-    upto = sums[whole] * (1 - part) + sums[np.minimum(whole + 1, len(x))] * part
-    return np.asarray(np.diff(upto, axis=0) / np.maximum(np.diff(edges), 1e-9)[:, None])
+    dtype = np.int32 if x.dtype == bool else np.float64
+    sums = np.stack([x[start:stop].sum(0, dtype=dtype) for start, stop in pairwise(whole)])
+    part = (edges - whole)[:, None] * x[np.minimum(whole, len(x) - 1)]  # of the row that an edge cuts
+    return np.asarray((sums + np.diff(part, axis=0)) / np.maximum(np.diff(edges), 1e-9)[:, None])
 
 
 def _taps(
