@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,20 @@ def test_profile(engine, image) -> None:
     assert all(row["seconds"] > 0 for row in rows)
     total = sum(row["macs"] for row in rows)
     assert total > 1e9
+
+
+def test_a_profile_adds_up_the_calls_since_it_began(engine, image) -> None:
+    engine.begin_profile()
+    answers(engine, image)
+    engine.begin_profile()
+    begin = time.perf_counter()
+    for _ in range(6):
+        engine.encode([image])
+    passed = time.perf_counter() - begin
+    rows = engine.end_profile()
+    assert {row["calls"] for row in rows} == {6}
+    assert 0.5 * passed < sum(row["seconds"] for row in rows) <= passed
+    assert engine.end_profile() == []
 
 
 def test_pinning_can_be_undone(engine, image) -> None:

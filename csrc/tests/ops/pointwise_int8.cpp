@@ -151,8 +151,26 @@ void check_weights_are_rounded_per_channel() {
   CHECK(op::quantize_weights(nothing, 2, q) == 0.0F && q[0] == 0 && q[1] == 0);
 }
 
+// One large weight of 64 makes the others 0: their error is sqrt(63) of the large one's size, 0.026 or 0.018.
+void check_what_suits() {
+  const auto suits = [](std::int64_t channels, float first) {
+    op::Params params{channels, 1, Activation::none};
+    params.precision = Precision::int8;
+    std::vector<float> weight(static_cast<std::size_t>(channels), 1.0F);
+    weight[0] = first;
+    op::Packed packed;
+    CHECK(op::pack(params, weight.data(), nullptr, nullptr, &packed).ok());
+    CHECK(packed.int8() == op::suits(params, weight.data()));
+    return packed.int8();
+  };
+  CHECK(suits(64, 1.0F) && suits(32, 1.0F) && !suits(31, 1.0F));
+  CHECK(!suits(64, 300.0F) && suits(64, 450.0F));
+  CHECK(!suits(64, kNan));
+}
+
 void check_once() {
   check_weights_are_rounded_per_channel();
+  check_what_suits();
   std::vector<float> weight(24);
   op::Packed packed;
   const auto pack = [&](const op::Params& params) {
