@@ -135,6 +135,9 @@ def run(argv: Sequence[str] | None) -> int:
     if beyond:
         hint = "; give all photos beside each other" if arguments.command == "predict" else ""
         parsers[arguments.command].error(f"unexpected argument {beyond[0][:80]!r}{hint}")
+    for word in sys.argv[1:] if argv is None else argv:
+        if not word or "\0" in word:  # -o "$FOLDER" without FOLDER would mean the current one
+            parsers[arguments.command].error(f"expected no argument that is empty or has a NUL, got {word[:80]!r}")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evsam import cli, info
+from evsam import WeightsError, cli, info
 from evsam.cli import info as info_command
 from evsam.cli import predict as predict_command
 from evsam.cli.parser import make_parser
@@ -428,6 +428,35 @@ class TestUsage:
         message = usage_error(capsys, command, *MANDATORY.get(command, []), *given)
         assert f"{option.lstrip('-')}" in message
         assert "expected" in message
+
+    @pytest.mark.parametrize(
+        "value", ["", "\0", "a\0b.png", "x" * 5000, "~nobody/x", "/dev/null", "\udcff", "-", "[", "\n"]
+    )
+    @pytest.mark.parametrize("command", list(make_parser()[1]))
+    def test_odd_names(self, capsys, monkeypatch, photo_file, tmp_path, command, value) -> None:
+        """Whatever a name is, an error of evsam's, or none; models are not loaded."""
+
+        def refuse(*_: object, **__: object) -> None:
+            raise WeightsError("here the work would begin")
+
+        monkeypatch.chdir(tmp_path)
+        work = ("sam.load", "weights.load_weights", "weights.convert", "weights.download", "selftest.cpu.selftest_cpu")
+        for place in work:
+            monkeypatch.setattr(f"evsam.{place}", refuse)
+        parser = make_parser()[1][command]
+        fixed = [*MANDATORY.get(command, []), *(["--point", "1", "1"] if command == "predict" else [])]
+        named = [action for action in parser._actions if action.type is None or action.type is Path]
+        for action in (action for action in named if action.nargs != 0 and action.dest != "multimask"):
+            given = [action.option_strings[0], value] if action.option_strings else [value]
+            code: object
+            try:
+                code = cli.main([command, *fixed, *given] if action.option_strings else [command, *given, *fixed[1:]])
+            except SystemExit as error:
+                code = error.code
+            assert code in (0, 1, 2)
+            if value in ("", "\0"):
+                assert code == 2
+        assert "Traceback" not in capsys.readouterr().err
 
     def test_predict(self, capsys, photo_file, tmp_path) -> None:
         output = ("-o", tmp_path / "o.png")
