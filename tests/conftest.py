@@ -106,6 +106,13 @@ def photo() -> Callable[[str], np.ndarray]:
     return load
 
 
+@pytest.fixture
+def one_calibration_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports in float16 find ranges on one image instead of six: for tests to which ranges do not matter."""
+    pytest.importorskip("onnx")
+    monkeypatch.setattr("evsam.export.calibration.GENERATED", 1)
+
+
 COMPILING = ("test_emulation.py", "test_nvcc.py", "test_cpp.py", "test_cuda_build.py", "test_tensorrt_rtx.py")
 """Files that take minutes."""
 

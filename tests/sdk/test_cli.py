@@ -62,6 +62,7 @@ def failure(capsys, *arguments: object) -> str:
 
 
 @pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("one_calibration_image")
 def test_warnings_are_a_line(capsys, photo_file, seeded_file, tmp_path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")

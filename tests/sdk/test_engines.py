@@ -74,6 +74,7 @@ def test_auto_looks_at_device_and_precision(monkeypatch) -> None:
             engines.find_engine(name, precision="int3")
 
 
+@pytest.mark.usefixtures("one_calibration_image")
 def test_another_engine_because_of_the_precision_is_said_at_the_users_line(seeded_weights) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")

@@ -42,6 +42,7 @@ def for_sm86(monkeypatch) -> None:
     monkeypatch.setattr(builder, "_configure", with_target)
 
 
+@pytest.mark.usefixtures("one_calibration_image")
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_both_parts_with_the_default_profiles(library, for_sm86, seeded_tensors, precision) -> None:
     models = build_models(Weights(get_variant("nano"), seeded_tensors("nano"), None, {}), precision)

@@ -31,6 +31,7 @@ def nano_on_torch(weights) -> Iterator[Any]:
     made.close()
 
 
+@pytest.mark.usefixtures("one_calibration_image")
 @pytest.mark.parametrize(("precision", "error"), [("fp32", 1e-4), ("fp16", 2e-2)])
 @pytest.mark.parametrize("version", ["10.3.0", "11.4.0"])
 def test_agrees_with_pytorch(machine, weights, nano_on_torch, image, precision, error, version) -> None:
