@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
-from evsam.network import MASK_TOKENS
+from evsam.network import MASK_TOKENS, Activation
 from evsam.zoo import LOGITS_SIZE
 
 __all__ = [
@@ -54,9 +54,6 @@ FP32 = 4
 
 Pipe = Literal["tensor", "fp32"]
 """What multiplies on a GPU: the tensor cores, or the ordinary fp32 units."""
-
-Activation = Literal["none", "relu", "relu6", "gelu_tanh", "gelu"]
-"""As csrc/core/activation.h names them."""
 
 
 @dataclass(frozen=True)

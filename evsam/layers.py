@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 from evsam import network
 from evsam.costs import (
-    Activation,
     Conv3x3,
     ConvTranspose,
-    DepthwiseConv,
     FusedMBConv,
     LayerNorm,
     LiteMLA,
@@ -27,7 +25,7 @@ from evsam.costs import (
     TwoWayAttention,
     UpsampleAdd,
 )
-from evsam.zoo import FRAME_SIZE, LOGITS_SIZE, NeckConfig, Variant
+from evsam.zoo import FRAME_SIZE, Variant
 
 __all__ = ["PHOTO", "decoder_ops", "encoder_ops", "image_ops"]
 
@@ -60,24 +58,29 @@ def _record(op: network.Op, batch: int) -> MapOp:
     residual = op.residual is not None
     match op:
         case network.Convolution(conv=conv, activation=activation):
+            if conv.filter_size == 2:
+                return PatchConv(*at, x.channels, y.channels, activation)
             kind = {1: Pointwise, 3: Conv3x3}[conv.filter_size]
-            activated = network.KERNEL_ACTIVATIONS[activation] if activation else "none"
-            return kind(*at, x.channels, y.channels, conv.stride, activated, residual)
+            return kind(*at, x.channels, y.channels, conv.stride, activation, residual)
         case network.FusedMBConv(spatial=spatial, activation=activation):
             channels = (x.channels, y.channels, spatial.stride)
-            return FusedMBConv(*at, *channels, network.KERNEL_ACTIVATIONS[activation], residual, spatial.outputs)
+            return FusedMBConv(*at, *channels, activation, residual, spatial.outputs)
         case network.MBConv(depth=depth, activation=activation):
             expands, channels = op.expand is not None, (x.channels, y.channels, depth.stride)
             hidden = (depth.outputs, depth.filter_size, expands)
-            return MBConv(*at, *channels, network.KERNEL_ACTIVATIONS[activation], residual, *hidden)
+            return MBConv(*at, *channels, activation, residual, *hidden)
         case network.LiteMLA():
             return LiteMLA(*at, x.channels, op.heads, op.head_dim, op.depthwise.filter_size)
         case network.UpsampleAdd():
             second = next(((z.size, z.size) for z in op.inputs[1:]), None)
             return UpsampleAdd(*at, y.channels, y.size, y.size, op.mode, second, residual)
-        case network.LayerNorm():
-            return LayerNorm(*at, x.channels)
-    raise TypeError(f"op: expected one that an encoder has, got {type(op).__name__}")
+        case network.LayerNorm(activation=activation):
+            return LayerNorm(*at, x.channels, activation)
+        case network.ConvTranspose(side=None, activation=activation):
+            return MaskHead(*at, x.channels, y.channels, activation, residual)  # the last one, with the product
+        case network.ConvTranspose(side=network.Conv(inputs=side), activation=activation):
+            return ConvTranspose(*at, x.channels, y.channels, side, activation, residual)
+    raise TypeError(f"op: expected one of maps, got {type(op).__name__}")
 
 
 def image_ops(variant: Variant) -> list[Op]:
@@ -93,26 +96,34 @@ def image_ops(variant: Variant) -> list[Op]:
 def decoder_ops(variant: Variant) -> list[Op]:
     """From one click to the logits of its masks, as the native engine calls its ops.
 
-    Matrix products of few tokens, which take next to no time, are left out but for those of the transformer's first
-    layer.
+    Drawing, and matrix products of few tokens, which take next to no time, are left out but for those of the
+    transformer's first layer.
     """
-    decoder, neck = variant.decoder, variant.encoder.neck
-    grid, dim = neck.grid, decoder.dim
+    network_ops, grid = network.describe_decoder(variant).ops, variant.encoder.neck.grid
+    if variant.decoder.kind == "sam":  # whose mask prompt and head are one op each
+        prompt = [op.output.channels for op in network_ops if isinstance(op, network.Convolution)]
+        head = [op.output.channels for op in network_ops if isinstance(op, network.ConvTranspose)]
+        return [
+            MaskPrompt("mask prompt", grid, grid, *prompt),
+            *_transformer(variant),
+            SamHead("head", grid, grid, variant.decoder.dim, *head),
+        ]
     ops: list[Op] = []
-    if decoder.kind == "sam":
-        narrow, wide = decoder.mask_channels
-        ops.append(MaskPrompt("mask prompt", grid, grid, narrow, wide, dim))
-    else:
-        ops += _drawn_prompt(decoder.mask_channels, neck, dim)
-    ops += _transformer(variant)
-    if decoder.kind == "sam":
-        ops.append(SamHead("head", grid, grid, dim, dim // 4, dim // 8))
-    else:
-        ops += _upsampler(decoder.mask_channels, neck)
+    for op in network_ops:
+        match op:
+            case network.Attention(residual=None):  # the first
+                ops += _transformer(variant)
+            case network.DrawnPrompt() | network.Resemblance() | network.PromptTokens() | network.Product():
+                pass
+            case network.Attention() | network.MLP():
+                pass
+            case _:
+                ops.append(_record(op, 1))
     return ops
 
 
 def _transformer(variant: Variant) -> Iterator[Op]:
+    """How the native engine runs it, cells and tokens fused."""
     decoder, cells = variant.decoder, variant.encoder.neck.grid
     dim, inner = decoder.dim, decoder.dim // 2
     shape = (cells, cells, dim, decoder.heads, CLICK_TOKENS)
@@ -126,32 +137,3 @@ def _transformer(variant: Variant) -> Iterator[Op]:
     yield Pointwise("transformer mlp 1", *tokens, dim, decoder.mlp_dim, activation="relu")
     yield Pointwise("transformer mlp 2", *tokens, decoder.mlp_dim, dim, residual=True)
     yield LayerNorm("transformer norm", *tokens, dim)
-
-
-def _drawn_prompt(channels: tuple[int, ...], neck: NeckConfig, dim: int) -> Iterator[Op]:
-    features = neck.lateral[0][1]
-    quarter, eighth = LOGITS_SIZE // 2, LOGITS_SIZE // 4
-    yield Pointwise("prompt compare", 1, eighth, eighth, features, features)
-    yield PatchConv("prompt conv 1", 1, LOGITS_SIZE, LOGITS_SIZE, network.DRAWN_MAPS, channels[0], "relu")
-    yield PatchConv("prompt conv 2", 1, quarter, quarter, channels[0], channels[1])
-    yield LayerNorm("prompt norm 2", 1, eighth, eighth, channels[1], "relu")
-    yield Pointwise("prompt resemblance", 1, eighth, eighth, 2, channels[1], residual=True)
-    yield PatchConv("prompt conv 3", 1, eighth, eighth, channels[1], channels[2])
-    yield LayerNorm("prompt norm 3", 1, neck.grid, neck.grid, channels[2], "relu")
-    yield Pointwise("prompt dense", 1, neck.grid, neck.grid, channels[2], dim, residual=True)
-
-
-def _upsampler(channels: tuple[int, ...], neck: NeckConfig) -> Iterator[Op]:
-    widths = [neck.width, *(width for _, width in neck.lateral)]
-    prompts, activations = (channels[1], channels[0]), ("none", "relu")
-    for index in range(2):
-        side, fine = neck.grid << index, neck.grid << (index + 1)
-        before, after = widths[index : index + 2]
-        activation: Activation = "relu" if activations[index] == "relu" else "none"
-        yield ConvTranspose(f"mask up {index}", 1, side, side, before, after, prompts[index], activation, lateral=True)
-        if index == 0:
-            yield LayerNorm("mask norm", 1, fine, fine, after, "relu")
-        yield DepthwiseConv(f"mask refine {index} depthwise", 1, fine, fine, after, 3, 1, "relu6")
-        yield Pointwise(f"mask refine {index} 1x1", 1, fine, fine, after, after)
-    side = neck.grid << 2
-    yield MaskHead("mask head", 1, side, side, widths[2], widths[3], "relu", lateral=True)

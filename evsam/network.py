@@ -10,6 +10,7 @@ Maps are (B, C, H, W) and square. Names of tensors are those of the released che
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -22,7 +23,6 @@ import numpy.typing as npt
 from evsam.zoo import (
     FRAME_SIZE,
     LOGITS_SIZE,
-    Activation,
     Block,
     BlockKind,
     DecoderConfig,
@@ -36,6 +36,8 @@ Array = npt.NDArray[np.float32]
 Tensors = Mapping[str, Array]
 Shape = tuple[int, ...]
 ResizeMode = Literal["bilinear", "bicubic"]
+Activation = Literal["none", "relu", "relu6", "gelu_tanh", "gelu"]
+"""As the kernels (csrc/core/activation.h) and :mod:`evsam.ops` name them."""
 
 NORM_EPS = 1e-6
 """Of every batch norm and layer norm; the released weights were trained with it."""
@@ -46,10 +48,8 @@ ATTENTION_EPS = 1e-15
 IMAGE_CHANNELS = 3
 """Of what the encoder reads: R, G, B."""
 
-KERNEL_ACTIVATIONS: Mapping[Activation, Literal["gelu_tanh", "relu6"]] = MappingProxyType(
-    {"gelu": "gelu_tanh", "relu6": "relu6"}
-)
-"""The names that kernels, and :mod:`evsam.ops`, have for the activations of records."""
+_ACTIVATIONS: Mapping[str, Activation] = MappingProxyType({"gelu": "gelu_tanh", "relu6": "relu6"})
+"""What the activations of records are."""
 
 MASK_TOKENS = 4
 """The single mask, then the three for ambiguous prompts."""
@@ -101,8 +101,17 @@ def fold_norm(weight: Any, bias: Any, gain: Any, offset: Any, mean: Any, varianc
     return weight * scale.reshape(-1, 1, 1, 1), offset + shift * scale
 
 
+class Part(ABC):
+    """A part of an op: what has tensors of its own."""
+
+    @property
+    @abstractmethod
+    def tensors(self) -> dict[str, Shape]:
+        """Their names and shapes."""
+
+
 @dataclass(frozen=True)
-class Conv:
+class Conv(Part):
     """A convolution with "same" padding, the batch norm behind it, if any, and the names of their tensors.
 
     Attributes:
@@ -132,7 +141,7 @@ class Conv:
 
     @property
     def tensors(self) -> dict[str, Shape]:
-        """Names and shapes, in the order of a state dict."""
+        """Names and shapes: weight and bias, then gain, offset, mean and variance of the norm."""
         found: dict[str, Shape] = {f"{self.name}.weight": self.weight_shape}
         if self.bias:
             found[f"{self.name}.bias"] = (self.outputs,)
@@ -160,8 +169,73 @@ class Conv:
 
 
 @dataclass(frozen=True)
+class UpConv(Conv):
+    """A transposed 2x2 convolution with stride 2, which doubles the sides of a map."""
+
+    filter_size: int = 2
+    stride: int = 2
+    bias: bool = True
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """(I, O, 2, 2)."""
+        return self.inputs, self.outputs, self.filter_size, self.filter_size
+
+    def output_size(self, size: int) -> int:
+        """Side of the output for an input of side ``size``."""
+        return self.stride * size
+
+
+@dataclass(frozen=True)
+class Linear(Part):
+    """``x W^T + b`` on tokens."""
+
+    name: str
+    inputs: int
+    outputs: int
+
+    @property
+    def tensors(self) -> dict[str, Shape]:
+        """Weight and bias."""
+        return {f"{self.name}.weight": (self.outputs, self.inputs), f"{self.name}.bias": (self.outputs,)}
+
+
+@dataclass(frozen=True)
+class Norm(Part):
+    """Layer norm over channels."""
+
+    name: str
+    channels: int
+
+    @property
+    def tensors(self) -> dict[str, Shape]:
+        """Gain and bias."""
+        return {f"{self.name}.{key}": (self.channels,) for key in ("weight", "bias")}
+
+
+@dataclass(frozen=True)
+class Table(Part):
+    """A matrix that is read as it is, ``name`` being the whole name of its tensor."""
+
+    name: str
+    rows: int
+    columns: int
+
+    @property
+    def tensors(self) -> dict[str, Shape]:
+        """The one."""
+        return {self.name: (self.rows, self.columns)}
+
+
+@dataclass(frozen=True)
 class Map:
-    """A feature map: the name of the op that makes it, channels, and height and width, which are equal."""
+    """A feature map, or tokens.
+
+    Attributes:
+        name: of the op that makes it.
+        channels: of each pixel or token.
+        size: height and width, which are equal; 0 for the tokens of prompts, however many there are.
+    """
 
     name: str
     channels: int
@@ -175,17 +249,17 @@ class Map:
 
 @dataclass(frozen=True)
 class Op:
-    """One op of the encoder.
+    """One op.
 
     Attributes:
-        name: unique, and that of the map it makes.
+        name: unique in its network, and that of the map it makes.
         label: the same for people.
         inputs: maps that it reads.
         residual: map that is added last, or None.
     """
 
     kind: ClassVar[str]
-    """The function of :mod:`evsam.ops` that does it."""
+    """The function of :mod:`evsam.ops` that does it, where there is one."""
 
     name: str
     label: str
@@ -193,10 +267,16 @@ class Op:
     residual: Map | None = field(default=None, kw_only=True)
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """What has weights, in the order in which it runs."""
+        values = (getattr(self, each.name) for each in fields(self))
+        each = (part for value in values for part in (value if isinstance(value, tuple) else (value,)))
+        return tuple(part for part in each if isinstance(part, Part))
+
+    @property
     def convs(self) -> tuple[Conv, ...]:
         """Its convolutions, in the order in which they run."""
-        values = (getattr(self, each.name) for each in fields(self))
-        return tuple(value for value in values if isinstance(value, Conv))
+        return tuple(part for part in self.parts if isinstance(part, Conv))
 
     @property
     def reads(self) -> tuple[Map, ...]:
@@ -212,7 +292,7 @@ class Op:
     @property
     def tensors(self) -> dict[str, Shape]:
         """Names and shapes of the weights that it reads."""
-        return {name: shape for conv in self.convs for name, shape in conv.tensors.items()}
+        return {name: shape for part in self.parts for name, shape in part.tensors.items()}
 
     @property
     def _sizes(self) -> list[int]:
@@ -226,16 +306,16 @@ class Op:
 
 @dataclass(frozen=True)
 class Convolution(Op):
-    """A dense convolution, then an activation, if any."""
+    """A dense convolution, then an activation."""
 
     conv: Conv
-    activation: Activation | None = None
+    activation: Activation = "none"
 
     @property
     def kind(self) -> str:  # type: ignore[override]
-        """``pointwise``, ``conv3x3`` and so on."""
+        """``pointwise``, ``patch_conv``, ``conv3x3`` and so on."""
         size = self.conv.filter_size
-        return "pointwise" if size == 1 else f"conv{size}x{size}"
+        return {1: "pointwise", 2: "patch_conv"}.get(size, f"conv{size}x{size}")
 
 
 @dataclass(frozen=True)
@@ -303,39 +383,145 @@ class UpsampleAdd(Op):
 
 @dataclass(frozen=True)
 class LayerNorm(Op):
-    """Layer norm over the channels of each pixel; ``parameters`` is in front of its tensors' names."""
+    """Layer norm over the channels of each pixel, then an activation."""
 
     kind = "layer_norm_2d"
-    parameters: str
-
-    @property
-    def tensors(self) -> dict[str, Shape]:
-        """Gain and bias."""
-        return {f"{self.parameters}.{key}": (self.inputs[0].channels,) for key in ("weight", "bias")}
+    norm: Norm
+    activation: Activation = "none"
 
 
 @dataclass(frozen=True)
-class Encoder:
-    """The image encoder.
+class ConvTranspose(Op):
+    """A map doubled in size, plus the residual, plus a second map, if any, by a 1x1 convolution; then an activation."""
+
+    kind = "conv_transpose"
+    up: UpConv
+    side: Conv | None = None
+    activation: Activation = "none"
+
+
+@dataclass(frozen=True)
+class PromptTokens(Op):
+    """What the transformer starts from: the output tokens, then a token for each point of the prompt.
+
+    A point's token is the positional encoding of its pixel's centre plus the row of its label; padding, whose label is
+    -1, has no position. With u in [-1, 1]^2 the place in the frame, the encoding is sin and cos of 2 pi u F.
 
     Attributes:
-        image: what it reads: (B, 3, S, S), normalised.
-        ops: in an order in which they can run.
-        stages: output of each stage of the backbone.
-        outputs: the embedding, then the finer maps for the decoder.
+        frequencies: F, for x and y.
+        labels: of labels -1, 0, 1, 2 and 3.
+        outputs: of the IoU, and of the masks.
     """
 
-    image: Map
+    frequencies: Table
+    labels: tuple[Table, ...]
+    outputs: tuple[Table, ...]
+
+    @property
+    def output(self) -> Map:
+        """The tokens."""
+        return Map(self.name, self.labels[0].columns, 0)
+
+
+@dataclass(frozen=True)
+class MaskOrNone(Op):
+    """What was made of the mask prompt, or the row ``none`` in every cell where there is no mask; then the residual."""
+
+    none: Table
+
+
+@dataclass(frozen=True)
+class DrawnPrompt(Op):
+    """A prompt as :data:`DRAWN_MAPS` maps of the mask's size; :func:`evsam.nn.lite_decoder.draw_prompts` says how."""
+
+    @property
+    def output(self) -> Map:
+        """The maps."""
+        return Map(self.name, DRAWN_MAPS, self.inputs[0].size)
+
+
+@dataclass(frozen=True)
+class Resemblance(Op):
+    """Of each pixel of the first map with the regions that the second one, a drawn prompt, points at and excludes.
+
+    See :class:`evsam.nn.lite_decoder.ResemblancePrior`.
+    """
+
+    @property
+    def output(self) -> Map:
+        """One channel for each of the regions."""
+        return Map(self.name, 2, self.inputs[0].size)
+
+
+@dataclass(frozen=True)
+class Attention(Op):
+    """The first input attends to the second one; residual and norm follow.
+
+    Both have their positional encodings added, of points or of the centres of cells, where queries and keys are made of
+    them; the values are made of the second input alone. The very first attention has neither residual nor encodings:
+    the tokens still are their own.
+    """
+
+    query: Linear
+    key: Linear
+    value: Linear
+    project: Linear
+    heads: int
+    norm: Norm
+
+
+@dataclass(frozen=True)
+class MLP(Op):
+    """Linear layers with ReLU between them, on all tokens or on one; residual and norm, if any, follow."""
+
+    layers: tuple[Linear, ...]
+    norm: Norm | None = None
+    token: int | None = None
+
+    @property
+    def output(self) -> Map:
+        """The new tokens."""
+        return Map(self.name, self.layers[-1].outputs, 0)
+
+
+@dataclass(frozen=True)
+class Product(Op):
+    """The products of each pixel of the first input with the vector of each mask, which are the other inputs."""
+
+    @property
+    def output(self) -> Map:
+        """Logits of the masks."""
+        return Map(self.name, len(self.inputs) - 1, self.inputs[0].size)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Maps that come in, ops in an order in which they can run, and the maps that leave."""
+
+    inputs: tuple[Map, ...]
     ops: tuple[Op, ...]
-    stages: tuple[Map, ...]
     outputs: tuple[Map, ...]
 
     @property
     def tensors(self) -> dict[str, Shape]:
-        """Names and shapes of its weights, in the order of a state dict."""
-        # the modules of the finer maps hold all projections of the stages, then those of the coarser maps
-        ops = sorted(self.ops, key=lambda op: op.name.startswith("lateral.") and op.name.endswith(".up"))
-        return {name: shape for op in ops for name, shape in op.tensors.items()}
+        """Names and shapes of its weights."""
+        return {name: shape for op in self.ops for name, shape in op.tensors.items()}
+
+
+@dataclass(frozen=True)
+class Encoder(Network):
+    """The image encoder; its outputs are the embedding, then the finer maps for the decoder.
+
+    Attributes:
+        stages: output of each stage of the backbone.
+    """
+
+    stages: tuple[Map, ...]
+
+    @property
+    def image(self) -> Map:
+        """What it reads: (B, 3, S, S), normalised."""
+        return self.inputs[0]
 
 
 def describe_encoder(variant: Variant, image_size: int | None = None) -> Encoder:
@@ -360,22 +546,22 @@ def describe_encoder(variant: Variant, image_size: int | None = None) -> Encoder
 
 def describe_network(config: EncoderConfig, size: int) -> Encoder:
     """The encoder of a record for images of that side, in pixels."""
-    ops: list[Op] = []
+    ops, activation = list[Op](), _ACTIVATIONS[config.activation]
     image = x = Map("images", IMAGE_CHANNELS, size)
     stages = []
     for i, stage in enumerate(config.stages):
         for j, block in enumerate(stage):
             name = f"image_encoder.backbone.stages.{i}.op_list.{j}"
-            ops += describe_block(block, x, name, f"stage {i} block {j}", config.activation, config.head_dim)
+            ops += describe_block(block, x, name, f"stage {i} block {j}", activation, config.head_dim)
             x = ops[-1].output
         stages.append(x)
-    ops += _neck(config.neck, stages, config.activation)
-    ops.append(LayerNorm("norm", "layer norm", (ops[-1].output,), "image_encoder.norm"))
+    ops += _neck(config.neck, stages, activation)
+    ops.append(LayerNorm("norm", "layer norm", (ops[-1].output,), Norm("image_encoder.norm", config.neck.width)))
     outputs = [ops[-1].output]
     for i, (stage_index, width) in enumerate(config.neck.lateral):
         ops += _lateral(i, stages[stage_index], outputs[-1], width)
         outputs.append(ops[-1].output)
-    return Encoder(image, tuple(ops), tuple(stages), tuple(outputs))
+    return Encoder((image,), tuple(ops), tuple(outputs), tuple(stages))
 
 
 def describe_block(block: Block, x: Map, name: str, label: str, activation: Activation, head_dim: int) -> Iterator[Op]:
@@ -505,9 +691,145 @@ def _lateral(number: int, stage: Map, coarse: Map, width: int) -> Iterator[Op]:
     yield UpsampleAdd(f"{name}.sum", f"{label} add", (up.output,), stage.size, "bilinear", residual=skip.output)
 
 
+def describe_decoder(variant: Variant) -> Network:
+    """Prompt encoder and mask decoder of a variant.
+
+    Args:
+        variant: a record of :mod:`evsam.zoo`, one of its own or made up.
+
+    Returns:
+        A network with the encoder's outputs as inputs, then the mask of the prompt: logits of an earlier prediction.
+        Points and labels are what its :class:`PromptTokens` and :class:`DrawnPrompt` read besides. Its outputs are the
+        logits of the masks, and their scores.
+
+    Example:
+        >>> from evsam.zoo import get_variant
+        >>> decoder = describe_decoder(get_variant("l0"))
+        >>> [type(op).__name__ for op in decoder.ops[:3]]
+        ['Convolution', 'LayerNorm', 'Convolution']
+        >>> decoder.outputs[0].shape
+        (4, 256, 256)
+    """
+    config, features = variant.decoder, describe_encoder(variant).outputs
+    ops, mask, is_sam = _DecoderOps(), Map("mask", 1, LOGITS_SIZE), config.kind == "sam"
+    source, *drawn = ops.mask_prompt(config, mask, features) if is_sam else ops.drawn_prompt(config, mask, features)
+    tokens, cells = ops.two_way_transformer(config, ops.prompt_tokens(config.dim), source)
+    pixels = ops.upscale(cells) if is_sam else ops.refine(cells, features[1:], drawn)
+    vectors = [
+        ops.perceptron(f"mask_decoder.output_hypernetworks_mlps.{i}", tokens, 1 + i, config.dim, pixels.channels)
+        for i in range(MASK_TOKENS)
+    ]
+    logits = ops.add(Product("logits", "logits", (pixels, *vectors)))
+    hidden = SAM_IOU_HIDDEN if is_sam else config.dim
+    scores = ops.perceptron("mask_decoder.iou_prediction_head", tokens, 0, hidden, MASK_TOKENS)
+    return Network((*features, mask), tuple(ops), (logits, scores))
+
+
+class _DecoderOps(list[Op]):
+    """Ops, to which each method adds some; it returns the map that the last of them makes."""
+
+    def add(self, op: Op) -> Map:
+        self.append(op)
+        return op.output
+
+    def convolve(self, name: str, label: str, x: Map, width: int, size: int = 1, **more: Any) -> Map:
+        conv = Conv(f"prompt_encoder.{name}", x.channels, width, size, size, bias=True)
+        return self.add(Convolution(conv.name, label, (x,), conv, **more))
+
+    def normalise(self, name: str, label: str, x: Map, activation: Activation) -> Map:
+        return self.add(LayerNorm(name, label, (x,), Norm(name, x.channels), activation))
+
+    def double(self, name: str, label: str, x: Map, width: int, **more: Any) -> Map:
+        return self.add(ConvTranspose(name, label, (x,), UpConv(name, x.channels, width), **more))
+
+    def prompt_tokens(self, dim: int) -> Map:
+        def table(name: str, rows: int = 1) -> Table:
+            return Table(f"{name}.weight", rows, dim)
+
+        frequencies = Table("prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", 2, dim // 2)
+        labels = ("not_a_point_embed", *(f"point_embeddings.{i}" for i in range(4)))
+        outputs = table("mask_decoder.iou_token"), table("mask_decoder.mask_tokens", MASK_TOKENS)
+        kinds = tuple(table(f"prompt_encoder.{name}") for name in labels)
+        return self.add(PromptTokens("tokens", "tokens", (), frequencies, kinds, outputs))
+
+    def mask_prompt(self, config: DecoderConfig, mask: Map, features: Sequence[Map]) -> tuple[Map]:
+        """SAM's: the embedding plus the mask."""
+        (embedding,), (first, second), name = features, config.mask_channels, "mask_downscaling"
+        x = self.convolve(f"{name}.0", "prompt conv 1", mask, first, 2)
+        x = self.normalise(f"prompt_encoder.{name}.1", "prompt norm 1", x, "gelu")
+        x = self.convolve(f"{name}.3", "prompt conv 2", x, second, 2)
+        x = self.normalise(f"prompt_encoder.{name}.4", "prompt norm 2", x, "gelu")
+        x = self.convolve(f"{name}.6", "prompt dense", x, config.dim)
+        none = Table("prompt_encoder.no_mask_embed.weight", 1, config.dim)
+        return (self.add(MaskOrNone("dense", "prompt", (x,), none, residual=embedding)),)
+
+    def drawn_prompt(self, config: DecoderConfig, mask: Map, features: Sequence[Map]) -> tuple[Map, Map, Map]:
+        """The small decoder's: the embedding plus the drawn prompt, and its maps at two and four times that size."""
+        (embedding, fine), (first, second, third), name = features[:2], config.mask_channels, "mask_downscaling"
+        drawn = self.add(DrawnPrompt("drawn", "prompt drawing", (mask,)))
+        compared = self.convolve("compare", "prompt compare", fine, fine.channels)
+        quarter = self.convolve(f"{name}.0.0", "prompt conv 1", drawn, first, 2, activation="relu")
+        eighth = self.convolve(f"{name}.1.0", "prompt conv 2", quarter, second, 2)
+        eighth = self.normalise(f"prompt_encoder.{name}.1.1", "prompt norm 2", eighth, "relu")
+        alike = self.add(Resemblance("resemblance", "prompt regions", (compared, drawn)))
+        eighth = self.convolve("resemblance_proj", "prompt resemblance", alike, second, residual=eighth)
+        x = self.convolve(f"{name}.2.0", "prompt conv 3", eighth, third, 2)
+        x = self.normalise(f"prompt_encoder.{name}.2.1", "prompt norm 3", x, "relu")
+        return self.convolve("dense", "prompt dense", x, config.dim, residual=embedding), eighth, quarter
+
+    def two_way_transformer(self, config: DecoderConfig, tokens: Map, cells: Map) -> tuple[Map, Map]:
+        """SAM's (arXiv 2304.02643, appendix A): tokens and image cells attend to each other. Both, when they have."""
+        dim, layer = config.dim, ""
+
+        def attend(name: str, norm: str, x: Map, to: Map, inner: int = dim // 2, first: bool = False) -> Map:
+            name = f"{layer}.{name}"
+            q, k, v = (Linear(f"{name}.{part}_proj", dim, inner) for part in "qkv")
+            parts = (q, k, v, Linear(f"{name}.out_proj", inner, dim), config.heads, Norm(f"{layer}.{norm}", dim))
+            return self.add(Attention(name, name, (x, to), *parts, residual=None if first else x))
+
+        for i in range(config.depth):
+            layer = f"mask_decoder.transformer.layers.{i}"
+            tokens = attend("self_attn", "norm1", tokens, tokens, dim, first=i == 0)
+            tokens = attend("cross_attn_token_to_image", "norm2", tokens, cells)
+            wide, narrow = (dim, config.mlp_dim), (config.mlp_dim, dim)
+            layers = (Linear(f"{layer}.mlp.lin1", *wide), Linear(f"{layer}.mlp.lin2", *narrow))
+            norm = Norm(f"{layer}.norm3", dim)
+            tokens = self.add(MLP(f"{layer}.mlp", f"{layer}.mlp", (tokens,), layers, norm, residual=tokens))
+            cells = attend("cross_attn_image_to_token", "norm4", cells, tokens)
+        layer = "mask_decoder.transformer"
+        return attend("final_attn_token_to_image", "norm_final_attn", tokens, cells), cells
+
+    def upscale(self, x: Map) -> Map:
+        """SAM's way from cells to pixels."""
+        name = "mask_decoder.output_upscaling"
+        x = self.double(f"{name}.0", "mask up 0", x, x.channels // 4)
+        x = self.normalise(f"{name}.1", "mask norm", x, "gelu")
+        return self.double(f"{name}.3", "mask up 1", x, x.channels // 2, activation="gelu")
+
+    def refine(self, x: Map, lateral: Sequence[Map], drawn: Sequence[Map]) -> Map:
+        """The small decoder's: the image's finer maps and the drawn prompt join in."""
+        for i, (fine, prompt) in enumerate(zip(lateral[:2], drawn, strict=True)):
+            up = UpConv(f"mask_decoder.up.{i}", x.channels, fine.channels)
+            side = Conv(f"mask_decoder.prompt.{i}", prompt.channels, fine.channels, bias=True)
+            activation: Activation = "none" if i == 0 else "relu"
+            x = self.add(ConvTranspose(up.name, f"mask up {i}", (x, prompt), up, side, activation, residual=fine))
+            x = self.normalise("mask_decoder.norm", "mask norm", x, "relu") if i == 0 else x
+            name = f"mask_decoder.refine.{i}.main"
+            depth, point = depthwise_separable(name, x.channels, x.channels, 3)
+            x = self.add(MBConv(name, f"mask refine {i}", (x,), None, depth, point, "relu6", residual=x))
+        finest = lateral[2]
+        return self.double("mask_decoder.up.2", "mask head", x, finest.channels, activation="relu", residual=finest)
+
+    def perceptron(self, name: str, tokens: Map, token: int, hidden: int, outputs: int) -> Map:
+        """Three linear layers on one token."""
+        widths = (tokens.channels, hidden, hidden, outputs)
+        layers = tuple(Linear(f"{name}.layers.{i}", *widths[i : i + 2]) for i in range(3))
+        return self.add(MLP(name, name, (tokens,), layers, token=token))
+
+
 @cache
 def expected_tensors(variant: str | Variant) -> Mapping[str, Shape]:
-    """Names and shapes of all tensors of a variant, in the order of its state dict.
+    """Names and shapes of all tensors of a variant.
 
     Batch counters (``num_batches_tracked``), which inference never reads, are left out.
 
@@ -522,109 +844,4 @@ def expected_tensors(variant: str | Variant) -> Mapping[str, Shape]:
         (256,)
     """
     record = get_variant(variant)
-    lateral = tuple(width for _, width in record.encoder.neck.lateral)
-    decoder = _sam_decoder(record.decoder) if record.decoder.kind == "sam" else _lite_decoder(record.decoder, lateral)
-    return MappingProxyType({**describe_encoder(record).tensors, **dict(decoder)})
-
-
-_Entry = tuple[str, Shape]
-
-
-def _affine(name: str, width: int) -> Iterator[_Entry]:
-    yield f"{name}.weight", (width,)
-    yield f"{name}.bias", (width,)
-
-
-def _linear(name: str, inputs: int, outputs: int) -> Iterator[_Entry]:
-    yield f"{name}.weight", (outputs, inputs)
-    yield f"{name}.bias", (outputs,)
-
-
-def _conv2d(name: str, inputs: int, outputs: int, filter_size: int = 1) -> Iterator[_Entry]:
-    yield from Conv(name, inputs, outputs, filter_size, bias=True).tensors.items()
-
-
-def _upconv(name: str, inputs: int, outputs: int) -> Iterator[_Entry]:
-    """A transposed 2 x 2 convolution, whose weight has its inputs first."""
-    yield f"{name}.weight", (inputs, outputs, 2, 2)
-    yield f"{name}.bias", (outputs,)
-
-
-def _point_tokens(dim: int) -> Iterator[_Entry]:
-    yield "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", (2, dim // 2)
-    for i in range(4):
-        yield f"prompt_encoder.point_embeddings.{i}.weight", (1, dim)
-    yield "prompt_encoder.not_a_point_embed.weight", (1, dim)
-
-
-def _attention(name: str, dim: int, inner: int) -> Iterator[_Entry]:
-    for part in ("q_proj", "k_proj", "v_proj"):
-        yield from _linear(f"{name}.{part}", dim, inner)
-    yield from _linear(f"{name}.out_proj", inner, dim)
-
-
-def _mlp(name: str, dim: int, hidden: int, outputs: int) -> Iterator[_Entry]:
-    for i, (a, b) in enumerate(((dim, hidden), (hidden, hidden), (hidden, outputs))):
-        yield from _linear(f"{name}.layers.{i}", a, b)
-
-
-def _token_heads(config: DecoderConfig, mask_dim: int, iou_hidden: int) -> Iterator[_Entry]:
-    dim = config.dim
-    for i in range(config.depth):
-        layer = f"mask_decoder.transformer.layers.{i}"
-        yield from _attention(f"{layer}.self_attn", dim, dim)
-        yield from _affine(f"{layer}.norm1", dim)
-        yield from _attention(f"{layer}.cross_attn_token_to_image", dim, dim // 2)
-        yield from _affine(f"{layer}.norm2", dim)
-        yield from _linear(f"{layer}.mlp.lin1", dim, config.mlp_dim)
-        yield from _linear(f"{layer}.mlp.lin2", config.mlp_dim, dim)
-        yield from _affine(f"{layer}.norm3", dim)
-        yield from _affine(f"{layer}.norm4", dim)
-        yield from _attention(f"{layer}.cross_attn_image_to_token", dim, dim // 2)
-    yield from _attention("mask_decoder.transformer.final_attn_token_to_image", dim, dim // 2)
-    yield from _affine("mask_decoder.transformer.norm_final_attn", dim)
-    yield "mask_decoder.iou_token.weight", (1, dim)
-    yield "mask_decoder.mask_tokens.weight", (MASK_TOKENS, dim)
-    for i in range(MASK_TOKENS):
-        yield from _mlp(f"mask_decoder.output_hypernetworks_mlps.{i}", dim, dim, mask_dim)
-    yield from _mlp("mask_decoder.iou_prediction_head", dim, iou_hidden, MASK_TOKENS)
-
-
-def _sam_decoder(config: DecoderConfig) -> Iterator[_Entry]:
-    dim = config.dim
-    first, second = config.mask_channels
-    yield from _point_tokens(dim)
-    yield from _conv2d("prompt_encoder.mask_downscaling.0", 1, first, 2)
-    yield from _affine("prompt_encoder.mask_downscaling.1", first)
-    yield from _conv2d("prompt_encoder.mask_downscaling.3", first, second, 2)
-    yield from _affine("prompt_encoder.mask_downscaling.4", second)
-    yield from _conv2d("prompt_encoder.mask_downscaling.6", second, dim)
-    yield "prompt_encoder.no_mask_embed.weight", (1, dim)
-    yield from _token_heads(config, dim // 8, SAM_IOU_HIDDEN)
-    yield from _upconv("mask_decoder.output_upscaling.0", dim, dim // 4)
-    yield from _affine("mask_decoder.output_upscaling.1", dim // 4)
-    yield from _upconv("mask_decoder.output_upscaling.3", dim // 4, dim // 8)
-
-
-def _lite_decoder(config: DecoderConfig, lateral: tuple[int, ...]) -> Iterator[_Entry]:
-    dim = config.dim
-    first, second, third = config.mask_channels
-    eighth, quarter, half = lateral
-    yield from _point_tokens(dim)
-    yield from _conv2d("prompt_encoder.mask_downscaling.0.0", DRAWN_MAPS, first, 2)
-    yield from _conv2d("prompt_encoder.mask_downscaling.1.0", first, second, 2)
-    yield from _affine("prompt_encoder.mask_downscaling.1.1", second)
-    yield from _conv2d("prompt_encoder.mask_downscaling.2.0", second, third, 2)
-    yield from _affine("prompt_encoder.mask_downscaling.2.1", third)
-    yield from _conv2d("prompt_encoder.dense", third, dim)
-    yield from _conv2d("prompt_encoder.compare", eighth, eighth)
-    yield from _conv2d("prompt_encoder.resemblance_proj", 2, second)
-    yield from _token_heads(config, half, dim)
-    for i, (a, b) in enumerate(((dim, eighth), (eighth, quarter), (quarter, half))):
-        yield from _upconv(f"mask_decoder.up.{i}", a, b)
-    for i, (a, b) in enumerate(((second, eighth), (first, quarter))):
-        yield from _conv2d(f"mask_decoder.prompt.{i}", a, b)
-    yield from _affine("mask_decoder.norm", eighth)
-    for i, width in enumerate((eighth, quarter)):
-        for conv in depthwise_separable(f"mask_decoder.refine.{i}.main", width, width, 3):
-            yield from conv.tensors.items()
+    return MappingProxyType({**describe_encoder(record).tensors, **describe_decoder(record).tensors})

@@ -9,7 +9,7 @@ import pytest
 
 from evsam.engines import native
 from evsam.layers import encoder_ops
-from evsam.network import Conv, conv_layer, describe_encoder, expected_tensors, fold_norm
+from evsam.network import Conv, conv_layer, describe_decoder, describe_encoder, expected_tensors, fold_norm
 from evsam.transforms import image_to_pixels
 from evsam.weights import Weights
 from evsam.zoo import VARIANTS, Block, Variant, get_variant
@@ -44,7 +44,7 @@ def test_tensors_are_those_of_the_modules(variant: Variant) -> None:
     from tests.nn.macs import meta_model
 
     state = {k: tuple(v.shape) for k, v in meta_model(variant).state_dict().items() if "num_batches" not in k}
-    assert list(expected_tensors(variant).items()) == list(state.items())
+    assert expected_tensors(variant) == state
 
 
 @every_variant
@@ -62,23 +62,33 @@ def test_work_and_maps_are_those_of_the_modules(variant: Variant) -> None:
 
 @every_variant
 def test_ops_can_run_in_their_order(variant: Variant) -> None:
-    encoder = describe_encoder(variant)
-    made = {encoder.image.name: encoder.image}
-    for op in encoder.ops:
-        assert all(made[x.name] == x for x in op.reads)
-        assert op.name not in made
-        made[op.name] = op.output
-        if op.residual is not None:
-            assert op.residual.shape == op.output.shape
-    assert all(made[x.name] == x for x in (*encoder.stages, *encoder.outputs))
-    assert len({op.label for op in encoder.ops}) == len(encoder.ops)
+    encoder, decoder = describe_encoder(variant), describe_decoder(variant)
+    assert decoder.inputs[:-1] == encoder.outputs
+    for network in (encoder, decoder):
+        made = {x.name: x for x in network.inputs}
+        for op in network.ops:
+            assert all(made[x.name] == x for x in op.reads)
+            assert op.name not in made
+            made[op.name] = op.output
+            if op.residual is not None:
+                assert op.residual.shape == op.output.shape
+        assert all(made[x.name] == x for x in network.outputs)
+        assert len({op.label for op in network.ops}) == len(network.ops)
+    assert {x.name for x in encoder.stages} <= {op.name for op in encoder.ops}
 
 
 @every_variant
 def test_every_tensor_is_read_by_one_op(variant: Variant) -> None:
-    read = [name for op in describe_encoder(variant).ops for name in op.tensors]
-    expected = [name for name in expected_tensors(variant) if name.startswith("image_encoder.")]
-    assert sorted(read) == sorted(expected)
+    networks = (describe_encoder(variant), describe_decoder(variant))
+    read = [name for network in networks for op in network.ops for name in op.tensors]
+    assert sorted(read) == sorted(expected_tensors(variant))
+
+
+@every_variant
+def test_logits_and_scores(variant: Variant) -> None:
+    logits, scores = describe_decoder(variant).outputs
+    assert logits.shape == (4, 256, 256)
+    assert scores.channels == 4
 
 
 def test_a_sum_takes_two_maps_at_a_time() -> None:

@@ -25,17 +25,21 @@ from evsam.export.nodes import (
 from evsam.export.options import FLOAT32_PLUGINS
 from evsam.network import (
     ATTENTION_EPS,
-    KERNEL_ACTIVATIONS,
     NORM_EPS,
     Array,
+    Conv,
     Convolution,
+    ConvTranspose,
     ConvWeights,
     Encoder,
     FusedMBConv,
     LayerNorm,
     LiteMLA,
     MBConv,
+    Network,
+    Norm,
     Op,
+    Tensors,
     UpsampleAdd,
     describe_encoder,
 )
@@ -43,25 +47,23 @@ from evsam.weights import Weights
 
 
 @dataclass(frozen=True, eq=False)
-class EncoderModel:
-    """An encoder and its numbers, which range folding changes.
+class Model:
+    """A network and the numbers of its convolutions and layer norms, which range folding changes.
 
     Attributes:
         network: the ops.
-        convs: weights of each convolution by its name, the norm folded in.
-        norms: gain and bias of each layer norm, float32 (C,), by the name of the op.
+        convs: weights of each convolution by its name, the batch norm folded in.
+        norms: gain and bias of each layer norm by its name, float32 (C,).
         eps: of each layer norm and each attention, by the name of the op, where it is not the network's.
         inner_scales: what an op keeps between its convolutions, or behind its activation, is stored as a fraction
             1 / scale of its value; by the name of the op, 1 where there is none.
-        output_scales: the same of maps that leave the network, by their names.
     """
 
-    network: Encoder
+    network: Network
     convs: Mapping[str, ConvWeights]
     norms: Mapping[str, tuple[Array, Array]]
     eps: Mapping[str, float] = field(default_factory=dict)
     inner_scales: Mapping[str, float] = field(default_factory=dict)
-    output_scales: Mapping[str, float] = field(default_factory=dict)
 
     def inner_scale(self, op: Op) -> float:
         """Scale of what an op keeps inside."""
@@ -72,6 +74,24 @@ class EncoderModel:
         return self.eps.get(op.name, NORM_EPS if isinstance(op, LayerNorm) else ATTENTION_EPS)
 
 
+@dataclass(frozen=True, eq=False)
+class EncoderModel(Model):
+    """An encoder; ``output_scales`` are inner scales of maps that leave it, by their names."""
+
+    network: Encoder
+    output_scales: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_numbers(network: Network, tensors: Tensors) -> tuple[dict[str, ConvWeights], dict[str, tuple[Array, Array]]]:
+    """Numbers of all convolutions and of all layer norms of a network, by their names."""
+    parts = [part for op in network.ops for part in op.parts]
+    norms = {part.name: [tensors[name] for name in part.tensors] for part in parts if isinstance(part, Norm)}
+    return (
+        {part.name: part.read(tensors) for part in parts if isinstance(part, Conv)},
+        {name: (gain, bias) for name, (gain, bias) in norms.items()},
+    )
+
+
 def read_encoder(weights: Weights, image_size: int | None = None) -> EncoderModel:
     """The encoder of a model.
 
@@ -79,13 +99,8 @@ def read_encoder(weights: Weights, image_size: int | None = None) -> EncoderMode
         weights: the model.
         image_size: another side of the image than the variant's, in pixels; the grid changes with it. For tests.
     """
-    network, tensors = describe_encoder(weights.variant, image_size), weights.tensors
-    norms = {}
-    for op in network.ops:
-        if isinstance(op, LayerNorm):
-            gain, bias = (tensors[name] for name in op.tensors)
-            norms[op.name] = (gain, bias)
-    return EncoderModel(network, {conv.name: conv.read(tensors) for op in network.ops for conv in op.convs}, norms)
+    network = describe_encoder(weights.variant, image_size)
+    return EncoderModel(network, *read_numbers(network, weights.tensors))
 
 
 def write_encoder(graph: Graph, encoder: EncoderModel, plugins: frozenset[str] = frozenset()) -> None:
@@ -118,7 +133,7 @@ def output_values(op: Op) -> list[str]:
     scope = scope_of(op)
     match op:
         case Convolution():
-            ends = [op.name, *([f"{scope}.{op.activation}"] if op.activation else [])]
+            ends = [op.name, f"{scope}.{op.activation.removesuffix('_tanh')}"]
         case FusedMBConv() | MBConv():
             ends = [f"{scope}.point"]
         case LiteMLA():
@@ -134,14 +149,14 @@ def output_values(op: Op) -> list[str]:
 
 
 def write_op(
-    graph: Graph, op: Op, encoder: EncoderModel, values: Mapping[str, str], plugins: frozenset[str] = frozenset()
+    graph: Graph, op: Op, model: Model, values: Mapping[str, str], plugins: frozenset[str] = frozenset()
 ) -> str:
-    """Write one op.
+    """Write one op of an encoder, or one that decoders have too.
 
     Args:
         graph: where to.
-        op: of the encoder.
-        encoder: the numbers.
+        op: of the model's network.
+        model: the numbers.
         values: by the names of the maps that the op reads.
         plugins: groups of layers that are to be one node.
 
@@ -152,8 +167,9 @@ def write_op(
     residual = None if op.residual is None else values[op.residual.name]
     match op:
         case LayerNorm():
-            gain, bias = encoder.norms[op.name]
-            return write_layer_norm_2d(graph, op.name, x, gain, bias, encoder.eps_of(op), plugins)
+            y = write_layer_norm_2d(graph, op.name, x, *model.norms[op.norm.name], model.eps_of(op), plugins)
+            with graph.scope(op.name):
+                return activate(graph, y, op.activation)
         case UpsampleAdd(mode="bicubic"):
             scope, _, name = op.name.rpartition(".")
             maps = [(values[each.name], _factor(each.size, op.size)) for each in op.reads]
@@ -164,33 +180,44 @@ def write_op(
             return y if residual is None else graph.node("Add", residual, y, name=op.name)
     with graph.scope(scope_of(op)):
         match op:
+            case ConvTranspose():
+                return _write_conv_transpose(graph, op, model, values)
             case Convolution():
                 name = op.name.rpartition(".")[2]
-                y = convolve(graph, name, x, op.conv, encoder.convs[op.conv.name])
-                return write_residual(graph, activate(graph, y, op.activation, encoder.inner_scale(op)), residual)
+                y = convolve(graph, name, x, op.conv, model.convs[op.conv.name])
+                return write_residual(graph, activate(graph, y, op.activation, model.inner_scale(op)), residual)
             case FusedMBConv():
-                return _write_fused_mbconv(graph, op, encoder, x, residual, plugins)
+                return _write_fused_mbconv(graph, op, model, x, residual, plugins)
             case MBConv():
-                return _write_mbconv(graph, op, encoder, x, residual)
+                return _write_mbconv(graph, op, model, x, residual)
             case LiteMLA():
-                return _write_lite_mla(graph, op, encoder, x, plugins)
+                return _write_lite_mla(graph, op, model, x, plugins)
     raise TypeError(f"op: expected one that an encoder has, got {type(op).__name__}")
 
 
-def _write_mbconv(graph: Graph, op: MBConv, encoder: EncoderModel, x: str, residual: str | None) -> str:
+def _write_conv_transpose(graph: Graph, op: ConvTranspose, model: Model, values: Mapping[str, str]) -> str:
+    y = convolve(graph, "up", values[op.inputs[0].name], op.up, model.convs[op.up.name])
+    y = write_residual(graph, y, None if op.residual is None else values[op.residual.name])
+    if op.side is not None:
+        side = convolve(graph, "side", values[op.inputs[1].name], op.side, model.convs[op.side.name])
+        y = graph.node("Add", y, side, name="joined")
+    return activate(graph, y, op.activation)
+
+
+def _write_mbconv(graph: Graph, op: MBConv, model: Model, x: str, residual: str | None) -> str:
     y = x
     for name, conv in (("expand", op.expand), ("depth", op.depth)):
         if conv is not None:
-            y = convolve(graph, name, y, conv, encoder.convs[conv.name])
-            y = activate(graph, y, op.activation, encoder.inner_scale(op))
-    return write_residual(graph, convolve(graph, "point", y, op.point, encoder.convs[op.point.name]), residual)
+            y = convolve(graph, name, y, conv, model.convs[conv.name])
+            y = activate(graph, y, op.activation, model.inner_scale(op))
+    return write_residual(graph, convolve(graph, "point", y, op.point, model.convs[op.point.name]), residual)
 
 
 def _write_fused_mbconv(
-    graph: Graph, op: FusedMBConv, encoder: EncoderModel, x: str, residual: str | None, plugins: frozenset[str]
+    graph: Graph, op: FusedMBConv, model: Model, x: str, residual: str | None, plugins: frozenset[str]
 ) -> str:
-    spatial, point = encoder.convs[op.spatial.name], encoder.convs[op.point.name]
-    scale = encoder.inner_scale(op)
+    spatial, point = model.convs[op.spatial.name], model.convs[op.point.name]
+    scale = model.inner_scale(op)
 
     def finish(inner: Graph, x: str, weight: str, bias: str, point_weight: str, point_bias: str) -> str:
         y = write_conv(inner, "spatial", x, weight, bias, op.spatial)
@@ -213,7 +240,7 @@ def _write_fused_mbconv(
         ]
         attributes = {
             "stride": op.spatial.stride,
-            "activation": KERNEL_ACTIVATIONS[op.activation],
+            "activation": op.activation,
             "activation_scale": scale,
             "residual": int(residual is not None),
         }
@@ -228,9 +255,9 @@ def _write_fused_mbconv(
     )
 
 
-def _write_lite_mla(graph: Graph, op: LiteMLA, encoder: EncoderModel, x: str, plugins: frozenset[str]) -> str:
-    qkv, depthwise, grouped, project = (encoder.convs[conv.name] for conv in op.convs)
-    dim, size, eps = op.head_dim, op.inputs[0].size, encoder.eps_of(op)
+def _write_lite_mla(graph: Graph, op: LiteMLA, model: Model, x: str, plugins: frozenset[str]) -> str:
+    qkv, depthwise, grouped, project = (model.convs[conv.name] for conv in op.convs)
+    dim, size, eps = op.head_dim, op.inputs[0].size, model.eps_of(op)
 
     def finish(
         inner: Graph, x: str, qkv: str, depthwise: str, grouped: str, project: str, bias: str, nested: frozenset[str]
@@ -257,8 +284,9 @@ def _write_lite_mla(graph: Graph, op: LiteMLA, encoder: EncoderModel, x: str, pl
             _bias(graph, "project", project, wide=True),
         ]
         attributes = {"head_dim": dim, "eps": eps, "residual": 1}
-        # the body is written for one size of the map
-        return graph.call("EvsamLiteMLA", inputs, attributes, body, "out", variant=f"{op.qkv.outputs}x{size}")
+        # the body is written for one size of the map and one of the filter
+        variant = f"{op.qkv.outputs}x{size}k{op.depthwise.filter_size}"
+        return graph.call("EvsamLiteMLA", inputs, attributes, body, "out", variant=variant)
     return finish(
         graph,
         x,

@@ -276,6 +276,49 @@ class Graph:
         return f"{name}_{number}"
 
 
+class Value:
+    """A value of a graph, to write formulas with; other operands are values, numbers of its type, or arrays."""
+
+    def __init__(self, graph: Graph, name: str) -> None:
+        self.graph, self.name = graph, name
+
+    def op(self, op: str, *others: Operand, **attributes: Any) -> Value:
+        """A node with this value as its first input; see :meth:`Graph.node`."""
+        return Value(self.graph, self.graph.node(op, self.name, *map(self._name, others), **attributes))
+
+    def cast(self, dtype: int) -> Value:
+        """The value in another type."""
+        return Value(self.graph, self.graph.cast(self.name, dtype))
+
+    def __add__(self, other: Operand) -> Value:
+        return self.op("Add", other)
+
+    def __sub__(self, other: Operand) -> Value:
+        return self.op("Sub", other)
+
+    def __mul__(self, other: Operand) -> Value:
+        return self.op("Mul", other)
+
+    def __truediv__(self, other: Operand) -> Value:
+        return self.op("Div", other)
+
+    def __rtruediv__(self, other: float) -> Value:
+        return Value(self.graph, self._name(other)) / self
+
+    def __matmul__(self, other: Operand) -> Value:
+        return self.op("MatMul", other)
+
+    def _name(self, operand: Operand) -> str:
+        if isinstance(operand, Value):
+            return operand.name
+        if isinstance(operand, np.ndarray):
+            return self.graph.constant(operand)
+        return self.graph.number(operand, self.name)
+
+
+Operand = Value | float | npt.NDArray[Any]
+
+
 def _constant_name(values: npt.NDArray[Any]) -> str:
     text = "x".join(map(str, values.shape))
     content = "_".join(map(str, values.reshape(-1)[:8].tolist()))

@@ -12,10 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evsam.export.graph import HALF, Graph
-from evsam.export.options import FLOAT32_PLUGINS
-from evsam.network import Conv, ConvWeights, ResizeMode
-from evsam.zoo import Activation
+from evsam.export.graph import Graph
+from evsam.network import Activation, Conv, ConvWeights, ResizeMode, UpConv
 
 GELU_OPSET = 20
 """The first opset with Gelu."""
@@ -34,12 +32,12 @@ def write_conv(graph: Graph, name: str, x: str, weight: str, bias: str | None, c
     """A convolution of values."""
     inputs = [x, weight] if bias is None else [x, weight, bias]
     return graph.node(
-        "Conv",
+        "ConvTranspose" if isinstance(conv, UpConv) else "Conv",
         *inputs,
         name=name,
         kernel_shape=[conv.filter_size] * 2,
         strides=[conv.stride] * 2,
-        pads=[conv.filter_size // 2] * 4,
+        pads=[(conv.filter_size - 1) // 2] * 4,
         group=conv.groups,
     )
 
@@ -49,15 +47,15 @@ def write_residual(graph: Graph, y: str, x: str | None) -> str:
     return y if x is None else graph.node("Add", x, y, name="sum")
 
 
-def activate(graph: Graph, x: str, activation: Activation | Literal["relu", "none"] | None, scale: float = 1.0) -> str:
+def activate(graph: Graph, x: str, activation: Activation, scale: float = 1.0) -> str:
     """An activation of a map stored as a fraction 1 / scale of its value, as :func:`evsam.ops.reference.activate`.
 
     GELU is not homogeneous: where the scale is not 1 it is computed in float32 on the value itself.
     """
     match activation:
-        case "gelu" if scale == 1:
+        case "gelu_tanh" if scale == 1:
             return _gelu(graph, x, "tanh")
-        case "gelu":
+        case "gelu_tanh":
             wide = graph.wide(x)
             wide = graph.node("Mul", wide, graph.number(scale, wide), name="gelu.value")
             wide = _gelu(graph, wide, "tanh", "gelu.wide")
@@ -67,13 +65,10 @@ def activate(graph: Graph, x: str, activation: Activation | Literal["relu", "non
             return graph.node("Clip", x, graph.number(0, x), graph.number(6 / scale, x), name="relu6")
         case "relu":
             return graph.node("Relu", x)
-        case _:
+        case "gelu":
+            return _gelu(graph, x, "none")
+        case "none":
             return x
-
-
-def activate_exact_gelu(graph: Graph, x: str) -> str:
-    """GELU by the error function, as SAM's decoder has it."""
-    return _gelu(graph, x, "none")
 
 
 def _gelu(graph: Graph, x: str, approximate: Literal["tanh", "none"], name: str = "gelu") -> str:
@@ -198,8 +193,3 @@ def write_attention(
             "EvsamReluLinearAttention", [qkv], attributes, body, "attention.out", variant=f"{heads}x{size}"
         )
     return body(graph, [qkv])
-
-
-def usable(plugin: str, graph: Graph, plugins: frozenset[str]) -> bool:
-    """Whether a block becomes a node of this plugin: some kernels take float16 alone."""
-    return plugin in plugins and (graph.narrow_type == HALF or plugin in FLOAT32_PLUGINS)

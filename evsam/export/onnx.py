@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import numpy.typing as npt
 
-from evsam.embedding import embedding_shapes
 from evsam.engines.onnxruntime import open_session
 from evsam.export.calibration import generated_calibration
-from evsam.export.decoder import declare_inputs, write_image_size_masks, write_sam_decoder, write_selection
+from evsam.export.decoder import write_image_size_masks, write_network, write_selection
 from evsam.export.encoder import EncoderModel, read_encoder, write_encoder
 from evsam.export.folder import RANGES, ExportFolder, json_bytes, make_manifest, write_folder
 from evsam.export.graph import HALF, Graph
-from evsam.export.lite_decoder import write_lite_decoder
-from evsam.export.options import ExportOptions, ExportPrecision
+from evsam.export.options import ExportOptions, ExportPrecision, decoder_interface
 from evsam.export.ranges import FLOAT16_MAX, HEADROOM, RangeReport, Ranges, add_probes, fold_ranges, measure
 from evsam.prompts import read_prompts
 from evsam.record import write_record
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
     from evsam.weights import Weights
 
-EXPORTER = "2"
+EXPORTER = "3"
 """Changes with what this package writes for the same weights and options."""
 
 Pixels = Sequence[npt.NDArray[np.float32]]
@@ -231,16 +229,15 @@ def build_decoder(weights: Weights, options: ExportOptions | None = None) -> onn
 
 def write_decoder(graph: Graph, weights: Weights, options: ExportOptions) -> None:
     """Write the whole decoder with its inputs and outputs."""
-    variant = weights.variant
-    inputs = declare_inputs(graph, embedding_shapes(variant))
-    write = write_sam_decoder if variant.decoder.kind == "sam" else write_lite_decoder
-    logits, scores = write(graph, weights.tensors, variant.decoder, variant.encoder.neck.grid, inputs)
-    logits, scores, count = write_selection(graph, inputs, logits, scores, options.masks)
+    interface = decoder_interface(weights.variant, options)
+    for tensor in interface.inputs:
+        graph.input(tensor.name, tensor.shape)
+    logits, scores = write_selection(graph, *write_network(graph, weights), options.masks)
+    values = {"iou_predictions": scores, "low_res_masks": logits}
     if options.image_size_masks:
-        masks = write_image_size_masks(graph, logits, graph.input("orig_im_size", (2,)))
-        graph.output("masks", masks, ("prompts", count, "height", "width"))
-    graph.output("iou_predictions", scores, ("prompts", count))
-    graph.output("low_res_masks", logits, ("prompts", count, LOGITS_SIZE, LOGITS_SIZE))
+        values["masks"] = write_image_size_masks(graph, logits)
+    for tensor in interface.outputs:
+        graph.output(tensor.name, values[tensor.name], tensor.shape)
 
 
 def _metadata(weights: Weights, options: ExportOptions) -> dict[str, str]:

@@ -380,7 +380,7 @@ def _describe_stream(network: Encoder, members: list[Op]) -> _Stream:
     if any(x.name in names for x in network.outputs):
         return _Stream(scope_of(first), "output", ops)
     kind: Kind = "stream"
-    if isinstance(first, Convolution) and first.activation and scope_of(first) in map(scope_of, readers):
+    if isinstance(first, Convolution) and first.activation != "none" and scope_of(first) in map(scope_of, readers):
         kind = "hidden"  # between two convolutions of one block
     return _Stream(scope_of(first), kind, ops)
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from evsam.errors import BackendUnavailable
 from evsam.network import (
     IMAGE_CHANNELS,
-    KERNEL_ACTIVATIONS,
     NORM_EPS,
     Convolution,
     FusedMBConv,
@@ -113,8 +112,7 @@ class _FusedOp(nn.Module):
             self.register_parameter(f"weight{i}", _frozen(weight))
             self.register_parameter(f"bias{i}", None if bias is None else _frozen(bias))
         self.stride = max((conv.stride for conv in op.convs), default=1)
-        activation = getattr(op, "activation", None)
-        self.activation = KERNEL_ACTIVATIONS[activation] if activation else "none"
+        self.activation = getattr(op, "activation", "none")
 
 
 class _FusedConvolution(_FusedOp):

@@ -24,9 +24,7 @@ from evsam.export.options import MASKS, PLUGINS, ExportOptions, decoder_interfac
 from evsam.export.triton import export_triton
 from evsam.nn import EfficientViTSam
 from evsam.transforms import fitted_size, image_to_pixels, upscale_logits
-from evsam.weights import Weights, expected_tensors
 from tests.export.networks import weights_of
-from tests.golden.seeded_weights import seeded_state_dict
 from tests.own_variants import NANO_LIKE, SAM_LIKE, own_weights
 from tests.test_network import made_up
 
@@ -60,14 +58,13 @@ def test_encoder(variant, model, plugins) -> None:
 
 
 @pytest.mark.parametrize("plugins", [frozenset(), frozenset(PLUGINS)])
-def test_made_up_variant(plugins) -> None:
-    """Every kind of block, a sum of four maps, other widths everywhere: from its record alone."""
-    variant = made_up()
-    tensors = seeded_state_dict(dict(expected_tensors(variant)))
-    weights = Weights(variant, tensors, None, {})
+@pytest.mark.parametrize("variant", [made_up(), SAM_LIKE], ids=lambda variant: variant.name)
+def test_made_up_variants(variant, plugins) -> None:
+    """Every kind of block, a sum of four maps, two filters in one stage, other widths: from its record alone."""
+    weights = own_weights(variant)
     model = EfficientViTSam(variant).eval().requires_grad_(False)
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, strict=False)
-    pixels = RNG.standard_normal((1, 3, 512, 512)).astype(np.float32)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.tensors.items()}, strict=False)
+    pixels = RNG.standard_normal((1, 3, variant.image_size, variant.image_size)).astype(np.float32)
     features = model.encode(torch.from_numpy(pixels))
     session = open_session(build_encoder(weights, ExportOptions(plugins=plugins)).SerializeToString())
     for a, b in zip(session.run(None, {"images": pixels}), features, strict=True):

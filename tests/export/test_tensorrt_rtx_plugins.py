@@ -23,9 +23,9 @@ from evsam.export.graph import Graph
 from evsam.export.nodes import write_attention, write_layer_norm_2d, write_upsample_add
 from evsam.export.onnx import build_encoder
 from evsam.export.options import PLUGINS, ExportOptions
-from evsam.network import Conv, ConvWeights, Encoder, FusedMBConv, LiteMLA, Map, Op
+from evsam.network import Activation, Conv, ConvWeights, Encoder, FusedMBConv, LiteMLA, Map, Op
 from evsam.weights import Weights, load_weights
-from evsam.zoo import VARIANTS, Activation
+from evsam.zoo import VARIANTS
 from tests.export.plugin_nodes import (
     FIELDS,
     Answer,
@@ -143,12 +143,12 @@ def write_small(
         conv.name: ConvWeights(random(*conv.weight_shape), random(conv.outputs) if conv.bias else None)
         for conv in op.convs
     }
-    network = Encoder(INPUT, (op,), (), ())
+    network = Encoder((INPUT,), (op,), (), ())
     encoder = EncoderModel(network, convs, {}, {} if eps is None else {op.name: eps}, {op.name: scale})
     return write_op(graph, op, encoder, {INPUT.name: x}, plugins)
 
 
-def fused_block(name: str, stride: int = 1, activation: Activation = "gelu", residual: bool = True) -> FusedMBConv:
+def fused_block(name: str, stride: int = 1, activation: Activation = "gelu_tanh", residual: bool = True) -> FusedMBConv:
     spatial = Conv("spatial", CHANNELS, 2 * CHANNELS, 3, stride, bias=True)
     point = Conv("point", 2 * CHANNELS, CHANNELS, bias=True)
     added = INPUT if residual and stride == 1 else None
