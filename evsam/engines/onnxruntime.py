@@ -44,7 +44,8 @@ def create(weights: Weights, threads: int | None, device: str | None, precision:
     tensors = {name: tensor.shape for name, tensor in weights.tensors.items()}
     check_shapes("weights", tensors, weights.variant)
     models = build_models(weights, precision)
-    encoder, decoder = (model.SerializeToString() for model in (models.encoder, models.decoder))
+    encoder, decoder = models.encoder.SerializeToString(), models.decoder.SerializeToString()
+    del models  # as large as the weights, and onnxruntime makes copies of its own
     return OnnxRuntimeEngine(encoder, decoder, threads, device)
 
 

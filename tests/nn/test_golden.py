@@ -131,6 +131,7 @@ class PluginModels(PublicApi):
         encoder = build_encoder(weights, ExportOptions(plugins=frozenset(PLUGINS)))
         assert {node.domain for node in encoder.graph.node} == {"", "evsam"}
         models = (encoder.SerializeToString(), build_decoder(weights).SerializeToString())
+        del encoder
         self.sam = evsam.Sam(VARIANTS[variant], OnnxRuntimeEngine(*models), "")
 
 
