@@ -37,11 +37,12 @@ class Request:
         shared = {name: given[name] for name in ("points", "labels", "box") if name in given}
         if self.mask_file is not None:
             return [{**shared, "mask": str(self.mask_file)}]
+        entries = [shared] * count
+        if count > 1:  # points, if any, are those of N prompts
+            entries = [{name: values[i] for name, values in shared.items()} for i in range(count)]
         if "boxes" in given:
-            return [{**shared, "box": box} for box in given["boxes"]]
-        if count > 1:  # points of N prompts
-            return [{name: values[i] for name, values in shared.items()} for i in range(count)]
-        return [shared] * count
+            return [{**entry, "box": box} for entry, box in zip(entries, given["boxes"], strict=True)]
+        return entries
 
 
 def read_mask(path: Path) -> npt.NDArray[np.bool_]:
@@ -55,13 +56,15 @@ def read_mask(path: Path) -> npt.NDArray[np.bool_]:
     """
     try:
         with Image.open(path) as image:
-            mode = image.mode if image.mode in ("1", "P") else "L"
+            wide = image.mode.startswith("I")  # as L, all numbers above 255 would be 255
+            mode = image.mode if image.mode in ("1", "P") or wide else "L"
             values = np.asarray(image.convert(mode))
     except Exception as error:  # of Pillow's decoders
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise PromptError(f"--mask: expected an image file, got {path} ({reason})") from error
-    # of 0 and 255 with soft edges, else of 0 and 1, or the numbers of objects
-    middle = 127 if mode == "L" and values.max(initial=0) > 127 else 0
+    # of 0 and 255, or 65535, with soft edges; else of 0 and 1, or the numbers of objects
+    half = 127 if mode == "L" else 32767 if wide else 0
+    middle = half if values.max(initial=0) > half else 0
     mask: npt.NDArray[np.bool_] = values > middle
     if not mask.any():
         raise PromptError(f"--mask: expected an image with light pixels for the object, got {path}, which is black")
@@ -90,7 +93,7 @@ class PromptFile:
         self.skipped = 0
         label = f"--prompts: expected a JSON file with prompts, got {path}"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_bytes())  # in any Unicode encoding, with a byte order mark or without
         except OSError as error:
             raise PromptError(f"{label} ({error.strerror})") from error
         except (ValueError, RecursionError) as error:
@@ -136,14 +139,14 @@ class PromptFile:
         return {name: Request({"boxes": of}) for name, of in boxes.items()}
 
     def _read_entry(self, name: str, entry: object) -> Request:
-        if not isinstance(entry, dict) or not entry:
+        if not isinstance(entry, dict) or all(value is None for value in entry.values()):
             raise PromptError(f"--prompts: expected an object with {', '.join(_KEYS)} for {name!r}, got {entry!r:.80}")
         for key in entry:
             if key not in _KEYS:
                 expected = ", ".join(_KEYS)
                 hint = did_you_mean(key, _KEYS)
                 raise PromptError(f"--prompts: expected {expected} for {name!r}, got {key!r:.80}{hint}")
-        return Request(entry)
+        return Request({key: value for key, value in entry.items() if value is not None})
 
 
 def _slashes(name: str) -> str:

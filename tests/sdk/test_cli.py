@@ -120,14 +120,18 @@ class TestPredict:
         (prediction,) = predict("--box", 20, 10, 90, 70, "--point", 60, 40)["predictions"]
         assert prediction["prompt"] == {"points": [[60, 40]], "labels": [1], "box": [20, 10, 90, 70]}
 
-    @pytest.mark.parametrize("kind", ["1", "L", "P", "0 and 1", "RGB", "soft"])
+    @pytest.mark.parametrize("kind", ["1", "L", "P", "0 and 1", "RGB", "soft", "16 bits", "numbers"])
     def test_mask(self, predict, sam, image, tmp_path, kind) -> None:
         mask = np.zeros((80, 120), bool)
         mask[20:60, 30:80] = True
-        values = mask.astype(np.uint8) * (1 if kind in ("P", "0 and 1") else 255)
+        values: np.ndarray = mask.astype(np.uint8) * (1 if kind in ("P", "0 and 1") else 255)
         if kind == "soft":
             values[20] //= 3  # darker than grey: outside
             mask[20] = False
+        if kind == "16 bits":
+            values = values.astype(np.uint16) * 257
+        if kind == "numbers":  # of many objects, some beyond 8 bits
+            values = mask * np.arange(1, 9601, dtype=np.uint16).reshape(mask.shape)
         picture = Image.fromarray(values)
         if kind == "P":
             picture.putpalette([0, 0, 0, 255, 0, 0])
@@ -347,6 +351,20 @@ class TestManyPhotos:
         run(photos / "a.png", *("--box", *boxes[0], "--box", *boxes[1]), "--json", tmp_path / "one.json", expected=0)
         assert first == json.loads((tmp_path / "one.json").read_text())
 
+    def test_prompts_are_told_one_by_one(self, run, photos, image, sam, tmp_path) -> None:
+        boxes, points = [[20, 10, 90, 70], [0, 0, 30, 30]], [[[60, 40]], [[10, 9], [5, 6]]]
+        entries = {"a.png": {"boxes": boxes, "points": points, "labels": None, "box": None}}
+        file = tmp_path / "prompts.json"
+        for content in ({"a.png": {"points": points, "labels": None, "boxes": None}}, entries):
+            for encoding in ("utf-8", "utf-8-sig", "utf-16"):  # as editors on Windows write them
+                file.write_text(json.dumps(content), encoding=encoding)
+                run(photos / "a.png", "--prompts", file, "--json", tmp_path / "o.json", expected=0)
+                predictions = json.loads((tmp_path / "o.json").read_text())["predictions"]
+                assert [entry["prompt"].pop("points") for entry in predictions] == points
+        assert [entry["prompt"] for entry in predictions] == [{"box": box} for box in boxes]
+        expected = sam.predict(image, boxes=boxes, points=points)
+        assert [entry["masks"][0]["area"] for entry in predictions] == expected.areas.tolist()
+
     def test_prompts_of_coco(self, run, photos, tmp_path) -> None:
         coco = {
             "images": [{"id": 1, "file_name": "photos\\a.png"}, {"id": "2", "file_name": "photos/b.jpg"}],
@@ -374,6 +392,7 @@ class TestManyPhotos:
             ("{", "which is damaged"),
             ("[" * 100_000, "which is damaged"),
             ('{"a.png": {"boxs": []}}', "got 'boxs'; did you mean box"),
+            ('{"a.png": {"box": null}}', "expected an object with box, boxes, points, labels for 'a.png', got {'box'"),
             ('{"a.png": []}', "expected an object with box, boxes, points, labels for 'a.png', got []"),
             ('{"images": [{"id": 1}], "annotations": []}', "looks like COCO's form, but is not"),
             ('{"images": 3, "annotations": []}', "looks like COCO's form, but is not"),
