@@ -431,6 +431,22 @@ def test_entry_that_is_no_tensor(tmp_path: Path, nano: Tensors) -> None:
         load_weights(_checkpoint(tmp_path / "a.pt", {**_torch(nano), "epoch": 3}))
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
+@pytest.mark.parametrize("kind", ["sparse", "meta"])
+def test_tensors_without_all_numbers(tmp_path: Path, nano: Tensors, kind: str) -> None:
+    tensors = _torch(nano)
+    name = next(name for name in tensors if name.endswith("weight"))
+    tensors[name] = tensors[name].to_sparse() if kind == "sparse" else tensors[name].to("meta")
+    with pytest.raises(WeightsError, match=f"tensor {name}: expected numbers of every element, got one .*{kind}"):
+        load_weights(_checkpoint(tmp_path / "a.pt", tensors))
+
+
+def test_two_models_in_one_do_not_mix(tmp_path: Path, nano: Tensors) -> None:
+    twice = {prefix + name: value for prefix in ("a.", "_orig_mod.a.") for name, value in nano.items()}
+    with pytest.raises(WeightsError, match="missing"):
+        load_weights(_plain(tmp_path / "a.safetensors", twice), "nano")
+
+
 def test_module_instead_of_state_dict(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     with pytest.raises(WeightsError, match=r"more than tensors: .*torch.nn.modules.linear.Linear"):

@@ -167,7 +167,8 @@ def _without_wrappers(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
         len(parts) > 1 and parts[0] not in _ROOTS for parts in names.values()
     ):
         names = {name: parts[1:] for name, parts in names.items()}
-    return {".".join(parts): tensors[name] for name, parts in names.items()}
+    found = {".".join(parts): tensors[name] for name, parts in names.items()}
+    return found if len(found) == len(tensors) else dict(tensors)  # two models in one would mix
 
 
 def _state_dict(path: Path, content: Any) -> dict[str, np.ndarray]:
@@ -193,6 +194,9 @@ def _state_dict(path: Path, content: Any) -> dict[str, np.ndarray]:
             raise WeightsError(f"weights {path}: entry {name!r}: expected a tensor, got {type(value).__name__}")
         if value.dtype not in (torch.float32, torch.float16, torch.bfloat16):
             raise WeightsError(f"weights {path}: tensor {name}: {_ALLOWED}, got {str(value.dtype)[6:]}")
+        if value.is_meta or value.layout != torch.strided:
+            kind = "on the device 'meta'" if value.is_meta else f"of layout {str(value.layout)[6:]}"
+            raise WeightsError(f"weights {path}: tensor {name}: expected numbers of every element, got one {kind}")
         tensor = value.detach()
         tensors[str(name)] = (tensor.float() if value.dtype == torch.bfloat16 else tensor).numpy()
     return tensors

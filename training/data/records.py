@@ -92,7 +92,7 @@ class Photo:
         """
         try:
             return self.read()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name with a NUL or half of a surrogate pair
             raise BrokenSample(self.key, f"cannot be read as a photo: {error}") from error
 
     def pixels(self, content: bytes | None = None) -> UInt8:

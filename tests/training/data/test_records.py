@@ -97,6 +97,8 @@ def test_photos_of_more_than_8_bits_are_broken_as_encode_refuses_them(dtype: typ
 def test_missing_files_are_broken_and_mistakes_are_not(tmp_path: Path) -> None:
     with pytest.raises(BrokenSample, match="No such file"):
         Photo("it", (), partial(read_span, tmp_path / "absent")).pixels()
+    with pytest.raises(BrokenSample, match="null byte"):  # json can hold any text
+        Photo("it", (), partial(read_span, tmp_path / "a\0.jpg")).pixels()
 
     def mistake() -> bytes:
         raise ZeroDivisionError
