@@ -6,10 +6,15 @@ All functions take masks as arrays or RLEs and know nothing of predictions; what
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import os
+import re
+import string
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
+from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -17,6 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from evsam import _C
+from evsam.arguments import path_text, shown
 from evsam.errors import EvsamError
 from evsam.overlay import OPACITY, Masks, check_opacity, mask_colour, outline_width
 from evsam.polygons import trace_polygons
@@ -27,6 +33,9 @@ Names: TypeAlias = "str | Sequence[str]"
 
 _LABELME_VERSION = "5.5.0"
 """Of the format: labelme warns about files of a newer major version."""
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+"""What a URL begins with, and, as it has two characters at least, no path on Windows."""
 
 
 def coco_document(
@@ -61,7 +70,7 @@ def coco_document(
     if isinstance(photo_id, np.integer):
         photo_id = int(photo_id)
     if not isinstance(photo_id, (int, str)) or isinstance(photo_id, bool):
-        raise EvsamError(f"image_id: expected an integer or a text, got {image_id!r}")
+        raise EvsamError(f"image_id: expected an integer or a text, got {shown(image_id)}")
     categories = {name: number for number, name in enumerate(dict.fromkeys(names), 1)}
     annotations = []
     for index, mask in enumerate(masks):
@@ -168,8 +177,8 @@ def svg_document(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
     ]
     if photo is not None:
-        href = path_text("photo", photo)
-        lines.append(f'<image href={quoteattr(href)} width="{width}" height="{height}"/>')
+        href = quoteattr(_url(path_text("photo", photo)))
+        lines.append(f'<image href={href} width="{width}" height="{height}"/>')
     stroke = round(outline_width(size), 2)
     paths = []
     for index, mask in enumerate(masks):
@@ -231,24 +240,22 @@ def one_each(name: str, texts: object, count: int) -> list[str]:
     Raises:
         EvsamError: it is neither; the message calls it by ``name``.
     """
-    given: list[Any] = (
-        [texts] * count if isinstance(texts, str) else list(texts) if isinstance(texts, Iterable) else [None]
-    )
+    given: list[Any] = [None]
+    if isinstance(texts, str):
+        given = [texts] * count
+    elif isinstance(texts, Iterable):
+        with contextlib.suppress(TypeError):  # of arrays without axes
+            given = list(islice(texts, count + 1))
     if len(given) != count or not all(isinstance(text, str) for text in given):
-        raise EvsamError(f"{name}: expected a text, or one for each of {count} masks, got {texts!r:.200}")
+        raise EvsamError(f"{name}: expected a text, or one for each of {count} masks, got {shown(texts)}")
     return given
 
 
-def path_text(name: str, path: object) -> str:
-    """A path, or a URL, as text.
-
-    Raises:
-        EvsamError: it is none; the message calls it by ``name``.
-    """
-    text = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(text, str):
-        raise EvsamError(f"{name}: expected a path, got {type(path).__module__}.{type(path).__qualname__}")
-    return text
+def _url(photo: str) -> str:
+    """A path as a URL, or a URL with what must not stand in one escaped."""
+    if _SCHEME.match(photo):
+        return quote(photo, safe=string.punctuation)
+    return quote(os.fsencode(photo.replace(os.sep, "/")), safe="/&+=,;@!()~")
 
 
 def _coco_segmentation(pixels: npt.NDArray[np.uint8], tolerance: float | None) -> Rle | list[list[int]]:

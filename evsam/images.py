@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import struct
-import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias
@@ -14,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from evsam.arguments import check_flag, shown
 from evsam.errors import ImageError
 
 ImageLike: TypeAlias = (
@@ -31,11 +30,6 @@ _WIDE_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 _BEFORE_RGB = {"P": "RGBA", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
 """Modes that need a step before RGB: premultiplied alpha, and palettes, whose entries may have alpha."""
-
-
-# What Pillow's decoders raise: OSError for truncated data, SyntaxError for broken PNG chunks, the others for headers
-# that make no sense or conversions that do not exist.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -73,8 +67,10 @@ def read_image(
         >>> read_image(np.zeros((2, 3), np.uint8)).shape
         (2, 3, 3)
     """
-    if scale_16bit not in (None, "full", "stretch"):
-        raise ImageError(f"scale_16bit: expected 'full', 'stretch' or None, got {scale_16bit!r}")
+    wanted: object = scale_16bit
+    if wanted is not None and not (isinstance(wanted, str) and wanted in ("full", "stretch")):
+        raise ImageError(f"scale_16bit: expected 'full', 'stretch' or None, got {shown(scale_16bit)}")
+    bgr = check_flag("bgr", bgr, ImageError)
     if isinstance(image, (str, os.PathLike)):
         return _from_file(os.fspath(image), scale_16bit)
     if isinstance(image, Image.Image):
@@ -108,7 +104,7 @@ def decode_image(file: str | IO[bytes], *, scale_16bit: Scale16 | None = None) -
         with Image.open(file) as image:
             image.load()
             return _from_pil(image, scale_16bit)
-    except (FileNotFoundError, ImageError):
+    except (FileNotFoundError, ImageError, MemoryError):
         raise
     except _TOO_LARGE as error:
         found = re.search(r"\d+ pixels", str(error))
@@ -120,7 +116,7 @@ def decode_image(file: str | IO[bytes], *, scale_16bit: Scale16 | None = None) -
         raise ImageError(
             "image: expected a readable image file, got one that cannot be decoded (no format that Pillow knows)"
         ) from error
-    except _DAMAGE as error:
+    except Exception as error:  # each of Pillow's decoders, and of its plugins, has its own kinds
         raise ImageError(f"image: expected a readable image file, got one that cannot be decoded ({error})") from error
 
 
@@ -135,11 +131,14 @@ def _content(image: Any) -> BytesIO:
     """An encoded image as a file that can seek."""
     try:
         content = image.read() if hasattr(image, "read") else image
+    except MemoryError:
+        raise
+    except Exception as error:  # of anybody's class, such as an answer from a server that broke off
+        raise ImageError(f"image: expected a file or bytes that can be read, got {shown(error)}") from error
+    try:
         return BytesIO(content)
-    except TypeError:
+    except (TypeError, ValueError, BufferError):
         raise ImageError(f"image: expected a binary file, got one that reads {type(content).__name__}") from None
-    except (OSError, ValueError, BufferError) as error:
-        raise ImageError(f"image: expected a file or bytes that can be read, got {error}") from error
 
 
 def _from_file(path: str, scale_16bit: Scale16 | None) -> npt.NDArray[np.uint8]:
@@ -167,18 +166,17 @@ def _from_pil(image: Image.Image, scale_16bit: Scale16 | None) -> npt.NDArray[np
         if image.mode in _BEFORE_RGB:
             image = image.convert(_BEFORE_RGB[image.mode])
         return np.array(image.convert("RGB"))
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
-    except _DAMAGE as error:
-        raise ImageError(
-            f"image: expected one that can be decoded and converted to RGB, got mode {image.mode!r} ({error})"
-        ) from error
+    except Exception as error:  # files are decoded only here; of one that was closed Pillow asserts that it is open
+        what = f"mode {image.mode!r} ({str(error) or repr(error)})"
+        raise ImageError(f"image: expected one that can be decoded and converted to RGB, got {what}") from error
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except _DAMAGE:  # viewers show photos whose EXIF is damaged
+    except Exception:  # noqa: BLE001 - viewers show photos whose EXIF is damaged
         return 1
     return value if value in range(1, 9) else 1
 

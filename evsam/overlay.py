@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from evsam import _C
+from evsam.arguments import shown
 from evsam.errors import EvsamError
 from evsam.prompts import PhotoPrompts
 from evsam.rle import MaskLike, mask_pixels
@@ -62,7 +63,7 @@ def check_opacity(opacity: object) -> None:
         EvsamError: it is not.
     """
     if not (isinstance(opacity, (int, float, np.number)) and 0 <= opacity <= 1):
-        raise EvsamError(f"opacity: expected a number from 0 to 1, got {opacity!r}")
+        raise EvsamError(f"opacity: expected a number from 0 to 1, got {shown(opacity)}")
 
 
 def draw_masks(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam import _C
+from evsam.arguments import shown
 from evsam.errors import EvsamError
 from evsam.rle import MaskLike, mask_pixels
 
@@ -68,7 +69,7 @@ def trace_polygons(mask: MaskLike, tolerance: float = 0.0) -> list[Polygon]:
     """
     given: object = tolerance
     if not (isinstance(given, (int, float, np.number)) and 0 <= given < math.inf):
-        raise EvsamError(f"tolerance: expected a finite number of pixels, 0 or more, got {given!r}")
+        raise EvsamError(f"tolerance: expected a finite number of pixels, 0 or more, got {shown(given)}")
     corners, ends, outer_of = _C.trace_outlines(mask_pixels(mask), float(tolerance))
     holes: dict[int, list[Ring]] = {}
     rings = np.split(corners, ends[:-1]) if len(ends) else []

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from evsam import _C, formats
+from evsam.arguments import check_flag, path_text, shown
 from evsam.errors import EvsamError, ImageError, ResultIndexError
 from evsam.formats import Names
 from evsam.images import ImageLike, read_image
@@ -84,16 +85,24 @@ class Prediction:
     def _rows(self, index: object) -> slice | npt.NDArray[np.intp]:
         count = len(self)
         if isinstance(index, slice):
+            try:
+                index.indices(count)
+            except (TypeError, ValueError) as error:
+                raise ResultIndexError(f"index: expected a slice of numbers, got {shown(index)} ({error})") from error
             return index
-        numbers = np.asarray(index)
+        expected = f"index: expected a number, a slice, numbers or {count} booleans"
+        try:
+            numbers = np.asarray(index)
+        except Exception as error:  # of lists of lists, and of objects that only look like arrays
+            raise ResultIndexError(f"{expected}, got {shown(index)}") from error
         if numbers.shape == (0,):
             numbers = numbers.astype(np.intp)
         if numbers.dtype == bool and numbers.shape == (count,):
             return np.flatnonzero(numbers)
         if numbers.dtype.kind not in "iu" or numbers.ndim > 1:
-            raise ResultIndexError(f"index: expected a number, a slice, numbers or {count} booleans, got {index!r:.80}")
+            raise ResultIndexError(f"{expected}, got {shown(index)}")
         if ((numbers < -count) | (numbers >= count)).any():
-            raise ResultIndexError(f"index: expected prompts of {count}, numbered from 0, got {index!r:.80}")
+            raise ResultIndexError(f"index: expected prompts of {count}, numbered from 0, got {shown(index)}")
         if numbers.ndim == 0:
             first = int(numbers) % count
             return slice(first, first + 1)
@@ -159,7 +168,7 @@ class Prediction:
             if name == "fill_holes" and isinstance(value, bool):
                 continue
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
-                raise EvsamError(f"{name}: expected a number of pixels, 0 or more, got {value!r}")
+                raise EvsamError(f"{name}: expected a number of pixels, 0 or more, got {shown(value)}")
         most = self.size[0] * self.size[1] + 1
         limits = min(int(min_area), most), -1 if fill_holes is True else min(int(fill_holes), most)
         masks = np.empty_like(self.masks)
@@ -294,7 +303,7 @@ class Prediction:
             ".svg": lambda file: file.write(self.to_svg().encode()),
             ".npz": lambda file: np.savez_compressed(file, masks=self.masks, scores=self.scores, logits=self.logits),
         }
-        target = Path(formats.path_text("path", path))
+        target = Path(path_text("path", path))
         writer = writers.get(target.suffix.lower())
         if writer is None:
             raise EvsamError(
@@ -323,6 +332,7 @@ class Prediction:
             ImageError: the image cannot be read or has another size than the masks.
             EvsamError: opacity is not from 0 to 1, or not as many tags as prompts.
         """
+        drawn = self.prompts if check_flag("prompts", prompts) else None
         pixels = read_image(image)
         if pixels.shape[:2] != self.size:
             raise ImageError(f"image: expected height and width {self.size} as the masks have, got {pixels.shape[:2]}")
@@ -330,7 +340,7 @@ class Prediction:
             texts = self._tags() if tags else []
         else:
             texts = formats.one_each("tags", tags, len(self))
-        return draw_masks(pixels, self._best(), opacity=opacity, tags=texts, prompts=self.prompts if prompts else None)
+        return draw_masks(pixels, self._best(), opacity=opacity, tags=texts, prompts=drawn)
 
     def _best_scores(self) -> list[float]:
         return [float(scores.max()) for scores in self.scores]

@@ -151,7 +151,7 @@ def _counts(counts: str | bytes | Sequence[int] | npt.NDArray[np.integer] | None
     if isinstance(counts, bytes):
         return _from_text(counts)
     if isinstance(counts, str):
-        return _from_text(counts.encode(errors="replace"))
+        return _from_text(counts.encode(errors="surrogatepass"))
     numbers = np.asarray(counts)
     if numbers.dtype.kind == "f" and (numbers == np.floor(numbers)).all() and np.abs(numbers).max(initial=0) < 2**53:
         numbers = numbers.astype(np.int64)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
+from evsam.arguments import check_flag, shown
 from evsam.embedding import Embedding
 from evsam.engines import create_engine, find_engine, open_folder
 from evsam.engines.base import Engine, FloatArray
@@ -70,8 +71,14 @@ def load(
         512
     """
     _check_threads(threads)
-    if device is not None and not isinstance(device, str):
-        raise BackendUnavailable(f"device: expected a name such as cpu or cuda:0, or None, got {device!r}")
+    names = {"device": "cpu or cuda:0, or None", "engine": "auto or native", "precision": "fp32, or None"}
+    given: dict[str, object] = {"device": device, "engine": engine, "precision": precision}
+    for name, value in given.items():
+        if not (isinstance(value, str) or (value is None and name != "engine")):
+            raise BackendUnavailable(f"{name}: expected a name such as {names[name]}, got {shown(value)}")
+    wanted: object = variant
+    if not (wanted is None or isinstance(wanted, (str, Variant))):
+        raise WeightsError(f"variant: expected a name, a record of evsam.zoo or None, got {shown(wanted)}")
     from evsam.weights import Weights, encoder_fingerprint, load_weights
 
     if not isinstance(source, Weights) and _is_export(source):
@@ -103,16 +110,16 @@ def _load_folder(
 def _is_export(source: str | os.PathLike[str]) -> bool:
     try:
         return (Path(source) / "evsam.json").is_file()
-    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL
-        name = str(source)[:200]
-        raise WeightsError(f"weights {name!r}: expected a path, got one that is none ({error.args[-1]})") from error
+    except (OSError, ValueError, TypeError) as error:  # a name that is too long, or has a NUL; no name at all
+        reason = error.args[-1]
+        raise WeightsError(f"weights {shown(source)}: expected a path, got one that is none ({reason})") from error
 
 
 def _check_threads(threads: object) -> None:
     if threads is None:
         return
     if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= _MOST_THREADS:
-        raise EvsamError(f"threads: expected a positive integer or None, got {threads!r}")
+        raise EvsamError(f"threads: expected a positive integer or None, got {shown(threads)}")
 
 
 class Sam:
@@ -266,10 +273,10 @@ class Sam:
             >>> sam.predict(embedding, boxes=[(20, 10, 90, 70), (0, 0, 30, 30)]).best().shape
             (2, 80, 120)
         """
-        if multimask is not None and not (np.ndim(multimask) == 0 and multimask in (True, False)):
-            raise PromptError(f"multimask: expected True, False or None, got {multimask!r}")
+        if multimask is not None:
+            multimask = check_flag("multimask", multimask, PromptError, "True, False or None")
         if not isinstance(masks, (bool, np.bool_)):
-            raise PromptError(f"masks: expected True or False, got {masks!r:.80}; a mask as a prompt is given as mask")
+            raise PromptError(f"masks: expected True or False, got {shown(masks)}; a mask as a prompt is given as mask")
         pixels = []
         if isinstance(image, Embedding):
             self.check_embedding(image)
@@ -330,7 +337,7 @@ class Sam:
     def _threshold(self) -> float:
         threshold: object = self.mask_threshold
         if not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold)):
-            raise EvsamError(f"mask_threshold: expected a finite number, got {threshold!r}")
+            raise EvsamError(f"mask_threshold: expected a finite number, got {shown(threshold)}")
         return float(threshold)
 
     def check_embedding(self, embedding: Embedding) -> None:

@@ -93,7 +93,7 @@ def resolve(source: str | os.PathLike[str]) -> Path:
         path = Path(source).expanduser()
         if path.is_file():
             return path
-    except (OSError, ValueError, RuntimeError) as error:  # too long, with a NUL, or of a user without a home
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # too long, with a NUL, or of a user without a home
         raise WeightsError(f"weights {name!r}: expected a path, got one that is none ({error.args[-1]})") from error
     variant = VARIANTS.get(os.fspath(source))
     if variant is None:

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,23 @@ def test_label_map_of_many_masks(tmp_path) -> None:
     labels = np.asarray(Image.open(tmp_path / "many.png")).ravel()
     assert np.array_equal(labels[:300], np.arange(1, 301))
     assert (labels[300:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("photo", "url"),
+    [
+        ("in/a b.jpg", "in/a%20b.jpg"),
+        ("50% #1?.jpg", "50%25%20%231%3F.jpg"),
+        ("\u00e4\udcff\n.jpg", "%C3%A4%FF%0A.jpg"),  # in Latin-1 on the disk, and with an end of line
+        (Path("a&'\".jpg"), "a&%27%22.jpg"),
+        ("https://host/a%20b.jpg?x=1&y=2#z", "https://host/a%20b.jpg?x=1&y=2#z"),
+        ("data:image/png;base64,AA+/=", "data:image/png;base64,AA+/="),
+    ],
+)
+def test_svg_finds_the_photo(photo, url) -> None:
+    root: Any = ET.fromstring(svg_document([], SIZE, photo=photo).encode())
+    (image,) = root
+    assert image.get("href") == url
 
 
 @pytest.mark.parametrize("names", [["a"], ["a", 1], [], 5 * ["a"]])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from evsam import EvsamError, ImageError
 from evsam.images import read_image
@@ -184,6 +184,36 @@ def test_encoded_images_that_are_none(tmp_path) -> None:
         pass
     with pytest.raises(ImageError, match="closed file"):
         read_image(file)
+    with pytest.raises(ImageError, match="a file or bytes that can be read, got TypeError"):
+        read_image(io.BytesIO)  # the class
+
+
+class Failing:
+    """Raises what no part of Python does, as clients of servers and plugins of Pillow do."""
+
+    def __call__(self, *_: object) -> bytes:
+        raise RuntimeError("half a frame")
+
+    read = __call__
+
+
+def test_errors_of_all_kinds_are_of_the_image(tmp_path, small, monkeypatch) -> None:
+    with pytest.raises(ImageError, match="half a frame"):
+        read_image(Failing())
+    Image.fromarray(small).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as closed:
+        pass
+    with pytest.raises(ImageError, match="expected one that can be decoded"):
+        read_image(closed)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", Failing())
+    with pytest.raises(ImageError, match="half a frame"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("bgr", [None, "yes", [], np.array([]), 2])
+def test_bgr_is_a_truth_value(small, bgr) -> None:
+    with pytest.raises(ImageError, match="bgr: expected True or False, got"):
+        read_image(small, bgr=bgr)
 
 
 class TestSixteenBits:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 from typing import Any
@@ -11,6 +12,8 @@ from PIL import Image
 from evsam import EvsamError, ImageError, Prediction
 from evsam.prompts import PhotoPrompts
 from evsam.rle import decode_rle
+
+PHOTO = np.zeros((20, 30, 3), np.uint8)
 
 
 @pytest.fixture
@@ -126,7 +129,10 @@ def test_indices_choose_prompts(index, rows: list[int]) -> None:
 
 @pytest.mark.parametrize(
     "index",
-    [5, -6, 10**30, [0, 5], [-6], 1.0, "0", None, [True], np.ones((5, 1), bool), True, [[0]], [0.0], ["a"], ...],
+    [
+        *(5, -6, 10**30, [0, 5], [-6], 1.0, "0", None, [True], np.ones((5, 1), bool), True, [[0]], [0.0], ["a"], ...),
+        *([[0], [1, 2]], slice(0, 5, 0), slice("a", None), slice(None, 1.5)),
+    ],
 )
 def test_other_indices_are_refused(index) -> None:
     with pytest.raises(EvsamError, match="index: expected") as caught:
@@ -231,6 +237,15 @@ def test_what_is_no_name_is_refused(prediction, tmp_path) -> None:
         (lambda: prediction.to_svg(b"a.jpg"), "photo: expected a path, got builtins.bytes"),
         (lambda: prediction.to_svg(opacity=2), "opacity: expected a number from 0 to 1, got 2"),
         (lambda: prediction.save(None), "path: expected a path, got builtins.NoneType"),
+        (lambda: prediction.save("a\0.png"), r"path: expected a path, got 'a\\x00.png', which has a NUL character"),
+        (lambda: prediction.save("\ud800.png"), r"path: expected a path, got '\\ud800.png', which is no Unicode text"),
+        (lambda: prediction.to_coco(names=np.array(3)), r"names: expected a text, or one for each .*, got array\(3\)"),
+        (lambda: prediction.to_coco(names=itertools.repeat("a")), r"names: expected .* got repeat\('a'\)"),
+        (
+            lambda: prediction.overlay(np.zeros((20, 30), np.uint8), prompts="no"),
+            "prompts: expected True or False, got 'no'",
+        ),
+        (lambda: prediction.clean(np.zeros((300, 300))), r"min_area: expected .{,140}\.\.\.$"),
     ):
         with pytest.raises(EvsamError, match=message):
             call()

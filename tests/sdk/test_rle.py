@@ -98,6 +98,7 @@ def test_strides_do_not_matter() -> None:
         ("0O:", "add up to 3 x 3"),  # negative run
         ("\x01\x02", "damaged text"),
         ("\xff", "damaged text"),
+        ("01\ud80030", "damaged text"),
         (encode_rle(np.ones((10, 10), bool))["counts"], "add up to 3 x 3, got 100"),
     ],
 )

@@ -215,7 +215,7 @@ class TestPredict:
         assert second.masks.shape == first.masks.shape
         assert not np.array_equal(second.logits, first.logits)
 
-    @pytest.mark.parametrize("multimask", ["yes", 2, [], np.array([True, False])])
+    @pytest.mark.parametrize("multimask", ["yes", 2, [], np.array([True, False]), [[1], [1, 2]]])
     def test_multimask_must_be_a_truth_value(self, sam, embedding, multimask) -> None:
         with pytest.raises(PromptError, match="multimask: expected True, False or None, got"):
             sam.predict(embedding, box=(1, 2, 3, 4), multimask=multimask)
@@ -327,6 +327,12 @@ class TestLoad:
             evsam.BackendUnavailable, match="device: expected a name such as cpu or cuda:0, or None, got 7"
         ):
             evsam.load("nano", device=7)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("value", [3, b"cpu", [], np.array([]), bytearray(b"x")])
+    def test_names_are_text(self, value) -> None:
+        for name in ("source", "variant", "engine", "device", "precision"):
+            with pytest.raises(evsam.EvsamError, match=r"(weights .*|\w+): expected .*, got"):
+                evsam.load(**{name: value})
 
     def test_engine_is_checked_before_weights_are_read(self) -> None:
         with pytest.raises(evsam.BackendUnavailable, match=r"engine: expected one of auto, .*, got 'fast'"):
