@@ -39,7 +39,7 @@ def check_flag(name: str, value: object, error: type[EvsamError] = EvsamError, e
     raise error(f"{name}: expected {expected}, got {shown(value)}")
 
 
-def path_text(name: str, path: object) -> str:
+def path_text(name: str, path: object, kind: type[EvsamError] = EvsamError) -> str:
     """A path, or a URL, as text.
 
     Raises:
@@ -47,11 +47,11 @@ def path_text(name: str, path: object) -> str:
     """
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str):
-        raise EvsamError(f"{name}: expected a path, got {type(path).__module__}.{type(path).__qualname__}")
+        raise kind(f"{name}: expected a path, got {type(path).__module__}.{type(path).__qualname__}")
     try:
         encoded = os.fsencode(text)
     except UnicodeEncodeError as error:
-        raise EvsamError(f"{name}: expected a path, got {shown(text)}, which is no Unicode text") from error
+        raise kind(f"{name}: expected a path, got {shown(text)}, which is no Unicode text") from error
     if b"\0" in encoded:
-        raise EvsamError(f"{name}: expected a path, got {shown(text)}, which has a NUL character")
+        raise kind(f"{name}: expected a path, got {shown(text)}, which has a NUL character")
     return text

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from evsam.arguments import path_text
 from evsam.errors import ImageError
 from evsam.network import describe_encoder
 from evsam.transforms import fitted_size
@@ -120,6 +121,7 @@ class Embedding:
         """Write the embedding to a safetensors file, whole or not at all; missing folders are made.
 
         Raises:
+            EvsamError: path is none.
             OSError: the file cannot be written.
 
         Example:
@@ -139,7 +141,7 @@ class Embedding:
             "variant": self.variant,
             "fingerprint": self.fingerprint,
         }
-        with replaced(Path(path)) as temporary:
+        with replaced(Path(path_text("path", path))) as temporary:
             write_tensor_file(temporary, tensors, metadata)
 
     @classmethod
@@ -151,7 +153,7 @@ class Embedding:
         """
         from evsam.weights.files import read_tensor_file
 
-        name = os.fspath(path)
+        name = path_text("path", path, ImageError)
         if not Path(name).is_file():
             raise ImageError(f"path: expected an embedding file, got {name!r}, which is no file")
         try:

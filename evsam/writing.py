@@ -53,7 +53,8 @@ def replaced_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
     Raises:
         OSError: a file cannot be written; none has taken its place then, unless the system fails just as they do.
     """
-    targets = [path.resolve() if path.is_symlink() else path for path in paths]
+    # realpath leaves links that lead in circles to the system, which refuses them by name; resolve() has its own error
+    targets = [Path(os.path.realpath(path)) if path.is_symlink() else path for path in paths]
     with contextlib.ExitStack() as stack:
         temporaries = [stack.enter_context(_temporary_file(target)) for target in targets]
         with _naming({None: paths[0], **dict(zip(temporaries, paths, strict=True))}):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from evsam import Embedding, ImageError
+from evsam import Embedding, EvsamError, ImageError
 from evsam.embedding import embedding_shapes
 
 
@@ -82,6 +82,13 @@ def test_features_without_lateral_maps(tmp_path) -> None:
     one = Embedding(features, (), (1, 2000), (1, 1024), "l0", "0" * 16)
     one.save(tmp_path / "one")
     assert_equal(one, Embedding.load(tmp_path / "one"))
+
+
+@pytest.mark.parametrize("path", [3, None, b"x", "a\0", "\ud800"])
+def test_what_is_no_path(embedding, path) -> None:
+    for call in (embedding.save, Embedding.load):
+        with pytest.raises(EvsamError, match="path: expected a path, got"):
+            call(path)
 
 
 def test_missing_file(tmp_path) -> None:

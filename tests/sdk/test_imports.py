@@ -137,6 +137,7 @@ LAYERS = {
         "evsam.writing",
     ),
     "embedding.py": (
+        "evsam.arguments",
         "evsam.errors",
         "evsam.network",
         "evsam.transforms",

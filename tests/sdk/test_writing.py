@@ -77,6 +77,14 @@ class TestFile:
         assert real.read_text() == "new"
         assert real.stat().st_mode & 0o777 == 0o640
 
+    def test_links_in_circles_are_refused_by_name(self, tmp_path) -> None:
+        (tmp_path / "a").symlink_to("b")
+        (tmp_path / "b").symlink_to("a")
+        with pytest.raises(OSError, match="symbolic links") as caught, replaced(tmp_path / "a"):
+            pytest.fail("there is nothing to write to")
+        assert caught.value.filename in (str(tmp_path / "a"), str(tmp_path / "b"))
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
     def test_a_new_file_has_the_usual_permissions(self, tmp_path) -> None:
         (tmp_path / "usual").touch()
         with replaced(tmp_path / "file"):
