@@ -192,7 +192,7 @@ class Graph:
         return output
 
     def model(self, metadata: dict[str, str]) -> onnx.ModelProto:
-        """The finished model, checked.
+        """The finished model, checked. It takes the weights, as large as the rest of the process: the graph is spent.
 
         Args:
             metadata: text to store in it.
@@ -210,7 +210,10 @@ class Graph:
         )
         # behind the helpers, each of which copies what it is given
         used = {value for node in self._nodes for value in node.input}
-        made.graph.initializer.extend(tensor for name, tensor in self._initializers.items() if name in used)
+        for name in list(self._initializers):
+            tensor = self._initializers.pop(name)
+            if name in used:
+                made.graph.initializer.append(tensor)
         helper.set_model_props(made, metadata)
         onnx.checker.check_model(made)
         return made
