@@ -353,6 +353,9 @@ def _read_mask(
             inside = [mask_pixels(plane).view(np.bool_) for plane in planes]
         except ValueError as error:
             raise PromptError(str(error)) from None
+        if empty := [row for row, plane in enumerate(inside) if not plane.any()]:
+            where = f" in row {empty[0]}" if len(inside) > 1 else ""
+            raise PromptError(f"mask: expected pixels of an object, got a mask without any{where}")
         return np.stack([mask_to_logits(plane, resized_size) for plane in inside])[:, None]
     refuse_binary("mask", planes)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is refused as such

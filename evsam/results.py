@@ -148,7 +148,7 @@ class Prediction:
     def clean(self, min_area: int = 0, fill_holes: int | bool = 0) -> Prediction:
         """A prediction without small pieces and small holes; scores and logits stay as they are.
 
-        Pixels belong together that touch at a side or a corner, as in segment_anything's ``min_mask_region_area``.
+        Pieces are those that :meth:`to_polygons` gives: their pixels touch at sides, those of a gap at corners too.
 
         Args:
             min_area: pieces of fewer pixels are removed, but never the largest one of a mask.

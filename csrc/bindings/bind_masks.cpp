@@ -76,7 +76,8 @@ std::tuple<std::int64_t, std::tuple<std::int64_t, std::int64_t, std::int64_t, st
 }
 
 // fill_below: -1 fills holes of any size.
-Array<std::uint8_t> cleaned(const Array<std::uint8_t>& array, std::int64_t min_area, std::int64_t fill_below) {
+Array<std::uint8_t> cleaned(const Array<std::uint8_t>& array, std::int64_t min_area, std::int64_t fill_below,
+                            bool corners) {
   const MaskView mask = view_of(array);
   Array<std::uint8_t> out({mask.height, mask.width});
   std::uint8_t* pixels = out.mutable_data();
@@ -84,7 +85,9 @@ Array<std::uint8_t> cleaned(const Array<std::uint8_t>& array, std::int64_t min_a
   std::copy(mask.pixels, mask.pixels + mask.height * mask.width, pixels);
   if (fill_below > 0) fill_small_gaps(mask.height, mask.width, fill_below, pixels);
   if (fill_below < 0) fill_holes(mask.height, mask.width, pixels);
-  if (min_area > 0) remove_small_pieces(mask.height, mask.width, min_area, pixels);
+  if (min_area > 0) {
+    remove_small_pieces(mask.height, mask.width, min_area, corners ? Touch::corners : Touch::sides, pixels);
+  }
   return out;
 }
 
@@ -160,8 +163,9 @@ void bind_masks(py::module_& m) {
         "The mask uint8 (H, W) whose runs, column by column and zeros first, end there.");
   m.def("mask_extent", &extent_of, py::arg("mask").noconvert(), "The area of a mask, and its box (x0, y0, x1, y1).");
   m.def("clean_mask", &cleaned, py::arg("mask").noconvert(), py::arg("min_area"), py::arg("fill_below"),
+        py::arg("corners") = false,
         "A copy with gaps (-1: all holes), then pieces, of less than so many pixels filled and removed; the largest "
-        "stays.");
+        "stays. Pieces hang together at sides, or at corners too.");
   m.def("trace_outlines", &outlines_of, py::arg("mask").noconvert(), py::arg("tolerance"),
         "Rings along the pixels' edges: corners int32 (K, 2), the end of each ring, the outer ring of each ring.");
   m.def("fill_mask", &fill_mask, py::arg("canvas").noconvert(), py::arg("mask").noconvert(), py::arg("colour"),

@@ -290,6 +290,9 @@ Status read_safetensors_header(const std::string& file, const std::uint8_t* data
   if (size < kLengthBytes) {
     return Status::invalid_argument(expected_got(file, "a safetensors file of 8 bytes or more", std::to_string(size)));
   }
+  if (!begins) {  // the length before it would be a number of no meaning
+    return Status::invalid_argument(expected_got(file, "a safetensors header that begins with '{'", "another one"));
+  }
   std::uint64_t length = 0;
   for (std::size_t i = kLengthBytes; i-- > 0;) length = length << 8 | data[i];
   const std::uint64_t limit = std::min<std::uint64_t>(kMaxSafetensorsHeader, size - kLengthBytes);
@@ -300,9 +303,6 @@ Status read_safetensors_header(const std::string& file, const std::uint8_t* data
   const std::size_t header_size = static_cast<std::size_t>(length);
   const std::size_t data_start = kLengthBytes + header_size;
   const char* text = reinterpret_cast<const char*>(data) + kLengthBytes;
-  if (header_size == 0 || text[0] != '{') {
-    return Status::invalid_argument(expected_got(file, "a safetensors header that begins with '{'", "another one"));
-  }
   HeaderReader reader(file, text, header_size, size - data_start);
   EVSAM_RETURN_IF_ERROR(reader.read(header));
   for (SafetensorsEntry& entry : header->entries) {

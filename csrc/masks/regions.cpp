@@ -14,12 +14,12 @@ struct Run {
   std::int64_t area;  // of the part, in the run that stands for it
 };
 
-// The runs of all rows, joined to parts by union-find: a run belongs to those above it that it touches, if only at a
-// corner.
+// The runs of all rows, joined to parts by union-find: a run belongs to those above it that it touches.
 class Parts {
  public:
   template <typename ForEachRun>
-  Parts(std::int64_t height, const ForEachRun& for_each_run_of_row) {
+  Parts(std::int64_t height, Touch touch, const ForEachRun& for_each_run_of_row) {
+    const std::int64_t reach = touch == Touch::corners ? 1 : 0;  // how far runs may be apart, and touch
     std::size_t above = 0;
     for (std::int64_t y = 0; y < height; ++y) {
       const std::size_t row = runs_.size();
@@ -27,8 +27,8 @@ class Parts {
       for_each_run_of_row(y, [&](std::int64_t x0, std::int64_t x1) {
         const std::size_t index = runs_.size();
         runs_.push_back({y, x0, x1, index, x1 - x0});
-        while (candidate < row && runs_[candidate].x1 < x0) ++candidate;
-        for (std::size_t other = candidate; other < row && runs_[other].x0 <= x1; ++other) join(other, index);
+        while (candidate < row && runs_[candidate].x1 + reach <= x0) ++candidate;
+        for (std::size_t other = candidate; other < row && runs_[other].x0 < x1 + reach; ++other) join(other, index);
       });
       above = row;
     }
@@ -61,7 +61,7 @@ class Parts {
 
 // The parts that are not in the mask.
 Parts gaps_of(std::int64_t height, std::int64_t width, const std::uint8_t* pixels) {
-  return Parts(height, [&](std::int64_t y, const auto& f) {
+  return Parts(height, Touch::corners, [&](std::int64_t y, const auto& f) {
     std::int64_t x0 = 0;
     for_each_run(pixels + y * width, 0, width, [&](std::int64_t set_x0, std::int64_t set_x1) {
       if (x0 < set_x0) f(x0, set_x0);
@@ -77,8 +77,9 @@ void set(const Run& run, std::int64_t width, std::uint8_t value, std::uint8_t* p
 
 }  // namespace
 
-void remove_small_pieces(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels) {
-  Parts parts(height, [&](std::int64_t y, const auto& f) { for_each_run(pixels + y * width, 0, width, f); });
+void remove_small_pieces(std::int64_t height, std::int64_t width, std::int64_t min_area, Touch touch,
+                         std::uint8_t* pixels) {
+  Parts parts(height, touch, [&](std::int64_t y, const auto& f) { for_each_run(pixels + y * width, 0, width, f); });
   const std::vector<Run>& runs = parts.runs();
   std::size_t largest = 0;
   for (std::size_t i = 1; i < runs.size(); ++i) {

@@ -1,4 +1,4 @@
-// Connected parts of masks, through sides and corners (8 neighbours).
+// Connected parts of masks, and of what is not in them.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +7,18 @@
 
 namespace evsam::masks {
 
+// What holds pixels together: sides as in outlines, or corners too, as in segment_anything.
+enum class Touch { sides, corners };
+
 // Clears the parts of less than `min_area` pixels, or all but the largest part (the first of these) where all are
 // smaller.
-void remove_small_pieces(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels);
+void remove_small_pieces(std::int64_t height, std::int64_t width, std::int64_t min_area, Touch touch,
+                         std::uint8_t* pixels);
 
-// Sets the parts of less than `min_area` pixels that are not in the mask.
+// Sets the parts of less than `min_area` pixels that are not in the mask; their pixels touch at sides and corners.
 void fill_small_gaps(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels);
 
-// Sets the parts of any size that are not in the mask and do not reach the border.
+// Sets such parts of any size that do not reach the border.
 void fill_holes(std::int64_t height, std::int64_t width, std::uint8_t* pixels);
 
 }  // namespace evsam::masks

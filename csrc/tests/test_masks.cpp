@@ -63,21 +63,24 @@ void check_outlines(const Pixels& mask, std::int64_t height, std::int64_t width)
   }
 }
 
-// Pixels of value `from` that hang together at (y, x), through sides and corners, become `to`; how many there were.
+// Pixels of value `from` that hang together at (y, x) become `to`; how many there were.
 std::int64_t flood(Pixels* mask, std::int64_t height, std::int64_t width, std::int64_t y, std::int64_t x,
-                   std::uint8_t from, std::uint8_t to) {
+                   std::uint8_t from, std::uint8_t to, Touch touch = Touch::corners) {
   if (y < 0 || y >= height || x < 0 || x >= width) return 0;
   std::uint8_t& pixel = (*mask)[static_cast<std::size_t>(y * width + x)];
   if (pixel != from) return 0;
   pixel = to;
   std::int64_t count = 1;
   for (std::int64_t dy = -1; dy <= 1; ++dy) {
-    for (std::int64_t dx = -1; dx <= 1; ++dx) count += flood(mask, height, width, y + dy, x + dx, from, to);
+    for (std::int64_t dx = -1; dx <= 1; ++dx) {
+      if (touch == Touch::sides && dx != 0 && dy != 0) continue;
+      count += flood(mask, height, width, y + dy, x + dx, from, to, touch);
+    }
   }
   return count;
 }
 
-void check_regions(const Pixels& mask, std::int64_t height, std::int64_t width, std::int64_t area) {
+void check_gaps(const Pixels& mask, std::int64_t height, std::int64_t width, std::int64_t area) {
   Pixels expected = mask;
   for (std::int64_t i = 0; i < height * width; ++i) {
     const std::int64_t holes = flood(&expected, height, width, i / width, i % width, 0, 2);
@@ -99,17 +102,19 @@ void check_regions(const Pixels& mask, std::int64_t height, std::int64_t width, 
     const std::size_t at = static_cast<std::size_t>((i / width + 1) * (width + 2) + i % width + 1);
     CHECK(filled[static_cast<std::size_t>(i)] == (padded[at] == 2 ? 0 : 1));
   }
+}
 
+void check_pieces(const Pixels& mask, std::int64_t height, std::int64_t width, std::int64_t area, Touch touch) {
   std::int64_t largest = 0;
-  expected = mask;
+  Pixels expected = mask;
   for (std::int64_t i = 0; i < height * width; ++i) {
-    const std::int64_t piece = flood(&expected, height, width, i / width, i % width, 1, 2);
-    if (piece > 0) flood(&expected, height, width, i / width, i % width, 2, piece < area ? 0 : 3);
+    const std::int64_t piece = flood(&expected, height, width, i / width, i % width, 1, 2, touch);
+    if (piece > 0) flood(&expected, height, width, i / width, i % width, 2, piece < area ? 0 : 3, touch);
     largest = std::max(largest, piece);
   }
   for (std::uint8_t& pixel : expected) pixel = pixel == 3 ? 1 : 0;
   Pixels kept = mask;
-  remove_small_pieces(height, width, area, kept.data());
+  remove_small_pieces(height, width, area, touch, kept.data());
   if (largest >= area) {
     CHECK(kept == expected);
   } else {
@@ -150,7 +155,11 @@ int main() {
         check_runs(mask, height, width);
         check_outlines(mask, height, width);
         if (height * width < 3000) {
-          for (const std::int64_t area : {2, 9, 5000}) check_regions(mask, height, width, area);
+          for (const std::int64_t area : {2, 9, 5000}) {
+            check_gaps(mask, height, width, area);
+            check_pieces(mask, height, width, area, Touch::sides);
+            check_pieces(mask, height, width, area, Touch::corners);
+          }
         }
         check_paint(mask, height, width);
       }

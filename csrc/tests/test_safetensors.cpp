@@ -92,6 +92,8 @@ void test_lengths() {
   CHECK(error_of("") == "w: expected a safetensors file of 8 bytes or more, got 0");
   CHECK(error_of(std::string(7, '\0')) == "w: expected a safetensors file of 8 bytes or more, got 7");
   CHECK(error_of(std::string(8, '\0')) == "w: expected a safetensors header that begins with '{', got another one");
+  CHECK(error_of("# A text, of which eight bytes are no length\n") ==
+        "w: expected a safetensors header that begins with '{', got another one");
   CHECK(error_of(safetensors_content(" {}", 0)) ==
         "w: expected a safetensors header that begins with '{', got another one");
   CHECK(error_of(std::string(8, '\xff') + "{}") ==

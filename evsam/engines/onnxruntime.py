@@ -239,12 +239,13 @@ def _check_decoder(decoder: Any, features: Sequence[str]) -> None:
     wanted = {*features, "point_coords", "point_labels", "mask_input", "has_mask_input"}
     inputs = {entry.name for entry in decoder.get_inputs()}
     if inputs != wanted:
-        raise EvsamError(f"decoder: expected the inputs {sorted(wanted)}, got {sorted(inputs)}")
+        cure = "; export it without --image-size-masks" if "orig_im_size" in inputs else ""
+        raise EvsamError(f"decoder: expected the inputs {sorted(wanted)}, got {sorted(inputs)}{cure}")
     outputs = {entry.name: entry.shape for entry in decoder.get_outputs()}
     if outputs.get("low_res_masks", [None, None])[1] != 4 or "iou_predictions" not in outputs:
         raise EvsamError(
             f"decoder: expected the outputs low_res_masks (prompts, 4, 256, 256) and iou_predictions, "
-            f"got {_described(decoder.get_outputs())}; export it with all masks"
+            f"got {_described(decoder.get_outputs())}; export it with --masks all"
         )
 
 

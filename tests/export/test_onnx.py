@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 from onnx import helper
 
 import evsam
+from evsam import EvsamError
 from evsam.embedding import embedding_shapes
 from evsam.engines.onnxruntime import open_session
 from evsam.export.folder import ExportFolder
@@ -277,6 +278,19 @@ def test_models_with_plugins_have_overloads() -> None:
     assert made.ir_version == 10
     assert {entry.version for entry in made.opset_import if not entry.domain} == {17}
     assert {entry.version for f in made.functions for entry in f.opset_import} == {17}
+
+
+@pytest.mark.parametrize(
+    ("options", "cure"),
+    [
+        (ExportOptions(masks="auto"), "export it with --masks all"),
+        (ExportOptions(image_size_masks=True), "export it without --image-size-masks"),
+    ],
+)
+def test_folder_for_other_programs_is_refused_with_a_cure(tmp_path, options, cure) -> None:
+    export_onnx(weights_of("nano"), tmp_path, options)
+    with pytest.raises(EvsamError, match=cure):
+        evsam.load(tmp_path)
 
 
 def test_folder_loads_and_becomes_a_triton_repository(tmp_path, photo) -> None:

@@ -104,6 +104,8 @@ class TestMasksOfTheImage:
             (np.arange(240000).reshape(SIZE) % 3, "mask: expected bool, 0 and 1, or 0 and 255, got also 1, 2"),
             (np.array([[0, 255], [1, 0]], np.uint8).repeat(200, 0).repeat(300, 1), "mask: expected bool, 0 and 1, or"),
             ("mask.png", "got shape (), dtype <U8"),
+            (np.zeros(SIZE, bool), "mask: expected pixels of an object, got a mask without any"),
+            (np.stack([disc(SIZE, (99, 99), 50), np.zeros(SIZE, bool)]), "got a mask without any in row 1"),
         ],
     )
     def test_refused(self, mask, message) -> None:

@@ -21,23 +21,24 @@ def _masks() -> list[np.ndarray]:
     return [*masks, spiral, comb, ~comb, np.eye(30, dtype=bool), np.zeros((1, 1), bool), np.ones((3, 1), bool)]
 
 
-def _clean(mask: np.ndarray, min_area: int, fill_holes: int) -> np.ndarray:
-    return _C.clean_mask(np.ascontiguousarray(mask).view(np.uint8), min_area, fill_holes).view(bool)
+def _clean(mask: np.ndarray, min_area: int, fill_holes: int, corners: bool = False) -> np.ndarray:
+    return _C.clean_mask(np.ascontiguousarray(mask).view(np.uint8), min_area, fill_holes, corners).view(bool)
 
 
-def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _components(mask: np.ndarray, corners: bool = True) -> tuple[np.ndarray, np.ndarray]:
     ndimage = pytest.importorskip("scipy.ndimage")
-    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    labels, _ = ndimage.label(mask, ndimage.generate_binary_structure(2, 2 if corners else 1))
     return labels, np.bincount(labels.ravel())[1:]
 
 
+@pytest.mark.parametrize("corners", [False, True])
 @pytest.mark.parametrize("area", [1, 2, 3, 8, 40, 10**6])
-def test_pieces(area: int) -> None:
+def test_pieces(area: int, corners: bool) -> None:
     kept_largest = 0
     for mask in _masks():
-        labels, areas = _components(mask)
+        labels, areas = _components(mask, corners)
         keep = np.flatnonzero(areas >= area) + 1
-        cleaned = _clean(mask, area, 0)
+        cleaned = _clean(mask, area, 0, corners)
         if len(areas) and not len(keep):  # the largest one stays: which one of several does not matter
             kept_largest += 1
             (label,) = np.unique(labels[cleaned])
@@ -81,10 +82,16 @@ def test_as_segment_anything_does(monkeypatch) -> None:
         for area in (3, 10):
             theirs, _ = amg.remove_small_regions(mask, area, "holes")
             theirs, _ = amg.remove_small_regions(theirs, area, "islands")
-            ours = _clean(mask, area, area)
+            ours = _clean(mask, area, area, corners=True)
             assert theirs.sum() == ours.sum()
             if _components(ours)[1].size and _components(ours)[1].max() >= area:
                 assert np.array_equal(ours, theirs)
+
+
+def test_no_polygon_of_a_clean_mask_is_small() -> None:
+    for mask in _masks():
+        polygons = trace_polygons(_clean(mask, 8, 8))
+        assert len(polygons) < 2 or min(polygon.area for polygon in polygons) >= 8
 
 
 def test_the_mask_given_stays_as_it_is() -> None:
