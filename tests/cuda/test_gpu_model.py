@@ -237,7 +237,7 @@ def test_command(tmp_path, capsys):
     [
         (["--device", "l0"], "argument --device: invalid choice: 'l0'"),
         (["nowhere"], "argument variant: invalid choice: 'nowhere'"),
-        (["l0", "--batch", "0"], "batch: expected a number >= 1, got 0"),
+        (["l0", "--batch", "0"], "argument --batch: expected a whole number from 1 to 2147483647, got 0"),
     ],
 )
 def test_command_refuses(arguments, message, capsys):
