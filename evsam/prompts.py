@@ -84,17 +84,21 @@ class PhotoPrompts:
 def photo_prompts(prompts: Prompts, original_size: tuple[int, int], resized_size: tuple[int, int]) -> PhotoPrompts:
     """What :func:`read_prompts` read, back in pixels of the original image, to a hundredth."""
     scale = np.array(original_size[::-1]) / resized_size[::-1]
-    most = max((np.isin(group.labels, (0, 1)).sum(1).max() for group in prompts.groups), default=0)
+    clicks = [_clicks(group) for group in prompts.groups]
+    most = max(clicks, default=0)
     points, labels = np.zeros((prompts.count, most, 2)), np.full((prompts.count, most), PADDING, np.int64)
     boxes = np.zeros((prompts.count, 4))
-    for group in prompts.groups:
+    for group, end in zip(prompts.groups, clicks, strict=True):
         pixels = (group.points * scale).round(2)
-        clicks = np.isin(group.labels, (0, 1)).all(0)
-        end = int(clicks.sum())
-        points[group.rows, :end], labels[group.rows, :end] = pixels[:, clicks], group.labels[:, clicks]
+        points[group.rows, :end], labels[group.rows, :end] = pixels[:, :end], group.labels[:, :end]
         if prompts.boxed:  # those that a variant needs around masks nobody has asked for
             boxes[group.rows] = pixels[:, -2:].reshape(-1, 4)
     return PhotoPrompts(points, labels, boxes if prompts.boxed else None)
+
+
+def _clicks(group: PromptGroup) -> int:
+    """Clicks of each of its prompts; they stand in front of the padding point or the corners of a box."""
+    return sum(label in (0, 1) for label in group.labels[0].tolist())
 
 
 def read_prompts(

@@ -42,6 +42,7 @@ class TestMasksOfTheImage:
     def test_logits_are_shares_of_the_cells(self, size) -> None:
         """Each logit against 64 samples of its cell that lie in the image."""
         mask = np.random.default_rng(0).random(size) < 0.5
+        mask[0, 0] = True  # a mask of nothing is refused
         resized = fitted_size(size)
         group = only(size=size, mask=mask)
         assert group.masks.shape == (1, 1, 256, 256)
