@@ -16,6 +16,7 @@ from PIL import Image
 
 from evsam import _C, formats
 from evsam.arguments import check_flag, path_text, shown
+from evsam.boxes import bounding_box
 from evsam.errors import EvsamError, ImageError, ResultIndexError
 from evsam.formats import Names
 from evsam.images import ImageLike, read_image
@@ -126,7 +127,7 @@ class Prediction:
             >>> sam.predict(image, boxes=result.boxes).masks.shape
             (1, 1, 80, 120)
         """
-        return np.array([_C.mask_extent(mask_pixels(mask))[1] for mask in self._best()], np.int64).reshape(-1, 4)
+        return np.array([bounding_box(mask) for mask in self._best()], np.int64).reshape(-1, 4)
 
     @property
     def areas(self) -> npt.NDArray[np.int64]:

@@ -59,6 +59,10 @@ class Parts {
   std::vector<Run> runs_;
 };
 
+Parts pieces_of(const MaskView& mask, Touch touch) {
+  return Parts(mask.height, touch, [&](std::int64_t y, const auto& f) { for_each_run(mask.row(y), 0, mask.width, f); });
+}
+
 // The parts that are not in the mask.
 Parts gaps_of(std::int64_t height, std::int64_t width, const std::uint8_t* pixels) {
   return Parts(height, Touch::corners, [&](std::int64_t y, const auto& f) {
@@ -77,9 +81,27 @@ void set(const Run& run, std::int64_t width, std::uint8_t value, std::uint8_t* p
 
 }  // namespace
 
+std::vector<Piece> find_pieces(const MaskView& mask, Touch touch) {
+  Parts parts = pieces_of(mask, touch);
+  const std::vector<Run>& runs = parts.runs();
+  std::vector<Piece> pieces;
+  std::vector<std::size_t> piece_of(runs.size());  // of the run that stands for a part, the first one
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const Run& run = runs[i];
+    const Run& part = parts.part_of(i);
+    if (part.part == i) {
+      piece_of[i] = pieces.size();
+      pieces.push_back({part.area, {run.x0, run.y, run.x1, run.y + 1}});
+    }
+    Box& box = pieces[piece_of[part.part]].box;
+    box = {std::min(box.x0, run.x0), box.y0, std::max(box.x1, run.x1), run.y + 1};
+  }
+  return pieces;
+}
+
 void remove_small_pieces(std::int64_t height, std::int64_t width, std::int64_t min_area, Touch touch,
                          std::uint8_t* pixels) {
-  Parts parts(height, touch, [&](std::int64_t y, const auto& f) { for_each_run(pixels + y * width, 0, width, f); });
+  Parts parts = pieces_of({pixels, height, width}, touch);
   const std::vector<Run>& runs = parts.runs();
   std::size_t largest = 0;
   for (std::size_t i = 1; i < runs.size(); ++i) {

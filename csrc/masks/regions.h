@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "masks/mask_view.h"
 
@@ -9,6 +10,14 @@ namespace evsam::masks {
 
 // What holds pixels together: sides as in outlines, or corners too, as in segment_anything.
 enum class Touch { sides, corners };
+
+struct Piece {
+  std::int64_t area = 0;
+  Box box;
+};
+
+// The parts of a mask, in the order of their first pixels.
+std::vector<Piece> find_pieces(const MaskView& mask, Touch touch);
 
 // Clears the parts of less than `min_area` pixels, or all but the largest part (the first of these) where all are
 // smaller.

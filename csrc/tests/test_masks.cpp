@@ -104,6 +104,30 @@ void check_gaps(const Pixels& mask, std::int64_t height, std::int64_t width, std
   }
 }
 
+// Area and box of each piece, by the order of their first pixels.
+void check_found(const Pixels& mask, std::int64_t height, std::int64_t width, Touch touch) {
+  const std::vector<Piece> pieces = find_pieces({mask.data(), height, width}, touch);
+  std::size_t found = 0;
+  Pixels rest = mask;
+  for (std::int64_t i = 0; i < height * width; ++i) {
+    const std::int64_t area = flood(&rest, height, width, i / width, i % width, 1, 2, touch);
+    if (area == 0) continue;
+    Box box = {width, height, 0, 0};
+    for (std::int64_t j = 0; j < height * width; ++j) {
+      if (rest[static_cast<std::size_t>(j)] != 2) continue;
+      rest[static_cast<std::size_t>(j)] = 0;
+      box = {std::min(box.x0, j % width), std::min(box.y0, j / width), std::max(box.x1, j % width + 1), j / width + 1};
+    }
+    CHECK(found < pieces.size() && pieces[found].area == area);
+    if (found < pieces.size()) {
+      const Box& given = pieces[found].box;
+      CHECK(given.x0 == box.x0 && given.y0 == box.y0 && given.x1 == box.x1 && given.y1 == box.y1);
+    }
+    ++found;
+  }
+  CHECK(found == pieces.size());
+}
+
 void check_pieces(const Pixels& mask, std::int64_t height, std::int64_t width, std::int64_t area, Touch touch) {
   std::int64_t largest = 0;
   Pixels expected = mask;
@@ -155,6 +179,7 @@ int main() {
         check_runs(mask, height, width);
         check_outlines(mask, height, width);
         if (height * width < 3000) {
+          for (const Touch touch : {Touch::sides, Touch::corners}) check_found(mask, height, width, touch);
           for (const std::int64_t area : {2, 9, 5000}) {
             check_gaps(mask, height, width, area);
             check_pieces(mask, height, width, area, Touch::sides);

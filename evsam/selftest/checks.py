@@ -234,9 +234,11 @@ def bias(rng: np.random.Generator, channels: int) -> Values:
 class Conv3x3Check(MapCheck[Conv3x3]):
     """A 3x3 convolution."""
 
+    stored_channels = staticmethod(stored_channels)
+
     def inputs(self, rng: np.random.Generator) -> dict[str, Values]:
         layer = self.layer
-        channels = stored_channels(layer.in_channels)
+        channels = self.stored_channels(layer.in_channels)
         x = self.map(rng, channels, layer.height, layer.width)
         x.array[:, layer.in_channels :] = 0
         values = {
