@@ -129,7 +129,7 @@ def test_activations():
     assert reference.activate(x, "none") is x
     close(reference.activate(x, "gelu"), F.gelu(torch.from_numpy(x)))
     with pytest.raises(ValueError, match="kind: expected an activation, got swish"):
-        reference.activate(x, "swish")
+        reference.activate(x, "swish")  # type: ignore[arg-type]
     for kind in ("gelu_tanh", "gelu", "relu", "relu6"):  # of a stored number that stands for one four times as large
         np.testing.assert_allclose(reference.activate(x / 4, kind, 4.0), reference.activate(x, kind) / 4, rtol=1e-12)
 
