@@ -126,6 +126,7 @@ LAYERS = {
     "results.py": (
         "evsam._C",
         "evsam.arguments",
+        "evsam.boxes",
         "evsam.errors",
         "evsam.formats",
         "evsam.images",
