@@ -50,6 +50,13 @@ def test_published_numbers(name: str) -> None:
     assert not VARIANTS["nano"].published
 
 
+def test_scores_of_others_are_told_by_the_same_keys() -> None:
+    assert all(set(scores) <= set(zoo.PUBLISHED_KEYS) for scores in zoo.PUBLISHED_OTHERS.values())
+    for data, prompt in (("coco", "box"), ("coco", "1_click"), ("lvis", "box"), ("lvis", "1_click")):
+        sizes = [VARIANTS["xl1"].published[f"{data}_{prompt}_miou_{size}"] for size in ("small", "medium", "large")]
+        assert min(sizes) < VARIANTS["xl1"].published[f"{data}_{prompt}_miou"] < max(sizes)
+
+
 def test_published_speeds_give_the_published_speedups() -> None:
     """48.9 times for l2 and 16.5 times for xl1, against the 11 images per second of SAM ViT-H."""
     assert round(VARIANTS["l2"].published["a100_images_per_second"] / 11, 1) == 48.9
