@@ -197,9 +197,9 @@ PUBLISHED_KEYS: Mapping[str, str] = MappingProxyType(
 )
 """What the keys of :attr:`Variant.published` mean; clicks are placed in the middle of the largest error.
 
-Of three masks the one with the best predicted IoU counts, whatever the prompt, and no mask is fed back. Scores with three
-decimals, and those by size, are from the authors' code (applications/efficientvit_sam of mit-han-lab/efficientvit), which
-counts objects of exactly 32^2 and 96^2 pixels in both sizes; the others are from the paper.
+Of three masks the one with the best predicted IoU counts, whatever the prompt, and no mask is fed back. Scores with
+three decimals, and those by size, are from the authors' repository (mit-han-lab/efficientvit), which counts objects
+of exactly 32^2 and 96^2 pixels in both sizes; the others are from the paper.
 """
 
 PUBLISHED_OTHERS: Mapping[str, Mapping[str, float]] = MappingProxyType(

@@ -64,11 +64,26 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, weights: Weights, threads: int | None = None, device: str | None = None) -> None:
-        self._device = _find_device(device or "cpu")
-        self.device = str(self._device)
-        self._image_size = weights.variant.image_size
-        self._model: EfficientViTSam | None = _build(weights).to(self._device)
+        self._hold(_build(weights).to(_find_device(device or "cpu")))
         self._worker = None if threads is None else _start_worker(threads)
+
+    @classmethod
+    def of_module(cls, model: EfficientViTSam) -> TorchEngine:
+        """An engine around a model that exists already, such as one that is being trained; it stays where it is.
+
+        Args:
+            model: in eval mode; whoever changes its weights changes the answers. ``close`` only lets go of it.
+        """
+        engine = cls.__new__(cls)
+        engine._hold(model)
+        engine._worker = None
+        return engine
+
+    def _hold(self, model: EfficientViTSam) -> None:
+        self._model: EfficientViTSam | None = model
+        self._device = next(model.parameters()).device
+        self.device = str(self._device)
+        self._image_size = model.variant.image_size
 
     def encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Features]:
         """See :meth:`evsam.engines.base.Engine.encode`."""
