@@ -3,12 +3,14 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "bindings/bindings.h"
 #include "core/thread_pool.h"
+#include "masks/depth.h"
 #include "masks/outlines.h"
 #include "masks/paint.h"
 #include "masks/regions.h"
@@ -73,6 +75,22 @@ std::tuple<std::int64_t, std::tuple<std::int64_t, std::int64_t, std::int64_t, st
   const py::gil_scoped_release unlocked;
   const Extent extent = find_extent(mask);
   return {extent.area, {extent.box.x0, extent.box.y0, extent.box.x1, extent.box.y1}};
+}
+
+// Squared distance to the nearest unset pixel, x, y.
+std::tuple<std::int64_t, std::int64_t, std::int64_t> deepest_of(const Array<std::uint8_t>& array,
+                                                                const std::optional<Array<std::uint8_t>>& passed) {
+  const MaskView mask = view_of(array);
+  if (passed) {
+    const MaskView other = view_of(*passed);
+    if (other.height != mask.height || other.width != mask.width) {
+      throw py::value_error("passed: expected the height and width of the mask");
+    }
+  }
+  const std::uint8_t* left_out = passed ? passed->data() : nullptr;
+  const py::gil_scoped_release unlocked;
+  const Depth depth = find_deepest(mask, left_out);
+  return {depth.squared, depth.x, depth.y};
 }
 
 // fill_below: -1 fills holes of any size.
@@ -162,6 +180,9 @@ void bind_masks(py::module_& m) {
   m.def("fill_runs", &filled, py::arg("ends"), py::arg("height"), py::arg("width"),
         "The mask uint8 (H, W) whose runs, column by column and zeros first, end there.");
   m.def("mask_extent", &extent_of, py::arg("mask").noconvert(), "The area of a mask, and its box (x0, y0, x1, y1).");
+  m.def("deepest_pixel", &deepest_of, py::arg("mask").noconvert(), py::arg("passed").noconvert() = py::none(),
+        "The set pixel furthest from unset ones and the border, without those set in `passed`: the squared distance (0 "
+        "where there is none), x and y.");
   m.def("clean_mask", &cleaned, py::arg("mask").noconvert(), py::arg("min_area"), py::arg("fill_below"),
         py::arg("corners") = false,
         "A copy with gaps (-1: all holes), then pieces, of less than so many pixels filled and removed; the largest "

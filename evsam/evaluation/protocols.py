@@ -1,0 +1,407 @@
+"""Protocols: how a model is asked about the objects of a photo, and the tables that its answers make.
+
+A protocol is a frozen dataclass. ``rows`` asks a model about one photo, whose embedding was computed before, and gives
+plain JSON values: a row for each object, or one for the photo. ``summary`` makes tables of the rows of all photos,
+which may come from any number of processes: they are put in order first, so that the tables are the same to the last
+bit.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from evsam.evaluation import metrics
+from evsam.evaluation.clicks import Click, next_click
+from evsam.evaluation.truth import Corners, TrueObject, Truth
+from evsam.rle import encode_rle
+from evsam.zoo import LOGITS_SIZE
+
+if TYPE_CHECKING:
+    from evsam.embedding import Embedding
+    from evsam.sam import Sam
+
+Bool = npt.NDArray[np.bool_]
+
+Row: TypeAlias = dict[str, Any]
+"""What a model answered about an object, or a photo: plain JSON values. ``photo`` and ``object`` name it."""
+
+Tables: TypeAlias = dict[str, dict[str, dict[str, float | None]]]
+"""Numbers by table, row and column; None where there is nothing to count."""
+
+Measure: TypeAlias = Literal["boundary_iou", "f"]
+"""What can be computed besides IoU: see :func:`evsam.evaluation.metrics.boundary_iou` and ``boundary_f``."""
+
+MEASURE_NAMES = {"iou": "IoU", "best_iou": "IoU, best of three", "boundary_iou": "Boundary IoU", "f": "F"}
+
+AT_ONCE = 64
+"""Prompts that are decoded together."""
+
+PIXELS_AT_ONCE = 1 << 26
+"""Pixels of masks of the photo's size that are held at a time, but at least those of one mask."""
+
+BOX_SHIFT_LIMIT = 20.0
+"""Pixels that a jittered edge of a box moves at most; SAM's training has the same (arXiv 2304.02643)."""
+
+
+class PhotoProtocol(Protocol):
+    """What a runner needs of a protocol."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in files and tables; different for each protocol of a run."""
+
+    def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:
+        """What the model answers about one photo.
+
+        Args:
+            sam: the model.
+            embedding: of the photo.
+            truth: what is on it.
+        """
+
+    def summary(self, rows: Sequence[Row]) -> Tables:
+        """Tables of the rows of all photos, in any order."""
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """A box around each object.
+
+    Attributes:
+        name: see :class:`PhotoProtocol`.
+        multimask: True for three masks, of which the one with the highest predicted IoU counts, as in the paper's
+            tables; False for one mask.
+        source: ``annotated`` for the boxes that the annotations state, ``mask`` for those around the masks.
+        enlarge: each edge is moved outwards by this part of the box's side.
+        jitter: each edge is moved by noise with this standard deviation, in parts of the box's side, at most
+            ``BOX_SHIFT_LIMIT`` pixels. It is drawn by ``seed`` and the names of photo and object alone.
+        seed: of the noise.
+        bins: see :func:`evsam.evaluation.metrics.size_classes`.
+        crowds: whether crowds count as objects, as in the authors' evaluation.
+        measures: what is computed besides IoU.
+        best: with three masks, score the best of them too, which tells what the choice costs.
+        keep_masks: whether rows have the predicted masks.
+    """
+
+    name: str = "boxes"
+    multimask: bool = True
+    source: Literal["annotated", "mask"] = "annotated"
+    enlarge: float = 0.0
+    jitter: float = 0.0
+    seed: int = 0
+    bins: metrics.SizeBins = "coco"
+    crowds: bool = False
+    measures: tuple[Measure, ...] = ()
+    best: bool = False
+    keep_masks: bool = False
+
+    def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:
+        """A row for each object: ``box``, ``iou``, ``predicted_iou``, and what else was asked for."""
+        objects = chosen_objects(truth, self.crowds)
+        boxes = [self.box(one, truth) for one in objects]
+        rows = []
+        for part in parts(len(objects), truth.size):
+            result = sam.predict(embedding, boxes=boxes[part], multimask=self.multimask, masks=False)
+            answers = Answers(sam, embedding, result.logits, result.scores)
+            for index, one in enumerate(objects[part]):
+                row = {**identify(one, truth), "box": [float(edge) for edge in boxes[part][index]]}
+                row |= score(answers.mask(index), one, self.measures, self.keep_masks)
+                row["predicted_iou"] = answers.predicted_iou(index)
+                if self.best and self.multimask:
+                    row["best_iou"] = max(metrics.iou(mask, one.mask, one.ignore) for mask in answers.masks(index))
+                rows.append(row)
+        return rows
+
+    def box(self, one: TrueObject, truth: Truth) -> Corners:
+        """The prompt for an object: x0, y0, x1, y1."""
+        box = one.mask_box if self.source == "mask" else one.box
+        if not (self.enlarge or self.jitter):
+            return usable_box(box, truth.size) or one.mask_box
+        width, height = box[2] - box[0], box[3] - box[1]
+        draw = random.Random(f"{self.seed}/{truth.key}/{one.number}")  # noqa: S311 - must be the same in each run
+        moved = []
+        for edge, side, outwards in zip(box, (width, height, width, height), (-1, -1, 1, 1), strict=True):
+            noise = draw.gauss(0, self.jitter) * side
+            noise = min(max(noise, -BOX_SHIFT_LIMIT), BOX_SHIFT_LIMIT)
+            moved.append(edge + outwards * self.enlarge * side + noise)
+        # the noise of a thin object's edges may turn its box inside out
+        x0, y0 = min(moved[0], truth.size[1] - 1), min(moved[1], truth.size[0] - 1)
+        loose = (x0, y0, max(moved[2], x0 + 1, 1), max(moved[3], y0 + 1, 1))
+        return usable_box(loose, truth.size) or one.mask_box
+
+    def summary(self, rows: Sequence[Row]) -> Tables:
+        """Table ``mean``: mean IoU, and what else was measured, by size of the objects."""
+        return {"mean": mean_table(in_order(rows), ("iou", "best_iou", *self.measures), self.bins)}
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """Clicks on each object, simulated by :func:`evsam.evaluation.clicks.next_click`.
+
+    Attributes:
+        name: see :class:`PhotoProtocol`.
+        clicks: how many.
+        multimask: when three masks are asked for, of which the one with the highest predicted IoU counts: ``first``
+            for the first click alone, which is ambiguous; ``always``, as in the authors' evaluation; or ``never``.
+        feed_mask: whether the logits of the last mask are a prompt of the next click. The authors' evaluation shows the
+            clicks alone.
+        pixel: where in its pixel a click is: ``centre``, or ``corner``, as in RITM's and the authors' evaluation.
+        stop: no more clicks for objects whose IoU is at least that; their curves keep their last value. None for all
+            clicks, unless a mask is perfect.
+        thresholds: of the numbers of clicks, NoC.
+        bins: see :func:`evsam.evaluation.metrics.size_classes`.
+        crowds: whether crowds count as objects, as in the authors' evaluation.
+        measures: what is computed of the last mask besides IoU.
+        keep_masks: whether rows have the last masks.
+    """
+
+    name: str = "clicks"
+    clicks: int = 5
+    multimask: Literal["first", "always", "never"] = "first"
+    feed_mask: bool = True
+    pixel: Literal["centre", "corner"] = "centre"
+    stop: float | None = None
+    thresholds: tuple[float, ...] = metrics.NOC_THRESHOLDS
+    bins: metrics.SizeBins = "coco"
+    crowds: bool = False
+    measures: tuple[Measure, ...] = ()
+    keep_masks: bool = False
+
+    def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:
+        """A row for each object: ``clicks``, x, y and label of each; ``iou`` and ``predicted_iou`` after each."""
+        rows: list[Row] = []
+        objects = chosen_objects(truth, self.crowds)
+        for part in parts(len(objects), truth.size):
+            rows += self._rows(sam, embedding, truth, objects[part])
+        return rows
+
+    def _rows(self, sam: Sam, embedding: Embedding, truth: Truth, objects: Sequence[TrueObject]) -> list[Row]:
+        sessions = [_Session(one, row) for one in objects if (row := identify(one, truth))]
+        for number in range(self.clicks):
+            going = [session for session in sessions if session.click(self.stop)]
+            if not going:
+                break
+            multimask = self.multimask == "always" or (self.multimask == "first" and number == 0)
+            feed = self.feed_mask and number > 0
+            result = sam.predict(
+                embedding,
+                points=[[self._place(click) for click in session.clicks] for session in going],
+                labels=[[click.label for click in session.clicks] for session in going],
+                mask=np.stack([session.logits for session in going]) if feed else None,
+                multimask=multimask,
+                masks=False,
+            )
+            answers = Answers(sam, embedding, result.logits, result.scores)
+            for index, session in enumerate(going):
+                session.take(answers.mask(index), answers.logits(index), answers.predicted_iou(index))
+        return [session.finish(self.measures, self.keep_masks) for session in sessions]
+
+    def _place(self, click: Click) -> tuple[float, float]:
+        return click.centre if self.pixel == "centre" else (float(click.x), float(click.y))
+
+    def summary(self, rows: Sequence[Row]) -> Tables:
+        """Tables ``mean``: mean IoU after each click by size; ``clicks``: NoC; ``curve``: IoU after each click."""
+        rows = in_order(rows)
+        curves = [row["iou"] for row in rows]
+        mean: dict[str, dict[str, float | None]] = {}
+        for number in range(self.clicks):
+            values = [curve[min(number, len(curve) - 1)] for curve in curves]
+            name = f"IoU, {number + 1} click{'s' if number else ''}"
+            mean[name] = metrics.mean_by_size(values, [row["area"] for row in rows], self.bins)
+        for measure in self.measures:
+            mean |= mean_table(rows, (measure,), self.bins)
+        mean["objects"] = counts(rows, self.bins)
+        curve = metrics.mean_curve(curves, self.clicks)
+        return {
+            "mean": mean,
+            "clicks": {"number of clicks": metrics.number_of_clicks(curves, self.thresholds, self.clicks)},
+            "curve": {"IoU": {str(number): value for number, value in enumerate(curve, 1)}},
+        }
+
+
+class _Session:
+    """The clicks on one object, and the answers to them."""
+
+    def __init__(self, one: TrueObject, row: Row) -> None:
+        self.one, self.row = one, row
+        self.clicks: list[Click] = []
+        self.curve: list[float] = []
+        self.predicted: list[float] = []
+        self.mask: Bool | None = None
+        self.logits = np.zeros((LOGITS_SIZE, LOGITS_SIZE), np.float32)
+        self.ended = False
+
+    def click(self, stop: float | None) -> bool:
+        """Click where the last answer is wrong; False if there is no need to."""
+        if self.ended or (stop is not None and self.curve and self.curve[-1] >= stop):
+            return False
+        click = next_click(self.one.mask, self.mask, self.one.ignore, self.clicks)
+        if click is None:
+            self.ended = True
+            return False
+        self.clicks.append(click)
+        return True
+
+    def take(self, mask: Bool, logits: npt.NDArray[np.float32], predicted_iou: float) -> None:
+        """Keep an answer."""
+        self.mask, self.logits = mask, logits
+        self.curve.append(metrics.iou(mask, self.one.mask, self.one.ignore))
+        self.predicted.append(predicted_iou)
+
+    def finish(self, measures: Sequence[Measure], keep_masks: bool) -> Row:
+        """The object's row."""
+        # an object all of whose pixels are ignored has no click, and nothing that could be wrong
+        mask = self.one.mask if self.mask is None else self.mask
+        row = self.row | score(mask, self.one, measures, keep_masks)
+        curve = self.curve or [row["iou"]]
+        return {**row, "iou": curve, "predicted_iou": self.predicted, "clicks": [list(click) for click in self.clicks]}
+
+
+@dataclass(frozen=True)
+class Ellipses:
+    """No model at all: the ellipse inscribed in each object's box, to see what a box alone is worth.
+
+    Attributes:
+        name: see :class:`PhotoProtocol`.
+        bins: see :func:`evsam.evaluation.metrics.size_classes`.
+        crowds: whether crowds count as objects.
+    """
+
+    name: str = "ellipses"
+    bins: metrics.SizeBins = "coco"
+    crowds: bool = False
+
+    def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:  # noqa: ARG002 - as other protocols
+        """A row for each object, with ``iou``."""
+        return [
+            {**identify(one, truth), **score(inscribed_ellipse(one.mask_box, truth.size), one)}
+            for one in chosen_objects(truth, self.crowds)
+        ]
+
+    def summary(self, rows: Sequence[Row]) -> Tables:
+        """Table ``mean``: mean IoU by size of the objects."""
+        return {"mean": mean_table(in_order(rows), ("iou",), self.bins)}
+
+
+def inscribed_ellipse(box: Corners, size: tuple[int, int]) -> Bool:
+    """The ellipse inscribed in a box (x0, y0, x1, y1) as a mask of ``size`` (H, W)."""
+    x = (np.arange(size[1]) + 0.5 - (box[0] + box[2]) / 2) / ((box[2] - box[0]) / 2)
+    y = (np.arange(size[0]) + 0.5 - (box[1] + box[3]) / 2) / ((box[3] - box[1]) / 2)
+    inside: Bool = x[None, :] ** 2 + y[:, None] ** 2 <= 1
+    return inside
+
+
+class Answers:
+    """Masks of N prompts at the photo's size, made when they are asked for.
+
+    Args:
+        sam: the model.
+        embedding: of the photo.
+        logits: float32 (N, M, 256, 256).
+        scores: float32 (N, M), predicted IoU.
+    """
+
+    def __init__(
+        self, sam: Sam, embedding: Embedding, logits: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
+    ) -> None:
+        self._sam, self._embedding = sam, embedding
+        self._logits, self._scores = logits, scores
+        self._best = scores.argmax(1)
+
+    def predicted_iou(self, index: int) -> float:
+        """Of the chosen mask of a prompt: the highest."""
+        return float(self._scores[index, self._best[index]])
+
+    def logits(self, index: int) -> npt.NDArray[np.float32]:
+        """Float32 (256, 256), of the chosen mask."""
+        chosen: npt.NDArray[np.float32] = self._logits[index, self._best[index]]
+        return chosen
+
+    def mask(self, index: int) -> Bool:
+        """Bool (H, W), the chosen mask."""
+        chosen: Bool = self._full_size(self.logits(index)[None])[0]
+        return chosen
+
+    def masks(self, index: int) -> Bool:
+        """Bool (M, H, W), all masks."""
+        return self._full_size(self._logits[index])
+
+    def _full_size(self, logits: npt.NDArray[np.float32]) -> Bool:
+        sizes = self._embedding.resized_size, self._embedding.original_size
+        masks: Bool = self._sam.masks_from_logits(logits[None], *sizes)[0]
+        return masks
+
+
+def chosen_objects(truth: Truth, crowds: bool) -> Sequence[TrueObject]:
+    """The objects of a photo that are asked about."""
+    return truth.objects + truth.crowds if crowds else truth.objects
+
+
+def parts(count: int, size: tuple[int, int]) -> Iterator[slice]:
+    """Slices of so many prompts as are decoded together."""
+    step = max(1, min(AT_ONCE, PIXELS_AT_ONCE // (size[0] * size[1])))
+    return (slice(start, start + step) for start in range(0, count, step))
+
+
+def identify(one: TrueObject, truth: Truth) -> Row:
+    """Which object a row is of."""
+    return {
+        "photo": truth.key,
+        "object": one.number,
+        "id": one.annotation.id,
+        "category": one.annotation.category,
+        "area": one.area,
+    }
+
+
+def score(mask: Bool, one: TrueObject, measures: Sequence[Measure] = (), keep_mask: bool = False) -> Row:
+    """What a mask is worth."""
+    row: Row = {"iou": metrics.iou(mask, one.mask, one.ignore)}
+    if "boundary_iou" in measures:
+        row["boundary_iou"] = metrics.boundary_iou(mask, one.mask, one.ignore)
+    if "f" in measures:
+        row["f"] = metrics.boundary_f(mask, one.mask, one.ignore)
+    if keep_mask:
+        row["mask"] = dict(encode_rle(mask))
+    return row
+
+
+def usable_box(box: Corners, size: tuple[int, int]) -> Corners | None:
+    """The part of a box that lies in a photo of ``size`` (H, W); None if there is none, or it is no box."""
+    height, width = size
+    x0, y0, x1, y1 = box
+    if not all(math.isfinite(edge) for edge in box):
+        return None
+    x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Rows by photo and object."""
+    return sorted(rows, key=lambda row: (row["photo"], row.get("object", 0)))
+
+
+def mean_table(rows: Sequence[Row], keys: Sequence[str], bins: metrics.SizeBins) -> dict[str, dict[str, float | None]]:
+    """Means by size of what rows have under some keys, and how many objects there are."""
+    table: dict[str, dict[str, float | None]] = {}
+    for key in keys:
+        having = [row for row in rows if key in row]
+        if having or key == "iou":
+            areas = [row["area"] for row in having]
+            table[MEASURE_NAMES[key]] = metrics.mean_by_size([row[key] for row in having], areas, bins)
+    if "iou" in keys:
+        table["objects"] = counts(rows, bins)
+    return table
+
+
+def counts(rows: Sequence[Row], bins: metrics.SizeBins) -> dict[str, float | None]:
+    """How many objects there are of each size."""
+    classes = [metrics.size_classes(row["area"], bins) for row in rows]
+    return {"all": len(rows), **{size: sum(size in found for found in classes) for size in metrics.SIZES}}
