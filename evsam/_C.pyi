@@ -110,7 +110,12 @@ def trace_outlines(
     mask: NDArray[np.uint8], tolerance: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]: ...
 def fill_mask(
-    canvas: NDArray[np.uint8], mask: NDArray[np.uint8], colour: tuple[int, int, int], opacity: float
+    canvas: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    colour: tuple[int, int, int],
+    opacity: float,
+    left: int = 0,
+    top: int = 0,
 ) -> None: ...
 def stroke_rings(
     canvas: NDArray[np.uint8],

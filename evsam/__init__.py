@@ -24,6 +24,7 @@ if find_spec("evsam._C") is None:  # a clone's sources, without the compiled mod
 if TYPE_CHECKING:
     from evsam.embedding import Embedding
     from evsam.errors import BackendUnavailable, EvsamError, EvsamWarning, ImageError, PromptError, WeightsError
+    from evsam.everything import Segment, Segments
     from evsam.polygons import Polygon
     from evsam.results import Prediction
     from evsam.sam import Sam, load
@@ -38,6 +39,8 @@ __all__ = [
     "Prediction",
     "PromptError",
     "Sam",
+    "Segment",
+    "Segments",
     "WeightsError",
     "__version__",
     "load",
@@ -50,6 +53,8 @@ _HOMES = {
     "Polygon": "polygons",
     "Prediction": "results",
     "Sam": "sam",
+    "Segment": "everything",
+    "Segments": "everything",
     "load": "sam",
     **dict.fromkeys((name for name in __all__ if name.endswith(("Error", "Warning", "Unavailable"))), "errors"),
 }

@@ -1,4 +1,4 @@
-"""Masks as files that other programs read: COCO's json, labelme's json, SVG, and a picture of labels.
+"""Masks as files that other programs read: COCO's json, labelme's json, GeoJSON, SVG, and a picture of labels.
 
 All functions take masks as arrays or RLEs and know nothing of predictions; what they give is plain Python, for json.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import math
 import os
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -21,15 +22,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from evsam import _C
 from evsam.arguments import path_text, shown
 from evsam.errors import EvsamError
 from evsam.overlay import OPACITY, Masks, check_opacity, mask_colour, outline_width
-from evsam.polygons import trace_polygons
-from evsam.rle import Rle, encode_rle, mask_pixels
+from evsam.polygons import Ring, signed_area, trace_polygons
+from evsam.rle import MaskLike, Rle, compressed, encode_rle, mask_extent, mask_window
 
 Names: TypeAlias = "str | Sequence[str]"
 """One name for all masks, or one for each."""
+
+Affine: TypeAlias = tuple[float, float, float, float, float, float]
+"""a, b, c, d, e, f of X = a x + b y + c, Y = d x + e y + f, in the order of rasterio's ``Affine``."""
 
 _LABELME_VERSION = "5.5.0"
 """Of the format: labelme warns about files of a newer major version."""
@@ -47,6 +50,7 @@ def coco_document(
     image_id: int | str = 1,
     names: Names = "object",
     tolerance: float | None = None,
+    properties: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """A COCO document of one photo; its ``annotations`` are also what ``COCO.loadRes`` takes.
 
@@ -59,6 +63,7 @@ def coco_document(
         names: of the categories, which are numbered from 1 in the order they come.
         tolerance: None for segmentations in compressed RLE, which are exact; or that of polygons, in pixels. COCO's
             polygons have no holes: masks with holes stay RLE.
+        properties: further entries of the N annotations, or None.
 
     Returns:
         images, annotations (id from 1, segmentation, area, bbox as x, y, width, height, iscrowd 0, score) and
@@ -74,21 +79,22 @@ def coco_document(
     categories = {name: number for number, name in enumerate(dict.fromkeys(names), 1)}
     annotations = []
     for index, mask in enumerate(masks):
-        pixels = mask_pixels(mask)
-        area, (x0, y0, x1, y1) = _C.mask_extent(pixels)
+        area, (x0, y0, x1, y1) = mask_extent(mask)
         if area == 0:
             continue
         annotation: dict[str, Any] = {
             "id": index + 1,
             "image_id": photo_id,
             "category_id": categories[names[index]],
-            "segmentation": _coco_segmentation(pixels, tolerance),
+            "segmentation": _coco_segmentation(mask, tolerance),
             "area": area,
             "bbox": [x0, y0, x1 - x0, y1 - y0],
             "iscrowd": 0,
         }
         if scores is not None:
             annotation["score"] = float(scores[index])
+        if properties is not None:
+            annotation.update(properties[index])
         annotations.append(annotation)
     return {
         "images": [{"id": photo_id, "file_name": file_name, "height": int(size[0]), "width": int(size[1])}],
@@ -124,7 +130,6 @@ def labelme_document(
     image_path = path_text("image_path", image_path)
     shapes = []
     for index, mask in enumerate(masks):
-        pixels = mask_pixels(mask)
         polygons = trace_polygons(mask, tolerance)
         shape: dict[str, Any] = {
             "label": names[index],
@@ -133,8 +138,8 @@ def labelme_document(
             "flags": {},
         }
         if any(polygon.holes for polygon in polygons):
-            x0, y0, x1, y1 = _C.mask_extent(pixels)[1]
-            picture = _png_text(pixels[y0:y1, x0:x1])
+            pixels, (x0, y0, x1, y1), _ = mask_window(mask)
+            picture = _png_text(pixels)
             corners = [[x0, y0], [x1 - 1, y1 - 1]]  # pixels, both of the mask
             shapes.append({**shape, "group_id": None, "shape_type": "mask", "points": corners, "mask": picture})
             continue
@@ -198,24 +203,21 @@ def svg_document(
     return "\n".join([*lines, "</svg>\n"])
 
 
-def label_map(masks: Masks, size: tuple[int, int]) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+def label_map(masks: Masks, size: tuple[int, int]) -> npt.NDArray[np.int32]:
     """One number for each pixel: 0 where no mask is, otherwise that of the mask, from 1 on; smaller masks win.
 
     Returns:
-        uint8 (H, W), or uint16 for more than 255 masks.
+        int32 (H, W).
 
     Example:
         >>> label_map([np.array([[1, 1, 1]]), np.array([[0, 1, 0]])], (1, 3))
-        array([[1, 2, 1]], dtype=uint8)
+        array([[1, 2, 1]], dtype=int32)
     """
-    if len(masks) > np.iinfo(np.uint16).max:
-        raise EvsamError(f"masks: expected at most {np.iinfo(np.uint16).max} for a label map, got {len(masks)}")
-    labels = np.zeros(size, np.uint8 if len(masks) <= np.iinfo(np.uint8).max else np.uint16)
-    extents = [_C.mask_extent(mask_pixels(mask)) for mask in masks]
-    for index in sorted(range(len(masks)), key=lambda index: -extents[index][0]):
-        x0, y0, x1, y1 = extents[index][1]
-        window = np.s_[y0:y1, x0:x1]
-        labels[window][mask_pixels(masks[index])[window].view(np.bool_)] = index + 1
+    labels = np.zeros(size, np.int32)
+    areas = [mask_extent(mask)[0] for mask in masks]
+    for index in sorted(range(len(masks)), key=lambda index: -areas[index]):
+        pixels, (x0, y0, x1, y1), _ = mask_window(masks[index])
+        labels[y0:y1, x0:x1][pixels.view(np.bool_)] = index + 1
     return labels
 
 
@@ -224,14 +226,121 @@ def label_picture(masks: Masks, size: tuple[int, int]) -> Image.Image:
 
     It is in colours whose numbers are the labels (mode P), a single mask white on black; and in 16-bit grey for more
     than 255 masks.
+
+    Raises:
+        EvsamError: more masks than 16 bits can number.
     """
+    if len(masks) > np.iinfo(np.uint16).max:
+        raise EvsamError(f"masks: expected at most {np.iinfo(np.uint16).max} for a picture, got {len(masks)}")
     labels = label_map(masks, size)
-    picture = Image.fromarray(labels)
-    if labels.dtype == np.uint8:
-        colours = [(255, 255, 255)] if len(masks) == 1 else [mask_colour(index) for index in range(255)]
-        picture = picture.convert("L")
-        picture.putpalette([0, 0, 0, *(value for colour in colours for value in colour)])
+    if len(masks) > np.iinfo(np.uint8).max:
+        return Image.fromarray(labels.astype(np.uint16))
+    picture = Image.fromarray(labels.astype(np.uint8))
+    colours = [(255, 255, 255)] if len(masks) == 1 else [mask_colour(index) for index in range(255)]
+    picture.putpalette([0, 0, 0, *(value for colour in colours for value in colour)])
     return picture
+
+
+def geojson_document(
+    masks: Masks,
+    *,
+    properties: Sequence[Mapping[str, Any]] | None = None,
+    transform: object = None,
+    tolerance: float = 0.0,
+) -> dict[str, Any]:
+    """A GeoJSON ``FeatureCollection`` (RFC 7946) with a Polygon or MultiPolygon, with its holes, for each mask.
+
+    Args:
+        masks: N masks (H, W). Empty ones have no feature, since their polygons would have no place.
+        properties: of the N features, beside ``id`` and ``area``; or None.
+        transform: from pixels to coordinates, see :func:`read_transform`; None leaves pixels, x to the right and y
+            down, as in the photo.
+        tolerance: of the outlines, in pixels (:func:`evsam.polygons.trace_polygons`); with 0 every polygon is valid in
+            the sense of OGC's simple features.
+
+    Returns:
+        Features with ``id`` from 1, in the order of the masks. Coordinates are edges of pixels, moved by the transform;
+        rings are closed; outer ones run anticlockwise and holes clockwise in the plane of the coordinates.
+
+    Raises:
+        EvsamError: transform is none, or a tolerance below 0.
+
+    Example:
+        >>> mask = np.zeros((4, 4), bool)
+        >>> mask[1, 1:3] = True
+        >>> north_up = (0.5, 0, 100, 0, -0.5, 60)  # a map whose upper left corner is at (100, 60)
+        >>> geojson_document([mask], transform=north_up)["features"][0]["geometry"]["coordinates"]
+        [[[100.5, 59.0], [101.5, 59.0], [101.5, 59.5], [100.5, 59.5], [100.5, 59.0]]]
+    """
+    affine = None if transform is None else read_transform(transform)
+    features = []
+    for index, mask in enumerate(masks):
+        polygons = []
+        for polygon in trace_polygons(mask, tolerance):
+            rings = [simple for ring in (polygon.outer, *polygon.holes) for simple in _simple_rings(ring)]
+            rings.sort(key=lambda ring: -signed_area(ring))  # the outer one has the only area above 0
+            polygons.append([_coordinates(ring, affine) for ring in rings])
+        if not polygons:
+            continue
+        geometry = {"type": "Polygon", "coordinates": polygons[0]}
+        if len(polygons) > 1:
+            geometry = {"type": "MultiPolygon", "coordinates": polygons}
+        told = {"id": index + 1, "area": mask_extent(mask)[0], **({} if properties is None else properties[index])}
+        features.append({"type": "Feature", "id": index + 1, "properties": told, "geometry": geometry})
+    return {"type": "FeatureCollection", "features": features}
+
+
+def read_transform(transform: object) -> Affine:
+    """An affine transform from pixels of a photo to coordinates of a map.
+
+    Args:
+        transform: six numbers a, b, c, d, e, f of X = a x + b y + c and Y = d x + e y + f, where (x, y) = (0, 0) is the
+            outer corner of the upper left pixel; or nine, of which the last are 0, 0, 1. That is the order of
+            rasterio's ``Affine``, which can be given as it is (``dataset.transform``). GDAL's ``GetGeoTransform()``
+            has another order, c, a, b, f, d, e: give ``Affine.from_gdal(*geotransform)``, or the numbers rearranged.
+
+    Raises:
+        EvsamError: it is none, or maps the photo to a line.
+    """
+    expected = "transform: expected six numbers a, b, c, d, e, f of X = a x + b y + c, Y = d x + e y + f"
+    try:
+        numbers = [float(value) for value in transform]  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as error:
+        raise EvsamError(f"{expected}, got {shown(transform)}") from error
+    if len(numbers) == 9 and numbers[6:] == [0, 0, 1]:
+        del numbers[6:]
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+        raise EvsamError(f"{expected}, got {shown(transform)}")
+    a, b, c, d, e, f = numbers
+    if a * e - b * d == 0:
+        raise EvsamError(f"{expected} with a e - b d other than 0, got {shown(transform)}")
+    if a and d and c == e == 0:  # no map is sheared like that, but a map that is not turned has these zeros in GDAL
+        raise EvsamError(f"{expected}, got GDAL's order, {shown(transform)}: give Affine.from_gdal(*geotransform)")
+    return a, b, c, d, e, f
+
+
+def read_world_file(path: str | os.PathLike[str]) -> Affine:
+    """The transform that a world file says (``.pgw``, ``.jgw``, ``.tfw``, ``.wld``), as :func:`read_transform` has it.
+
+    Its six lines are a, d, b, e, and the coordinates of the middle of the upper left pixel.
+
+    Raises:
+        EvsamError: it is no such file.
+        OSError: it cannot be read.
+    """
+    name = path_text("path", path)
+    with open(name, encoding="utf-8-sig", errors="replace") as file:
+        words = file.read(4096).replace(",", ".").split()
+    try:
+        a, d, b, e, x, y = map(float, words)
+        return read_transform((a, b, x - (a + b) / 2, d, e, y - (d + e) / 2))
+    except (ValueError, EvsamError) as error:
+        raise EvsamError(f"{name}: expected a world file of six numbers, got {shown(' '.join(words))}") from error
+
+
+def to_rle(mask: MaskLike) -> Rle:
+    """The compressed RLE of a mask of any form."""
+    return compressed(mask) if isinstance(mask, Mapping) else encode_rle(mask)
 
 
 def one_each(name: str, texts: object, count: int) -> list[str]:
@@ -251,6 +360,42 @@ def one_each(name: str, texts: object, count: int) -> list[str]:
     return given
 
 
+def _simple_rings(ring: Ring) -> list[Ring]:
+    """A ring that meets itself in corners, where pixels touch at corners alone, as rings that do not.
+
+    One of them has the sign of the whole; the others are around gaps, as holes that touch the outline in one point.
+    """
+    places = [tuple(corner) for corner in ring.tolist()]
+    if len(set(places)) == len(places):
+        return [ring]
+    rings: list[Ring] = []
+    path: list[tuple[int, int]] = []
+    at: dict[tuple[int, int], int] = {}
+    for place in [*places, places[0]]:
+        if place in at:
+            rings.append(np.array(path[at[place] :], np.int32))
+            for left in path[at[place] + 1 :]:
+                del at[left]
+            del path[at[place] + 1 :]
+        else:
+            at[place] = len(path)
+            path.append(place)
+    return rings
+
+
+def _coordinates(ring: Ring, transform: Affine | None) -> list[list[float]]:
+    """A closed ring, turned round where the transform mirrors."""
+    if transform is None:
+        closed: list[list[float]] = ring.tolist()
+    else:
+        a, b, c, d, e, f = transform
+        x, y = ring.astype(np.float64).T
+        closed = np.stack([a * x + b * y + c, d * x + e * y + f], 1).tolist()
+        if a * e - b * d < 0:
+            closed.reverse()
+    return [*closed, closed[0]]
+
+
 def _url(photo: str) -> str:
     """A path as a URL, or a URL with what must not stand in one escaped."""
     if _SCHEME.match(photo):
@@ -258,12 +403,12 @@ def _url(photo: str) -> str:
     return quote(os.fsencode(photo.replace(os.sep, "/")), safe="/&+=,;@!()~")
 
 
-def _coco_segmentation(pixels: npt.NDArray[np.uint8], tolerance: float | None) -> Rle | list[list[int]]:
+def _coco_segmentation(mask: MaskLike, tolerance: float | None) -> Rle | list[list[int]]:
     if tolerance is not None:
-        polygons = trace_polygons(pixels, tolerance)
+        polygons = trace_polygons(mask, tolerance)
         if not any(polygon.holes for polygon in polygons):
             return [polygon.outer.ravel().tolist() for polygon in polygons]
-    return encode_rle(pixels)
+    return to_rle(mask)
 
 
 def _png_text(pixels: npt.NDArray[np.uint8]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ from evsam import _C
 from evsam.arguments import shown
 from evsam.errors import EvsamError
 from evsam.prompts import PhotoPrompts
-from evsam.rle import MaskLike, mask_pixels
+from evsam.rle import MaskLike, mask_extent, mask_window
 
 OPACITY = 0.4
 
@@ -33,22 +34,71 @@ _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 _FOREGROUND, _BACKGROUND = (22, 163, 74), (220, 38, 38)
 _SHADOW = 0.4
 """Opacity of the dark rim of lines and marks, without which they are lost on bright and on colourful photos."""
+_LIGHTER = 0.35  # than their masks are outlines that lie on masks all around
 _GAP = 150  # alpha of what is between dashes: dark enough on a bright sky
 _OUTLINE_TOLERANCE = 0.75  # pixels; above 1 / sqrt(2), so that slanted outlines have no steps
+_GOLDEN, _DISTINCT = 24, 255
+"""How many colours come from steps of the hue, and how many there are before they repeat."""
 _OVERSAMPLING = 4  # of marks and tags, for smooth edges
 _SMALLEST_FONT = 10  # pixels; with smaller ones nobody can read numbers
 
 
 def mask_colour(index: int) -> Colour:
-    """A vivid colour for the mask of number ``index``; neighbouring numbers get hues far apart.
+    """A vivid colour for the mask of number ``index``; neighbouring numbers get hues far apart, and 255 all differ.
 
     Hues step by the golden ratio, which never repeats and leaves the largest gaps between any few of them. Once they
-    come close to earlier ones, they are paler or darker than those.
+    come close to earlier ones, they are paler or darker than those; and from the 25th on each colour is, to the eye,
+    the farthest from all before it.
     """
+    if index >= _GOLDEN:
+        return _far_colours()[(index - _GOLDEN) % (_DISTINCT - _GOLDEN)]
     hue = (0.58 + index * 0.6180339887) % 1.0
-    saturation, value = ((0.88, 1.0), (0.5, 1.0), (0.95, 0.7))[index // 8 % 3]
+    saturation, value = ((0.88, 1.0), (0.5, 1.0), (0.95, 0.7))[index // 8]
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+@lru_cache(maxsize=1)
+def _far_colours() -> list[Colour]:
+    """Colours for the numbers from ``_GOLDEN`` to ``_DISTINCT``."""
+    levels = np.linspace(0, 255, 18).round()
+    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    places = _oklab(candidates)
+    chroma = np.hypot(places[:, 1], places[:, 2])
+    vivid = (places[:, 0] > 0.38) & (places[:, 0] < 0.93) & (chroma > 0.09)  # greys and darks are the photo's
+    candidates, places = candidates[vivid], places[vivid]
+    nearest = np.full(len(places), np.inf)
+    chosen: list[Colour] = [mask_colour(index) for index in range(_GOLDEN)]
+    for number in range(_DISTINCT):
+        if number >= _GOLDEN:
+            red, green, blue = candidates[nearest.argmax()].astype(int).tolist()
+            chosen.append((red, green, blue))
+        nearest = np.minimum(nearest, ((places - _oklab(np.array(chosen[number]))) ** 2).sum(-1))
+    return chosen[_GOLDEN:]
+
+
+def _oklab(colours: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Colours (..., 3) of 0 to 255 in Oklab, where distances are about those that people see.
+
+    Source: Bjoern Ottosson, "A perceptual color space for image processing", 2020.
+    """
+    encoded = np.asarray(colours, np.float64) / 255
+    linear = np.where(encoded > 0.04045, ((encoded + 0.055) / 1.055) ** 2.4, encoded / 12.92)
+    cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    lab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    return np.asarray(np.cbrt(linear @ cones.T) @ lab.T)
 
 
 def outline_width(size: tuple[int, int]) -> float:
@@ -73,10 +123,13 @@ def draw_masks(
     opacity: float = OPACITY,
     tags: Sequence[str] = (),
     prompts: PhotoPrompts | None = None,
+    line: float = 1.0,
+    covered: bool = False,
 ) -> Image.Image:
     """The image with every mask filled in its own colour and outlined; smaller masks lie above larger ones.
 
-    All outlines lie above all fills, so that masks that overlap can be told apart.
+    A pixel has the colour of the uppermost of its masks alone, and all outlines lie above all fills, so that masks that
+    overlap can be told apart; unless there are so many that nobody could, and outlines are covered as well.
 
     Args:
         image: uint8 RGB (H, W, 3); not changed.
@@ -84,6 +137,8 @@ def draw_masks(
         opacity: of the fills, 0 (outlines alone) to 1.
         tags: N texts, written beside the masks; none if there are no tags. A photo too small for text has none.
         prompts: of the N masks, drawn above them; None for none.
+        line: width of the outlines, as a multiple of :func:`outline_width`.
+        covered: whether a mask covers the outlines of larger ones.
 
     Raises:
         EvsamError: opacity is not from 0 to 1, or there are not as many tags as masks.
@@ -92,23 +147,36 @@ def draw_masks(
     if len(tags) not in (0, len(masks)):
         raise EvsamError(f"tags: expected one for each of {len(masks)} masks, got {len(tags)}")
     canvas = image.copy(order="C")
-    size = (image.shape[0], image.shape[1])
-    width = outline_width(size)
-    extents = [_C.mask_extent(mask_pixels(mask)) for mask in masks]
+    width = line * outline_width((image.shape[0], image.shape[1]))
+    extents = [mask_extent(mask) for mask in masks]
     order = sorted((i for i in range(len(masks)) if extents[i][0]), key=lambda i: -extents[i][0])
     outlines = {}
     for index in order:
-        pixels = mask_pixels(masks[index])
-        _C.fill_mask(canvas, pixels, mask_colour(index), float(opacity))
-        outlines[index] = _C.trace_outlines(pixels, _OUTLINE_TOLERANCE)[:2]
-    for index in order:
-        _C.stroke_rings(canvas, *outlines[index], 1.8 * width, _BLACK, _SHADOW)
-        _C.stroke_rings(canvas, *outlines[index], width, mask_colour(index), 1.0)
+        pixels, (x0, y0, x1, y1), _ = mask_window(masks[index])
+        np.copyto(canvas[y0:y1, x0:x1], image[y0:y1, x0:x1], where=pixels.view(np.bool_)[..., None])
+        _C.fill_mask(canvas, pixels, mask_colour(index), float(opacity), x0, y0)
+        corners, ends, _ = _C.trace_outlines(pixels, _OUTLINE_TOLERANCE)
+        outlines[index] = corners + np.array([x0, y0], np.int32), ends
+        if covered:
+            red, green, blue = (round(value + _LIGHTER * (255 - value)) for value in mask_colour(index))
+            _draw_outline(canvas, outlines.pop(index), width, (red, green, blue))
+    for index, outline in outlines.items():
+        _draw_outline(canvas, outline, width, mask_colour(index))
     picture = Image.fromarray(canvas)
     clicks = [] if prompts is None else _draw_prompts(picture, prompts)
     if tags:
         _draw_tags(picture, [(extents[i][1], tags[i], mask_colour(i)) for i in order], clicks)
     return picture
+
+
+def _draw_outline(
+    canvas: npt.NDArray[np.uint8],
+    outline: tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]],
+    width: float,
+    colour: Colour,
+) -> None:
+    _C.stroke_rings(canvas, *outline, 1.8 * width, _BLACK, _SHADOW)
+    _C.stroke_rings(canvas, *outline, width, colour, 1.0)
 
 
 def _draw_prompts(picture: Image.Image, prompts: PhotoPrompts) -> list[_Place]:

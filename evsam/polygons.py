@@ -12,7 +12,7 @@ import numpy.typing as npt
 from evsam import _C
 from evsam.arguments import shown
 from evsam.errors import EvsamError
-from evsam.rle import MaskLike, mask_pixels
+from evsam.rle import MaskLike, mask_window
 
 Ring = npt.NDArray[np.int32]
 
@@ -36,7 +36,7 @@ class Polygon:
     @property
     def area(self) -> int | float:
         """Pixels inside; a tolerance may leave half of one."""
-        area = float(sum(_signed_area(ring) for ring in (self.outer, *self.holes)))
+        area = float(sum(signed_area(ring) for ring in (self.outer, *self.holes)))
         return int(area) if area.is_integer() else area
 
     def tolist(self) -> list[list[list[int]]]:
@@ -70,7 +70,9 @@ def trace_polygons(mask: MaskLike, tolerance: float = 0.0) -> list[Polygon]:
     given: object = tolerance
     if not (isinstance(given, (int, float, np.number)) and 0 <= given < math.inf):
         raise EvsamError(f"tolerance: expected a finite number of pixels, 0 or more, got {shown(given)}")
-    corners, ends, outer_of = _C.trace_outlines(mask_pixels(mask), float(tolerance))
+    pixels, (left, top, _, _), _ = mask_window(mask)
+    corners, ends, outer_of = _C.trace_outlines(pixels, float(tolerance))
+    corners += np.array([left, top], np.int32)
     holes: dict[int, list[Ring]] = {}
     rings = np.split(corners, ends[:-1]) if len(ends) else []
     for index, outer in enumerate(outer_of.tolist()):
@@ -81,6 +83,7 @@ def trace_polygons(mask: MaskLike, tolerance: float = 0.0) -> list[Polygon]:
     return [Polygon(rings[index], tuple(inner)) for index, inner in holes.items()]
 
 
-def _signed_area(ring: npt.NDArray[Any]) -> float:
+def signed_area(ring: npt.NDArray[Any]) -> float:
+    """Area inside a ring (K, 2); below 0 where it runs anticlockwise as seen on a screen, as holes do."""
     x, y = ring.astype(np.float64).T
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2

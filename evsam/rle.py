@@ -9,7 +9,7 @@ group is the sign.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,24 @@ class Rle(TypedDict):
 
 MaskLike: TypeAlias = "npt.NDArray[Any] | Rle | Mapping[str, Any]"
 """A mask (H, W), bool, 0 and 1, or 0 and 255; or its RLE."""
+
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""x0, y0, x1, y1 along the edges of pixels, see :mod:`evsam.boxes`."""
+
+
+class MaskWindow(NamedTuple):
+    """The part of a mask that lies in the box around it.
+
+    Attributes:
+        pixels: uint8 (h, w) of 0 and 1, C order; without rows where the mask is empty.
+        box: where the part lies: x0, y0, x1, y1 with w = x1 - x0 and h = y1 - y0; four zeros where the mask is empty.
+        area: pixels of the mask.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    box: Box
+    area: int
 
 
 def encode_rle(mask: npt.NDArray[Any]) -> Rle:
@@ -140,6 +158,59 @@ def mask_pixels(mask: MaskLike) -> npt.NDArray[np.uint8]:
         shown = ", ".join(str(value) for value in values[:3])
         raise ValueError(f"mask: expected bool, 0 and 1, or 0 and 255, got also {shown}: compare with a threshold")
     return np.ascontiguousarray(inside).view(np.uint8)
+
+
+def mask_extent(mask: MaskLike) -> tuple[int, Box]:
+    """Pixels of a mask, and the box around it (four zeros where it is empty); an RLE is not unpacked for it.
+
+    Raises:
+        ValueError: see :func:`mask_pixels`.
+
+    Example:
+        >>> mask_extent({"size": [3, 3], "counts": [3, 2, 4]})
+        (2, (1, 0, 2, 2))
+    """
+    if not isinstance(mask, Mapping):
+        return _C.mask_extent(mask_pixels(mask))
+    height = rle_size(mask)[0]
+    first, last = _runs(mask)
+    if len(first) == 0:
+        return 0, (0, 0, 0, 0)
+    columns, rows = np.divmod(first, height)
+    last_columns, last_rows = np.divmod(last, height)
+    top, bottom = int(rows.min()), int(last_rows.max()) + 1
+    if (columns != last_columns).any():  # a run that goes on in the next column has the last row, and the first
+        top, bottom = 0, height
+    return int((last - first + 1).sum()), (int(columns[0]), top, int(last_columns[-1]) + 1, bottom)
+
+
+def mask_window(mask: MaskLike) -> MaskWindow:
+    """The part of a mask in the box around it: most masks are small parts of large photos.
+
+    Raises:
+        ValueError: see :func:`mask_pixels`.
+    """
+    area, box = mask_extent(mask)
+    x0, y0, x1, y1 = box
+    if area == 0:
+        return MaskWindow(np.zeros((0, 0), np.uint8), box, 0)
+    if not isinstance(mask, Mapping):
+        return MaskWindow(np.ascontiguousarray(mask_pixels(mask)[y0:y1, x0:x1]), box, area)
+    first, last = _runs(mask)
+    full, height = rle_size(mask)[0], y1 - y0
+    ends = np.zeros(2 * len(first) + 1, np.int64)
+    ends[:-1:2], ends[1::2] = (at // full * height + at % full - x0 * height - y0 for at in (first, last))
+    ends[1::2] += 1
+    ends[-1] = height * (x1 - x0)
+    return MaskWindow(_C.fill_runs(ends, height, x1 - x0), box, area)
+
+
+def _runs(rle: Mapping[str, Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First and last pixels of the runs of ones."""
+    ends = run_ends(rle)
+    first, past = ends[: len(ends) // 2 * 2].reshape(-1, 2).T
+    inside = first < past
+    return first[inside], past[inside] - 1
 
 
 def _fill(rle: Mapping[str, Any]) -> npt.NDArray[np.uint8]:

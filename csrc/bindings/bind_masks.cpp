@@ -142,14 +142,14 @@ RunContext threads_of(const Canvas& canvas) {
   return context;
 }
 
-void fill_mask(Array<std::uint8_t>& image, const Array<std::uint8_t>& array, const Colour& colour, double opacity) {
+void fill_mask(Array<std::uint8_t>& image, const Array<std::uint8_t>& array, const Colour& colour, double opacity,
+               std::int64_t left, std::int64_t top) {
   const Canvas canvas = canvas_of(image);
   const MaskView mask = view_of(array);
-  if (mask.height != canvas.height || mask.width != canvas.width) {
-    throw py::value_error("mask: expected the height and width of the canvas");
-  }
+  const bool inside = left >= 0 && top >= 0 && left <= canvas.width - mask.width && top <= canvas.height - mask.height;
+  if (!inside) throw py::value_error("mask: expected one within the canvas");
   const py::gil_scoped_release unlocked;
-  fill(threads_of(canvas), canvas, mask, find_extent(mask).box, colour, opacity);
+  fill(threads_of(canvas), canvas, mask, left, top, colour, opacity);
 }
 
 void stroke_rings(Array<std::uint8_t>& image, const Array<std::int32_t>& corners, const Array<std::int64_t>& ends,
@@ -190,7 +190,8 @@ void bind_masks(py::module_& m) {
   m.def("trace_outlines", &outlines_of, py::arg("mask").noconvert(), py::arg("tolerance"),
         "Rings along the pixels' edges: corners int32 (K, 2), the end of each ring, the outer ring of each ring.");
   m.def("fill_mask", &fill_mask, py::arg("canvas").noconvert(), py::arg("mask").noconvert(), py::arg("colour"),
-        py::arg("opacity"), "Blends a colour over the pixels of a mask.");
+        py::arg("opacity"), py::arg("left") = 0, py::arg("top") = 0,
+        "Blends a colour over the pixels of a mask, whose upper left corner lies there.");
   m.def("stroke_rings", &stroke_rings, py::arg("canvas").noconvert(), py::arg("corners").noconvert(),
         py::arg("ends").noconvert(), py::arg("width"), py::arg("colour"), py::arg("opacity"),
         "Blends lines along rings, but not along the border of the canvas.");

@@ -113,14 +113,13 @@ void cover(const Segment& segment, float radius, std::int64_t y0, std::int64_t y
 
 }  // namespace
 
-void fill(const RunContext& context, const Canvas& canvas, const MaskView& mask, const Box& box, const Colour& colour,
-          double opacity) {
+void fill(const RunContext& context, const Canvas& canvas, const MaskView& mask, std::int64_t left, std::int64_t top,
+          const Colour& colour, double opacity) {
   const Blend blend(colour, opacity);
-  for_each_band(context, box.y0, box.y1, [&](std::int64_t y0, std::int64_t y1, int) {
+  for_each_band(context, 0, mask.height, [&](std::int64_t y0, std::int64_t y1, int) {
     for (std::int64_t y = y0; y < y1; ++y) {
-      std::uint8_t* row = canvas.pixels + 3 * y * canvas.width;
-      for_each_run(mask.row(y), box.x0, box.x1,
-                   [&](std::int64_t x0, std::int64_t x1) { blend(row + 3 * x0, x1 - x0); });
+      std::uint8_t* row = canvas.pixels + 3 * ((top + y) * canvas.width + left);
+      for_each_run(mask.row(y), 0, mask.width, [&](std::int64_t x0, std::int64_t x1) { blend(row + 3 * x0, x1 - x0); });
     }
   });
 }

@@ -140,7 +140,7 @@ def test_label_map_gives_smaller_masks_the_pixels(masks) -> None:
     for number, mask in ((1, disc), (3, ring), (2, two)):
         expected[mask] = number
     labels = label_map(masks, SIZE)
-    assert labels.dtype == np.uint8
+    assert labels.dtype == np.int32
     assert np.array_equal(labels, expected)
     assert np.array_equal(np.asarray(label_picture(masks, SIZE)), expected)
 

@@ -223,7 +223,9 @@ def test_save_writes_by_extension(prediction, tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.png.txt", ".png"])
 def test_save_refuses_other_extensions(prediction, tmp_path, name) -> None:
-    with pytest.raises(EvsamError, match=r"path: expected a name that ends in \.png, \.json, \.svg, \.npz, got"):
+    with pytest.raises(
+        EvsamError, match=r"path: expected a name that ends in \.png, \.json, \.geojson, \.svg, \.npz, got"
+    ):
         prediction.save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
