@@ -18,6 +18,7 @@ MODULES = [
     "evsam.embedding",
     "evsam.formats",
     "evsam.images",
+    "evsam.masks",
     "evsam.polygons",
     "evsam.prompts",
     "evsam.results",

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evsam.rle import compressed, decode_rle, encode_rle, run_ends
+from evsam import _C
+from evsam.rle import compressed, decode_rle, encode_rle, mask_extent, mask_window, run_ends
 
 
 def _masks() -> list[np.ndarray]:
@@ -41,6 +42,18 @@ def test_runs_end_where_the_pixels_change() -> None:
         inside = ends[(ends > 0) & (ends < mask.size)]
         assert np.array_equal(inside, np.flatnonzero(pixels[1:] != pixels[:-1]) + 1)
         assert (ends[0] == 0) == bool(pixels[0])
+
+
+def test_windows_of_arrays_and_of_runs() -> None:
+    full = np.zeros((6, 9), bool)
+    full[:, 3:5] = True  # a run that goes on in the next column
+    for mask in [*_masks(), full]:
+        area, (x0, y0, x1, y1) = _C.mask_extent(mask.view(np.uint8))
+        for form in (mask, encode_rle(mask)):
+            assert mask_extent(form) == (area, (x0, y0, x1, y1))
+            window = mask_window(form)
+            assert (window.area, window.box) == (area, (x0, y0, x1, y1))
+            assert np.array_equal(window.pixels.astype(bool), mask[y0:y1, x0:x1])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
