@@ -212,6 +212,7 @@ class MaskSet(ABC):
 
         Example:
             >>> result = sam.predict(image, boxes=[(20, 10, 90, 70), (0, 0, 30, 30)])
+            >>> from PIL import Image
             >>> result.save(folder / "masks.png")
             >>> np.asarray(Image.open(folder / "masks.png")).shape
             (80, 120)
