@@ -128,13 +128,17 @@ def rle_size(rle: Any) -> tuple[int, int]:
     return int(lengths[0]), int(lengths[1])
 
 
-def compressed(rle: Mapping[str, Any]) -> Rle:
+def compressed(rle: Mapping[str, Any], ends: npt.NDArray[np.int64] | None = None) -> Rle:
     """An RLE of any form, checked, in the compressed one.
+
+    Args:
+        rle: see :func:`run_ends`.
+        ends: what that function says of it, where it was asked before.
 
     Raises:
         ValueError: see :func:`run_ends`.
     """
-    ends, counts = run_ends(rle), rle["counts"]
+    ends, counts = run_ends(rle) if ends is None else ends, rle["counts"]
     if not isinstance(counts, str):
         counts = counts.decode("ascii") if isinstance(counts, bytes) else _to_text(np.diff(ends, prepend=0))
     return Rle(size=list(rle_size(rle)), counts=counts)
@@ -160,8 +164,12 @@ def mask_pixels(mask: MaskLike) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(inside).view(np.uint8)
 
 
-def mask_extent(mask: MaskLike) -> tuple[int, Box]:
+def mask_extent(mask: MaskLike, ends: npt.NDArray[np.int64] | None = None) -> tuple[int, Box]:
     """Pixels of a mask, and the box around it (four zeros where it is empty); an RLE is not unpacked for it.
+
+    Args:
+        mask: see :data:`MaskLike`.
+        ends: what :func:`run_ends` says of an RLE, where it was asked before.
 
     Raises:
         ValueError: see :func:`mask_pixels`.
@@ -173,7 +181,7 @@ def mask_extent(mask: MaskLike) -> tuple[int, Box]:
     if not isinstance(mask, Mapping):
         return _C.mask_extent(mask_pixels(mask))
     height = rle_size(mask)[0]
-    first, last = _runs(mask)
+    first, last = _runs(run_ends(mask) if ends is None else ends)
     if len(first) == 0:
         return 0, (0, 0, 0, 0)
     columns, rows = np.divmod(first, height)
@@ -196,7 +204,7 @@ def mask_window(mask: MaskLike) -> MaskWindow:
         return MaskWindow(np.zeros((0, 0), np.uint8), box, 0)
     if not isinstance(mask, Mapping):
         return MaskWindow(np.ascontiguousarray(mask_pixels(mask)[y0:y1, x0:x1]), box, area)
-    first, last = _runs(mask)
+    first, last = _runs(run_ends(mask))
     full, height = rle_size(mask)[0], y1 - y0
     ends = np.zeros(2 * len(first) + 1, np.int64)
     ends[:-1:2], ends[1::2] = (at // full * height + at % full - x0 * height - y0 for at in (first, last))
@@ -205,9 +213,8 @@ def mask_window(mask: MaskLike) -> MaskWindow:
     return MaskWindow(_C.fill_runs(ends, height, x1 - x0), box, area)
 
 
-def _runs(rle: Mapping[str, Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _runs(ends: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """First and last pixels of the runs of ones."""
-    ends = run_ends(rle)
     first, past = ends[: len(ends) // 2 * 2].reshape(-1, 2).T
     inside = first < past
     return first[inside], past[inside] - 1

@@ -24,11 +24,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from evsam.data.records import BrokenSample, UInt8
 from evsam.errors import EvsamError
 from evsam.training.config import Config, SourceConfig, read_config
 from evsam.training.data.embeddings import CacheError, Range, ShardWriter, checksum, read_shard
 from evsam.training.data.pixels import frame_pixels, place
-from evsam.training.data.records import BrokenSample, UInt8
 from evsam.training.data.sources import NamedSource, open_named
 from evsam.training.data.stream import BrokenCounter
 from evsam.training.distributed import pick_device

@@ -14,10 +14,10 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from evsam.data.records import BrokenSample, DataError, Photos
 from evsam.errors import WeightsError
 from evsam.export.calibration import calibration_folder
 from evsam.training.config import SourceConfig
-from evsam.training.data.records import BrokenSample, DataError, Photos
 from evsam.training.data.sources import open_source
 from evsam.training.model import CONFIG_FILE, Loaded, is_run, load_state
 from evsam.weights import Weights, load_weights, save_weights

@@ -18,12 +18,13 @@ import torch
 from tqdm import tqdm
 
 from evsam.cli.arguments import whole
+from evsam.data.annotated import list_sets, read_set
+from evsam.data.records import BrokenSample, DataError, Photo, PhotoSource
 from evsam.errors import EvsamError
 from evsam.nn import EfficientViTSam
 from evsam.training.callbacks import finite
 from evsam.training.config import SourceConfig
-from evsam.training.data.records import BrokenSample, DataError, Photo, PhotoSource
-from evsam.training.data.sources import list_sets, open_source, read_set
+from evsam.training.data.sources import open_source
 from evsam.training.model import load_model
 from evsam.training.validation import readable, validate
 from evsam.writing import replaced

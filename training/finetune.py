@@ -17,13 +17,13 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
+from evsam.data.records import Photo
 from evsam.nn import EfficientViTSam, Features
 from evsam.nn.lite_decoder import LitePromptEncoder
 from evsam.training import command
 from evsam.training.config import Config, ConfigError, RunConfig
 from evsam.training.data.mix import Mix
 from evsam.training.data.pixels import colour_jitter, normalise, padding
-from evsam.training.data.records import Photo
 from evsam.training.data.samples import Batch, SampleConfig, SampleMaker
 from evsam.training.data.stream import open_loader, open_mix
 from evsam.training.distributed import World

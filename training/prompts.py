@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from evsam.boxes import bounding_box
+from evsam.data.records import UInt8
 from evsam.training.config import Config
 from evsam.training.data.pixels import middle
-from evsam.training.data.records import UInt8
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 

@@ -22,12 +22,12 @@ from scipy import ndimage
 from torch import Tensor
 
 from evsam.boxes import bounding_box
+from evsam.data.records import Annotation, BrokenSample, Photo, PhotoSource
 from evsam.nn import EfficientViTSam, Features
 from evsam.overlay import draw_masks
 from evsam.training.callbacks import Pictures, ValidationScores
 from evsam.training.config import LogConfig, ValidationConfig
 from evsam.training.data.pixels import middle
-from evsam.training.data.records import Annotation, BrokenSample, Photo, PhotoSource
 from evsam.training.data.sources import open_source
 from evsam.training.distributed import World
 from evsam.transforms import fitted_size, image_to_pixels, points_to_frame

@@ -22,12 +22,12 @@ from benchmarks.models import report
 from benchmarks.models.precision import cosine, iou
 from benchmarks.models.simulation import STORAGE_TYPES, simulate
 from evsam.cli.arguments import whole
+from evsam.data.annotated import list_sets, read_set
 from evsam.engines.onnxruntime import create
 from evsam.export.calibration import generated_calibration
 from evsam.export.encoder import read_encoder
 from evsam.export.ranges import fold_ranges
 from evsam.sam import Sam
-from evsam.training.data.sources import list_sets, read_set
 from evsam.weights import Weights
 from evsam.zoo import VARIANTS
 from tests.export.networks import amplified_weights, weights_of

@@ -14,9 +14,9 @@ import torch
 from scipy import ndimage
 
 from evsam.boxes import bounding_box
+from evsam.data.annotated import read_set
 from evsam.nn import EfficientViTSam
 from evsam.training.data.pixels import middle
-from evsam.training.data.sources import read_set
 from evsam.training.validation import (
     BoolMask,
     Frame,

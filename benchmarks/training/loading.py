@@ -21,12 +21,12 @@ from benchmarks import harness
 from benchmarks.models import report
 from benchmarks.training.tars import Shape, make_small_tars, make_tars
 from evsam.cli.arguments import whole
+from evsam.data.records import PhotoSource
+from evsam.data.sa1b import Sa1bTars
 from evsam.timing import seconds_of, take_turns
 from evsam.training.command import trial
 from evsam.training.config import BatchConfig, OptimConfig, SourceConfig, SystemConfig
 from evsam.training.data.mix import Mix, Order
-from evsam.training.data.records import PhotoSource
-from evsam.training.data.sa1b import Sa1bTars
 from evsam.training.data.samples import SampleConfig, SampleMaker
 from evsam.training.data.stream import BatchStream, loader
 from evsam.training.distributed import world

@@ -19,7 +19,19 @@ from evsam import _C
 
 PACKAGE = Path(evsam.__file__).parent
 
-HEAVY = ("torch", "onnxruntime", "tensorrt", "safetensors", "huggingface_hub", "scipy", "skimage", "ray", "fastapi")
+HEAVY = (
+    "torch",
+    "onnxruntime",
+    "tensorrt",
+    "safetensors",
+    "huggingface_hub",
+    "scipy",
+    "skimage",
+    "ray",
+    "fastapi",
+    "pydantic",
+    "pycocotools",
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +49,7 @@ def modules_after(code: str) -> set[str]:
     [
         "import evsam; evsam.load",
         "import evsam.compat",
+        "import evsam.data",
         "from evsam.engines import ENGINES; [engine.missing for engine in ENGINES.values()]",
         "from evsam.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
     ],
@@ -153,6 +166,12 @@ LAYERS = {
         "evsam.overlay",
         "evsam.rle",
     ),
+    "data/records.py": ("evsam.errors", "evsam.images", "evsam.rle"),
+    "data/files.py": (),
+    "data/packed.py": (),
+    "data/coco.py": ("evsam.data.files", "evsam.data.packed", "evsam.data.records", "evsam.errors"),
+    "data/annotated.py": ("evsam.data.files", "evsam.data.packed", "evsam.data.records"),
+    "data/sa1b.py": ("evsam.data.files", "evsam.data.records", "evsam.writing"),
     "embedding.py": (
         "evsam.arguments",
         "evsam.errors",

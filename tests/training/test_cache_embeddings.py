@@ -14,12 +14,12 @@ import torch
 import yaml
 from PIL import Image
 
+from evsam.data.records import BrokenSample, DataError
 from evsam.training import cache_embeddings as command
 from evsam.training.cache_embeddings import CacheConfig, Cached, cache_embeddings, main
 from evsam.training.config import ConfigError, read_config
 from evsam.training.data.embeddings import CacheError, EmbeddingCache
 from evsam.training.data.frames import FrameMaker
-from evsam.training.data.records import BrokenSample, DataError
 from evsam.training.data.sources import open_named
 from evsam.training.teachers import Teacher, TeacherConfig
 from evsam.transforms import image_to_pixels

@@ -11,11 +11,11 @@ import torch
 
 import evsam
 from evsam.cli import main as evsam_main
+from evsam.data.annotated import read_set
 from evsam.export.calibration import calibration_folder
 from evsam.record import write_record
 from evsam.training import finetune
 from evsam.training.convert import convert_run
-from evsam.training.data.sources import read_set
 from evsam.training.model import load_model, load_state
 from evsam.training.validation import encode_photo
 from tests.own_variants import NANO_LIKE

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from evsam.data.annotated import read_set
+from evsam.data.records import BrokenSample, Photo
 from evsam.nn import EfficientViTSam
 from evsam.training import evaluate
-from evsam.training.data.records import BrokenSample, Photo
-from evsam.training.data.sources import read_set
 from evsam.training.model import load_model
 from evsam.training.validation import (
     Frame,
@@ -29,7 +29,7 @@ from evsam.training.validation import (
     validate,
 )
 from evsam.transforms import fitted_size
-from tests.training.conftest import png
+from tests.data.made import png
 
 
 def test_ellipses_are_their_own_ellipse(data_dir: Path) -> None:

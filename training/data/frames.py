@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from evsam.data.records import Annotation, BrokenSample, Photo, UInt8
 from evsam.training.config import ConfigError
 from evsam.training.data.embeddings import EmbeddingCache, Float16
 from evsam.training.data.pixels import place
-from evsam.training.data.records import Annotation, BrokenSample, Photo, UInt8
 from evsam.transforms import fitted_size, points_to_frame
 
 TOKENS = 2

@@ -12,7 +12,7 @@ from scipy import ndimage, sparse
 from torch import Tensor
 
 from evsam.boxes import bounding_box
-from evsam.training.data.records import UInt8
+from evsam.data.records import UInt8
 from evsam.transforms import resize_image
 from evsam.zoo import PIXEL_MEAN, PIXEL_STD
 

@@ -20,10 +20,10 @@ from PIL import Image
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from evsam.data.records import Annotation, BrokenSample, Photo, UInt8
 from evsam.rle import run_ends
 from evsam.training.config import Config
 from evsam.training.data.pixels import FILL, Indices, coverage, sample_mask
-from evsam.training.data.records import Annotation, BrokenSample, Photo, UInt8
 from evsam.training.prompts import Probability, PromptConfig, first_prompt
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
 

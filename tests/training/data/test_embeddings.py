@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evsam.data.records import BrokenSample
 from evsam.training.data.embeddings import (
     CacheError,
     EmbeddingCache,
@@ -19,7 +20,6 @@ from evsam.training.data.embeddings import (
     checksum,
     read_shard,
 )
-from evsam.training.data.records import BrokenSample
 from evsam.training.teachers import TeacherInfo
 
 INFO = TeacherInfo("small", "ab" * 32, 64, ((4, 3, 3), (2, 5, 5)), paired=True)

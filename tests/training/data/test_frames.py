@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from evsam.data.records import Annotation, BrokenSample, Photo
 from evsam.training.config import ConfigError
 from evsam.training.data import frames
 from evsam.training.data.embeddings import EmbeddingCache
 from evsam.training.data.frames import FrameBatch, FrameMaker, FrameSample
 from evsam.training.data.mix import Mix
 from evsam.training.data.pixels import frame_pixels, place
-from evsam.training.data.records import Annotation, BrokenSample, Photo
 from evsam.training.data.sources import NamedSource
 from evsam.training.data.stream import BatchStream, loader
 from evsam.transforms import fitted_size, image_to_pixels

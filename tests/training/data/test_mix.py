@@ -8,22 +8,22 @@ from collections import Counter
 
 import pytest
 
+from evsam.data.records import DataError, Photo, Photos
 from evsam.training.data.mix import BLOCK, Mix, Order, Place, shuffled
-from evsam.training.data.records import DataError, Photo, Photos
 
 
 class Numbers(Photos):
     """Photos that are known by their keys, in groups of ten."""
 
     def __init__(self, count: int) -> None:
-        self.count = count
+        self.total = count
 
     def __len__(self) -> int:
-        return self.count
+        return self.total
 
     @property
     def groups(self) -> tuple[int, ...]:
-        return (*(10,) * (self.count // 10), self.count % 10)
+        return (*(10,) * (self.total // 10), self.total % 10)
 
     def photo(self, index: int) -> Photo:
         return Photo(str(index), (), bytes)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pycocotools import mask as coco_mask
 
 from evsam.rle import run_ends
 from evsam.training.data.pixels import cells_inside, coverage, middle, place, sample_mask
-from tests.training.conftest import coco_mask
 from tests.training.tiny import photo
 
 

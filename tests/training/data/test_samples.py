@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from evsam.boxes import bounding_box
+from evsam.data.annotated import read_set
+from evsam.data.records import BrokenSample, Photo, UInt8, measured
 from evsam.training.data.mix import Mix
-from evsam.training.data.records import BrokenSample, Photo, UInt8, as_rle, measured
 from evsam.training.data.samples import Batch, Crop, Plan, SampleConfig, SampleMaker, window
-from evsam.training.data.sources import read_set
 from evsam.training.data.stream import BatchStream
 from evsam.training.prompts import PromptConfig
 from evsam.transforms import resize_image
-from tests.training.conftest import encode, png
+from tests.data.made import encode, png
 
 CROPS = SampleConfig(size=128, image_size=256, masks=3)
 PROMPTS = PromptConfig()
@@ -44,7 +44,7 @@ def draw(data_dir: Path, count: int, images: int = 2, prompts: PromptConfig = PR
 def photo_of(*masks: UInt8, pixels: UInt8 | None = None) -> Photo:
     """A photo, grey where no pixels are given, with masks."""
     content = png(np.full((*masks[0].shape, 3), 128, np.uint8) if pixels is None else pixels)
-    return Photo("made", measured([as_rle(encode(mask)) for mask in masks]), lambda: content)
+    return Photo("made", tuple(measured(encode(mask)) for mask in masks), lambda: content)
 
 
 def box_mask(size: tuple[int, int], left: int, top: int, right: int, bottom: int) -> UInt8:
@@ -166,7 +166,7 @@ def test_pixels_and_masks_of_a_crop_fit(mirrored: bool) -> None:
     photo = np.full((70, 110, 3), 40, np.uint8)
     mask = box_mask((70, 110), 30, 20, 71, 50)
     photo[mask > 0] = 220
-    (annotation,) = measured([as_rle(encode(mask))])
+    annotation = measured(encode(mask))
     for _ in range(20):
         scale = (rng.uniform(0.4, 3), rng.uniform(0.4, 3))
         start = tuple(
@@ -182,7 +182,7 @@ def test_pixels_and_masks_of_a_crop_fit(mirrored: bool) -> None:
 
 @pytest.mark.parametrize("scale", [(2.0, 0.5), (0.5, 2.0), (1.0, 1.0)])
 def test_how_much_of_a_stretched_mask_is_visible(scale: tuple[float, float]) -> None:
-    (annotation,) = measured([as_rle(encode(box_mask((40, 40), 10, 10, 30, 30)))])
+    annotation = measured(encode(box_mask((40, 40), 10, 10, 30, 30)))
     whole = Crop(96, (40, 40), (0.0, 0.0), scale, False)
     found = whole.mask(annotation, 1, 0.95)
     assert found is not None

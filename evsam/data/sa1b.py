@@ -20,7 +20,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from evsam.training.data.records import BrokenSample, DataError, Photo, Photos, as_rle, measured, read_span
+from evsam.data.files import read_span
+from evsam.data.records import BrokenSample, DataError, Photo, Photos, as_id, measured
 from evsam.writing import replaced
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg")
@@ -137,10 +138,14 @@ def read_pair(key: str, photo: Callable[[], bytes], record: Callable[[], bytes])
     """
     try:
         content = json.loads(record())
-        rles = [as_rle(annotation["segmentation"]) for annotation in content["annotations"]]
+        annotations = tuple(
+            measured(annotation["segmentation"], id=as_id(annotation["id"]) if "id" in annotation else None)
+            for annotation in content["annotations"]
+        )
         image = content.get("image") or {}
         size = (image["height"], image["width"]) if {"height", "width"} <= set(image) else None
-        return Photo(key, measured(rles), photo, size)
+        name = as_id(image["image_id"]) if "image_id" in image else None
+        return Photo(key, annotations, photo, size, name)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise BrokenSample(key, f"its json cannot be read: {error!r}") from error
 

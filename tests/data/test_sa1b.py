@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from evsam.boxes import bounding_box
-from evsam.training.data import sa1b
-from evsam.training.data.records import BrokenSample, DataError, Photo
-from evsam.training.data.sa1b import Sa1bFolder, Sa1bTars, index_path
-from tests.training.data.pairs import mask_of, members, pair, write_tar
+from evsam.data import sa1b
+from evsam.data.annotated import read_set
+from evsam.data.records import BrokenSample, DataError, Photo, Photos
+from evsam.data.sa1b import Sa1bFolder, Sa1bTars, index_path
+from tests.data.made import mask_of, members, pair, write_tar
 
 
 def check(photo: Photo, number: int) -> None:
@@ -167,3 +169,13 @@ def test_unpacked_pairs(tmp_path: Path) -> None:
         source[3].pixels()
     with pytest.raises(DataError, match="expected a folder with pairs"):
         Sa1bFolder(tmp_path / "absent")
+
+
+def test_sources_and_their_photos_can_be_sent_to_other_processes(tars: Path, data_dir: Path) -> None:
+    sources: list[Photos] = [Sa1bTars(tars), read_set(data_dir, "train", "blobs")]
+    for source in sources:
+        sent = pickle.loads(pickle.dumps(source))
+        assert np.array_equal(sent[1].pixels(), source[1].pixels())
+        photo = pickle.loads(pickle.dumps(source[2]))
+        assert photo.key == source[2].key
+        assert np.array_equal(photo.pixels(), source[2].pixels())

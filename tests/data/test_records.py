@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
+from evsam.data.files import read_span
+from evsam.data.records import Annotation, BrokenSample, Photo, Photos, as_rle, measured
 from evsam.errors import ImageError
 from evsam.images import read_image
-from evsam.training.data.records import Annotation, BrokenSample, Photo, Photos, as_rle, measured, read_span
-from tests.training.conftest import coco_mask, encode, jpg, png
+from tests.data.made import encode, jpg, png
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
 
@@ -66,7 +68,7 @@ def turned_png(orientation: int) -> bytes:
 def test_exif_orientation_is_applied_as_encode_does(orientation: int, turned: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(turned_png(orientation))
-    annotations = measured([as_rle(encode(np.ones(turned.shape[:2], np.uint8)))])
+    annotations = (measured(encode(np.ones(turned.shape[:2], np.uint8))),)
     pixels = Photo("x", annotations, path.read_bytes).pixels()
     assert np.array_equal(pixels, turned)
     assert np.array_equal(pixels, read_image(path))
@@ -76,7 +78,7 @@ def test_exif_orientation_is_applied_as_encode_does(orientation: int, turned: np
 @pytest.mark.parametrize("size", [(20, 31), (30, 20), (1, 1)])
 def test_photos_of_another_size_than_their_masks_are_broken(size: tuple[int, int], ignored: bool) -> None:
     right, wrong = (as_rle(encode(np.ones(shape, np.uint8))) for shape in ((20, 30), size))
-    (annotation,) = measured([right])
+    annotation = measured(right)
     found = replace(annotation, ignore=wrong) if ignored else replace(annotation, rle=wrong)
     with pytest.raises(
         BrokenSample, match=rf"it: expected masks of 20 x 30 pixels .*got size \[{size[0]}, {size[1]}\]"
@@ -140,7 +142,6 @@ def test_encodings_of_json() -> None:
     uncompressed = as_rle({"size": [4, 5], "counts": lengths})
     assert np.array_equal(coco_mask.decode(uncompressed), mask)
     assert np.array_equal(coco_mask.decode(as_rle(encode(mask))), mask)
-    (annotation,) = measured([uncompressed])
+    annotation = measured(uncompressed)
     assert annotation == Annotation(uncompressed, (2, 1, 3, 2), 6)
     assert annotation.decode_ignore() is None
-    assert measured([]) == ()

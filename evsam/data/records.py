@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import io
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, overload
+from types import MappingProxyType
+from typing import Any, Protocol, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco_mask
 
 from evsam.errors import EvsamError, ImageError
 from evsam.images import decode_image
-from evsam.rle import compressed
+from evsam.rle import compressed, decode_rle, mask_extent, run_ends
 
 UInt8 = npt.NDArray[np.uint8]
 
 Rle = dict[str, Any]
 """COCO's compressed run-length encoding as pycocotools takes it: ``size`` (height, width) and ``counts`` (bytes)."""
 
+Box: TypeAlias = "tuple[float, float, float, float]"
+"""x, y, width, height in pixels, as COCO's files have boxes."""
+
+Id: TypeAlias = "int | str"
+"""Of an image, an annotation or a category; see :func:`as_id`."""
+
 
 class DataError(EvsamError, ValueError):
-    """Training data as a whole that cannot be used; the message says what was expected."""
+    """Annotated photos as a whole that cannot be used; the message says what was expected."""
 
 
 class BrokenSample(EvsamError, ValueError):  # noqa: N818 - says what is the matter
-    """One photo that cannot be used; training goes on without it.
+    """One photo that cannot be used; training and evaluation go on without it.
 
     Args:
         key: of the photo.
@@ -44,6 +49,21 @@ class BrokenSample(EvsamError, ValueError):  # noqa: N818 - says what is the mat
 
 
 @dataclass(frozen=True)
+class Category:
+    """What an annotation is of.
+
+    Attributes:
+        id: as the annotations have it.
+        name: for people.
+        frequency: of LVIS, in how many images it is: ``r`` (rare), ``c`` (common) or ``f`` (frequent); else empty.
+    """
+
+    id: Id
+    name: str
+    frequency: str = ""
+
+
+@dataclass(frozen=True)
 class Annotation:
     """One mask of a photo.
 
@@ -52,20 +72,30 @@ class Annotation:
         box: x, y, width, height in pixels.
         area: pixels in the mask.
         ignore: run-length encoding of pixels that belong neither to the object nor to its background, or None.
+        id: the file's, or None where it has none.
+        category: id of its :class:`Category`, or None.
+        stated_box: the box that the file states, as ``box``, which may differ from the mask's by parts of a pixel; None
+            where it states none that can be used. COCO's protocols prompt with it.
+        stated_area: the area that the file states (of its polygons), by which COCO's protocols sort objects into small,
+            medium and large; None where it states none.
     """
 
     rle: Rle
-    box: tuple[float, float, float, float]
+    box: Box
     area: float
     ignore: Rle | None = None
+    id: Id | None = None
+    category: Id | None = None
+    stated_box: Box | None = None
+    stated_area: float | None = None
 
     def decode(self) -> UInt8:
         """Mask (H, W), 0 or 1."""
-        return coco_mask.decode(self.rle)
+        return decode_rle(self.rle).view(np.uint8)
 
     def decode_ignore(self) -> UInt8 | None:
         """Ignored pixels (H, W), 0 or 1, or None."""
-        return None if self.ignore is None else coco_mask.decode(self.ignore)
+        return None if self.ignore is None else decode_rle(self.ignore).view(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -74,15 +104,27 @@ class Photo:
 
     Attributes:
         key: name that no other photo of its source has, the same in every run.
-        annotations: its masks.
+        annotations: its masks, one for each object.
         read: gives the encoded file (JPEG, PNG, ...); can be pickled.
         size: height and width that its record states, which count where there are no masks to say it; None for any.
+        id: COCO's image id, which results name it by; None where the source has none.
+        crowds: masks of groups (``iscrowd``), which are not objects: what is found there counts neither as right nor as
+            wrong.
+        sequence: of a frame, the name of its video; frames of one follow each other. Else empty.
+        not_exhaustive: of LVIS, categories of which it may hold more objects than are annotated.
+        negative: of LVIS, categories that are known not to be in it. What is found of a category that is neither here
+            nor annotated counts neither as right nor as wrong.
     """
 
     key: str
     annotations: tuple[Annotation, ...]
     read: Callable[[], bytes]
     size: tuple[int, int] | None = None
+    id: Id | None = None
+    crowds: tuple[Annotation, ...] = ()
+    sequence: str = ""
+    not_exhaustive: tuple[Id, ...] = ()
+    negative: tuple[Id, ...] = ()
 
     def content(self) -> bytes:
         """The encoded file.
@@ -111,7 +153,8 @@ class Photo:
         except ImageError as error:
             raise BrokenSample(self.key, f"cannot be read as a photo: {error}") from error
         height, width = pixels.shape[:2]
-        rles = [rle for annotation in self.annotations for rle in (annotation.rle, annotation.ignore) if rle]
+        masks = (*self.annotations, *self.crowds)
+        rles = [rle for annotation in masks for rle in (annotation.rle, annotation.ignore) if rle]
         stated = [rle["size"] for rle in rles] if rles else [self.size] if self.size else []
         for size in stated:
             if tuple(size) != (height, width):
@@ -142,6 +185,11 @@ class Photos(Sequence[Photo]):
         """Sizes of consecutive groups of photos that lie together on disk; together they are the whole source."""
         return (len(self),)
 
+    @property
+    def categories(self) -> Mapping[Id, Category]:
+        """What annotations can be of, by id; empty where the source has no categories."""
+        return MappingProxyType({})
+
     @abstractmethod
     def photo(self, index: int) -> Photo:
         """Photo number ``index``, from 0 to below the length.
@@ -164,22 +212,19 @@ class Photos(Sequence[Photo]):
         return self.photo(index % len(self))
 
 
-def read_span(path: Path, offset: int = 0, size: int | None = None) -> bytes:
-    """``size`` bytes of a file from ``offset`` on; the rest of it if ``size`` is None.
+def as_id(value: object) -> Id:
+    """An id by which a number, the same number as text, and 7.0 and 7 are equal; other text stands for itself.
 
-    Raises:
-        OSError: it cannot be read, or ends before.
+    Example:
+        >>> as_id(7), as_id("7"), as_id(7.0), as_id("007"), as_id("a7")
+        (7, 7, 7, '007', 'a7')
     """
-    # opened for each photo: no file handles to share between processes, to limit or to close
-    with path.open("rb", buffering=0) as file:
-        file.seek(offset)
-        content = file.read(-1 if size is None else size)
-        while size is not None and len(content) < size:  # the kernel gives at most 2 GiB at once
-            more = file.read(size - len(content))
-            if not more:
-                raise OSError(f"{path} ends at byte {offset + len(content)}, expected {offset + size}")
-            content += more
-    return content
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    text = str(value)
+    return int(text) if text.isdecimal() and text.isascii() and (text == "0" or text[0] != "0") else text
 
 
 def as_rle(record: Any) -> Rle:
@@ -192,9 +237,18 @@ def as_rle(record: Any) -> Rle:
     return {"size": rle["size"], "counts": rle["counts"].encode()}
 
 
-def measured(rles: Sequence[Rle]) -> tuple[Annotation, ...]:
-    """Annotations whose boxes and areas are those of the masks themselves."""
-    if not rles:
-        return ()
-    boxes, areas = coco_mask.toBbox(list(rles)).tolist(), coco_mask.area(list(rles)).tolist()
-    return tuple(Annotation(rle, tuple(box), float(area)) for rle, box, area in zip(rles, boxes, areas, strict=True))
+def measured(record: Any, **more: Any) -> Annotation:
+    """An annotation whose box and area are those of the mask itself.
+
+    Args:
+        record: run-length encoding in any form, see :func:`as_rle`.
+        **more: of its other attributes.
+
+    Raises:
+        ValueError: it is none, or damaged.
+    """
+    ends = run_ends(record)
+    rle = compressed(record, ends)
+    area, (x0, y0, x1, y1) = mask_extent(record, ends)
+    box = float(x0), float(y0), float(x1 - x0), float(y1 - y0)
+    return Annotation({"size": rle["size"], "counts": rle["counts"].encode()}, box, float(area), **more)

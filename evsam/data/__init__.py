@@ -1,0 +1,22 @@
+"""Annotated photos, however they lie on disk: for evaluation and training. Needs neither torch nor other packages."""
+
+from evsam.data.annotated import AnnotatedSet, list_sets, read_set
+from evsam.data.coco import CocoPhotos
+from evsam.data.records import Annotation, BrokenSample, Category, DataError, Photo, Photos, PhotoSource
+from evsam.data.sa1b import Sa1bFolder, Sa1bTars
+
+__all__ = [
+    "AnnotatedSet",
+    "Annotation",
+    "BrokenSample",
+    "Category",
+    "CocoPhotos",
+    "DataError",
+    "Photo",
+    "PhotoSource",
+    "Photos",
+    "Sa1bFolder",
+    "Sa1bTars",
+    "list_sets",
+    "read_set",
+]

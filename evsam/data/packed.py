@@ -1,0 +1,142 @@
+"""Annotation files of hundreds of megabytes, read in little memory: one value of an array after the other."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Container, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+_decode = json.JSONDecoder().raw_decode
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+class Part(NamedTuple):
+    """A value in a json text.
+
+    Attributes:
+        name: of the member of the outermost object that it is, or in whose array it stands.
+        value: what it says.
+        begin: where it begins in the text, in bytes.
+        end: where it ends.
+    """
+
+    name: str
+    value: Any
+    begin: int
+    end: int
+
+
+def json_text(path: Path) -> bytes:
+    """The content of a json file as UTF-8, whatever encoding of Unicode it has.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no text.
+    """
+    content = path.read_bytes()
+    encoding = json.detect_encoding(content)
+    return content if encoding == "utf-8" else content.decode(encoding).encode()
+
+
+def json_parts(text: bytes, arrays: Container[str]) -> Iterator[Part]:
+    """The members of a json object; of some, whose values are arrays, one element at a time.
+
+    Python's objects take several times the memory of the text that they are read from: here there are never those of
+    more than one part.
+
+    Args:
+        text: UTF-8.
+        arrays: names of the members whose elements are handed out one by one.
+
+    Raises:
+        ValueError: it is no json, no object, or one of ``arrays`` is no array.
+    """
+    cursor = _Cursor(text)
+    for _ in cursor.items("{", "}"):
+        name = cursor.part("").value
+        if not isinstance(name, str):
+            raise ValueError(f"byte {cursor.at}: expected a name")
+        cursor.take(":")
+        if name not in arrays:
+            yield cursor.part(name)
+        elif cursor.sees("["):
+            for _ in cursor.items("[", "]"):
+                yield cursor.part(name)
+        else:
+            raise ValueError(f"{name}: expected an array")
+    if not cursor.sees(""):
+        raise ValueError(f"byte {cursor.at}: expected the end")
+
+
+class _Cursor:
+    """A place in a json text; behind each step it stands on the next character that is no space."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text, self._ascii = text, text.isascii()
+        self._latin = text.decode("latin-1")  # one character for each byte: positions are those in the text
+        self._move(0)
+
+    def _move(self, at: int) -> None:
+        space = _SPACE.match(self._latin, at)
+        self.at = space.end() if space else at
+
+    def sees(self, character: str) -> bool:
+        """Whether it stands on this character; on the end, if that is empty."""
+        return self._latin[self.at : self.at + 1] == character
+
+    def take(self, characters: str) -> str:
+        """The character that it stands on, which must be one of these."""
+        found = self._latin[self.at : self.at + 1]
+        if not found or found not in characters:
+            raise ValueError(f"byte {self.at}: expected {' or '.join(characters)}, got {found or 'the end'}")
+        self._move(self.at + 1)
+        return found
+
+    def items(self, opening: str, closing: str) -> Iterator[None]:
+        """A step for each item of an array or object, which the caller takes."""
+        self.take(opening)
+        more = not self.sees(closing) or self.take(closing) != closing
+        while more:
+            yield
+            more = self.take("," + closing) == ","
+
+    def part(self, name: str) -> Part:
+        """The value that begins here."""
+        begin = self.at
+        try:
+            value, end = _decode(self._latin, begin)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"byte {error.pos}: {error.msg}") from None
+        self._move(end)
+        return Part(name, value if self._ascii else json.loads(self._text[begin:end]), begin, end)
+
+
+class Packed(Sequence[Any]):
+    """Values kept as json text, one after the other, and parsed when they are asked for.
+
+    Python objects would take several times the memory; and worker processes, which share the memory of the process that
+    they are forked from, would copy each as soon as they look at it, for its reference count is written.
+
+    Args:
+        texts: json of each value.
+    """
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        joined, ends = bytearray(), [0]
+        for text in texts:
+            joined += text
+            ends.append(len(joined))
+        self._text, self._ends = bytes(joined), np.array(ends)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return json.loads(self._text[self._ends[index] : self._ends[index + 1]])

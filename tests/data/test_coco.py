@@ -1,0 +1,225 @@
+"""Files of COCO and LVIS, and what is said of damaged ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evsam.data.coco import CocoPhotos
+from evsam.data.records import BrokenSample, DataError
+from tests.data.made import COCO_FILE as FILE
+from tests.data.made import COCO_URL as URL
+from tests.data.made import SIZE, coco_file, encode, jpg, mask_of
+
+
+@pytest.mark.parametrize("image", [{"file_name": FILE}, {"coco_url": URL}], ids=["coco", "lvis"])
+def test_coco_and_lvis(tmp_path: Path, image: dict[str, str]) -> None:
+    source = CocoPhotos(tmp_path, coco_file(tmp_path, **image))
+    assert len(source) == 1  # neither photos of crowds nor those without masks
+    photo = source[0]
+    assert photo.key == FILE
+    assert photo.pixels().shape == (*SIZE, 3)
+    polygon, compressed = photo.annotations
+    expected = np.zeros(SIZE, np.uint8)
+    expected[5:25, 10:30] = expected[30:35, 50:55] = 1
+    assert np.array_equal(polygon.decode(), expected)
+    assert polygon.area == 425
+    assert polygon.box == (10.0, 5.0, 45.0, 30.0)
+    assert np.array_equal(compressed.decode(), mask_of(2))
+
+
+def test_photos_of_lvis_may_lie_in_one_folder(tmp_path: Path) -> None:
+    annotations = coco_file(tmp_path, coco_url=URL)
+    photo = CocoPhotos(tmp_path / "val2017", annotations)[0]
+    assert photo.key == "000000000007.jpg"
+    assert photo.pixels().shape == (*SIZE, 3)
+
+
+def test_coco_files_that_cannot_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    with pytest.raises(DataError, match=r"annotations .*cannot be read"):
+        CocoPhotos(tmp_path, path)
+    for text in ('{"images": []}', "[]", "no json", '{"images": 1, "annotations": []}', "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(DataError, match="expected json of COCO or LVIS"):
+            CocoPhotos(tmp_path, path)
+    with pytest.raises(DataError, match="expected a folder with photos"):
+        CocoPhotos(path, path)
+
+
+SQUARE = [10, 5, 30, 5, 30, 25, 10, 25]
+
+
+def square() -> np.ndarray:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[5:25, 10:30] = 1
+    return mask
+
+
+def runs(mask: np.ndarray) -> list[int]:
+    """Uncompressed counts, by counting."""
+    pixels, counts, value = mask.ravel(order="F").tolist(), [0], 0
+    for pixel in pixels:
+        if pixel != value:
+            counts.append(0)
+            value = pixel
+        counts[-1] += 1
+    return counts
+
+
+def written(folder: Path, annotations: list[Any], **image: Any) -> CocoPhotos:
+    """A source with one photo of id 7, whose record may be changed (None takes a value out)."""
+    (folder / "photos").mkdir(exist_ok=True)
+    (folder / "photos" / "7.jpg").write_bytes(jpg(np.full((*SIZE, 3), 9, np.uint8)))
+    record = {"id": 7, "height": SIZE[0], "width": SIZE[1], "file_name": "7.jpg", **image}
+    content = {"images": [{k: v for k, v in record.items() if v is not None}], "annotations": annotations}
+    (folder / "x.json").write_text(json.dumps(content))
+    return CocoPhotos(folder / "photos", folder / "x.json")
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [SQUARE],
+        SQUARE,
+        [[[10, 5], [30, 5], [30, 25], [10, 25]]],
+        [[float(x) for x in SQUARE], []],
+        encode(square()),
+        {"size": list(SIZE), "counts": runs(square())},
+        {"size": [float(x) for x in SIZE], "counts": [float(x) for x in runs(square())]},
+        [encode(square())],
+    ],
+    ids=["polygons", "flat", "pairs", "floats", "compressed", "uncompressed", "floating", "list of encodings"],
+)
+@pytest.mark.parametrize(
+    "image",
+    [
+        {},
+        {"width": -1, "height": -1},
+        {"width": None, "height": None},
+        {"width": "60", "height": "40"},
+        {"width": 0},
+        {"width": "wide"},
+        {"width": 10**40},
+        {"id": "7"},
+        {"id": 7.0},
+    ],
+    ids=str,
+)
+def test_segmentations_and_sizes_of_peoples_tools(tmp_path: Path, segmentation: Any, image: dict[str, Any]) -> None:
+    photo = written(tmp_path, [{"id": 1, "image_id": 7, "segmentation": segmentation}], **image)[0]
+    photo.pixels()
+    (annotation,) = photo.annotations
+    assert np.array_equal(annotation.decode(), square())
+    assert (annotation.box, annotation.area) == ((10, 5, 20, 20), 400)
+
+
+def test_a_wrong_size_beside_a_right_encoding_does_not_matter(tmp_path: Path) -> None:
+    encoded, polygon = ({"id": 1, "image_id": 7, "segmentation": s} for s in (encode(square()), [SQUARE]))
+    assert written(tmp_path, [encoded], width=99)[0].pixels().shape == (*SIZE, 3)
+    with pytest.raises(BrokenSample, match=r"expected masks of 40 x 60 .*, got size \[40, 99\]"):
+        written(tmp_path, [polygon], width=99)[0].pixels()
+    line = {"id": 1, "image_id": 7, "segmentation": [[1, 2, 3, 4]]}  # no mask at all
+    with pytest.raises(BrokenSample, match=r"expected a record of 40 x 60 .*, got size \[40, 99\]"):
+        written(tmp_path, [line], width=99)[0].pixels()
+    assert written(tmp_path, [line])[0].pixels().shape == (*SIZE, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("/home/somebody/data/photos/7.jpg", "7.jpg"),
+        ("C:\\data\\photos\\7.jpg", "7.jpg"),
+        ("photos/7.jpg", "7.jpg"),
+        ("./7.jpg", "./7.jpg"),
+        ("nested/deep/7.jpg", "nested/deep/7.jpg"),
+        ("/data/nested/deep/7.jpg", "nested/deep/7.jpg"),
+        ("nested\\deep\\7.jpg", "nested/deep/7.jpg"),
+    ],
+)
+def test_file_names_of_other_machines(tmp_path: Path, name: str, key: str) -> None:
+    folder = tmp_path / "photos" / "nested" / "deep"
+    folder.mkdir(parents=True)
+    (folder / "7.jpg").write_bytes(jpg(np.full((*SIZE, 3), 200, np.uint8)))
+    photo = written(tmp_path, [{"id": 1, "image_id": 7, "segmentation": [SQUARE]}], file_name=name)[0]
+    assert photo.key == key
+    assert photo.pixels().mean().round() == (200 if "nested" in key else 9)
+
+
+def test_a_file_that_is_nowhere_is_named_as_it_stands(tmp_path: Path) -> None:
+    photo = written(tmp_path, [{"id": 1, "image_id": 7, "segmentation": [SQUARE]}], file_name="/a/8.jpg")[0]
+    with pytest.raises(BrokenSample, match=r"/a/8\.jpg: cannot be read as a photo"):
+        photo.pixels()
+
+
+def test_what_cannot_be_used_is_counted_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = {"id": 1, "image_id": "7", "segmentation": [SQUARE], "iscrowd": "0"}
+    source = written(
+        tmp_path,
+        [
+            good,
+            {"id": 2, "image_id": 7},
+            {"id": 3, "image_id": 7, "segmentation": []},
+            {"id": "4", "image_id": 7, "segmentation": None},
+            {"id": 5, "image_id": 7, "segmentation": [[]]},
+            {"id": 6, "image_id": 7, "segmentation": {}},
+            {"id": 7, "image_id": 7, "segmentation": "text"},
+            {"id": 8, "image_id": 99, "segmentation": [SQUARE]},
+            {"id": 9, "segmentation": [SQUARE]},
+            {"image_id": 7},
+            "no object",
+            {"id": 10, "image_id": 7, "segmentation": [SQUARE], "iscrowd": True},
+        ],
+    )
+    assert len(source[0].annotations) == 1
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"annotations {tmp_path / 'x.json'}: left out: 7 annotations without a segmentation (id 2, 3, 4, 5, 6, ...); "
+        "2 annotations without image_id (id 9, number 10); 1 annotations whose image_id is the id of no image (id 8)"
+    )
+    caplog.clear()
+    content = json.loads((tmp_path / "x.json").read_text())
+    content["images"] += [{"id": 8}, {"file_name": "9.jpg"}, 3]
+    content["annotations"] = [good]
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    assert len(CocoPhotos(tmp_path / "photos", tmp_path / "x.json")) == 1
+    assert "left out: 3 images without id or file_name (id 8, None, 3)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ({"size": [4]}, "expected size as height and width, got"),
+        ({"counts": "01"}, "expected size as height and width, got None"),
+        ({"size": list(SIZE)}, "expected counts as text, bytes or a list"),
+        ({"size": [-40, -60], "counts": [2400]}, "expected size as height and width"),
+        ({"size": list(SIZE), "counts": [5, 5]}, "expected counts that add up to 40 x 60, got 10"),
+        ({"size": list(SIZE), "counts": [-1, 2401]}, "expected counts that add up to"),
+        ({"size": list(SIZE), "counts": [2**63 - 1, 2**63 - 1, 2402]}, "expected counts that add up to"),
+        ({"size": list(SIZE), "counts": [10**30]}, "expected counts as text, bytes or a list"),
+        ([["a", 1, 2, 3, 4, 5]], "expected a polygon of numbers"),
+        ([[1, 2, 3, 4, 5, 6, 7]], "expected a polygon of pairs"),
+        ([[1, 2, 3, 4, 5, 1e30]], "expected a polygon near the photo, got corners up to 1e"),
+        ([[1, 2, 3, 4, 5, float("nan")]], "expected a polygon near the photo"),
+        ([{"size": list(SIZE), "counts": [5]}], "expected counts that add up to"),
+        ([[1, 2, 3, 4, 5, 6], {}], "expected a polygon of numbers"),
+    ],
+)
+def test_damaged_masks_break_their_photo_and_are_named(tmp_path: Path, segmentation: Any, message: str) -> None:
+    source = written(tmp_path, [{"id": "a5", "image_id": 7, "segmentation": segmentation}])
+    with pytest.raises(BrokenSample, match=f"7.jpg: its annotations cannot be read: annotation a5: .*{message}"):
+        source[0]
+
+
+def test_an_annotation_that_cannot_be_read_breaks_its_photo_alone(tmp_path: Path) -> None:
+    annotations = coco_file(tmp_path, file_name=FILE)
+    content = json.loads(annotations.read_text())
+    content["annotations"][1]["segmentation"] = {"size": [4]}
+    annotations.write_text(json.dumps(content))
+    source = CocoPhotos(tmp_path, annotations)
+    with pytest.raises(BrokenSample, match=r"000000000007\.jpg: its annotations cannot be read"):
+        source[0]
