@@ -47,6 +47,9 @@ class Engine:
         masks: NDArray[np.float32] | None,
         logits: NDArray[np.float32],
         scores: NDArray[np.float32],
+        *,
+        first: int = 0,
+        above: float = ...,
     ) -> None: ...
     def masks(
         self, logits: NDArray[np.float32], resized_height: int, resized_width: int, out: NDArray[np.uint8]

@@ -2,6 +2,7 @@
 // since a wrong size would be a write into foreign memory.
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -156,7 +157,7 @@ class BoundEngine {
   }
 
   void decode(const py::sequence& features, const py::array& points, const py::array& labels, const py::object& masks,
-              const py::array& logits, const py::array& scores) const {
+              const py::array& logits, const py::array& scores, int first, float above) const {
     const std::vector<MapShape>& shapes = engine_->feature_shapes();
     check_count(features);
     std::vector<const float*> maps;
@@ -173,13 +174,16 @@ class BoundEngine {
       prompts.masks = input<float>(py::cast<py::array>(masks), "masks", DType::kFloat32,
                                    {prompts.count, 1, kLogitsSize, kLogitsSize});
     }
-    float* out =
-        output<float>(logits, "logits", DType::kFloat32, {prompts.count, kMaskTokens, kLogitsSize, kLogitsSize});
+    MaskFilter filter;
+    filter.first = first;
+    filter.above = above;
+    float* out = output<float>(logits, "logits", DType::kFloat32, {prompts.count, -1, kLogitsSize, kLogitsSize});
+    filter.count = static_cast<int>(std::min<std::int64_t>(logits.shape(1), kMaskTokens + 1));
     float* iou = output<float>(scores, "scores", DType::kFloat32, {prompts.count, kMaskTokens});
     Status status;
     {
       const py::gil_scoped_release unlocked;
-      status = engine_->decode(maps.data(), prompts, out, iou);
+      status = engine_->decode(maps.data(), prompts, filter, out, iou);
     }
     check(status);
   }
@@ -260,7 +264,9 @@ void bind_engine(py::module_& m) {
            "Encodes normalised float32 pixels (3, S, S).")
       .def("decode", &BoundEngine::decode, py::arg("features"), py::arg("points").noconvert(),
            py::arg("labels").noconvert(), py::arg("masks"), py::arg("logits").noconvert(),
-           py::arg("scores").noconvert(), "Decodes N prompts into logits (N, 4, 256, 256) and scores (N, 4).")
+           py::arg("scores").noconvert(), py::kw_only(), py::arg("first") = 0, py::arg("above") = MaskFilter().above,
+           "Decodes N prompts into the scores (N, 4) and the logits (N, M, 256, 256) of M masks, the first of which is "
+           "`first`. Planes of masks whose score is not above `above` are left alone.")
       .def("masks", &BoundEngine::masks, py::arg("logits").noconvert(), py::arg("resized_height"),
            py::arg("resized_width"), py::arg("out").noconvert(),
            "Masks uint8 (N, H, W) of logits (N, 256, 256), cropped to the resized size in the 1024 frame.")

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "bindings/packed_op.h"
 #include "ops/mask_head/mask_head.h"
 
@@ -37,14 +39,22 @@ Call prepare(const std::shared_ptr<op::Packed>& packed, const Arguments& argumen
   if (!is_contiguous(vectors)) {
     throw py::value_error(expected_got("vectors", "a contiguous array", "strides " + shape_string(vectors.strides, 3)));
   }
-  check(op::validate(*packed, x.first, planes_of<const float>(lateral, "lateral", 0), planes_of<float>(out, "out", 0)));
+  const op::Planes<float> first = planes_of<float>(out, "out", 0);
+  const std::int64_t plane[] = {op::kMasks, 2 * x.first.height, 2 * x.first.width};
+  const std::int64_t got[] = {first.count, first.height, first.width};
+  if (!std::equal(plane, plane + 3, got)) {
+    throw py::value_error(expected_got("logits", "shape " + shape_string(plane, 3), shape_string(got, 3)));
+  }
+  check(op::validate(*packed, x.first, planes_of<const float>(lateral, "lateral", 0), {}));
   const bool batches = out.shape[0] == x.count && (lateral.data == nullptr || lateral.shape[0] == x.count);
   if (!batches) throw py::value_error(expected_got("out and lateral", std::to_string(x.count) + " images", "others"));
   return Call{0, [=](const RunContext& context) {
                 for (std::int64_t image = 0; image < x.count; ++image) {
-                  op::run(*packed, context, x[image], planes_of<const float>(lateral, "lateral", image),
-                          static_cast<const float*>(vectors.data) + image * of_image,
-                          planes_of<float>(out, "out", image));
+                  op::Masks masks;
+                  masks.vectors = static_cast<const float*>(vectors.data) + image * of_image;
+                  const op::Planes<float> planes = planes_of<float>(out, "out", image);
+                  for (int m = 0; m < op::kMasks; ++m) masks.logits[m] = planes.data + m * planes.stride;
+                  op::run(*packed, context, x[image], planes_of<const float>(lateral, "lateral", image), masks);
                 }
               }};
 }

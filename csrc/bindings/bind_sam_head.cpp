@@ -58,8 +58,12 @@ Call prepare(const std::shared_ptr<const Weights>& weights, const Arguments& arg
     const RunContext rest = scratch.rest(context);
     for (std::int64_t image = 0; image < x.count; ++image) {
       map_to_panels(*weights->panels, rest, x[image], plain, panels);
-      const op::Prompt prompt = {panels, static_cast<const float*>(vectors.data) + image * op::kMasks * features,
-                                 static_cast<float*>(out.data) + image * op::kMasks * 16 * x.first.pixels()};
+      op::Prompt prompt;
+      prompt.image = panels;
+      prompt.vectors = static_cast<const float*>(vectors.data) + image * op::kMasks * features;
+      for (std::int64_t m = 0; m < op::kMasks; ++m) {
+        prompt.logits[m] = static_cast<float*>(out.data) + (image * op::kMasks + m) * 16 * x.first.pixels();
+      }
       op::run(weights->packed, rest, &prompt, 1, rows, columns);
     }
   };

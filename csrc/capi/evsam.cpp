@@ -343,14 +343,16 @@ Outcome predict(const evsam_model* model, const evsam_embedding* embedding, cons
 
   std::vector<const float*> maps;
   for (const auto& map : embedding->maps) maps.push_back(map.data());
-  const std::int64_t first = each == 1 ? 0 : 1;  // the single mask comes first, then the ambiguous ones
+  evsam::MaskFilter wanted;
+  wanted.first = each == 1 ? 0 : 1;  // the single mask comes first, then the ambiguous ones
+  wanted.count = static_cast<int>(each);
   const std::int64_t at_once = std::min(kPromptsAtOnce, frame.count);
   const std::size_t scores_size = size(at_once * evsam::kMaskTokens);
-  const std::size_t logits_size = scores_size * size(kPlane);
+  const std::size_t logits_size = size(at_once * each * kPlane);
   const std::size_t prior_size = read.masks == nullptr ? 0 : size(at_once * kPlane);
   evsam::ArenaPool::Lease arena = model->scratch.borrow((logits_size + scores_size + prior_size) * sizeof(float));
-  float* const all_logits = reinterpret_cast<float*>(arena.data());
-  float* const all_scores = all_logits + logits_size;
+  float* const chosen_logits = reinterpret_cast<float*>(arena.data());
+  float* const all_scores = chosen_logits + logits_size;
   float* const prior = all_scores + scores_size;  // masks of prompts that need not be neighbours
   for (const evsam::PromptGroup& group : frame.groups) {
     for (std::int64_t start = 0; start < group.count(); start += at_once) {
@@ -366,11 +368,11 @@ Outcome predict(const evsam_model* model, const evsam_embedding* embedding, cons
           std::copy_n(frame.masks + rows[i] * kPlane, kPlane, prior + i * kPlane);
         }
       }
-      EVSAM_RETURN_IF_ERROR(model->engine->decode(maps.data(), part, all_logits, all_scores));
+      EVSAM_RETURN_IF_ERROR(model->engine->decode(maps.data(), part, wanted, chosen_logits, all_scores));
       for (std::int64_t i = 0; i < part.count; ++i) {
-        const float* chosen = all_logits + (i * evsam::kMaskTokens + first) * kPlane;
+        const float* chosen = chosen_logits + i * each * kPlane;
         const std::int64_t out = rows[i] * each;
-        const float* some_scores = all_scores + i * evsam::kMaskTokens + first;
+        const float* some_scores = all_scores + i * evsam::kMaskTokens + wanted.first;
         if (!evsam::all_finite(some_scores, size(each)) || !evsam::all_finite(chosen, size(each * kPlane))) {
           return {invalid("weights or embedding", "finite results", "NaN or infinity"), EVSAM_BAD_WEIGHTS};
         }

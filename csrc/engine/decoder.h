@@ -8,6 +8,7 @@
 
 #include "core/run_context.h"
 #include "engine/architecture.h"
+#include "engine/mask_filter.h"
 #include "engine/prompts.h"
 #include "engine/tensor_table.h"
 #include "evsam/status.h"
@@ -32,9 +33,11 @@ class Decoder {
   virtual std::size_t workspace_bytes(const Prompts& prompts, int threads) const = 0;
 
   // features: maps of feature_shapes(), as the engine's users hold them (NCHW).
-  // logits: (N, 4, 256, 256); iou: (N, 4). Never allocates; uses context.workspace, pool and threads.
-  virtual void decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
-                      float* iou) const = 0;
+  // logits: (N, filter.count, 256, 256); planes of masks that the filter lets not pass are left alone, and a prompt
+  // without any ends early. iou: (N, 4), of all masks. A mask has the same bits whatever the filter. Never allocates;
+  // uses context.workspace, pool and threads.
+  virtual void decode(const RunContext& context, const float* const* features, const Prompts& prompts,
+                      const MaskFilter& filter, float* logits, float* iou) const = 0;
 };
 
 Status make_sam_decoder(const VariantConfig& config, const TensorTable& tensors, std::unique_ptr<Decoder>* decoder);

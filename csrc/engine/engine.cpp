@@ -203,7 +203,9 @@ Status Engine::encode_pixels(const float* pixels, float* const* features) const 
   return out_of_memory();
 }
 
-Status Engine::decode(const float* const* features, const Prompts& prompts, float* logits, float* iou) const try {
+Status Engine::decode(const float* const* features, const Prompts& prompts, const MaskFilter& filter, float* logits,
+                      float* iou) const try {
+  EVSAM_RETURN_IF_ERROR(validate(filter));
   for (std::int64_t i = 0; i < prompts.count * prompts.points; ++i) {
     if (prompts.labels[i] < -1 || prompts.labels[i] > 3) {
       return Status::invalid_argument(
@@ -214,7 +216,7 @@ Status Engine::decode(const float* const* features, const Prompts& prompts, floa
   const std::size_t bytes = align_up(impl_->decoder->workspace_bytes(prompts, impl_->thread_count()));
   ArenaPool::Lease arena = impl_->arenas.borrow(bytes);
   const Profiler::Scope scope(impl_->profiler, "prompts and decoder");
-  impl_->decoder->decode(impl_->context(arena.data(), bytes), features, prompts, logits, iou);
+  impl_->decoder->decode(impl_->context(arena.data(), bytes), features, prompts, filter, logits, iou);
   return {};
 } catch (const std::bad_alloc&) {
   return out_of_memory();

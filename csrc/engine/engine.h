@@ -59,8 +59,10 @@ class Engine {
   // The encoder alone, for tests and benchmarks: pixels are normalised float32 (3, S, S).
   Status encode_pixels(const float* pixels, float* const* features) const;
 
-  // Logits (N, 4, 256, 256) and predicted IoU (N, 4).
-  Status decode(const float* const* features, const Prompts& prompts, float* logits, float* iou) const;
+  // Logits (N, filter.count, 256, 256) and predicted IoU (N, 4), of all masks. Masks that do not pass the filter are
+  // not computed, and their planes left alone; the others have the same bits whatever the filter.
+  Status decode(const float* const* features, const Prompts& prompts, const MaskFilter& filter, float* logits,
+                float* iou) const;
 
   // Masks at the original size from `count` planes of logits (256, 256): 1 where the upscaled logit is above 0.
   // resized_*: size of the image in the 1024 frame. masks: (count, original_height, original_width).

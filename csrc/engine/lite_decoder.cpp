@@ -53,13 +53,12 @@ class MaskUpsampler {
     ConstFeatureMap lateral[2];             // (2G, 2G, ..), (4G, 4G, ..)
     mask_head::Planes<const float> finest;  // (.., 8G, 8G)
     ConstFeatureMap prompt[2];              // the prompt encoder's maps of the same sizes
-    const float* vectors;                   // (masks, finest channels)
   };
 
   // Whether run() takes maps of these shapes.
-  Status check(const Inputs& inputs, const mask_head::Planes<float>& logits) const;
+  Status check(const Inputs& inputs) const;
 
-  void run(const RunContext& context, const Inputs& inputs, const mask_head::Planes<float>& logits) const;
+  void run(const RunContext& context, const Inputs& inputs, const ChosenMasks& masks) const;
 
  private:
   // x + pointwise(relu6(depthwise(x)))
@@ -141,7 +140,7 @@ FeatureMap MaskUpsampler::refine_row(const Refine& refine, const ConstFeatureMap
   return refined;
 }
 
-Status MaskUpsampler::check(const Inputs& inputs, const mask_head::Planes<float>& logits) const {
+Status MaskUpsampler::check(const Inputs& inputs) const {
   Scratch scratch(nowhere());
   const UpsamplerMemory memory(scratch, inputs.cells.height, up_[0].params.out_channels, up_[1].params.out_channels, 1);
   const FeatureMap maps[2] = {memory.eighth, memory.quarter};
@@ -154,10 +153,10 @@ Status MaskUpsampler::check(const Inputs& inputs, const mask_head::Planes<float>
   }
   EVSAM_RETURN_IF_ERROR(
       conv_transpose::validate(up_[1], as_const(maps[0]), inputs.lateral[1], inputs.prompt[1], maps[1]));
-  return mask_head::validate(head_, as_const(maps[1]), inputs.finest, logits);
+  return mask_head::validate(head_, as_const(maps[1]), inputs.finest, {});
 }
 
-void MaskUpsampler::run(const RunContext& context, const Inputs& inputs, const mask_head::Planes<float>& logits) const {
+void MaskUpsampler::run(const RunContext& context, const Inputs& inputs, const ChosenMasks& masks) const {
   const RunContext alone = context.alone();
   const std::int64_t grid = inputs.cells.height;
   Scratch scratch(context.workspace);
@@ -179,12 +178,14 @@ void MaskUpsampler::run(const RunContext& context, const Inputs& inputs, const m
   });
   context.parallel_for(4 * grid, [&](std::int64_t row, int worker) {
     const FeatureMap x = refine_row(refine_[1], as_const(quarter), row, memory.rows.of(worker));
-    const std::int64_t at = 2 * row * logits.width;
+    const std::int64_t at = 2 * row * inputs.finest.width;
     mask_head::Planes<const float> finest = inputs.finest;
     finest.data += at;
-    mask_head::Planes<float> out = logits;
-    out.data += at;
-    mask_head::run(head_, alone, as_const(x), finest, inputs.vectors, out);
+    mask_head::Masks out;
+    out.count = masks.count;
+    out.vectors = masks.vectors;
+    for (int m = 0; m < masks.count; ++m) out.logits[m] = masks.logits[m] + at;
+    mask_head::run(head_, alone, as_const(x), finest, out);
   });
 }
 
@@ -194,8 +195,8 @@ class LiteDecoder final : public Decoder {
 
   std::vector<MapShape> feature_shapes() const override;
   std::size_t workspace_bytes(const Prompts& prompts, int threads) const override;
-  void decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
-              float* iou) const override;
+  void decode(const RunContext& context, const float* const* features, const Prompts& prompts, const MaskFilter& filter,
+              float* logits, float* iou) const override;
 
  private:
   struct Buffers;
@@ -280,7 +281,7 @@ Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors
   const Buffers buffers(scratch, *this, Prompts());
   float* const any = buffers.embedding.data;
   EVSAM_RETURN_IF_ERROR(prompt_encoder_.check(as_const(buffers.lateral[0]), as_const(buffers.embedding), buffers.maps));
-  return upsampler_.check(upsampler_inputs(buffers, any), {any, kLogitsSize, kLogitsSize, kMaskTokens, kPlane});
+  return upsampler_.check(upsampler_inputs(buffers, any));
 }
 
 std::vector<MapShape> LiteDecoder::feature_shapes() const {
@@ -316,12 +317,11 @@ MaskUpsampler::Inputs LiteDecoder::upsampler_inputs(const Buffers& buffers, cons
   inputs.finest = {finest, kLogitsSize, kLogitsSize, lateral_[2], kPlane};
   inputs.prompt[0] = as_const(buffers.maps.eighth);
   inputs.prompt[1] = as_const(buffers.maps.quarter);
-  inputs.vectors = buffers.vectors;
   return inputs;
 }
 
-void LiteDecoder::decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
-                         float* iou) const {
+void LiteDecoder::decode(const RunContext& context, const float* const* features, const Prompts& prompts,
+                         const MaskFilter& filter, float* logits, float* iou) const {
   Scratch scratch(context.workspace);
   const Buffers buffers(scratch, *this, prompts);
   const RunContext inner = scratch.rest(context);  // of the part in progress
@@ -343,9 +343,12 @@ void LiteDecoder::decode(const RunContext& context, const float* const* features
     prompt_encoder_.encode(inner, prompts, n, as_const(buffers.unit), as_const(buffers.embedding), buffers.maps);
     two_way_attention::to_panels(kernel, inner, buffers.maps.cells.data, grid_ * grid_, dim_, buffers.panels);
     transformer_.run(inner, group);
+    heads_.run(inner, buffers.tokens, 1, token_count, filter, buffers.vectors, iou + n * kMaskTokens);
+    const ChosenMasks chosen(filter, iou + n * kMaskTokens, buffers.vectors, lateral_[2],
+                             logits + n * filter.count * kPlane);
+    if (chosen.count == 0) continue;
     two_way_attention::from_panels(kernel, inner, buffers.panels, grid_ * grid_, dim_, buffers.maps.cells.data);
-    heads_.run(inner, buffers.tokens, 1, token_count, buffers.vectors, iou + n * kMaskTokens);
-    upsampler_.run(inner, up, {logits + n * kMaskTokens * kPlane, kLogitsSize, kLogitsSize, kMaskTokens, kPlane});
+    upsampler_.run(inner, up, chosen);
   }
 }
 

@@ -26,8 +26,8 @@ class SamDecoder final : public Decoder {
 
   std::vector<MapShape> feature_shapes() const override { return {{dim_, grid_, grid_}}; }
   std::size_t workspace_bytes(const Prompts& prompts, int threads) const override;
-  void decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
-              float* iou) const override;
+  void decode(const RunContext& context, const float* const* features, const Prompts& prompts, const MaskFilter& filter,
+              float* logits, float* iou) const override;
 
  private:
   // Where one call keeps what.
@@ -165,8 +165,8 @@ void SamDecoder::fill_embedding(const RunContext& context, const float* embeddin
   });
 }
 
-void SamDecoder::decode(const RunContext& context, const float* const* features, const Prompts& prompts, float* logits,
-                        float* iou) const {
+void SamDecoder::decode(const RunContext& context, const float* const* features, const Prompts& prompts,
+                        const MaskFilter& filter, float* logits, float* iou) const {
   Scratch scratch(context.workspace);
   const Buffers buffers = carve(scratch, prompts);
   const RunContext rest = scratch.rest(context);
@@ -202,13 +202,21 @@ void SamDecoder::decode(const RunContext& context, const float* const* features,
     group.projected = buffers.projected;
     transformer_.run(rest, group);
 
-    heads_.run(rest, buffers.tokens, count, tokens, buffers.vectors, iou + first * kMaskTokens);
+    float* const of_group = iou + first * kMaskTokens;
+    heads_.run(rest, buffers.tokens, count, tokens, filter, buffers.vectors, of_group);
     sam_head::Prompt heads[kGroup];
+    std::int64_t with_masks = 0;
     for (std::int64_t p = 0; p < count; ++p) {
-      heads[p] = {image_out[p], buffers.vectors + p * kMaskTokens * this->features(),
-                  logits + (first + p) * kMaskTokens * plane};
+      const ChosenMasks chosen(filter, of_group + p * kMaskTokens, buffers.vectors + p * kMaskTokens * this->features(),
+                               this->features(), logits + (first + p) * filter.count * plane);
+      if (chosen.count == 0) continue;
+      sam_head::Prompt& head = heads[with_masks++];
+      head.image = image_out[p];
+      head.masks = chosen.count;
+      head.vectors = chosen.vectors;
+      std::copy_n(chosen.logits, chosen.count, head.logits);
     }
-    sam_head::run(upscaling_, rest, heads, count, grid_, grid_);
+    if (with_masks > 0) sam_head::run(upscaling_, rest, heads, with_masks, grid_, grid_);
   }
 }
 

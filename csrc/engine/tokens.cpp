@@ -151,21 +151,22 @@ std::size_t TokenHeads::workspace_bytes(std::int64_t prompts) const {
 }
 
 void TokenHeads::run(const RunContext& context, const float* tokens, std::int64_t prompts, std::int64_t token_count,
-                     float* vectors, float* iou) const {
+                     const MaskFilter& filter, float* vectors, float* iou) const {
   Scratch scratch(context.workspace);
   const PerWorker<float> both_hidden = scratch.take_each<float>(kNetworks, 2 * prompts * widest_);
   const RunContext alone = context.alone();
-  context.parallel_for(kNetworks, [&](std::int64_t n, int) {
-    const Linear(&layers)[kLayers] = layers_[n];
+  context.parallel_for(1 + filter.count, [&](std::int64_t task, int) {
+    const std::int64_t network = task == 0 ? 0 : filter.first + task;
+    const Linear(&layers)[kLayers] = layers_[network];
     const std::int64_t width = layers[0].packed.params.out_channels;
-    float* const first = both_hidden.of(static_cast<int>(n));
+    float* const first = both_hidden.of(static_cast<int>(task));
     float* const second = first + prompts * width;
-    layers[0].run(alone, tokens + n * dim_, token_count * dim_, prompts, first, width);
+    layers[0].run(alone, tokens + network * dim_, token_count * dim_, prompts, first, width);
     layers[1].run(alone, first, width, prompts, second, width);
-    if (n == 0) {
+    if (task == 0) {
       layers[2].run(alone, second, width, prompts, iou, kMaskTokens);
     } else {
-      layers[2].run(alone, second, width, prompts, vectors + (n - 1) * mask_dim_, kMaskTokens * mask_dim_);
+      layers[2].run(alone, second, width, prompts, vectors + (task - 1) * mask_dim_, kMaskTokens * mask_dim_);
     }
   });
 }

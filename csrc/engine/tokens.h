@@ -9,6 +9,7 @@
 
 #include "core/run_context.h"
 #include "engine/architecture.h"
+#include "engine/mask_filter.h"
 #include "engine/prompts.h"
 #include "engine/tensor_table.h"
 #include "evsam/status.h"
@@ -77,9 +78,10 @@ class TokenHeads {
 
   std::size_t workspace_bytes(std::int64_t prompts) const;
 
-  // tokens: (prompts, token_count, dim); vectors: (prompts, kMaskTokens, mask_dim); iou: (prompts, kMaskTokens).
+  // tokens: (prompts, token_count, dim); vectors: (prompts, kMaskTokens, mask_dim), of which the first filter.count are
+  // filled, for the masks that the filter names; iou: (prompts, kMaskTokens).
   void run(const RunContext& context, const float* tokens, std::int64_t prompts, std::int64_t token_count,
-           float* vectors, float* iou) const;
+           const MaskFilter& filter, float* vectors, float* iou) const;
 
  private:
   static constexpr int kNetworks = 1 + kMaskTokens;  // the IoU's, then the masks', as their tokens

@@ -92,7 +92,7 @@ Decoded decode(const Engine& engine, const Features& features, const Prompts& p)
   out.logits.assign(count * kLogits, kNan);
   out.iou.assign(count, kNan);
   out.masks.assign(count * 60 * 90, 7);
-  CHECK(engine.decode(features.pointers.data(), p, out.logits.data(), out.iou.data()).ok());
+  CHECK(engine.decode(features.pointers.data(), p, {}, out.logits.data(), out.iou.data()).ok());
   CHECK(engine.masks(out.logits.data(), static_cast<std::int64_t>(count), 683, 1024, 60, 90, out.masks.data()).ok());
   return out;
 }
@@ -207,10 +207,18 @@ void test_errors(const Engine& engine, const Features& features) {
   const std::int32_t labels[] = {2, 3, 1, 4};
   wrong.labels = labels;
   float iou[2 * kMaskTokens];
-  CHECK(engine.decode(features.pointers.data(), wrong, nullptr, iou).message() ==
+  CHECK(engine.decode(features.pointers.data(), wrong, {}, nullptr, iou).message() ==
         "labels: expected numbers from -1 to 3, got 4");
   wrong.count = 0;
-  CHECK(engine.decode(features.pointers.data(), wrong, nullptr, iou).ok());
+  CHECK(engine.decode(features.pointers.data(), wrong, {}, nullptr, iou).ok());
+  const auto filtered = [&](int first, int count, float above) {
+    const MaskFilter filter = {first, count, above};
+    return engine.decode(features.pointers.data(), wrong, filter, nullptr, iou).message();
+  };
+  CHECK(filtered(-1, 1, 0.0F) == "filter: expected (first, count) of masks among 4, got (-1, 1)");
+  CHECK(filtered(2, 3, 0.0F) == "filter: expected (first, count) of masks among 4, got (2, 3)");
+  CHECK(filtered(0, 0, 0.0F) == "filter: expected (first, count) of masks among 4, got (0, 0)");
+  CHECK(filtered(0, 4, kNan) == "filter.above: expected a number, got NaN");
 }
 
 // Eight bits per weight: the embedding turns by little, and is the same for any number of threads.

@@ -165,7 +165,7 @@ void test_heads() {
       for (std::size_t i = 0; i < workspace.size(); ++i) workspace[i] = std::nanf("");
       std::vector<float> out(prompts * 4 * (kMaskDim + 1), std::nanf(""));
       float* const iou = out.data() + prompts * 4 * kMaskDim;
-      heads.run({nullptr, threads, workspace.data(), workspace.bytes()}, tokens.data(), count, kTokens, out.data(),
+      heads.run({nullptr, threads, workspace.data(), workspace.bytes()}, tokens.data(), count, kTokens, {}, out.data(),
                 iou);
       bool equal = true;
       for (std::size_t p = 0; p < prompts; ++p) {

@@ -45,25 +45,26 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
 }
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const Planes<const float>& lateral,
-                const Planes<float>& logits) {
-  const auto check = [&](const char* argument, const auto& planes, std::int64_t count) -> Status {
-    const std::int64_t expected[3] = {count, 2 * x.height, 2 * x.width};
-    const std::int64_t got[3] = {planes.count, planes.height, planes.width};
-    if (std::equal(expected, expected + 3, got)) return {};
-    return Status::invalid_argument(expected_got(argument, "shape " + shape_string(expected, 3), shape_string(got, 3)));
-  };
+                const Masks& masks) {
   EVSAM_RETURN_IF_ERROR(check_channels("x", x, packed.params.in_channels));
-  if (lateral.data != nullptr) EVSAM_RETURN_IF_ERROR(check("lateral", lateral, packed.params.channels));
-  return check("logits", logits, kMasks);
+  if (masks.count < 1 || masks.count > kMasks) {
+    return Status::invalid_argument(
+        expected_got("masks", "1 to " + std::to_string(kMasks), std::to_string(masks.count)));
+  }
+  if (lateral.data == nullptr) return {};
+  const std::int64_t expected[3] = {packed.params.channels, 2 * x.height, 2 * x.width};
+  const std::int64_t got[3] = {lateral.count, lateral.height, lateral.width};
+  if (std::equal(expected, expected + 3, got)) return {};
+  return Status::invalid_argument(expected_got("lateral", "shape " + shape_string(expected, 3), shape_string(got, 3)));
 }
 
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const Planes<const float>& lateral,
-         const float* vectors, const Planes<float>& logits) {
+         const Masks& masks) {
   if (x.pixels() == 0) return;
   const Params& params = packed.params;
   const int threads = context.thread_count();
   const double flops =
-      8.0 * static_cast<double>(x.pixels()) * static_cast<double>((params.in_channels + kMasks) * params.channels);
+      8.0 * static_cast<double>(x.pixels()) * static_cast<double>((params.in_channels + masks.count) * params.channels);
   const std::int64_t wanted = std::clamp<std::int64_t>(static_cast<std::int64_t>(flops / kFlopsPerTask), 1,
                                                        threads == 1 ? 1 : threads * kTasksPerThread);
   const std::int64_t rows = divide_up(x.height, wanted);
@@ -78,9 +79,9 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
       row.bias = packed.bias.data();
       row.lateral = lateral.data == nullptr ? nullptr : lateral.data + 2 * i * lateral.width;
       row.lateral_plane = lateral.stride;
-      row.vectors = vectors;
-      row.logits = logits.data + 2 * i * logits.width;
-      row.logits_plane = logits.stride;
+      row.masks = masks.count;
+      row.vectors = masks.vectors;
+      for (int m = 0; m < masks.count; ++m) row.logits[m] = masks.logits[m] + 2 * i * 2 * x.width;
       row.pixels = x.width;
       row.in_channels = params.in_channels;
       row.channels = params.channels;

@@ -43,13 +43,19 @@ struct Planes {
   std::int64_t stride = 0;  // floats from one plane to the next, >= height * width
 };
 
-// x: (H, W, in_channels); lateral: `channels` planes (2H, 2W) or data nullptr; logits: kMasks planes (2H, 2W).
-Status validate(const Packed& packed, const ConstFeatureMap& x, const Planes<const float>& lateral,
-                const Planes<float>& logits);
+// The masks that are wanted; those of one have the same bits whichever others are.
+struct Masks {
+  int count = kMasks;              // 1 to kMasks
+  const float* vectors = nullptr;  // (count, channels)
+  float* logits[kMasks] = {};      // of each, (2H, 2W) of x
+};
 
-// For valid arguments that do not overlap. vectors: (kMasks, channels). No workspace.
+// x: (H, W, in_channels); lateral: `channels` planes (2H, 2W) or data nullptr.
+Status validate(const Packed& packed, const ConstFeatureMap& x, const Planes<const float>& lateral, const Masks& masks);
+
+// For valid arguments that do not overlap. No workspace.
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const Planes<const float>& lateral,
-         const float* vectors, const Planes<float>& logits);
+         const Masks& masks);
 
 // The oracle of the tests: the same sums in float64, on contiguous arrays. height, width: of x. bias and lateral may be
 // nullptr.

@@ -8,7 +8,7 @@
 
 namespace evsam::mask_head {
 
-inline constexpr int kMasks = 4;                  // logits per pixel: one per mask token
+inline constexpr int kMasks = 4;                  // logits per pixel at most: one per mask token
 inline constexpr std::int64_t kMaxChannels = 64;  // per-pixel features; bounds the kernel's stack
 
 // One row of x, two rows of logits.
@@ -20,10 +20,10 @@ struct Row {
   const float* bias;     // as the columns, padded with zeros to whole panels
   const float* lateral;  // nullptr: none. First channel, first of the two rows
   std::int64_t lateral_plane;
-  const float* vectors;  // (kMasks, channels)
-  float* logits;         // first mask, first of the two rows
-  std::int64_t logits_plane;
-  std::int64_t pixels;  // of x
+  int masks;              // 1 to kMasks
+  const float* vectors;   // (masks, channels)
+  float* logits[kMasks];  // of each mask, the first of the two rows
+  std::int64_t pixels;    // of x
   std::int64_t in_channels;
   std::int64_t channels;
   Activation activation;

@@ -12,14 +12,13 @@ namespace {
 
 struct MaskHead {
   static constexpr int L = F32::kLanes;
-  static constexpr int kMasks = mask_head::kMasks;
 
   // Input pixels of a block: whole register tiles of every instruction set, and whole vectors of output pixels. With 8
   // channels the buffer takes 1.5 KiB, with 32 6 KiB.
   static constexpr std::int64_t kBlock = 24;
 
   // Adds channels c0 .. c0 + count - 1 of L output pixels, one register each in `values`, to the masks' sums.
-  template <Activation kActivation, typename Value>
+  template <Activation kActivation, int kMasks, typename Value>
   EVSAM_SIMD_INLINE void add_channels(const mask_head::Row& row, const float* lateral, std::int64_t valid,
                                       std::int64_t c0, std::int64_t count, const Value& value,
                                       F32::Reg (&sums)[kMasks]) {
@@ -47,10 +46,11 @@ struct MaskHead {
     for (std::int64_t i = 0; i < valid; ++i) p[i] = copy[i];
   }
 
-  // L output pixels (of which `valid` exist) of the buffer.
-  template <Activation kActivation>
-  EVSAM_SIMD_INLINE void dot_vectors(const mask_head::Row& row, const float* buffer, const float* lateral,
-                                     float* logits, std::int64_t valid) {
+  // L output pixels (of which `valid` exist) of the buffer; at: where they are in the two rows.
+  template <Activation kActivation, int kMasks>
+  EVSAM_SIMD_INLINE void dot_vectors(const mask_head::Row& row, const float* buffer, std::int64_t at,
+                                     std::int64_t valid) {
+    const float* lateral = row.lateral == nullptr ? nullptr : row.lateral + at;
     F32::Reg sums[kMasks];
     for (int m = 0; m < kMasks; ++m) sums[m] = F32::zero();
     for (std::int64_t c0 = 0; c0 < row.channels; c0 += L) {
@@ -69,10 +69,10 @@ struct MaskHead {
             row, lateral, valid, c0, row.channels - c0, [&](std::int64_t c) { return F32::load(copy + c * L); }, sums);
       }
     }
-    for (int m = 0; m < kMasks; ++m) store(logits + m * row.logits_plane, sums[m], valid);
+    for (int m = 0; m < kMasks; ++m) store(row.logits[m] + at, sums[m], valid);
   }
 
-  template <Activation kActivation>
+  template <Activation kActivation, int kMasks>
   static void run_row(const mask_head::Row& row) {
     // A load of L channels of the last pixel may reach beyond it.
     float buffer[2 * kBlock * mask_head::kMaxChannels + L] = {};
@@ -94,21 +94,30 @@ struct MaskHead {
         MultiplyRows::run(up);
         const std::int64_t at = (half * row.pixels + first) * 2;  // output rows are 2 * pixels wide
         for (std::int64_t q = 0; q < 2 * pixels; q += L) {
-          dot_vectors<kActivation>(row, buffer + q * row.channels,
-                                   row.lateral == nullptr ? nullptr : row.lateral + at + q, row.logits + at + q,
-                                   2 * pixels - q);
+          dot_vectors<kActivation, kMasks>(row, buffer + q * row.channels, at + q, 2 * pixels - q);
         }
       }
     }
   }
 
+  template <Activation kActivation>
+  static void run_masks(const mask_head::Row& row) {
+    static_assert(mask_head::kMasks == 4, "one case for each number of masks");
+    switch (row.masks) {
+      case 1: return run_row<kActivation, 1>(row);
+      case 2: return run_row<kActivation, 2>(row);
+      case 3: return run_row<kActivation, 3>(row);
+      default: return run_row<kActivation, 4>(row);
+    }
+  }
+
   static void run(const mask_head::Row& row) {
     switch (row.activation) {
-      case Activation::none: return run_row<Activation::none>(row);
-      case Activation::relu: return run_row<Activation::relu>(row);
-      case Activation::relu6: return run_row<Activation::relu6>(row);
-      case Activation::gelu_tanh: return run_row<Activation::gelu_tanh>(row);
-      case Activation::gelu: return run_row<Activation::gelu>(row);
+      case Activation::none: return run_masks<Activation::none>(row);
+      case Activation::relu: return run_masks<Activation::relu>(row);
+      case Activation::relu6: return run_masks<Activation::relu6>(row);
+      case Activation::gelu_tanh: return run_masks<Activation::gelu_tanh>(row);
+      case Activation::gelu: return run_masks<Activation::gelu>(row);
     }
   }
 };

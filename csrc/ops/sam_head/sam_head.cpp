@@ -18,7 +18,7 @@ std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 struct Memory {
   PerWorker<float> layers;   // of a panel of cells
-  PerWorker<float> vectors;  // per prompt: (features, masks)
+  PerWorker<float> vectors;  // per prompt: (features, its masks)
 
   Memory(Scratch& scratch, const Packed& packed, std::int64_t prompts, int threads)
       : layers(scratch.take_each<float>(threads, (4 * packed.params.middle + 16 * kMasks) * packed.kernel->panel)),
@@ -93,8 +93,8 @@ void run(const Packed& packed, const RunContext& context, const Prompt* prompts,
   const auto vectors_of = [&](std::int64_t prompt) { return memory.vectors.of(static_cast<int>(prompt)); };
   for (std::int64_t p = 0; p < count; ++p) {
     for (std::int64_t k = 0; k < params.features; ++k) {
-      for (std::int64_t m = 0; m < kMasks; ++m) {
-        vectors_of(p)[k * kMasks + m] = prompts[p].vectors[m * params.features + k];
+      for (int m = 0; m < prompts[p].masks; ++m) {
+        vectors_of(p)[k * prompts[p].masks + m] = prompts[p].vectors[m * params.features + k];
       }
     }
   }
@@ -109,9 +109,9 @@ void run(const Packed& packed, const RunContext& context, const Prompt* prompts,
     block.first_cell = first;
     block.cells = std::min(kTaskCells, cells - first);
     block.columns = columns;
+    block.masks = prompts[prompt].masks;
     block.vectors = vectors_of(prompt);
-    block.logits = prompts[prompt].logits;
-    block.plane = 16 * cells;
+    std::copy_n(prompts[prompt].logits, block.masks, block.logits);
     block.scratch = memory.layers.of(worker);
     packed.kernel->run(block);
   });

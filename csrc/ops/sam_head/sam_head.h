@@ -40,11 +40,12 @@ struct Packed {
 // `kernels` nullptr: selected_kernels().
 Status pack(const Params& params, const BasicWeights<float>& weights, const Kernels* kernels, Packed* packed);
 
-// One prompt's maps.
+// One prompt's maps, and the masks that are wanted of it; those of one have the same bits whichever others are.
 struct Prompt {
   const float* image = nullptr;    // panels [panel][C][cell in panel] of rows x columns cells (ops/two_way_attention)
-  const float* vectors = nullptr;  // (4, K)
-  float* logits = nullptr;         // (4, 4 rows, 4 columns)
+  int masks = kMasks;              // 1 to kMasks
+  const float* vectors = nullptr;  // (masks, K)
+  float* logits[kMasks] = {};      // of each mask, (4 rows, 4 columns)
 };
 
 // The one check of arguments.

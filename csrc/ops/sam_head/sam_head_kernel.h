@@ -6,7 +6,7 @@
 
 namespace evsam::sam_head {
 
-inline constexpr int kMasks = 4;
+inline constexpr int kMasks = 4;  // at most
 
 // Weights as the kernels read them; shared by all instruction sets.
 struct Weights {
@@ -29,11 +29,11 @@ struct Cells {
   const float* image;       // panels [panel][C][cell in panel], from the block's first cell on
   std::int64_t first_cell;  // a multiple of the panel
   std::int64_t cells;
-  std::int64_t columns;  // cells in a row of the grid
-  const float* vectors;  // (K, 4): what every mask multiplies the features with
-  float* logits;         // (4, plane)
-  std::int64_t plane;    // floats of one mask: 16 times the cells of the grid
-  float* scratch;        // scratch_floats per cell of a panel: 4 M + 16 * kMasks
+  std::int64_t columns;   // cells in a row of the grid
+  int masks;              // 1 to kMasks
+  const float* vectors;   // (K, masks): what every mask multiplies the features with
+  float* logits[kMasks];  // of each mask, (4 rows, 4 columns) of the grid
+  float* scratch;         // per cell of a panel: 4 M + 16 * kMasks
 };
 
 struct Kernel {

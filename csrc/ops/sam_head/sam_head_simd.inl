@@ -41,6 +41,7 @@ struct SamHead {
   struct Second {
     const sam_head::Weights& weights;
     const float* y;
+    int masks;
     const float* vectors;
     float* dots;
 
@@ -60,24 +61,35 @@ struct SamHead {
       const std::int64_t feature = first % weights.features;
       const std::int64_t fit = weights.features - feature < R ? weights.features - feature : R;
       float* sums = dots + position * kMasks * kPanel;
-      add_features(tile, fit, vectors + feature * kMasks, sums);
+      add_features(masks, tile, fit, vectors + feature * masks, sums);
       for (std::int64_t done = fit; done < R; done += weights.features) {  // of the next positions
         const std::int64_t rest = R - done < weights.features ? R - done : weights.features;
-        add_features(tile + done * kPanel, rest, vectors, sums += kMasks * kPanel);
+        add_features(masks, tile + done * kPanel, rest, vectors, sums += kMasks * kPanel);
       }
     }
   };
 
   // sums[mask][cell] += sum over rows of vectors[row][mask] gelu(tile[row][cell]).
-  EVSAM_SIMD_INLINE void add_features(const float* tile, std::int64_t rows, const float* vectors, float* sums) {
+  static void add_features(int masks, const float* tile, std::int64_t rows, const float* vectors, float* sums) {
+    static_assert(kMasks == 4, "one case for each number of masks");
+    switch (masks) {
+      case 1: return add_features_of<1>(tile, rows, vectors, sums);
+      case 2: return add_features_of<2>(tile, rows, vectors, sums);
+      case 3: return add_features_of<3>(tile, rows, vectors, sums);
+      default: return add_features_of<4>(tile, rows, vectors, sums);
+    }
+  }
+
+  template <int M>
+  EVSAM_SIMD_INLINE void add_features_of(const float* tile, std::int64_t rows, const float* vectors, float* sums) {
     for (int v = 0; v < kVectors; ++v) {
-      Reg dots[kMasks];
-      for (int m = 0; m < kMasks; ++m) dots[m] = F32::load(sums + m * kPanel + v * L);
+      Reg dots[M];
+      for (int m = 0; m < M; ++m) dots[m] = F32::load(sums + m * kPanel + v * L);
       for (std::int64_t r = 0; r < rows; ++r) {
         const Reg feature = gelu_erf(F32::load(tile + r * kPanel + v * L));
-        for (int m = 0; m < kMasks; ++m) dots[m] = F32::fma(F32::broadcast(vectors + r * kMasks + m), feature, dots[m]);
+        for (int m = 0; m < M; ++m) dots[m] = F32::fma(F32::broadcast(vectors + r * M + m), feature, dots[m]);
       }
-      for (int m = 0; m < kMasks; ++m) F32::store(sums + m * kPanel + v * L, dots[m]);
+      for (int m = 0; m < M; ++m) F32::store(sums + m * kPanel + v * L, dots[m]);
     }
   }
 
@@ -109,9 +121,9 @@ struct SamHead {
     for (std::int64_t cell = 0; cell < cells; ++cell) {
       const std::int64_t row = (first_cell + cell) / block.columns;
       const std::int64_t column = (first_cell + cell) % block.columns;
-      for (std::int64_t m = 0; m < kMasks; ++m) {
+      for (std::int64_t m = 0; m < block.masks; ++m) {
         for (std::int64_t y = 0; y < 4; ++y) {
-          float* to = block.logits + m * block.plane + (4 * row + y) * 4 * block.columns + 4 * column;
+          float* to = block.logits[m] + (4 * row + y) * 4 * block.columns + 4 * column;
           for (std::int64_t x = 0; x < 4; ++x) {
             const std::int64_t outer = y / 2 * 2 + x / 2;
             const std::int64_t inner = y % 2 * 2 + x % 2;
@@ -133,7 +145,7 @@ struct SamHead {
         float* const at = y + position * weights.middle * kPanel;
         norm_and_activate(at, weights);
         Gemm::for_row_tiles(4 * weights.features,
-                            Second{weights, at, block.vectors, dots + position * 4 * kMasks * kPanel});
+                            Second{weights, at, block.masks, block.vectors, dots + position * 4 * kMasks * kPanel});
       }
       const std::int64_t cells = block.cells - cell < kPanel ? block.cells - cell : kPanel;
       scatter(block, dots, block.first_cell + cell, cells);

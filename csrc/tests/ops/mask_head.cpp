@@ -1,8 +1,10 @@
 #include "ops/mask_head/mask_head.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "check.h"
+#include "ops/mask_choices.h"
 #include "ops/op_harness.h"
 
 namespace {
@@ -43,10 +45,8 @@ class Case final : public OpCase {
   Status pack(const Kernels& kernels) override {
     return op::pack(params_, weight_.data(), or_null(bias_), &kernels, &packed_);
   }
-  Status validate() override { return op::validate(packed_, in(0), lateral(), logits()); }
-  void run(const RunContext& context) override {
-    op::run(packed_, context, in(0), lateral(), vectors_.data(), logits());
-  }
+  Status validate() override { return op::validate(packed_, in(0), lateral(), masks()); }
+  void run(const RunContext& context) override { op::run(packed_, context, in(0), lateral(), masks()); }
 
   // The four logits of its pixel, or its logit, of every mask.
   std::vector<Spoiler> spoilers() const override {
@@ -68,15 +68,32 @@ class Case final : public OpCase {
     return all;
   }
 
+  void check_choices(const Kernels& kernels) {
+    CHECK(pack(kernels).ok());
+    const std::vector<float> all = run_once(*this, 2, 0, 0, isa_name(kernels.isa));
+    check_mask_choices(kernels, all, vectors_, op::kMasks, [&](int count, const float* vectors, float* const* logits) {
+      op::Masks masks;
+      masks.count = count;
+      masks.vectors = vectors;
+      std::copy_n(logits, count, masks.logits);
+      RunContext context;
+      context.threads = 2;
+      op::run(packed_, context, in(0), lateral(), masks);
+    });
+  }
+
  private:
   op::Planes<const float> lateral() const {
     if (!lateral_) return {};
     const ConstFeatureMap map = in(1);
     return {map.data, 2 * inputs[0].height, 2 * inputs[0].width, params_.channels, map.stride};
   }
-  op::Planes<float> logits() {
+  op::Masks masks() {
     const FeatureMap map = out();
-    return {map.data, 2 * inputs[0].height, 2 * inputs[0].width, op::kMasks, map.stride};
+    op::Masks masks;
+    masks.vectors = vectors_.data();
+    for (int m = 0; m < op::kMasks; ++m) masks.logits[m] = map.data + m * map.stride;
+    return masks;
   }
 
   op::Params params_;
@@ -95,14 +112,27 @@ void check_messages() {
   CHECK(op::pack({4, 6, Activation::none}, weight.data(), nullptr, nullptr, &packed).ok());
   std::vector<float> data(512);
   const ConstFeatureMap x{data.data(), 2, 3, 4, 4};
-  const op::Planes<float> logits{data.data(), 4, 6, op::kMasks, 24};
-  EXPECT_MESSAGE(op::validate(packed, {data.data(), 2, 3, 5, 5}, {}, logits), "x: expected 4 channels, got 5");
-  EXPECT_MESSAGE(op::validate(packed, x, {data.data(), 4, 6, 5, 24}, logits),
+  op::Masks masks;
+  EXPECT_MESSAGE(op::validate(packed, {data.data(), 2, 3, 5, 5}, {}, masks), "x: expected 4 channels, got 5");
+  EXPECT_MESSAGE(op::validate(packed, x, {data.data(), 4, 6, 5, 24}, masks),
                  "lateral: expected shape (6, 4, 6), got (5, 4, 6)");
-  EXPECT_MESSAGE(op::validate(packed, x, {}, {data.data(), 2, 6, op::kMasks, 12}),
-                 "logits: expected shape (4, 4, 6), got (4, 2, 6)");
+  masks.count = 5;
+  EXPECT_MESSAGE(op::validate(packed, x, {}, masks), "masks: expected 1 to 4, got 5");
 }
 
-const OpTest kTest("mask_head", make_case<Case>, nullptr, check_messages);
+void check_choices(const Kernels& kernels) {
+  for (const char* channels : {"8", "17"}) {
+    Case(Row({{"height", "3"},
+              {"width", "29"},
+              {"in_channels", "5"},
+              {"channels", channels},
+              {"activation", "relu"},
+              {"lateral", "1"},
+              {"bias", "1"}}))
+        .check_choices(kernels);
+  }
+}
+
+const OpTest kTest("mask_head", make_case<Case>, check_choices, check_messages);
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include "ops/sam_head/sam_head.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "check.h"
+#include "ops/mask_choices.h"
 #include "ops/op_harness.h"
 
 namespace {
@@ -56,7 +58,10 @@ class Case final : public OpCase {
     others_.assign(prompts_.size(), std::vector<float>(size(op::kMasks * outputs[0].channels), kNan));
     for (std::size_t p = 0; p < prompts_.size(); ++p) {
       const bool last = p + 1 == prompts_.size();
-      prompts_[p] = {cells_.data(), vectors_.data(), last ? out().data : others_[p].data()};
+      prompts_[p].image = cells_.data();
+      prompts_[p].vectors = vectors_.data();
+      float* const logits = last ? out().data : others_[p].data();
+      for (int m = 0; m < op::kMasks; ++m) prompts_[p].logits[m] = logits + m * outputs[0].channels;
     }
   }
   Status validate() override { return op::validate(packed_, inputs[0].height, inputs[0].width); }
@@ -74,6 +79,20 @@ class Case final : public OpCase {
                const std::int64_t cell = logit / (4 * width) / 4 * width + logit % (4 * width) / 4;
                return cell == index / params_.channels ? Reach::yes : Reach::no;
              }}};
+  }
+
+  void check_choices(const Kernels& kernels) {
+    CHECK(pack(kernels).ok());
+    const std::vector<float> all = run_once(*this, 2, 0, 0, isa_name(kernels.isa));
+    check_mask_choices(kernels, all, vectors_, op::kMasks, [&](int count, const float* vectors, float* const* logits) {
+      op::Prompt prompt;
+      prompt.image = cells_.data();
+      prompt.masks = count;
+      prompt.vectors = vectors;
+      std::copy_n(logits, count, prompt.logits);
+      DirtyWorkspace workspace(op::workspace_bytes(packed_, 1, 2), 2);
+      op::run(packed_, workspace.context, &prompt, 1, inputs[0].height, inputs[0].width);
+    });
   }
 
  private:
@@ -94,6 +113,11 @@ void check_messages() {
   EXPECT_MESSAGE(op::validate(packed, 0, 4), "image: expected at least one cell, got (0, 4)");
 }
 
-const OpTest kTest("sam_head", make_case<Case>, nullptr, check_messages);
+void check_choices(const Kernels& kernels) {
+  Case(Row({{"rows", "3"}, {"columns", "19"}, {"channels", "9"}, {"middle", "5"}, {"features", "7"}, {"prompts", "1"}}))
+      .check_choices(kernels);
+}
+
+const OpTest kTest("sam_head", make_case<Case>, check_choices, check_messages);
 
 }  // namespace

@@ -1,6 +1,7 @@
-// The nano variant's decoder on random weights: the same bits for any number of threads, whatever lay in the workspace,
-// and whether prompts come together or one by one. That the numbers are right is for the tests of its parts, and for
-// the Python tests, which compare the engine with PyTorch.
+// Both decoders on random weights: the same bits for any number of threads, whatever lay in the workspace, whichever
+// masks are asked for, and (nano's) whether prompts come together or one by one. That the numbers are right is for the
+// tests of their parts, and for the Python tests, which compare the engine with PyTorch.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <deque>
@@ -84,13 +85,49 @@ void add_transformer(RandomTensors& tensors, const DecoderConfig& config) {
   tensors.add_norm(name + "norm_final_attn", dim);
 }
 
+// What both decoders have. mask_dim: of a mask's vector; iou_hidden: of the IoU network's layers.
+void add_tokens(RandomTensors& tensors, const DecoderConfig& config, std::int64_t mask_dim, std::int64_t iou_hidden) {
+  const std::string prompts = "prompt_encoder.";
+  tensors.add(prompts + "pe_layer.positional_encoding_gaussian_matrix", {2, config.dim / 2}, 0.0F, 1.0F);
+  tensors.add(prompts + "not_a_point_embed.weight", {1, config.dim}, 0.0F, 0.5F);
+  for (int i = 0; i < 4; ++i) {
+    tensors.add(prompts + "point_embeddings." + std::to_string(i) + ".weight", {1, config.dim}, 0.0F, 0.5F);
+  }
+  const std::string masks = "mask_decoder.";
+  tensors.add(masks + "iou_token.weight", {1, config.dim}, 0.0F, 0.5F);
+  tensors.add(masks + "mask_tokens.weight", {kMaskTokens, config.dim}, 0.0F, 0.5F);
+  for (int n = 0; n <= kMaskTokens; ++n) {
+    const bool iou = n == kMaskTokens;
+    const std::string head =
+        masks + (iou ? std::string("iou_prediction_head") : "output_hypernetworks_mlps." + std::to_string(n)) +
+        ".layers.";
+    const std::int64_t hidden = iou ? iou_hidden : config.dim;
+    tensors.add_linear(head + "0", config.dim, hidden);
+    tensors.add_linear(head + "1", hidden, hidden);
+    tensors.add_linear(head + "2", hidden, iou ? kMaskTokens : mask_dim);
+  }
+}
+
+void add_sam_prompt_encoder_and_upscaling(RandomTensors& tensors, const DecoderConfig& config) {
+  const std::string prompts = "prompt_encoder.";
+  const std::int64_t narrow = config.mask_channels[0];
+  const std::int64_t wide = config.mask_channels[1];
+  tensors.add(prompts + "no_mask_embed.weight", {1, config.dim}, 0.0F, 0.5F);
+  tensors.add_layer(prompts + "mask_downscaling.0", {narrow, 1, 2, 2}, 4, narrow);
+  tensors.add_norm(prompts + "mask_downscaling.1", narrow);
+  tensors.add_layer(prompts + "mask_downscaling.3", {wide, narrow, 2, 2}, 4 * narrow, wide);
+  tensors.add_norm(prompts + "mask_downscaling.4", wide);
+  tensors.add_layer(prompts + "mask_downscaling.6", {config.dim, wide, 1, 1}, wide, config.dim);
+  const std::string up = "mask_decoder.output_upscaling.";
+  const std::int64_t middle = config.dim / 4;
+  const std::int64_t features = config.dim / 8;
+  tensors.add_layer(up + "0", {config.dim, middle, 2, 2}, config.dim, middle);
+  tensors.add_norm(up + "1", middle);
+  tensors.add_layer(up + "3", {middle, features, 2, 2}, middle, features);
+}
+
 void add_prompt_encoder(RandomTensors& tensors, const DecoderConfig& config, std::int64_t features) {
   const std::string name = "prompt_encoder.";
-  tensors.add(name + "pe_layer.positional_encoding_gaussian_matrix", {2, config.dim / 2}, 0.0F, 1.0F);
-  tensors.add(name + "not_a_point_embed.weight", {1, config.dim}, 0.0F, 0.5F);
-  for (int i = 0; i < 4; ++i) {
-    tensors.add(name + "point_embeddings." + std::to_string(i) + ".weight", {1, config.dim}, 0.0F, 0.5F);
-  }
   std::int64_t in = 6;
   for (int i = 0; i < 3; ++i) {
     const std::int64_t out = config.mask_channels[static_cast<std::size_t>(i)];
@@ -120,17 +157,6 @@ void add_mask_decoder(RandomTensors& tensors, const VariantConfig& config) {
     tensors.add_conv_layer(name + "refine." + index + ".main.point_conv", {out, out, 1, 1}, out);
   }
   tensors.add_norm(name + "norm", config.neck.lateral[0].second);
-  tensors.add(name + "iou_token.weight", {1, decoder.dim}, 0.0F, 0.5F);
-  tensors.add(name + "mask_tokens.weight", {kMaskTokens, decoder.dim}, 0.0F, 0.5F);
-  for (int n = 0; n <= kMaskTokens; ++n) {
-    const std::string head =
-        name +
-        (n < kMaskTokens ? "output_hypernetworks_mlps." + std::to_string(n) : std::string("iou_prediction_head")) +
-        ".layers.";
-    tensors.add_linear(head + "0", decoder.dim, decoder.dim);
-    tensors.add_linear(head + "1", decoder.dim, decoder.dim);
-    tensors.add_linear(head + "2", decoder.dim, n < kMaskTokens ? in : kMaskTokens);
-  }
 }
 
 struct Outputs {
@@ -142,7 +168,8 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-Outputs decode(const Decoder& decoder, const float* const* features, const Prompts& prompts, int threads) {
+Outputs decode(const Decoder& decoder, const float* const* features, const Prompts& prompts, int threads,
+               const MaskFilter& filter = {}) {
   const std::size_t bytes = decoder.workspace_bytes(prompts, threads);
   AlignedBuffer<float> workspace(bytes / sizeof(float));
   for (std::size_t i = 0; i < workspace.size(); ++i) workspace[i] = kNan;
@@ -151,14 +178,43 @@ Outputs decode(const Decoder& decoder, const float* const* features, const Promp
   context.workspace = workspace.data();
   context.workspace_bytes = bytes;
   Outputs outputs;
-  outputs.logits.assign(static_cast<std::size_t>(prompts.count * kMaskTokens * kPlane), kNan);
+  outputs.logits.assign(static_cast<std::size_t>(prompts.count * filter.count * kPlane), kNan);
   outputs.iou.assign(static_cast<std::size_t>(prompts.count * kMaskTokens), kNan);
-  decoder.decode(context, features, prompts, outputs.logits.data(), outputs.iou.data());
+  decoder.decode(context, features, prompts, filter, outputs.logits.data(), outputs.iou.data());
   return outputs;
 }
 
-void test_prompts(const Decoder& decoder, const float* const* features, const std::string& name,
-                  const Prompts& prompts) {
+// What passes has the bits that it has among all, what does not is left alone, and the IoU is always that of all.
+void test_filter(const Decoder& decoder, const float* const* features, const std::string& name, const Prompts& prompts,
+                 const Outputs& all) {
+  const int ranges[][2] = {{0, kMaskTokens}, {0, 1}, {1, 3}, {2, 1}};
+  for (const auto& [first, count] : ranges) {
+    // Everything, nothing, and all but one or two of them.
+    for (const float above : {MaskFilter().above, INFINITY, all.iou[static_cast<std::size_t>(first)]}) {
+      const MaskFilter filter = {first, count, above};
+      const Outputs some = decode(decoder, features, prompts, 2, filter);
+      const std::string what = name + ": masks " + std::to_string(first) + " to " + std::to_string(first + count - 1) +
+                               " above " + std::to_string(above);
+      CHECK_MSG(same_bits(some.iou, all.iou), what + ": other IoU");
+      for (std::int64_t n = 0; n < prompts.count; ++n) {
+        for (int i = 0; i < count; ++i) {
+          const std::int64_t mask = n * kMaskTokens + first + i;
+          const float* const plane = some.logits.data() + (n * count + i) * kPlane;
+          const bool passes = filter.passes(all.iou[static_cast<std::size_t>(mask)]);
+          const bool right = passes ? std::memcmp(plane, all.logits.data() + mask * kPlane,
+                                                  static_cast<std::size_t>(kPlane) * sizeof(float)) == 0
+                                    : std::all_of(plane, plane + kPlane, [](float x) { return std::isnan(x); });
+          CHECK_MSG(right, what + ": mask " + std::to_string(first + i) + " of prompt " + std::to_string(n) +
+                               (passes ? " has other bits" : " was written"));
+        }
+      }
+    }
+  }
+}
+
+// alone: whether prompts have the same bits alone, which other algebra for several does not give.
+void test_prompts(const Decoder& decoder, const float* const* features, const std::string& name, const Prompts& prompts,
+                  bool alone) {
   const Outputs expected = decode(decoder, features, prompts, 1);
   bool finite = true;
   for (const float logit : expected.logits) finite = finite && std::isfinite(logit);
@@ -169,6 +225,8 @@ void test_prompts(const Decoder& decoder, const float* const* features, const st
     CHECK_MSG(same_bits(outputs.logits, expected.logits) && same_bits(outputs.iou, expected.iou),
               name + ": other bits with " + std::to_string(threads) + " threads");
   }
+  test_filter(decoder, features, name, prompts, expected);
+  if (!alone) return;
   Prompts single = prompts;
   single.count = 1;
   CHECK(decoder.workspace_bytes(single, 1) == decoder.workspace_bytes(prompts, 1));
@@ -183,27 +241,56 @@ void test_prompts(const Decoder& decoder, const float* const* features, const st
   }
 }
 
-}  // namespace
+// Boxes and clicks, and masks alone, on random features.
+void test_decoder(const Decoder& decoder, const std::string& name, bool alone) {
+  std::mt19937 generator(2);
+  std::normal_distribution<float> normal;
+  std::vector<std::vector<float>> maps;
+  std::vector<const float*> features;
+  for (const MapShape& shape : decoder.feature_shapes()) {
+    std::vector<float>& map = maps.emplace_back(static_cast<std::size_t>(shape.channels * shape.height * shape.width));
+    for (float& value : map) value = normal(generator);
+    features.push_back(map.data());
+  }
+  const float xy[] = {100.0F, 80.0F, 900.0F, 700.0F, 512.5F, 333.0F, 0.0F, 0.0F, 20.0F, 910.0F, 0.0F, 0.0F};
+  const std::int32_t labels[] = {2, 3, 1, -1, 0, -1};
+  std::vector<float> masks(static_cast<std::size_t>(2 * kPlane));
+  for (float& value : masks) value = 8.0F * normal(generator);
+  Prompts prompts;
+  prompts.count = 3;  // as many as SAM's decoder needs to share work, and no multiple of its groups
+  prompts.points = 2;
+  prompts.xy = xy;
+  prompts.labels = labels;
+  test_prompts(decoder, features.data(), name + ", box and clicks", prompts, alone);
+  prompts.count = 2;
+  prompts.points = 0;
+  prompts.masks = masks.data();
+  test_prompts(decoder, features.data(), name + ", masks", prompts, alone);
+}
 
-int main() {
+VariantConfig sam_config(std::int64_t dim) {
+  VariantConfig config = test::nano_config();
+  config.neck.grid = 64;
+  config.neck.width = dim;
+  config.neck.lateral.clear();
+  config.decoder = {false, dim, 2, 4, 2 * dim, {4, 16}};
+  return config;
+}
+
+void test_lite() {
   const VariantConfig config = test::nano_config();
   RandomTensors tensors;
   std::unique_ptr<Decoder> decoder;
   CHECK(!make_lite_decoder(config, tensors.table(), &decoder).ok());
   CHECK(decoder == nullptr);
   add_transformer(tensors, config.decoder);
+  add_tokens(tensors, config.decoder, config.neck.lateral[2].second, config.decoder.dim);
   add_prompt_encoder(tensors, config.decoder, config.neck.lateral[0].second);
   add_mask_decoder(tensors, config);
   const Status made = make_lite_decoder(config, tensors.table(), &decoder);
   CHECK_MSG(made.ok(), made.message());
-  VariantConfig sam = config;
-  sam.neck.grid = 64;
-  sam.neck.lateral.clear();
-  sam.decoder = {false, 256, 2, 8, 2048, {4, 16}};
-  CHECK(make_lite_decoder(sam, tensors.table(), &decoder).message() ==
+  CHECK(make_lite_decoder(sam_config(256), tensors.table(), &decoder).message() ==
         "config: expected (grid, lateral maps, mask channels) (32, 3, 3) of a lite decoder, got (64, 0, 2)");
-  CHECK(make_sam_decoder(config, tensors.table(), &decoder).message() ==
-        "config: expected (grid, mask channels) (64, 2) of SAM's decoder, got (32, 3)");
   VariantConfig narrow = config;
   narrow.decoder.heads = 3;
   CHECK(make_lite_decoder(narrow, tensors.table(), &decoder).message() ==
@@ -216,30 +303,27 @@ int main() {
     CHECK(shapes[i].height == side && shapes[i].width == side);
     CHECK(shapes[i].channels == (i == 0 ? config.decoder.dim : config.neck.lateral[i - 1].second));
   }
+  test_decoder(*decoder, "lite", true);
+}
 
-  std::mt19937 generator(2);
-  std::normal_distribution<float> normal;
-  std::vector<float> maps[4];
-  const float* features[4];
-  for (std::size_t i = 0; i < 4; ++i) {
-    const std::int64_t side = config.neck.grid << i;
-    const std::int64_t channels = i == 0 ? config.decoder.dim : config.neck.lateral[i - 1].second;
-    maps[i].resize(static_cast<std::size_t>(side * side * channels));
-    for (float& value : maps[i]) value = normal(generator);
-    features[i] = maps[i].data();
-  }
-  const float xy[] = {100.0F, 80.0F, 900.0F, 700.0F, 512.5F, 333.0F, 0.0F, 0.0F};
-  const std::int32_t labels[] = {2, 3, 1, -1};
-  std::vector<float> masks(static_cast<std::size_t>(2 * kPlane));
-  for (float& value : masks) value = 8.0F * normal(generator);
-  Prompts prompts;
-  prompts.count = 2;
-  prompts.points = 2;
-  prompts.xy = xy;
-  prompts.labels = labels;
-  test_prompts(*decoder, features, "box and click", prompts);
-  prompts.points = 0;
-  prompts.masks = masks.data();
-  test_prompts(*decoder, features, "masks", prompts);
+void test_sam() {
+  const VariantConfig config = sam_config(32);
+  RandomTensors tensors;
+  add_transformer(tensors, config.decoder);
+  add_tokens(tensors, config.decoder, config.decoder.dim / 8, 256);
+  add_sam_prompt_encoder_and_upscaling(tensors, config.decoder);
+  std::unique_ptr<Decoder> decoder;
+  CHECK(make_sam_decoder(test::nano_config(), tensors.table(), &decoder).message() ==
+        "config: expected (grid, mask channels) (64, 2) of SAM's decoder, got (32, 3)");
+  const Status made = make_sam_decoder(config, tensors.table(), &decoder);
+  CHECK_MSG(made.ok(), made.message());
+  test_decoder(*decoder, "sam", false);
+}
+
+}  // namespace
+
+int main() {
+  test_lite();
+  test_sam();
   return evsam::test::test_result();
 }
