@@ -47,6 +47,9 @@ MAX_DETECTIONS = {"coco": 100, "lvis": 300}
 FREQUENCIES = ("r", "c", "f")
 """LVIS's categories in few, some and many images."""
 
+ALMOST_ONE = 1 / (1 + np.spacing(1.0))
+"""What pycocotools takes for the precision of one detection that is right; no other precision is changed by its sum."""
+
 _AREAS = ((0.0, 1e10), (0.0, float(SMALL)), (float(SMALL), float(LARGE)), (float(LARGE), 1e10))
 _AREA_NAMES = ("all", *SIZES)
 _THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -91,6 +94,7 @@ def average_precision(
     counted = [1, 10, limit] if style == "coco" and limit > 10 else [limit]
     documents = _prepare(truth, detections, kind, style, limit)
     precision, recall = _evaluator(backend)(documents, kind, style, counted, True)
+    precision = np.where(precision == ALMOST_ONE, 1.0, precision)
     if style == "coco":
         return _coco_table(precision, recall, counted)
     return _lvis_table(precision, recall, documents.truth["categories"], limit)
