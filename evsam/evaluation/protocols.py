@@ -17,8 +17,19 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from evsam.evaluation import metrics
 from evsam.evaluation.clicks import Click, next_click
+from evsam.evaluation.metrics import (
+    NOC_THRESHOLDS,
+    SIZES,
+    SizeBins,
+    boundary_f,
+    boundary_iou,
+    iou,
+    mean_by_size,
+    mean_curve,
+    number_of_clicks,
+    size_classes,
+)
 from evsam.evaluation.truth import Corners, TrueObject, Truth
 from evsam.rle import encode_rle
 from evsam.zoo import LOGITS_SIZE
@@ -96,7 +107,7 @@ class Boxes:
     enlarge: float = 0.0
     jitter: float = 0.0
     seed: int = 0
-    bins: metrics.SizeBins = "coco"
+    bins: SizeBins = "coco"
     crowds: bool = False
     measures: tuple[Measure, ...] = ()
     best: bool = False
@@ -115,7 +126,7 @@ class Boxes:
                 row |= score(answers.mask(index), one, self.measures, self.keep_masks)
                 row["predicted_iou"] = answers.predicted_iou(index)
                 if self.best and self.multimask:
-                    row["best_iou"] = max(metrics.iou(mask, one.mask, one.ignore) for mask in answers.masks(index))
+                    row["best_iou"] = max(iou(mask, one.mask, one.ignore) for mask in answers.masks(index))
                 rows.append(row)
         return rows
 
@@ -168,8 +179,8 @@ class Clicks:
     feed_mask: bool = True
     pixel: Literal["centre", "corner"] = "centre"
     stop: float | None = None
-    thresholds: tuple[float, ...] = metrics.NOC_THRESHOLDS
-    bins: metrics.SizeBins = "coco"
+    thresholds: tuple[float, ...] = NOC_THRESHOLDS
+    bins: SizeBins = "coco"
     crowds: bool = False
     measures: tuple[Measure, ...] = ()
     keep_masks: bool = False
@@ -214,14 +225,14 @@ class Clicks:
         for number in range(self.clicks):
             values = [curve[min(number, len(curve) - 1)] for curve in curves]
             name = f"IoU, {number + 1} click{'s' if number else ''}"
-            mean[name] = metrics.mean_by_size(values, [row["area"] for row in rows], self.bins)
+            mean[name] = mean_by_size(values, [row["area"] for row in rows], self.bins)
         for measure in self.measures:
             mean |= mean_table(rows, (measure,), self.bins)
         mean["objects"] = counts(rows, self.bins)
-        curve = metrics.mean_curve(curves, self.clicks)
+        curve = mean_curve(curves, self.clicks)
         return {
             "mean": mean,
-            "clicks": {"number of clicks": metrics.number_of_clicks(curves, self.thresholds, self.clicks)},
+            "clicks": {"number of clicks": number_of_clicks(curves, self.thresholds, self.clicks)},
             "curve": {"IoU": {str(number): value for number, value in enumerate(curve, 1)}},
         }
 
@@ -252,7 +263,7 @@ class _Session:
     def take(self, mask: Bool, logits: npt.NDArray[np.float32], predicted_iou: float) -> None:
         """Keep an answer."""
         self.mask, self.logits = mask, logits
-        self.curve.append(metrics.iou(mask, self.one.mask, self.one.ignore))
+        self.curve.append(iou(mask, self.one.mask, self.one.ignore))
         self.predicted.append(predicted_iou)
 
     def finish(self, measures: Sequence[Measure], keep_masks: bool) -> Row:
@@ -275,7 +286,7 @@ class Ellipses:
     """
 
     name: str = "ellipses"
-    bins: metrics.SizeBins = "coco"
+    bins: SizeBins = "coco"
     crowds: bool = False
 
     def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:  # noqa: ARG002 - as other protocols
@@ -363,11 +374,11 @@ def identify(one: TrueObject, truth: Truth) -> Row:
 
 def score(mask: Bool, one: TrueObject, measures: Sequence[Measure] = (), keep_mask: bool = False) -> Row:
     """What a mask is worth."""
-    row: Row = {"iou": metrics.iou(mask, one.mask, one.ignore)}
+    row: Row = {"iou": iou(mask, one.mask, one.ignore)}
     if "boundary_iou" in measures:
-        row["boundary_iou"] = metrics.boundary_iou(mask, one.mask, one.ignore)
+        row["boundary_iou"] = boundary_iou(mask, one.mask, one.ignore)
     if "f" in measures:
-        row["f"] = metrics.boundary_f(mask, one.mask, one.ignore)
+        row["f"] = boundary_f(mask, one.mask, one.ignore)
     if keep_mask:
         row["mask"] = dict(encode_rle(mask))
     return row
@@ -388,20 +399,20 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: (row["photo"], row.get("object", 0)))
 
 
-def mean_table(rows: Sequence[Row], keys: Sequence[str], bins: metrics.SizeBins) -> dict[str, dict[str, float | None]]:
+def mean_table(rows: Sequence[Row], keys: Sequence[str], bins: SizeBins) -> dict[str, dict[str, float | None]]:
     """Means by size of what rows have under some keys, and how many objects there are."""
     table: dict[str, dict[str, float | None]] = {}
     for key in keys:
         having = [row for row in rows if key in row]
         if having or key == "iou":
             areas = [row["area"] for row in having]
-            table[MEASURE_NAMES[key]] = metrics.mean_by_size([row[key] for row in having], areas, bins)
+            table[MEASURE_NAMES[key]] = mean_by_size([row[key] for row in having], areas, bins)
     if "iou" in keys:
         table["objects"] = counts(rows, bins)
     return table
 
 
-def counts(rows: Sequence[Row], bins: metrics.SizeBins) -> dict[str, float | None]:
+def counts(rows: Sequence[Row], bins: SizeBins) -> dict[str, float | None]:
     """How many objects there are of each size."""
-    classes = [metrics.size_classes(row["area"], bins) for row in rows]
-    return {"all": len(rows), **{size: sum(size in found for found in classes) for size in metrics.SIZES}}
+    classes = [size_classes(row["area"], bins) for row in rows]
+    return {"all": len(rows), **{size: sum(size in found for found in classes) for size in SIZES}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from evsam.evaluation.protocols import Answers, Row, Tables, in_order, parts, us
 from evsam.rle import encode_rle
 
 if TYPE_CHECKING:
-    from evsam.data import Category, Detection
+    from evsam.data import Category
     from evsam.embedding import Embedding
     from evsam.evaluation.truth import Id, Truth
     from evsam.sam import Sam
@@ -23,6 +23,22 @@ Bool: TypeAlias = npt.NDArray[np.bool_]
 
 KIND_NAMES: dict[Kind, str] = {"segm": "masks", "boundary": "boundaries", "bbox": "boxes"}
 """Rows of the tables."""
+
+
+class Detection(Protocol):
+    """What a detector found in a photo."""
+
+    @property
+    def category(self) -> Id | None:
+        """What it takes it for."""
+
+    @property
+    def score(self) -> float:
+        """How sure it is."""
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """X, y, width, height in pixels."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +69,16 @@ class DetectedBoxes:
     def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:
         """A row for the photo: what is on it, and ``detections`` as COCO's results have them."""
         found = self.detections.get(truth.image_id, ())
-        boxes = [usable_box(corners(one), truth.size) for one in found]
         records = [self._record(one) for one in found]
-        inside = [index for index, box in enumerate(boxes) if box is not None]
+        boxes = [usable_box(corners(one), truth.size) for one in found]
+        inside = [(box, record) for box, record in zip(boxes, records, strict=True) if box is not None]
         for part in parts(len(inside), truth.size):
-            chosen = inside[part]
-            prompts = [boxes[index] for index in chosen]
+            prompts = [box for box, _ in inside[part]]
             result = sam.predict(embedding, boxes=prompts, multimask=self.multimask, masks=False)
             answers = Answers(sam, embedding, result.logits, result.scores)
-            for place, index in enumerate(chosen):
-                records[index]["segmentation"] = dict(encode_rle(answers.mask(place)))
-                records[index]["predicted_iou"] = answers.predicted_iou(place)
+            for index, (_, record) in enumerate(inside[part]):
+                record["segmentation"] = dict(encode_rle(answers.mask(index)))
+                record["predicted_iou"] = answers.predicted_iou(index)
         for record in records:  # a box that the photo has nothing of has no mask, but counts as a detection
             if "segmentation" not in record:
                 record["segmentation"] = dict(encode_rle(np.zeros(truth.size, bool)))
@@ -115,7 +130,7 @@ class Everything:
     kinds: tuple[Kind, ...] = ("segm",)
     backend: Backend = "pycocotools"
 
-    def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:
+    def rows(self, sam: Any, embedding: Embedding, truth: Truth) -> list[Row]:
         """A row for the photo: what is on it, and ``segments``: what was found."""
         # crops are encoded one by one, from the photo
         image = truth.pixels if self.settings.get("crop_n_layers") and truth.pixels is not None else embedding
