@@ -206,8 +206,7 @@ def decode(
         for start in range(0, len(group.rows), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             given = None if group.masks is None else group.masks[part]
-            all_logits, all_scores = engine.decode(features, group.points[part], group.labels[part], given)
-            some_logits, some_scores = all_logits[:, chosen], all_scores[:, chosen]
+            some_logits, some_scores = engine.decode(features, group.points[part], group.labels[part], given, chosen)
             if not (np.isfinite(some_scores).all() and np.isfinite(some_logits).all()):
                 raise EvsamError("weights or embedding: expected finite results, got NaN or infinity")
             logits[group.rows[part]], scores[group.rows[part]] = some_logits, some_scores

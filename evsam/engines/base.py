@@ -6,6 +6,7 @@ threads, never keep what they are given, and return arrays that nobody else hold
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -42,6 +43,13 @@ AnyFeatures: TypeAlias = "tuple[FeatureMap, ...]"
 """The same, wherever it is."""
 
 
+MASKS = 4
+"""Masks that a decoder predicts for each prompt."""
+
+ALL_MASKS = slice(0, MASKS)
+"""The single mask first, then the three for ambiguous prompts."""
+
+
 class Engine(Protocol):
     """One model, loaded and ready to run.
 
@@ -69,17 +77,22 @@ class Engine(Protocol):
         points: FloatArray,
         labels: npt.NDArray[np.int32],
         masks: FloatArray | None,
+        chosen: slice = ALL_MASKS,
+        above: float = -math.inf,
     ) -> tuple[FloatArray, FloatArray]:
-        """Predict all four masks for N prompts on one image; the engine splits them so that its memory stays bounded.
+        """Predict masks for N prompts on one image; the engine splits them so that its memory stays bounded.
 
         Args:
             features: of the image, from :meth:`encode` of this engine or another; possibly read-only.
             points: (N, T, 2), x and y in pixels of the 1024 frame; T may be 0 where a mask is the only prompt.
             labels: (N, T): -1 padding, 0 background, 1 foreground, 2 and 3 top left and bottom right corner of a box.
             masks: logits (N, 1, 256, 256), or None.
+            chosen: those of :data:`ALL_MASKS` that are wanted, M neighbours; an engine may save itself the others.
+            above: an engine may save itself also the logits of masks whose expected IoU is not above it.
 
         Returns:
-            Logits (N, 4, 256, 256), the single mask first, then the three for ambiguous prompts; expected IoU (N, 4).
+            Of the chosen masks logits (N, M, 256, 256), with any numbers where the expected IoU is not above `above`,
+            and the expected IoU (N, M).
         """
 
     def masks(

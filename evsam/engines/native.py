@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam import _C
-from evsam.engines.base import AnyFeatures, Features, FloatArray
+from evsam.engines.base import ALL_MASKS, MASKS, AnyFeatures, Features, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, WeightsError
 from evsam.record import write_record
 from evsam.weights.files import is_mapped
@@ -18,9 +19,6 @@ from evsam.zoo import LOGITS_SIZE
 
 if TYPE_CHECKING:
     from evsam.weights import Weights
-
-MASKS = 4
-"""Masks that the decoder predicts for each prompt."""
 
 
 def create(weights: Weights, threads: int | None, device: str | None, precision: str = "fp32") -> NativeEngine:
@@ -112,16 +110,23 @@ class NativeEngine:
         return features
 
     def decode(
-        self, features: AnyFeatures, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
+        self,
+        features: AnyFeatures,
+        points: FloatArray,
+        labels: npt.NDArray[np.int32],
+        masks: FloatArray | None,
+        chosen: slice = ALL_MASKS,
+        above: float = -math.inf,
     ) -> tuple[FloatArray, FloatArray]:
-        """See :meth:`evsam.engines.base.Engine.decode`."""
+        """See :meth:`evsam.engines.base.Engine.decode`; masks that are not wanted are not computed."""
         engine = self._open()
-        logits = np.empty((len(points), MASKS, LOGITS_SIZE, LOGITS_SIZE), np.float32)
+        logits = np.empty((len(points), chosen.stop - chosen.start, LOGITS_SIZE, LOGITS_SIZE), np.float32)
         scores = np.empty((len(points), MASKS), np.float32)
         maps = [np.ascontiguousarray(array) for array in features]
         given = None if masks is None else np.ascontiguousarray(masks)
-        engine.decode(maps, np.ascontiguousarray(points), np.ascontiguousarray(labels), given, logits, scores)
-        return logits, scores
+        xy, kinds = np.ascontiguousarray(points), np.ascontiguousarray(labels)
+        engine.decode(maps, xy, kinds, given, logits, scores, first=chosen.start, above=above)
+        return logits, scores[:, chosen]
 
     def masks(
         self, logits: FloatArray, resized_size: tuple[int, int], original_size: tuple[int, int]

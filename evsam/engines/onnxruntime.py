@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from types import ModuleType
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from evsam.engines.base import AnyFeatures, Features, FloatArray
+from evsam.engines.base import ALL_MASKS, AnyFeatures, Features, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError
 from evsam.transforms import image_to_pixels, masks_from_logits
 from evsam.weights.matching import check_shapes
@@ -156,20 +157,28 @@ class OnnxRuntimeEngine:
         return tuple(encoder.run(self._outputs, {"images": pixels}))
 
     def decode(
-        self, features: AnyFeatures, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
+        self,
+        features: AnyFeatures,
+        points: FloatArray,
+        labels: npt.NDArray[np.int32],
+        masks: FloatArray | None,
+        chosen: slice = ALL_MASKS,
+        above: float = -math.inf,  # noqa: ARG002 - all come out of the model at once
     ) -> tuple[FloatArray, FloatArray]:
         """See :meth:`evsam.engines.base.Engine.decode`."""
         _, decoder = self._open()
         feed = {name: np.asarray(array)[None] for name, array in zip(self._outputs, features, strict=True)}
         feed["has_mask_input"] = np.array([masks is not None], np.float32)
-        logits = np.empty((len(points), 4, LOGITS_SIZE, LOGITS_SIZE), np.float32)
-        scores = np.empty((len(points), 4), np.float32)
+        count = chosen.stop - chosen.start
+        logits = np.empty((len(points), count, LOGITS_SIZE, LOGITS_SIZE), np.float32)
+        scores = np.empty((len(points), count), np.float32)
         for start in range(0, len(points), PROMPTS):
             part = slice(start, start + PROMPTS)
             feed["point_coords"] = points[part]
             feed["point_labels"] = labels[part].astype(np.float32)
             feed["mask_input"] = _NO_MASK if masks is None else masks[part]
-            logits[part], scores[part] = decoder.run(["low_res_masks", "iou_predictions"], feed)
+            found = decoder.run(["low_res_masks", "iou_predictions"], feed)
+            logits[part], scores[part] = (array[:, chosen] for array in found)
         return logits, scores
 
     def masks(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam.embedding import embedding_shapes
-from evsam.engines.base import AnyFeatures, FloatArray
+from evsam.engines.base import ALL_MASKS, MASKS, AnyFeatures, FloatArray
 from evsam.engines.tensorrt_runtime.arrays import DeviceMap, MapMemory, take_array
 from evsam.engines.tensorrt_runtime.cuda import FLOAT_BYTES
 from evsam.engines.tensorrt_runtime.execution import Execution, Gate, OnDevice, Plan, Pool
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from evsam.weights import Weights
 
 logger = logging.getLogger("evsam.tensorrt")
-
-MASKS = 4
-"""Masks that the decoder predicts for each prompt."""
 
 CALLS = 2
 """Calls that run at the same time, so that one copies while another computes; each takes memory of its own."""
@@ -256,7 +253,13 @@ class TensorRTEngine:
         return out
 
     def decode(
-        self, features: AnyFeatures, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
+        self,
+        features: AnyFeatures,
+        points: FloatArray,
+        labels: npt.NDArray[np.int32],
+        masks: FloatArray | None,
+        chosen: slice = ALL_MASKS,
+        above: float = -math.inf,  # noqa: ARG002 - all come out of the model at once
     ) -> tuple[FloatArray, FloatArray]:
         """See :meth:`evsam.engines.base.Engine.decode`.
 
@@ -264,8 +267,9 @@ class TensorRTEngine:
             PromptError: more points for a prompt than the plan was built for.
         """
         count, length = labels.shape
-        logits = np.empty((count, MASKS, LOGITS_SIZE, LOGITS_SIZE), np.float32)
-        scores = np.empty((count, MASKS), np.float32)
+        masks_each = chosen.stop - chosen.start
+        logits = np.empty((count, masks_each, LOGITS_SIZE, LOGITS_SIZE), np.float32)
+        scores = np.empty((count, masks_each), np.float32)
         decoder = self._decoder(length)
         with self._gate, self._device.current(), decoder.use() as execution:
             maps = self._place_features(execution, features)
@@ -282,7 +286,8 @@ class TensorRTEngine:
                         }
                     )
                 )
-                logits[part], scores[part] = found["low_res_masks"], found["iou_predictions"]
+                logits[part] = found["low_res_masks"][:, chosen]
+                scores[part] = found["iou_predictions"][:, chosen]
         return logits, scores
 
     def masks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from evsam.engines.base import AnyFeatures, FeatureMap, Features, FloatArray
+from evsam.engines.base import ALL_MASKS, AnyFeatures, FeatureMap, Features, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, WeightsError
 from evsam.nn import EfficientViTSam
 from evsam.transforms import image_to_pixels
@@ -95,10 +96,16 @@ class TorchEngine:
         return out
 
     def decode(
-        self, features: AnyFeatures, points: FloatArray, labels: npt.NDArray[np.int32], masks: FloatArray | None
+        self,
+        features: AnyFeatures,
+        points: FloatArray,
+        labels: npt.NDArray[np.int32],
+        masks: FloatArray | None,
+        chosen: slice = ALL_MASKS,
+        above: float = -math.inf,  # noqa: ARG002 - all come out of the model at once
     ) -> tuple[FloatArray, FloatArray]:
         """See :meth:`evsam.engines.base.Engine.decode`."""
-        return self._run(self._decode, features, points, labels, masks)
+        return self._run(self._decode, features, points, labels, masks, chosen)
 
     def masks(
         self, logits: FloatArray, resized_size: tuple[int, int], original_size: tuple[int, int]
@@ -135,6 +142,7 @@ class TorchEngine:
         points: FloatArray,
         labels: npt.NDArray[np.int32],
         masks: FloatArray | None,
+        chosen: slice,
     ) -> tuple[FloatArray, FloatArray]:
         maps = tuple(self._tensor(array)[None] for array in features)
         step = CPU_PROMPTS if self._device.type == "cpu" else GPU_PROMPTS
@@ -143,8 +151,8 @@ class TorchEngine:
             part = slice(start, start + step)
             mask = None if masks is None else self._tensor(masks[part])
             low, iou = model.decode(maps, self._tensor(points[part]), self._tensor(labels[part]).long(), mask)
-            logits.append(low.cpu().numpy())
-            scores.append(iou.cpu().numpy())
+            logits.append(low[:, chosen].cpu().numpy())
+            scores.append(iou[:, chosen].cpu().numpy())
         return np.concatenate(logits), np.concatenate(scores)
 
     @torch.inference_mode()

@@ -325,6 +325,24 @@ def test_engines_agree(engine, torch_engine, image) -> None:
         np.testing.assert_allclose(scores, expected[1], rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("chosen", [slice(0, 1), slice(1, 4), slice(2, 3)])
+def test_only_some_masks(engine, image, chosen) -> None:
+    """They are those that they are among all; of masks below a limit only the expected IoU is promised."""
+    (features,) = engine.encode([image])
+    points, labels, masks = some_prompts()
+    for given in (None, masks):
+        logits, scores = engine.decode(features, points, labels, given)
+        some = engine.decode(features, points, labels, given, chosen)
+        assert np.array_equal(some[0], logits[:, chosen])
+        assert np.array_equal(some[1], scores[:, chosen])
+        above = float(np.median(scores[:, chosen]))
+        fewer = engine.decode(features, points, labels, given, chosen, above)
+        assert np.array_equal(fewer[1], scores[:, chosen])
+        passing = scores[:, chosen] > above
+        assert passing.any()
+        assert np.array_equal(fewer[0][passing], logits[:, chosen][passing])
+
+
 def test_prompts_without_points(engine, image) -> None:
     (features,) = engine.encode([image])
     masks = some_prompts()[2]

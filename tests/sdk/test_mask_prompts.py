@@ -242,9 +242,10 @@ def test_other_variants_read_logits_as_they_are(seeded_weights, image, monkeypat
     with evsam.load(seeded_weights("l0")) as sam:
         embedding = sam.encode(image)
 
-        def decode(features, points, labels, masks):
+        def decode(features, points, labels, masks, chosen):
             seen.append((points, labels, masks))
-            return np.zeros((len(points), 4, 256, 256), np.float32), np.zeros((len(points), 4), np.float32)
+            each = chosen.stop - chosen.start
+            return np.zeros((len(points), each, 256, 256), np.float32), np.zeros((len(points), each), np.float32)
 
         monkeypatch.setattr(sam.engine, "decode", decode)
         logits = np.random.default_rng(0).standard_normal((2, 256, 256)).astype(np.float32)

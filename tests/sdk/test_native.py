@@ -189,7 +189,12 @@ def arguments() -> dict[str, Any]:
         ({"labels": np.zeros((1, 2), np.int64)}, r"labels: expected int32 \(1, 2\), got int64"),
         ({"labels": np.array([[4, 0]], np.int32)}, "labels: expected .* -1 to 3, got 4"),
         ({"masks": np.zeros((1, 256, 256), np.float32)}, r"masks: expected float32 \(1, 1, 256, 256\), got"),
-        ({"logits": np.zeros((1, 3, 256, 256), np.float32)}, r"logits: expected float32 \(1, 4, 256, 256\), got"),
+        ({"logits": np.zeros((2, 4, 256, 256), np.float32)}, r"logits: expected float32 \(1, -1, 256, 256\), got"),
+        ({"logits": np.zeros((1, 5, 256, 256), np.float32)}, r"filter: expected .* of masks among 4, got \(0, 5\)"),
+        ({"logits": np.zeros((1, 0, 256, 256), np.float32)}, r"filter: expected .* of masks among 4, got \(0, 0\)"),
+        ({"first": 1}, r"filter: expected \(first, count\) of masks among 4, got \(1, 4\)"),
+        ({"first": -1}, r"filter: expected \(first, count\) of masks among 4, got \(-1, 4\)"),
+        ({"above": float("nan")}, r"filter.above: expected a number, got NaN"),
         ({"scores": np.zeros((1, 4, 1), np.float32)}, r"scores: expected float32 \(1, 4\), got"),
         ({"scores": np.broadcast_to(np.float32(0), (1, 4))}, "scores: expected a writable array"),
     ],
@@ -199,6 +204,24 @@ def test_compiled_module_checks_arrays(weights, change, message) -> None:
     engine.decode(**arguments())
     with pytest.raises(ValueError, match=message):
         engine.decode(**{**arguments(), **change})
+
+
+def test_masks_that_are_not_wanted_are_not_computed(weights, engine, image) -> None:
+    (features,) = engine.encode([image])
+    points, labels = np.full((3, 2, 2), 300, np.float32), np.array([[1, -1], [1, 0], [2, 3]], np.int32)
+    points[:, 0] += [[0, 0], [90, 40], [-200, -100]]
+    logits, scores = engine.decode(features, points, labels, None)
+    above = float(np.median(scores[:, 1:]))
+    some = np.full((3, 3, 256, 256), np.nan, np.float32)
+    all_scores = np.empty((3, 4), np.float32)
+    _C.Engine(RECORD, dict(weights.tensors), threads=2).decode(
+        list(features), points, labels, None, some, all_scores, first=1, above=above
+    )
+    wanted = scores[:, 1:] > above
+    assert 0 < wanted.sum() < wanted.size
+    assert np.array_equal(all_scores, scores)
+    assert np.array_equal(some[wanted], logits[:, 1:][wanted])
+    assert np.isnan(some[~wanted]).all()
 
 
 def test_compiled_module_checks_images(weights) -> None:
