@@ -2,6 +2,8 @@
 
 from evsam.data.annotated import AnnotatedSet, list_sets, read_set
 from evsam.data.coco import CocoPhotos
+from evsam.data.masks import MaskPhotos
+from evsam.data.opening import open_photos
 from evsam.data.records import Annotation, BrokenSample, Category, DataError, Photo, Photos, PhotoSource
 from evsam.data.sa1b import Sa1bFolder, Sa1bTars
 
@@ -12,11 +14,13 @@ __all__ = [
     "Category",
     "CocoPhotos",
     "DataError",
+    "MaskPhotos",
     "Photo",
     "PhotoSource",
     "Photos",
     "Sa1bFolder",
     "Sa1bTars",
     "list_sets",
+    "open_photos",
     "read_set",
 ]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from evsam.data.files import find_file, read_span
+from evsam.data.files import Counted, find_file, read_span
 from evsam.data.packed import Packed, Part, json_parts, json_text
 from evsam.data.records import (
     Annotation,
@@ -36,9 +36,6 @@ from evsam.data.records import (
 from evsam.errors import BackendUnavailable
 
 _log = logging.getLogger(__name__)
-
-NAMED = 5
-"""Ids that a message names before it only counts."""
 
 LARGEST_SIDE = 1 << 20
 """Pixels; what is said to be larger is no photo."""
@@ -162,24 +159,6 @@ class CocoPhotos(Photos):
         return stated if (self._folder / split).is_dir() else name
 
 
-class Counted:
-    """What is the matter with parts of an annotation file: counted by reason, and the first few by name."""
-
-    def __init__(self) -> None:
-        self.texts: defaultdict[str, list[str]] = defaultdict(list)
-
-    def add(self, reason: str, name: object) -> None:
-        """Count one more."""
-        self.texts[reason].append(str(name))
-
-    def __str__(self) -> str:
-        counted = "; ".join(
-            f"{len(names)} {reason} (id {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
-            for reason, names in self.texts.items()
-        )
-        return counted or "none"
-
-
 class _Image(NamedTuple):
     span: tuple[int, int]
     size: tuple[int, int] | None
@@ -200,7 +179,7 @@ class _Scan:
         self.images: dict[Id, _Image] = {}
         self.categories: dict[Id, Category] = {}
         self.with_objects: set[Id] = set()
-        self._left_out, self._noted = Counted(), Counted()
+        self._left_out, self._noted = Counted("id"), Counted("id")
         self._owners: list[Id] = []  # of annotation number i: its image, and so on
         self._names: list[object] = []
         self._of: list[Id | None] = []

@@ -1,8 +1,18 @@
-"""Files that descriptions of photos name."""
+"""Files that descriptions of photos name, and what is said of those that cannot be used."""
 
 from __future__ import annotations
 
+import os
+import re
+from collections import defaultdict
+from collections.abc import Container
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import Image
+
+NAMED = 5
+"""Ids that a message names before it only counts."""
 
 
 def read_span(path: Path, offset: int = 0, size: int | None = None) -> bytes:
@@ -38,3 +48,54 @@ def find_file(folder: Path, name: str) -> str:
     parts = PurePosixPath(slashed).parts
     tails = [slashed, *("/".join(parts[first:]) for first in range(1, len(parts)))]
     return next((tail for tail in tails if (folder / tail).exists()), slashed)
+
+
+def has_photo(folder: Path) -> bool:
+    """Whether there is a file with the name of an image in a folder itself."""
+    if not folder.is_dir():
+        return False
+    suffixes = Image.registered_extensions()
+    with os.scandir(folder) as entries:
+        return any(_is_image(entry.name, suffixes) for entry in entries)
+
+
+def image_names(folder: Path) -> list[str]:
+    """Paths in a folder, and in the folders in it, of files with the name of an image: 9.png comes before 10.png."""
+    suffixes = Image.registered_extensions()
+    files = ((inside, file) for inside, _, files in os.walk(folder) for file in files)
+    names = (
+        (Path(inside) / file).relative_to(folder).as_posix() for inside, file in files if _is_image(file, suffixes)
+    )
+    return sorted(names, key=_natural)
+
+
+def _natural(name: str) -> list[Any]:
+    # text and numbers in turns, so that only like is compared with like
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)] + [name]
+
+
+def _is_image(name: str, suffixes: Container[str]) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes
+
+
+class Counted:
+    """What is the matter with parts of a data set: counted by reason, and the first few by name.
+
+    Args:
+        title: what the names are.
+    """
+
+    def __init__(self, title: str = "") -> None:
+        self._title = f"{title} " if title else ""
+        self.texts: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(self, reason: str, name: object) -> None:
+        """Count one more."""
+        self.texts[reason].append(str(name))
+
+    def __str__(self) -> str:
+        counted = "; ".join(
+            f"{len(names)} {reason} ({self._title}{', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
+            for reason, names in self.texts.items()
+        )
+        return counted or "none"

@@ -116,6 +116,11 @@ class _Cursor:
         return Part(name, value if self._ascii else json.loads(self._text[begin:end]), begin, end)
 
 
+def as_json(value: Any) -> bytes:
+    """A value as json without spaces."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
 class Packed(Sequence[Any]):
     """Values kept as json text, one after the other, and parsed when they are asked for.
 
