@@ -57,6 +57,48 @@ class Engine:
     def begin_profile(self) -> None: ...
     def end_profile(self) -> list[ProfileRow]: ...
 
+_Sides: TypeAlias = tuple[int, int, int, int]
+_Segment: TypeAlias = tuple[NDArray[np.int64], _Sides, int, float, float, tuple[float, float], _Sides]
+
+class EverythingGenerator:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        *,
+        mode: str = "fast",
+        points_per_side: int = 32,
+        point_grids: Sequence[NDArray[np.float64]] | None = None,
+        points_per_batch: int = 64,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+        crop_n_layers: int = 0,
+        crop_nms_thresh: float = 0.7,
+        crop_overlap_ratio: float = ...,
+        crop_n_points_downscale_factor: int = 1,
+        min_mask_region_area: int = 0,
+        mask_threshold: float = 0.0,
+        threads: int | None = None,
+    ) -> None: ...
+    @property
+    def crops(self) -> list[_Sides]: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def finished(self) -> bool: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def least_iou(self) -> float: ...
+    def batch(self) -> tuple[int, NDArray[np.float32], NDArray[np.int32]] | None: ...
+    def add(self, logits: NDArray[np.float32], scores: NDArray[np.float32]) -> None: ...
+    def ask(self, engine: Engine, features: Sequence[NDArray[np.float32]]) -> None: ...
+    def segments(self) -> list[_Segment]: ...
+
 compiler: str
 
 def cpu_features() -> dict[str, bool]: ...

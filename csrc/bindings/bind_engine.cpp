@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "bindings/engine.h"
 #include "engine/architecture.h"
 #include "engine/engine.h"
 
@@ -217,6 +218,7 @@ class BoundEngine {
   }
 
   int threads() const { return engine_->threads(); }
+  const Engine& engine() const { return *engine_; }
 
  private:
   void check_count(const py::sequence& features) const {
@@ -242,6 +244,22 @@ class BoundEngine {
 };
 
 }  // namespace
+
+const Engine& engine_of(const py::object& object) { return py::cast<const BoundEngine&>(object).engine(); }
+
+std::vector<const float*> input_features(const Engine& engine, const py::sequence& features) {
+  const std::vector<MapShape>& shapes = engine.feature_shapes();
+  if (features.size() != shapes.size()) {
+    throw py::value_error(
+        expected_got("features", std::to_string(shapes.size()) + " arrays", std::to_string(features.size())));
+  }
+  std::vector<const float*> maps;
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    maps.push_back(input<float>(array_item(features, i, "features"), "features", DType::kFloat32,
+                                {shapes[i].channels, shapes[i].height, shapes[i].width}));
+  }
+  return maps;
+}
 
 void bind_engine(py::module_& m) {
   m.def(

@@ -14,6 +14,7 @@ namespace evsam::bindings {
 #include "evsam_ops.inc"
 #undef EVSAM_OP
 void bind_engine(py::module_& m);
+void bind_everything(py::module_& m);
 void bind_masks(py::module_& m);
 void bind_packed_op(py::module_& m);
 void bind_prompts(py::module_& m);
@@ -113,6 +114,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
       "Measured memory rate in GB/s, three reads to one write over `bytes` bytes in all.");
 
   bind_engine(m);
+  bind_everything(m);
   bind_masks(m);
   bind_packed_op(m);
   bind_prompts(m);

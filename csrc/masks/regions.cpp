@@ -63,7 +63,27 @@ Parts pieces_of(const MaskView& mask, Touch touch) {
   return Parts(mask.height, touch, [&](std::int64_t y, const auto& f) { for_each_run(mask.row(y), 0, mask.width, f); });
 }
 
+Parts pieces_of(const RowRuns& mask, Touch touch) {
+  return Parts(mask.box.y1 - mask.box.y0, touch, [&](std::int64_t y, const auto& f) {
+    const std::int64_t row = mask.box.y0 + y;
+    for (const RowRun* run = mask.row_begin(row); run != mask.row_end(row); ++run) f(run->x0, run->x1);
+  });
+}
+
 // The parts that are not in the mask.
+Parts gaps_of(std::int64_t height, std::int64_t width, const RowRuns& mask) {
+  return Parts(height, Touch::corners, [&](std::int64_t y, const auto& f) {
+    std::int64_t x0 = 0;
+    if (y >= mask.box.y0 && y < mask.box.y1) {
+      for (const RowRun* run = mask.row_begin(y); run != mask.row_end(y); ++run) {
+        if (x0 < run->x0) f(x0, run->x0);
+        x0 = run->x1;
+      }
+    }
+    if (x0 < width) f(x0, width);
+  });
+}
+
 Parts gaps_of(std::int64_t height, std::int64_t width, const std::uint8_t* pixels) {
   return Parts(height, Touch::corners, [&](std::int64_t y, const auto& f) {
     std::int64_t x0 = 0;
@@ -73,6 +93,15 @@ Parts gaps_of(std::int64_t height, std::int64_t width, const std::uint8_t* pixel
     });
     if (x0 < width) f(x0, width);
   });
+}
+
+// The run that stands for the largest part, the first of these; 0 where there are no parts.
+std::size_t largest_of(Parts& parts) {
+  std::size_t largest = 0;
+  for (std::size_t i = 1; i < parts.runs().size(); ++i) {
+    if (parts.part_of(i).area > parts.part_of(largest).area) largest = parts.part_of(i).part;
+  }
+  return largest;
 }
 
 void set(const Run& run, std::int64_t width, std::uint8_t value, std::uint8_t* pixels) {
@@ -102,16 +131,54 @@ std::vector<Piece> find_pieces(const MaskView& mask, Touch touch) {
 void remove_small_pieces(std::int64_t height, std::int64_t width, std::int64_t min_area, Touch touch,
                          std::uint8_t* pixels) {
   Parts parts = pieces_of({pixels, height, width}, touch);
-  const std::vector<Run>& runs = parts.runs();
-  std::size_t largest = 0;
-  for (std::size_t i = 1; i < runs.size(); ++i) {
-    if (parts.part_of(i).area > parts.part_of(largest).area) largest = parts.part_of(i).part;
+  const std::size_t largest = largest_of(parts);
+  for (std::size_t i = 0; i < parts.runs().size(); ++i) {
+    const Run& part = parts.part_of(i);
+    if (part.area < min_area && part.part != largest) set(parts.runs()[i], width, 0, pixels);
   }
+}
+
+bool remove_small_pieces(std::int64_t min_area, Touch touch, RowRuns* mask) {
+  Parts parts = pieces_of(*mask, touch);
+  const std::size_t largest = largest_of(parts);
+  const std::vector<Run>& runs = parts.runs();
+  bool any = false;
+  RowRunsWriter writer;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const Run& part = parts.part_of(i);
-    if (part.area >= min_area || part.part == largest) continue;
-    set(runs[i], width, 0, pixels);
+    const bool small = part.area < min_area;
+    any = any || small;
+    if (!small || part.part == largest) writer.add(runs[i].x0, runs[i].x1);
+    if (i + 1 == runs.size() || runs[i + 1].y != runs[i].y) writer.end_row(mask->box.y0 + runs[i].y);
   }
+  if (any) *mask = writer.take();
+  return any;
+}
+
+bool fill_small_gaps(std::int64_t height, std::int64_t width, std::int64_t min_area, RowRuns* mask) {
+  Parts parts = gaps_of(height, width, *mask);
+  const std::vector<Run>& gaps = parts.runs();
+  bool any = false;
+  for (std::size_t i = 0; i < gaps.size() && !any; ++i) any = parts.part_of(i).area < min_area;
+  if (!any) return false;
+  RowRunsWriter writer;
+  std::size_t gap = 0;
+  for (std::int64_t y = 0; y < height; ++y) {
+    std::int64_t x = 0;  // runs and gaps follow on each other, to the end of the row
+    while (x < width) {
+      if (gap < gaps.size() && gaps[gap].y == y && gaps[gap].x0 == x) {
+        if (parts.part_of(gap).area < min_area) writer.add(x, gaps[gap].x1);
+        x = gaps[gap++].x1;
+      } else {
+        const std::int64_t end = gap < gaps.size() && gaps[gap].y == y ? gaps[gap].x0 : width;
+        writer.add(x, end);
+        x = end;
+      }
+    }
+    writer.end_row(y);
+  }
+  *mask = writer.take();
+  return true;
 }
 
 void fill_small_gaps(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "masks/mask_view.h"
+#include "masks/row_runs.h"
 
 namespace evsam::masks {
 
@@ -26,6 +27,10 @@ void remove_small_pieces(std::int64_t height, std::int64_t width, std::int64_t m
 
 // Sets the parts of less than `min_area` pixels that are not in the mask; their pixels touch at sides and corners.
 void fill_small_gaps(std::int64_t height, std::int64_t width, std::int64_t min_area, std::uint8_t* pixels);
+
+// Both for masks as runs of rows. Whether there was a part of less than `min_area` pixels.
+bool remove_small_pieces(std::int64_t min_area, Touch touch, RowRuns* mask);
+bool fill_small_gaps(std::int64_t height, std::int64_t width, std::int64_t min_area, RowRuns* mask);
 
 // Sets such parts of any size that do not reach the border.
 void fill_holes(std::int64_t height, std::int64_t width, std::uint8_t* pixels);

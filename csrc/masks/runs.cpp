@@ -1,6 +1,7 @@
 #include "masks/runs.h"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace evsam::masks {
 namespace {
@@ -21,7 +22,76 @@ void for_each_change(const std::uint8_t* above, const std::uint8_t* row, std::in
   }
 }
 
+// Calls f(x0, x1) for the columns where a row of runs differs from the one above it.
+template <typename F>
+void for_each_difference(const RowRun* above, const RowRun* above_end, const RowRun* row, const RowRun* row_end,
+                         F&& f) {
+  // Both rows' ends of runs from left to right: between an odd one and the next one of all, exactly one row is set.
+  std::int32_t open = -1;
+  bool above_inside = false;
+  bool row_inside = false;
+  while (above != above_end || row != row_end) {
+    const std::int32_t a = above == above_end ? INT32_MAX : above_inside ? above->x1 : above->x0;
+    const std::int32_t b = row == row_end ? INT32_MAX : row_inside ? row->x1 : row->x0;
+    const bool differed = above_inside != row_inside;
+    if (a <= b) {
+      if (above_inside) ++above;
+      above_inside = !above_inside;
+    }
+    if (b <= a) {
+      if (row_inside) ++row;
+      row_inside = !row_inside;
+    }
+    const bool differs = above_inside != row_inside;
+    if (differs == differed) continue;
+    if (differs) {
+      open = std::min(a, b);
+    } else {
+      f(open, std::min(a, b));
+    }
+  }
+}
+
 }  // namespace
+
+std::vector<std::int64_t> count_runs(const RowRuns& mask, std::int64_t height, std::int64_t width) {
+  if (mask.area == 0) return {height * width};
+  const Box& box = mask.box;
+  const auto for_each_edge = [&](const auto& f) {  // f(x0, x1, y): those columns change at row y, or end there
+    for (std::int64_t y = box.y0; y <= box.y1; ++y) {
+      const RowRun* none = nullptr;
+      const bool first = y == box.y0;
+      const bool last = y == box.y1;
+      for_each_difference(first ? none : mask.row_begin(y - 1), first ? none : mask.row_end(y - 1),
+                          last ? none : mask.row_begin(y), last ? none : mask.row_end(y),
+                          [&](std::int64_t x0, std::int64_t x1) { f(x0, x1, y); });
+    }
+  };
+  // Rows are read in their order; the edges are put to their columns.
+  std::vector<std::size_t> next(static_cast<std::size_t>(box.x1 - box.x0) + 1);
+  for_each_edge([&](std::int64_t x0, std::int64_t x1, std::int64_t) {
+    for (std::int64_t x = x0; x < x1; ++x) ++next[static_cast<std::size_t>(x - box.x0) + 1];
+  });
+  for (std::size_t x = 1; x < next.size(); ++x) next[x] += next[x - 1];
+  std::vector<std::int64_t> edges(next.back());
+  for_each_edge([&](std::int64_t x0, std::int64_t x1, std::int64_t y) {
+    for (std::int64_t x = x0; x < x1; ++x) edges[next[static_cast<std::size_t>(x - box.x0)]++] = x * height + y;
+  });
+  std::vector<std::int64_t> counts;
+  counts.reserve(edges.size() + 1);
+  std::int64_t last = 0;
+  for (std::size_t i = 0; i < edges.size(); ++i) {
+    if (i + 1 < edges.size() && edges[i] == edges[i + 1]) {  // a column ends as the next one begins
+      ++i;
+      continue;
+    }
+    if (edges[i] == height * width) break;
+    counts.push_back(edges[i] - last);
+    last = edges[i];
+  }
+  counts.push_back(height * width - last);
+  return counts;
+}
 
 std::vector<std::int64_t> count_runs(const MaskView& mask) {
   const std::int64_t height = mask.height;

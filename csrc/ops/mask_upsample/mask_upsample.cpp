@@ -17,28 +17,6 @@ constexpr std::int64_t kTasksPerThread = 4;
 
 std::int64_t padded(std::int64_t n) { return divide_up(n, kPadding) * kPadding; }
 
-// The first `count` outputs of a bilinear resize from `source` to `target`, pixel centres aligned, edges repeated.
-// Padding reads element 0.
-void fill_taps(std::int64_t source, std::int64_t target, std::int64_t count, std::int64_t padded_count, Tap* taps) {
-  const double scale = static_cast<double>(source) / static_cast<double>(target);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const double position = std::max((static_cast<double>(i) + 0.5) * scale - 0.5, 0.0);
-    const std::int64_t first = static_cast<std::int64_t>(position);
-    const float weight = static_cast<float>(position - static_cast<double>(first));
-    taps[i] = {static_cast<std::int32_t>(first), static_cast<std::int32_t>(std::min(first + 1, source - 1)),
-               1.0F - weight, weight};
-  }
-  std::fill(taps + count, taps + padded_count, Tap{0, 0, 0.0F, 0.0F});
-}
-
-// Logits: a group of rows, transposed; a ring of two groups at the resized image's width. Resized image: a group of
-// rows, transposed; the same at the output's width and the row before.
-std::int64_t scratch_floats(const Kernel& kernel, const Params& params) {
-  const std::int64_t lanes = kernel.lanes;
-  const std::int64_t resized = padded(params.resized_width);
-  return lanes * kLogitsSize + 2 * lanes * resized + lanes * resized + (lanes + 1) * padded(params.width);
-}
-
 struct Memory {
   Tap* frame_columns;
   Tap* frame_rows;
@@ -51,7 +29,8 @@ struct Memory {
         frame_rows(scratch.take<Tap>(params.resized_height)),
         columns(scratch.take<Tap>(padded(params.width))),
         rows(scratch.take<Tap>(params.height)),
-        rows_in_work(scratch.take_each<float>(threads, scratch_floats(kernel, params))) {}
+        rows_in_work(scratch.take_each<float>(
+            threads, scratch_floats(kernel, kLogitsSize, params.resized_width, params.width))) {}
 };
 
 void launch(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,
@@ -74,6 +53,7 @@ void launch(const Kernel& kernel, const RunContext& context, const Params& param
     const std::int64_t pixels = params.height * params.width;
     OutputRows block;
     block.logits = logits + plane * kLogitsSize * kLogitsSize;
+    block.logits_columns = kLogitsSize;
     block.frame_columns = memory.frame_columns;
     block.frame_rows = memory.frame_rows;
     block.columns = memory.columns;
@@ -83,14 +63,36 @@ void launch(const Kernel& kernel, const RunContext& context, const Params& param
     block.width = params.width;
     block.first_row = task % tasks * band_rows;
     block.last_row = std::min(params.height, block.first_row + band_rows);
-    block.mask = masks == nullptr ? nullptr : masks + plane * pixels;
-    block.upscaled = upscaled == nullptr ? nullptr : upscaled + plane * pixels;
+    const std::int64_t at = plane * pixels + block.first_row * params.width;
+    block.mask = masks == nullptr ? nullptr : masks + at;
+    block.upscaled = upscaled == nullptr ? nullptr : upscaled + at;
     block.scratch = memory.rows_in_work.of(worker);
     kernel.run(block);
   });
 }
 
 }  // namespace
+
+void fill_taps(std::int64_t source, std::int64_t target, std::int64_t count, std::int64_t padded_count, Tap* taps) {
+  const double scale = static_cast<double>(source) / static_cast<double>(target);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double position = std::max((static_cast<double>(i) + 0.5) * scale - 0.5, 0.0);
+    const std::int64_t first = static_cast<std::int64_t>(position);
+    const float weight = static_cast<float>(position - static_cast<double>(first));
+    taps[i] = {static_cast<std::int32_t>(first), static_cast<std::int32_t>(std::min(first + 1, source - 1)),
+               1.0F - weight, weight};
+  }
+  std::fill(taps + count, taps + padded_count, Tap{0, 0, 0.0F, 0.0F});
+}
+
+// Logits: a group of rows, transposed; a ring of two groups at the resized image's width. Resized image: a group of
+// rows, transposed; the same at the output's width and the row before.
+std::int64_t scratch_floats(const Kernel& kernel, std::int64_t logits_columns, std::int64_t resized_width,
+                            std::int64_t width) {
+  const std::int64_t lanes = kernel.lanes;
+  const std::int64_t resized = padded(resized_width);
+  return lanes * logits_columns + 2 * lanes * resized + lanes * resized + (lanes + 1) * padded(width);
+}
 
 Status validate(const Params& params) {
   if (params.count < 0) {

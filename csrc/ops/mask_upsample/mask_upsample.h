@@ -35,6 +35,14 @@ void run(const Kernel& kernel, const RunContext& context, const Params& params, 
 void upscale(const Kernel& kernel, const RunContext& context, const Params& params, const float* logits,
              float* upscaled);
 
+// For those that call a kernel on parts of a plane (masks/scan.cpp). The first `count` outputs of a bilinear resize
+// from `source` to `target`, pixel centres aligned, edges repeated; padding reads element 0.
+void fill_taps(std::int64_t source, std::int64_t target, std::int64_t count, std::int64_t padded_count, Tap* taps);
+
+// The scratch of OutputRows with so many logits columns (padded), columns of the resized image and of the photo.
+std::int64_t scratch_floats(const Kernel& kernel, std::int64_t logits_columns, std::int64_t resized_width,
+                            std::int64_t width);
+
 // The oracle of the tests: one plane in float64.
 void upscale_float64(const Params& params, const double* logits, double* upscaled);
 

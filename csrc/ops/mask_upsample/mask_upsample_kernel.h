@@ -20,21 +20,24 @@ struct Tap {
   float second_weight;
 };
 
-// Some output rows of one plane.
+// Some output rows of one plane. A part of the columns is described by tables that begin there: `logits` points to the
+// first logits column that frame_columns has, and frame_columns to the first column of the resized image that columns
+// has.
 struct OutputRows {
-  const float* logits;       // (kLogitsSize, kLogitsSize)
-  const Tap* frame_columns;  // logits columns of each column of the resized image, padded
-  const Tap* frame_rows;     // logits rows of each row of the resized image
-  const Tap* columns;        // columns of the resized image of each output column, padded
-  const Tap* rows;           // rows of the resized image of each output row
+  const float* logits;          // (kLogitsSize, kLogitsSize)
+  std::int64_t logits_columns;  // that are read, padded
+  const Tap* frame_columns;     // logits columns of each column of the resized image, padded
+  const Tap* frame_rows;        // logits rows of each row of the resized image
+  const Tap* columns;           // columns of the resized image of each output column, padded
+  const Tap* rows;              // rows of the resized image of each output row
   std::int64_t resized_height;
   std::int64_t resized_width;
   std::int64_t width;
   std::int64_t first_row;
   std::int64_t last_row;  // behind the last
-  std::uint8_t* mask;     // of the plane (height, width), or nullptr
+  std::uint8_t* mask;     // (last_row - first_row, width), or nullptr
   float* upscaled;        // the same in floats, or nullptr
-  float* scratch;         // as many floats as scratch_floats() in mask_upsample.cpp says
+  float* scratch;         // as many floats as scratch_floats() says
 };
 
 struct Kernel {

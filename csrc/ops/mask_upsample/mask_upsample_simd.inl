@@ -63,7 +63,7 @@ struct MaskUpsample {
     const std::int64_t resized = padded(b.resized_width);
     const std::int64_t wide_stride = padded(b.width);
     float* t1 = b.scratch;
-    float* c1 = t1 + L * mask_upsample::kLogitsSize;
+    float* c1 = t1 + L * b.logits_columns;
     float* t2 = c1 + 2 * L * resized;
     float* wide = t2 + L * resized;  // row 0: the last of the group before
     std::int64_t group_ready = -1;   // last group of logits rows in c1
@@ -71,16 +71,19 @@ struct MaskUpsample {
     std::int64_t row = b.first_row;
     const std::int64_t start = b.rows[row].first;
     const std::int64_t stop = b.rows[b.last_row - 1].second + 1;
+    const std::int32_t top = b.frame_rows[start].first;  // where the groups of logits rows begin
     for (std::int64_t frame = start; frame < stop; frame += L) {
       // Lanes behind the last row of the resized image repeat it.
       Tap taps[L];
       for (std::int64_t i = 0; i < L; ++i) {
         const std::int64_t r = frame + i < b.resized_height ? frame + i : b.resized_height - 1;
         taps[i] = b.frame_rows[r];
+        taps[i].first -= top;
+        taps[i].second -= top;
       }
       for (std::int64_t group = taps[0].first / L; group <= taps[L - 1].second / L; ++group) {
         if (group <= group_ready) continue;
-        logits_group(b, group, t1, c1 + group % 2 * L * resized, resized);
+        logits_group(b, top + group * L, t1, c1 + group % 2 * L * resized, resized);
         group_ready = group;
       }
 
@@ -100,19 +103,22 @@ struct MaskUpsample {
         const Tap& tap = b.rows[row];
         const float* first = wide + (tap.first - frame + 1) * wide_stride;
         const float* second = wide + (tap.second - frame + 1) * wide_stride;
-        if (b.mask != nullptr) threshold_row(tap, first, second, b.width, b.mask + row * b.width);
-        if (b.upscaled != nullptr) float_row(tap, first, second, b.width, b.upscaled + row * b.width);
+        const std::int64_t at = (row - b.first_row) * b.width;
+        if (b.mask != nullptr) threshold_row(tap, first, second, b.width, b.mask + at);
+        if (b.upscaled != nullptr) float_row(tap, first, second, b.width, b.upscaled + at);
       }
     }
   }
 
-  // Rows group * L .. + L of the logits at the resized image's width.
-  static void logits_group(const mask_upsample::OutputRows& b, std::int64_t group, float* t1, float* y,
+  // Rows first .. + L of the logits at the resized image's width; those behind the last repeat it.
+  static void logits_group(const mask_upsample::OutputRows& b, std::int64_t first, float* t1, float* y,
                            std::int64_t resized) {
-    const float* logits = b.logits + group * L * mask_upsample::kLogitsSize;
-    for (std::int64_t x = 0; x < mask_upsample::kLogitsSize; x += L) {
+    constexpr std::int64_t kSize = mask_upsample::kLogitsSize;
+    const float* rows[L];
+    for (std::int64_t i = 0; i < L; ++i) rows[i] = b.logits + (first + i < kSize ? first + i : kSize - 1) * kSize;
+    for (std::int64_t x = 0; x < b.logits_columns; x += L) {
       Reg r[L];
-      for (std::int64_t i = 0; i < L; ++i) r[i] = F32::load(logits + i * mask_upsample::kLogitsSize + x);
+      for (std::int64_t i = 0; i < L; ++i) r[i] = F32::load(rows[i] + x);
       F32::transpose(r);
       for (std::int64_t i = 0; i < L; ++i) F32::store(t1 + (x + i) * L, r[i]);
     }

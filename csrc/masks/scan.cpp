@@ -1,0 +1,248 @@
+#include "masks/scan.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <limits>
+
+#include "core/math.h"
+#include "core/scratch.h"
+
+namespace evsam::masks {
+namespace {
+
+using mask_upsample::kFrameSize;
+using mask_upsample::kLogitsSize;
+using mask_upsample::kPadding;
+
+// Columns and rows of the resized image that a block spans: two vectors of the widest kernel, and one group of its
+// rows. Larger blocks compute more pixels far from the outline, smaller ones more columns and rows twice.
+constexpr std::int64_t kResizedColumns = 32;
+constexpr std::int64_t kResizedRows = 16;
+
+// How far an upscaled logit may be outside the range of the logits that it is made of, in parts of the largest: four
+// averages with three roundings each, and weights whose sum is 1 but for one rounding, are below 14 * 2^-24.
+constexpr float kRoundings = 32.0F / (1 << 24);
+
+std::int64_t padded(std::int64_t n) { return divide_up(n, kPadding) * kPadding; }
+
+enum class Side : std::uint8_t { below, above, both };
+
+Side side_of(float least, float most, float margin, float threshold) {
+  if (least - margin > threshold) return Side::above;
+  return most + margin < threshold ? Side::below : Side::both;
+}
+
+bool all_finite(const float* logits) {
+  float sum = 0.0F;  // NaN as soon as one is not
+  for (std::int64_t i = 0; i < kLogitsSize * kLogitsSize; ++i) sum += logits[i] * 0.0F;
+  return sum == 0.0F;
+}
+
+struct Counts {
+  std::int64_t high = 0;
+  std::int64_t low = 0;
+};
+
+// One row of a block: bytes, and counts added.
+void compare(const float* logits, std::int64_t count, const Thresholds& t, std::uint8_t* above, Counts* counts) {
+  std::int32_t high = 0;
+  std::int32_t low = 0;
+  for (std::int64_t i = 0; i < count; ++i) high += logits[i] > t.high ? 1 : 0;
+  for (std::int64_t i = 0; i < count; ++i) low += logits[i] > t.low ? 1 : 0;
+  for (std::int64_t i = 0; i < count; ++i) above[i] = logits[i] > t.mask ? 1 : 0;
+  counts->high += high;
+  counts->low += low;
+}
+
+// Columns [x0, x1) of a band of rows that are in the mask, or of which the band's bytes say what is.
+struct Span {
+  std::int64_t x0;
+  std::int64_t x1;
+  bool inside;
+};
+
+void extend(std::vector<Span>* spans, std::int64_t x0, std::int64_t x1, bool inside) {
+  if (!spans->empty() && spans->back().x1 == x0 && spans->back().inside == inside) {
+    spans->back().x1 = x1;
+  } else {
+    spans->push_back({x0, x1, inside});
+  }
+}
+
+}  // namespace
+
+struct Scanner::Memory {
+  float* least;  // (blocks of rows, blocks of columns)
+  float* most;
+  float* scratch;       // of the kernel
+  float* upscaled;      // a block
+  std::uint8_t* bytes;  // a band
+
+  Memory(Scratch& memory, const Scanner& scanner)
+      : least(
+            memory.take<float>(static_cast<std::int64_t>(scanner.row_blocks_.size() * scanner.column_blocks_.size()))),
+        most(memory.take<float>(static_cast<std::int64_t>(scanner.row_blocks_.size() * scanner.column_blocks_.size()))),
+        scratch(memory.take<float>(
+            mask_upsample::scratch_floats(*scanner.kernel_, kPadding, kResizedColumns, scanner.block_columns_))),
+        upscaled(memory.take<float>(scanner.band_rows_ * scanner.block_columns_)),
+        bytes(memory.take<std::uint8_t>(scanner.band_rows_ * scanner.width_)) {}
+};
+
+std::vector<Scanner::Block> Scanner::cut(const std::vector<Tap>& frame, const std::vector<Tap>& photo,
+                                         std::int64_t reach) {
+  std::vector<Block> blocks;
+  const auto count = static_cast<std::int64_t>(photo.size());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Tap& tap = photo[static_cast<std::size_t>(i)];
+    if (blocks.empty() || tap.second - blocks.back().resized_first >= reach) {
+      Block block = {};
+      block.first = i;
+      block.resized_first = tap.first;
+      block.logits_first = frame[static_cast<std::size_t>(tap.first)].first;
+      blocks.push_back(block);
+    }
+    Block& block = blocks.back();
+    block.last = i + 1;
+    block.resized_last = tap.second + 1;
+    block.logits_last = frame[static_cast<std::size_t>(tap.second)].second + 1;
+  }
+  return blocks;
+}
+
+Scanner::Scanner(const mask_upsample::Kernel& kernel, std::int64_t resized_height, std::int64_t resized_width,
+                 std::int64_t height, std::int64_t width)
+    : kernel_(&kernel), resized_height_(resized_height), width_(width) {
+  const auto taps = [](std::int64_t source, std::int64_t target, std::int64_t count) {
+    std::vector<Tap> made(static_cast<std::size_t>(count));
+    mask_upsample::fill_taps(source, target, count, count, made.data());
+    return made;
+  };
+  frame_rows_ = taps(kLogitsSize, kFrameSize, resized_height);
+  rows_ = taps(resized_height, height, height);
+  row_blocks_ = cut(frame_rows_, rows_, kResizedRows);
+  for (const Block& block : row_blocks_) band_rows_ = std::max(band_rows_, block.last - block.first);
+
+  const std::vector<Tap> frame_columns = taps(kLogitsSize, kFrameSize, resized_width);
+  const std::vector<Tap> columns = taps(resized_width, width, width);
+  column_blocks_ = cut(frame_columns, columns, kResizedColumns);
+  const auto append = [](const std::vector<Tap>& from, std::int64_t first, std::int64_t last, std::int64_t origin,
+                         std::vector<Tap>* to) {
+    const std::size_t at = to->size();
+    to->resize(at + static_cast<std::size_t>(padded(last - first)), Tap{0, 0, 0.0F, 0.0F});
+    for (std::int64_t i = first; i < last; ++i) {
+      Tap tap = from[static_cast<std::size_t>(i)];
+      tap.first -= static_cast<std::int32_t>(origin);
+      tap.second -= static_cast<std::int32_t>(origin);
+      (*to)[at + static_cast<std::size_t>(i - first)] = tap;
+    }
+    return at;
+  };
+  for (Block& block : column_blocks_) {
+    block_columns_ = std::max(block_columns_, block.last - block.first);
+    block.logits_begin = std::min(block.logits_first, kLogitsSize - kPadding);
+    block.frame_taps =
+        append(frame_columns, block.resized_first, block.resized_last, block.logits_begin, &frame_columns_);
+    block.taps = append(columns, block.first, block.last, block.resized_first, &columns_);
+  }
+}
+
+std::size_t Scanner::workspace_bytes() const {
+  Scratch scratch;
+  Memory(scratch, *this);
+  return scratch.bytes();
+}
+
+// Of the logits that the blocks read.
+void Scanner::find_ranges(const float* logits, float* least, float* most) const {
+  const std::size_t columns = column_blocks_.size();
+  for (std::size_t r = 0; r < row_blocks_.size(); ++r) {
+    float low[kLogitsSize];
+    float high[kLogitsSize];
+    const Block& rows = row_blocks_[r];
+    std::copy_n(logits + rows.logits_first * kLogitsSize, kLogitsSize, low);
+    std::copy_n(low, kLogitsSize, high);
+    for (std::int64_t y = rows.logits_first + 1; y < rows.logits_last; ++y) {
+      const float* row = logits + y * kLogitsSize;
+      for (std::int64_t x = 0; x < kLogitsSize; ++x) low[x] = row[x] < low[x] ? row[x] : low[x];
+      for (std::int64_t x = 0; x < kLogitsSize; ++x) high[x] = row[x] > high[x] ? row[x] : high[x];
+    }
+    for (std::size_t c = 0; c < columns; ++c) {
+      const Block& block = column_blocks_[c];
+      least[r * columns + c] = *std::min_element(low + block.logits_first, low + block.logits_last);
+      most[r * columns + c] = *std::max_element(high + block.logits_first, high + block.logits_last);
+    }
+  }
+}
+
+Scan Scanner::scan(const float* logits, const Thresholds& thresholds, void* workspace, std::int64_t dx,
+                   std::int64_t dy) const {
+  Scratch scratch(workspace);
+  const Memory memory(scratch, *this);
+  const bool finite = all_finite(logits);
+  if (finite) find_ranges(logits, memory.least, memory.most);
+
+  mask_upsample::OutputRows upsampled = {};
+  upsampled.logits_columns = kPadding;
+  upsampled.frame_rows = frame_rows_.data();
+  upsampled.rows = rows_.data();
+  upsampled.resized_height = resized_height_;
+  upsampled.upscaled = memory.upscaled;
+  upsampled.scratch = memory.scratch;
+
+  Counts counts;
+  RowRunsWriter writer;
+  std::vector<Span> spans;
+  for (std::size_t r = 0; r < row_blocks_.size(); ++r) {
+    const Block& band = row_blocks_[r];
+    const std::int64_t rows = band.last - band.first;
+    spans.clear();
+    for (std::size_t c = 0; c < column_blocks_.size(); ++c) {
+      const Block& block = column_blocks_[c];
+      const std::int64_t columns = block.last - block.first;
+      Side sides[3] = {Side::both, Side::both, Side::both};
+      if (finite) {
+        const std::size_t at = r * column_blocks_.size() + c;
+        const float least = memory.least[at];
+        const float most = memory.most[at];
+        const float margin = kRoundings * std::max(std::abs(least), std::abs(most)) + FLT_MIN;
+        sides[0] = side_of(least, most, margin, thresholds.mask);
+        sides[1] = side_of(least, most, margin, thresholds.high);
+        sides[2] = side_of(least, most, margin, thresholds.low);
+      }
+      if (sides[0] != Side::both && sides[1] != Side::both && sides[2] != Side::both) {
+        if (sides[0] == Side::above) extend(&spans, block.first, block.last, true);
+        if (sides[1] == Side::above) counts.high += rows * columns;
+        if (sides[2] == Side::above) counts.low += rows * columns;
+        continue;
+      }
+      upsampled.logits = logits + block.logits_begin;
+      upsampled.frame_columns = frame_columns_.data() + block.frame_taps;
+      upsampled.columns = columns_.data() + block.taps;
+      upsampled.resized_width = block.resized_last - block.resized_first;
+      upsampled.width = columns;
+      upsampled.first_row = band.first;
+      upsampled.last_row = band.last;
+      kernel_->run(upsampled);
+      for (std::int64_t y = 0; y < rows; ++y) {
+        compare(memory.upscaled + y * columns, columns, thresholds, memory.bytes + y * width_ + block.first, &counts);
+      }
+      extend(&spans, block.first, block.last, false);
+    }
+    if (spans.empty()) continue;
+    for (std::int64_t y = 0; y < rows; ++y) {
+      for (const Span& span : spans) {
+        if (span.inside) {
+          writer.add(span.x0, span.x1);
+        } else {
+          for_each_run(memory.bytes + y * width_, span.x0, span.x1,
+                       [&](std::int64_t x0, std::int64_t x1) { writer.add(x0, x1); });
+        }
+      }
+      writer.end_row(band.first + y);
+    }
+  }
+  return {writer.take(dx, dy), counts.high, counts.low};
+}
+
+}  // namespace evsam::masks
