@@ -89,6 +89,12 @@ VariantConfig checked_variant(const std::string& record) {
   return config;
 }
 
+void check_count(const std::vector<MapShape>& shapes, const py::sequence& features) {
+  if (features.size() == shapes.size()) return;
+  throw py::value_error(
+      expected_got("features", std::to_string(shapes.size()) + " arrays", std::to_string(features.size())));
+}
+
 class BoundEngine {
  public:
   BoundEngine(const std::string& record, const py::dict& tensors, const py::object& threads,
@@ -159,13 +165,7 @@ class BoundEngine {
 
   void decode(const py::sequence& features, const py::array& points, const py::array& labels, const py::object& masks,
               const py::array& logits, const py::array& scores, int first, float above) const {
-    const std::vector<MapShape>& shapes = engine_->feature_shapes();
-    check_count(features);
-    std::vector<const float*> maps;
-    for (std::size_t i = 0; i < shapes.size(); ++i) {
-      maps.push_back(input<float>(array_item(features, i, "features"), "features", DType::kFloat32,
-                                  {shapes[i].channels, shapes[i].height, shapes[i].width}));
-    }
+    const std::vector<const float*> maps = input_features(*engine_, features);
     Prompts prompts;
     prompts.xy = input<float>(points, "points", DType::kFloat32, {-1, -1, 2});
     prompts.count = points.shape(0);
@@ -221,17 +221,9 @@ class BoundEngine {
   const Engine& engine() const { return *engine_; }
 
  private:
-  void check_count(const py::sequence& features) const {
-    const std::size_t count = engine_->feature_shapes().size();
-    if (features.size() != count) {
-      throw py::value_error(
-          expected_got("features", std::to_string(count) + " arrays", std::to_string(features.size())));
-    }
-  }
-
   std::vector<float*> output_features(const py::sequence& features) const {
     const std::vector<MapShape>& shapes = engine_->feature_shapes();
-    check_count(features);
+    check_count(shapes, features);
     std::vector<float*> maps;
     for (std::size_t i = 0; i < shapes.size(); ++i) {
       maps.push_back(output<float>(array_item(features, i, "features"), "features", DType::kFloat32,
@@ -249,10 +241,7 @@ const Engine& engine_of(const py::object& object) { return py::cast<const BoundE
 
 std::vector<const float*> input_features(const Engine& engine, const py::sequence& features) {
   const std::vector<MapShape>& shapes = engine.feature_shapes();
-  if (features.size() != shapes.size()) {
-    throw py::value_error(
-        expected_got("features", std::to_string(shapes.size()) + " arrays", std::to_string(features.size())));
-  }
+  check_count(shapes, features);
   std::vector<const float*> maps;
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     maps.push_back(input<float>(array_item(features, i, "features"), "features", DType::kFloat32,

@@ -71,7 +71,7 @@ class BoundGenerator {
   std::size_t bytes() const {
     return locked([&] { return generator_->bytes(); });
   }
-  float least_iou() const { return generator_->least_iou(); }
+  float least_iou() const { return generator_->filter().above; }
 
   py::object batch() const {
     everything::Batch batch;

@@ -27,6 +27,10 @@ using masks::CornerBox;
 
 constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
 
+// The ambiguous masks, behind the single one.
+constexpr int kFirstMask = 1;
+constexpr int kMasks = kMaskTokens - kFirstMask;
+
 // A mask within so many pixels of the edge of its crop, where the photo goes on, is cut off.
 constexpr float kNearEdge = 20.0F;
 
@@ -315,17 +319,21 @@ struct Generator::Impl {
     bool no_memory = false;
   };
 
-  float least_iou() const {
-    return options.pred_iou_thresh > 0.0 ? static_cast<float>(options.pred_iou_thresh)
-                                         : -std::numeric_limits<float>::infinity();
+  MaskFilter filter() const {
+    MaskFilter wanted;
+    wanted.first = kFirstMask;
+    wanted.count = kMasks;
+    if (options.pred_iou_thresh > 0.0) wanted.above = static_cast<float>(options.pred_iou_thresh);
+    return wanted;
   }
 
   std::vector<Answer> answers_of(const float* logits, std::int64_t planes, const float* iou) const {
+    const MaskFilter wanted = filter();
     std::vector<Answer> answers;
     for (std::int64_t n = 0; n < batch.count; ++n) {
       for (int m = 0; m < kMasks; ++m) {
         const float predicted = iou[n * kMaskTokens + kFirstMask + m];
-        if (options.pred_iou_thresh > 0.0 && !(predicted > least_iou())) continue;
+        if (!wanted.passes(predicted)) continue;
         const float* plane = logits + (n * planes + planes - kMasks + m) * kPlane;
         answers.push_back({asked[static_cast<std::size_t>(n)], plane, predicted, {}, false});
       }
@@ -445,7 +453,7 @@ std::int64_t Generator::done() const { return impl_->done; }
 std::int64_t Generator::total() const { return impl_->total; }
 bool Generator::finished() const { return impl_->finished; }
 const Batch& Generator::batch() const { return impl_->batch; }
-float Generator::least_iou() const { return impl_->least_iou(); }
+MaskFilter Generator::filter() const { return impl_->filter(); }
 
 Status Generator::add(const RunContext& context, const float* logits, std::int64_t planes, const float* iou) try {
   if (impl_->finished) {
@@ -461,17 +469,17 @@ Status Generator::add(const RunContext& context, const float* logits, std::int64
 
 Status Generator::ask(const Engine& engine, const float* const* features) try {
   Impl& impl = *impl_;
-  const std::int64_t count = impl.batch.count;
-  const auto scores = static_cast<std::size_t>(count * kMaskTokens);
-  const std::size_t size = scores * static_cast<std::size_t>(kPlane);
+  const auto count = static_cast<std::size_t>(impl.batch.count);
+  const std::size_t size = count * kMasks * static_cast<std::size_t>(kPlane);
   if (impl.own_logits.size() < size) impl.own_logits = AlignedBuffer<float>(size);
-  impl.own_iou.resize(scores);
+  impl.own_iou.resize(count * kMaskTokens);
   if (!impl.finished) {
-    EVSAM_RETURN_IF_ERROR(engine.decode(features, impl.batch.prompts(), impl.own_logits.data(), impl.own_iou.data()));
+    EVSAM_RETURN_IF_ERROR(
+        engine.decode(features, impl.batch.prompts(), impl.filter(), impl.own_logits.data(), impl.own_iou.data()));
   }
   RunContext context;
   context.threads = engine.threads();
-  return add(context, impl.own_logits.data(), kMaskTokens, impl.own_iou.data());
+  return add(context, impl.own_logits.data(), kMasks, impl.own_iou.data());
 } catch (const std::bad_alloc&) {
   return out_of_memory();
 }

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "core/run_context.h"
+#include "engine/mask_filter.h"
 #include "engine/prompts.h"
 #include "evsam/status.h"
 #include "masks/mask_view.h"
@@ -58,7 +59,7 @@ struct Options {
 
 Status validate(const Options& options);
 
-// Clicks of a batch: their logits are 64 MiB. The masks do not depend on it.
+// Clicks of a batch: their logits are 48 MiB. The masks do not depend on it.
 inline constexpr std::int64_t kMostAtOnce = 64;
 
 struct Segment {
@@ -99,11 +100,8 @@ class Generator {
   // What to decode next, unless finished. The same until add() is called.
   const Batch& batch() const;
 
-  // The first of the four masks that is looked at, and the predicted IoU that a mask must have more of: logits of
-  // others are not read.
-  static constexpr int kFirstMask = 1;
-  static constexpr int kMasks = 3;
-  float least_iou() const;
+  // The masks that are looked at: the three ambiguous ones, of enough predicted IoU. Logits of others are not read.
+  MaskFilter filter() const;
 
   // The answer to batch(): logits (count, planes, 256, 256), of whose planes the last three are the ambiguous masks,
   // and iou (count, 4). Invalid where finished.
