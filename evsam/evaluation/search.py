@@ -57,7 +57,7 @@ class DetectedBoxes:
         backend: the package that computes.
     """
 
-    detections: Mapping[Id, Sequence[Detection]] = field(repr=False)
+    detections: Mapping[Any, Sequence[Detection]] = field(repr=False)
     categories: Sequence[Category] = field(default=(), repr=False)
     name: str = "detections"
     multimask: bool = True
