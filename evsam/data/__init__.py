@@ -2,6 +2,7 @@
 
 from evsam.data.annotated import AnnotatedSet, list_sets, read_set
 from evsam.data.coco import CocoPhotos
+from evsam.data.detections import Detection, Detections, read_detections
 from evsam.data.masks import MaskPhotos
 from evsam.data.opening import open_photos
 from evsam.data.records import Annotation, BrokenSample, Category, DataError, Photo, Photos, PhotoSource
@@ -14,6 +15,8 @@ __all__ = [
     "Category",
     "CocoPhotos",
     "DataError",
+    "Detection",
+    "Detections",
     "MaskPhotos",
     "Photo",
     "PhotoSource",
@@ -22,5 +25,6 @@ __all__ = [
     "Sa1bTars",
     "list_sets",
     "open_photos",
+    "read_detections",
     "read_set",
 ]

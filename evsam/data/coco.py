@@ -100,9 +100,15 @@ class CocoPhotos(Photos):
             b"[%b]" % b",".join(text[begin:end] for begin, end in (image.span, *found.get(name, ())))
             for name, image in kept.items()
         )
+        self._ids = tuple(kept)
 
     def __len__(self) -> int:
         return len(self._photos)
+
+    @property
+    def ids(self) -> tuple[Id, ...]:
+        """The images' ids, in the order of the photos."""
+        return self._ids
 
     @property
     def categories(self) -> Mapping[Id, Category]:
@@ -294,7 +300,7 @@ class _Scan:
         return tuple(
             f"{title}: {counted}"
             for title, counted in (("left out", self._left_out), ("noted", self._noted))
-            if counted.texts
+            if counted
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -87,15 +87,21 @@ class Counted:
 
     def __init__(self, title: str = "") -> None:
         self._title = f"{title} " if title else ""
-        self.texts: defaultdict[str, list[str]] = defaultdict(list)
+        self._counts: Counter[str] = Counter()
+        self._names: defaultdict[str, list[str]] = defaultdict(list)
+
+    def __len__(self) -> int:
+        return self._counts.total()
 
     def add(self, reason: str, name: object) -> None:
         """Count one more."""
-        self.texts[reason].append(str(name))
+        self._counts[reason] += 1
+        if len(self._names[reason]) < NAMED:
+            self._names[reason].append(str(name))
 
     def __str__(self) -> str:
         counted = "; ".join(
-            f"{len(names)} {reason} ({self._title}{', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
-            for reason, names in self.texts.items()
+            f"{count} {reason} ({self._title}{', '.join(self._names[reason])}{', ...' if count > NAMED else ''})"
+            for reason, count in self._counts.items()
         )
         return counted or "none"

@@ -90,7 +90,7 @@ class MaskPhotos(Photos):
                 left_out.add("photos without a mask", names[stem])
         if not any(meant.values()):
             raise DataError(f"path {photos}: expected photos of the split, got none that its list names")
-        self.remarks = (f"left out: {left_out}",) if left_out.texts else ()
+        self.remarks = (f"left out: {left_out}",) if left_out else ()
         for remark in self.remarks:
             _log.warning("path %s: %s", photos, remark)
         self._photos = Packed(as_json([names[stem], *files]) for stem, files in meant.items() if files)

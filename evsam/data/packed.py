@@ -69,8 +69,22 @@ def json_parts(text: bytes, arrays: Container[str]) -> Iterator[Part]:
                 yield cursor.part(name)
         else:
             raise ValueError(f"{name}: expected an array")
-    if not cursor.sees(""):
-        raise ValueError(f"byte {cursor.at}: expected the end")
+    cursor.expect_end()
+
+
+def json_elements(text: bytes) -> Iterator[Part]:
+    """The elements of a json array, one at a time.
+
+    Args:
+        text: UTF-8.
+
+    Raises:
+        ValueError: it is no json, or no array.
+    """
+    cursor = _Cursor(text)
+    for _ in cursor.items("[", "]"):
+        yield cursor.part("")
+    cursor.expect_end()
 
 
 class _Cursor:
@@ -96,6 +110,11 @@ class _Cursor:
             raise ValueError(f"byte {self.at}: expected {' or '.join(characters)}, got {found or 'the end'}")
         self._move(self.at + 1)
         return found
+
+    def expect_end(self) -> None:
+        """Check that nothing follows."""
+        if not self.sees(""):
+            raise ValueError(f"byte {self.at}: expected the end")
 
     def items(self, opening: str, closing: str) -> Iterator[None]:
         """A step for each item of an array or object, which the caller takes."""

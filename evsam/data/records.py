@@ -178,12 +178,22 @@ class Photos(Sequence[Photo]):
     """Base of sources that make each photo when it is asked for.
 
     Sources can be pickled, hold little in memory however many photos they have, and change nothing after they are made.
+
+    Attributes:
+        remarks: what was left out, or taken otherwise than it stands there; each was also logged as a warning.
     """
+
+    remarks: tuple[str, ...] = ()
 
     @property
     def groups(self) -> Sequence[int]:
         """Sizes of consecutive groups of photos that lie together on disk; together they are the whole source."""
         return (len(self),)
+
+    @property
+    def ids(self) -> tuple[Id, ...]:
+        """The images' ids, in the order of the photos; empty where the source has none, or knows each with its photo."""
+        return ()
 
     @property
     def categories(self) -> Mapping[Id, Category]:

@@ -182,6 +182,7 @@ LAYERS = {
     "data/records.py": ("evsam.errors", "evsam.images", "evsam.rle"),
     "data/files.py": (),
     "data/packed.py": (),
+    "data/detections.py": ("evsam.data.files", "evsam.data.packed", "evsam.data.records"),
     "data/masks.py": ("evsam.data.files", "evsam.data.packed", "evsam.data.records", "evsam.rle"),
     "data/opening.py": (
         "evsam.data.annotated",
