@@ -13,8 +13,8 @@ from torch import Tensor
 
 from evsam.boxes import bounding_box
 from evsam.data.records import UInt8
+from evsam.evaluation.clicks import middle
 from evsam.training.config import Config
-from evsam.training.data.pixels import middle
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 

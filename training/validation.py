@@ -1,7 +1,7 @@
 """Scores of a model on annotated photos: mean IoU by prompt, by set and by size of the object; and during a run.
 
-Prompts: the true box; and clicks, the first in the middle of the object, each next one in the middle of the largest
-error region, foreground or background, with the previous mask fed back (the protocol of the paper's click tables).
+Prompts: the true box; and clicks (:mod:`evsam.evaluation.clicks`), with the previous mask fed back. ``evsam eval``
+scores finished models; here it is one that is being trained, on its device.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from scipy import ndimage
 from torch import Tensor
 
 from evsam.boxes import bounding_box
 from evsam.data.records import Annotation, BrokenSample, Photo, PhotoSource
+from evsam.evaluation.clicks import Click, next_click
+from evsam.evaluation.metrics import SIZES, size_classes
+from evsam.evaluation.protocols import inscribed_ellipse
 from evsam.nn import EfficientViTSam, Features
 from evsam.overlay import draw_masks
 from evsam.training.callbacks import Pictures, ValidationScores
 from evsam.training.config import LogConfig, ValidationConfig
-from evsam.training.data.pixels import middle
 from evsam.training.data.sources import open_source
 from evsam.training.distributed import World
 from evsam.transforms import fitted_size, image_to_pixels, points_to_frame
@@ -40,18 +41,8 @@ BoolMask = npt.NDArray[np.bool_]
 BROKEN = (BrokenSample, KeyError, TypeError, ValueError)
 """What reading a photo and its masks raises where they are broken."""
 
-SIZE_LIMITS = (32**2, 96**2)
-"""COCO's limits between small, medium and large objects, in pixels of the photo."""
-
-SIZE_NAMES = ("small", "medium", "large")
-
 DRAWN = 6
 """Masks on a picture: more would hide the photo."""
-
-
-def size_class(area: float) -> str:
-    """COCO's size class of an object with ``area`` pixels."""
-    return SIZE_NAMES[int(np.searchsorted(SIZE_LIMITS, area))]
 
 
 @dataclass(frozen=True)
@@ -148,7 +139,7 @@ class Scores:
         for name, values in self.values.items():
             array = np.array(values)
             result[name] = {"all": float(array.mean())}
-            for size in SIZE_NAMES:
+            for size in SIZES:
                 if (sizes == size).any():
                     result[name][size] = float(array[sizes == size].mean())
         return result
@@ -223,7 +214,7 @@ def objects_in_frames(
 
 def score_prompts(model: EfficientViTSam, frame: Frame, objects: Objects, clicks: int, scores: Scores) -> None:
     """Add the scores of some objects, by the prompts that :func:`validate` names."""
-    scores.sizes += [size_class(int(mask.sum())) for mask in objects.masks]
+    scores.sizes += [size_classes(int(mask.sum()))[0] for mask in objects.masks]
     _score_boxes(model, frame, objects, scores)
     if clicks:
         _score_clicks(model, frame, objects, clicks, scores)
@@ -249,24 +240,25 @@ def _score_boxes(model: EfficientViTSam, frame: Frame, objects: Objects, scores:
     scores.add("box", real[:, 0].tolist())
     scores.add("box_chosen", real.gather(1, iou.argmax(1, keepdim=True))[:, 0].tolist())
     scores.add("box_best", real.amax(1).tolist())
-    ellipses = [inscribed_ellipse(box, frame.original) for box in boxes]
+    ellipses = [inscribed_ellipse(box, frame.original) for box in boxes.tolist()]
     scores.add("ellipse", objects.iou(torch.from_numpy(np.stack(ellipses)).to(device)[:, None])[:, 0].tolist())
 
 
-def inscribed_ellipse(box: npt.NDArray[np.float32], size: tuple[int, int]) -> BoolMask:
-    """The ellipse inscribed in a box (x0, y0, x1, y1) as a mask of ``size`` (H, W): what a box alone is worth."""
-    x = (np.arange(size[1]) + 0.5 - (box[0] + box[2]) / 2) / ((box[2] - box[0]) / 2)
-    y = (np.arange(size[0]) + 0.5 - (box[1] + box[3]) / 2) / ((box[3] - box[1]) / 2)
-    inside: BoolMask = x[None, :] ** 2 + y[:, None] ** 2 <= 1
-    return inside
+def _first_click(mask: BoolMask) -> Click:
+    click = next_click(mask)
+    assert click is not None  # empty masks are left out
+    return click
 
 
 def _score_clicks(model: EfficientViTSam, frame: Frame, objects: Objects, clicks: int, scores: Scores) -> None:
     device, count = frame.features[0].device, len(objects.masks)
-    points = np.array([[middle(mask)] for mask in objects.masks], np.float32)
-    labels = torch.ones(count, 1, dtype=torch.long, device=device)
+    ignored = ~objects.counted[:, 0].cpu().numpy()
+    made = [[_first_click(mask)] for mask in objects.masks]
+    rows = torch.arange(count, device=device)
     previous: Tensor | None = None
     for click in range(1, clicks + 1):
+        points = np.array([[one.centre for one in of_object] for of_object in made], np.float32)
+        labels = torch.tensor([[one.label for one in of_object] for of_object in made], device=device)
         # without a box SAM adds a padding point
         frame_points = F.pad(to_frame(points, frame), (0, 0, 0, 1))
         logits, iou = model.decode(frame.features, frame_points, F.pad(labels, (0, 1), value=-1), previous)
@@ -280,27 +272,12 @@ def _score_clicks(model: EfficientViTSam, frame: Frame, objects: Objects, clicks
         scores.add(f"click{click}", real.gather(1, chosen)[:, 0].tolist())
         if click == 1:
             scores.add("click1_best", real.amax(1).tolist())
-        rows = torch.arange(count, device=device)
         previous = logits[rows, chosen[:, 0]][:, None]
         if click < clicks:
-            answers = (masks[rows, chosen[:, 0]] & objects.counted[:, 0]).cpu().numpy()
-            found = [_next_click(mask, answer) for mask, answer in zip(objects.masks, answers, strict=True)]
-            points = np.concatenate([points, np.array([[xy] for xy, _ in found], np.float32)], 1)
-            labels = torch.cat([labels, torch.tensor([[label] for _, label in found], device=device)], 1)
-
-
-def _next_click(true: BoolMask, answer: BoolMask) -> tuple[tuple[float, float], int]:
-    """Middle of the largest connected error region, and its label."""
-    best: tuple[int, BoolMask, int] | None = None
-    for wrong, label in ((true & ~answer, 1), (answer & ~true, 0)):
-        regions, count = ndimage.label(wrong)
-        if count:
-            sizes = np.bincount(regions.ravel())[1:]
-            if best is None or sizes.max() > best[0]:
-                best = int(sizes.max()), regions == sizes.argmax() + 1, label
-    if best is None:
-        return middle(true), 1
-    return middle(best[1]), best[2]
+            answers = masks[rows, chosen[:, 0]].cpu().numpy()
+            for mask, answer, ignore, of_object in zip(objects.masks, answers, ignored, made, strict=True):
+                # where nothing is wrong, the first click once more
+                of_object.append(next_click(mask, answer, ignore, of_object) or of_object[0])
 
 
 class Validator:

@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from evsam.boxes import bounding_box
 from evsam.data.annotated import read_set
+from evsam.evaluation.clicks import middle
 from evsam.nn import EfficientViTSam
-from evsam.training.data.pixels import middle
 from evsam.training.validation import (
     BoolMask,
     Frame,

@@ -73,6 +73,20 @@ def test_the_next_click_is_in_the_deepest_error() -> None:
     assert next_click(true, rectangle(9, 0, 39, 40)) == Click(34, 4, 0)
 
 
+@pytest.mark.parametrize(("x", "y"), [(3, 2), (0, 0), (9, 7)])
+def test_the_middle_of_a_single_pixel(x: int, y: int) -> None:
+    mask = np.zeros((8, 10), bool)
+    mask[y, x] = True
+    assert middle(mask) == (x + 0.5, y + 0.5)
+
+
+def test_the_middle_is_inside_a_ring() -> None:
+    y, x = np.mgrid[:41, :41] - 20
+    ring = (x**2 + y**2 <= 400) & (x**2 + y**2 >= 150)
+    mx, my = middle(ring)
+    assert ring[int(my), int(mx)]
+
+
 def test_a_perfect_answer_needs_no_click() -> None:
     true = rectangle(5, 5, 9, 9)
     assert next_click(true, true) is None

@@ -22,10 +22,8 @@ from evsam.training.validation import (
     Objects,
     Scores,
     full_size,
-    inscribed_ellipse,
     readable,
     score_prompts,
-    size_class,
     validate,
 )
 from evsam.transforms import fitted_size
@@ -61,19 +59,6 @@ def test_full_size_is_sams_two_resizes(original: tuple[int, int]) -> None:
     resize = partial(torch.nn.functional.interpolate, mode="bilinear", align_corners=False)
     expected = resize(resize(logits, (1024, 1024))[..., :height, :width], original)
     torch.testing.assert_close(full_size(logits, frame), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_inscribed_ellipse_touches_its_box() -> None:
-    mask = inscribed_ellipse(np.array([2, 3, 12, 9], np.float32), (12, 16))
-    assert mask.sum() == pytest.approx(np.pi * 5 * 3, rel=0.1)
-    assert not mask[:3].any()
-    assert not mask[:, 12:].any()
-
-
-def test_size_classes_are_cocos() -> None:
-    assert [size_class(a) for a in (1, 32**2, 32**2 + 1, 96**2, 96**2 + 1)] == [
-        "small", "small", "medium", "medium", "large",
-    ]  # fmt: skip
 
 
 def test_scores_of_parts_join() -> None:

@@ -8,10 +8,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage, sparse
+from scipy import sparse
 from torch import Tensor
 
-from evsam.boxes import bounding_box
 from evsam.data.records import UInt8
 from evsam.transforms import resize_image
 from evsam.zoo import PIXEL_MEAN, PIXEL_STD
@@ -45,14 +44,6 @@ def sample_mask(ends: Indices, height: int, rows: Indices, columns: Indices) -> 
     lengths = np.diff(before * len(rows) + (through - before) * np.searchsorted(rows, row), prepend=0)
     values = (np.arange(len(ends)) & 1).astype(np.uint8)
     return np.repeat(values, lengths).reshape(len(different), len(rows))[places].T
-
-
-def middle(mask: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """The pixel (x, y of its centre) of a non-empty mask that lies furthest from the mask's border."""
-    left, top, right, bottom = bounding_box(mask)
-    crop = np.pad(mask[top:bottom, left:right], 1)
-    y, x = np.unravel_index(ndimage.distance_transform_edt(crop).argmax(), crop.shape)
-    return float(left + x - 0.5), float(top + y - 0.5)
 
 
 def coverage(mask: UInt8, side: int) -> npt.NDArray[np.float16]:

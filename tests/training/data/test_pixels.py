@@ -11,7 +11,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 from evsam.rle import run_ends
-from evsam.training.data.pixels import cells_inside, coverage, middle, place, sample_mask
+from evsam.training.data.pixels import cells_inside, coverage, place, sample_mask
 from tests.training.tiny import photo
 
 
@@ -57,20 +57,6 @@ def test_coverage_is_the_mean_over_each_cell(size: int, side: int) -> None:
     one = np.zeros_like(mask)
     one[2, 5] = 1
     assert coverage(one, side).astype(np.float64).sum() == pytest.approx((side / size) ** 2, rel=2e-3)
-
-
-@pytest.mark.parametrize(("x", "y"), [(3, 2), (0, 0), (9, 7)])
-def test_middle_of_a_single_pixel(x: int, y: int) -> None:
-    mask = np.zeros((8, 10), bool)
-    mask[y, x] = True
-    assert middle(mask) == (x + 0.5, y + 0.5)
-
-
-def test_middle_is_inside_a_ring() -> None:
-    y, x = np.mgrid[:41, :41] - 20
-    ring = (x**2 + y**2 <= 400) & (x**2 + y**2 >= 150)
-    mx, my = middle(ring)
-    assert ring[int(my), int(mx)]
 
 
 def test_mirrored_photos_keep_to_the_left() -> None:
