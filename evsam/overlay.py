@@ -190,7 +190,7 @@ def _draw_prompts(picture: Image.Image, prompts: PhotoPrompts) -> list[_Place]:
     for points, labels in zip(prompts.points.tolist(), prompts.labels.tolist(), strict=True):
         for (x, y), label in zip(points, labels, strict=True):
             if label in (0, 1):
-                _draw_click(picture, (x, y), radius, foreground=label == 1)
+                draw_click(picture, (x, y), radius, foreground=label == 1)
                 clicks.append((x - radius, y - radius, x + radius, y + radius))
     return clicks
 
@@ -220,7 +220,7 @@ def _dashes(start: int, stop: int, length: int) -> list[tuple[int, int]]:
     return [(begin, begin + length) for begin in starts]
 
 
-def _draw_click(picture: Image.Image, at: tuple[float, float], radius: float, *, foreground: bool) -> None:
+def draw_click(picture: Image.Image, at: tuple[float, float], radius: float, *, foreground: bool) -> None:
     """A disc, green with a plus or red with a minus, with a white rim and a dark one around it."""
     rim, shadow = 0.3 * radius, 0.12 * radius
     reach = math.ceil(radius + shadow) + 1

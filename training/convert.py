@@ -75,6 +75,18 @@ def convert_run(
     return load_weights(destination)
 
 
+def run_weights(run: str | os.PathLike[str]) -> Weights:
+    """The averaged weights of a run's latest checkpoint, for :func:`evsam.load`.
+
+    Raises:
+        WeightsError: the path is no run, or the run has no checkpoint.
+    """
+    if not is_run(run):
+        raise WeightsError(f"run {run}: expected a folder with {CONFIG_FILE}")
+    loaded = load_state(run)
+    return Weights(loaded.variant, {name: t.numpy() for name, t in _mean(loaded, ()).items()}, None, {})
+
+
 def _mean(first: Loaded, others: Sequence[str | os.PathLike[str]]) -> dict[str, Tensor]:
     states = [first.state]
     for source in others:

@@ -53,11 +53,15 @@ class Progress:
 
     Args:
         total: how many things there are to do; of a single one nothing is shown.
+        done: how many of them were done before.
+
+    Attributes:
+        shown: whether there is a terminal to show it.
     """
 
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._shown = total > 1 and sys.stderr is not None and sys.stderr.isatty()
+    def __init__(self, total: int, done: int = 0) -> None:
+        self._total, self._before = total, done
+        self.shown = total > 1 and sys.stderr is not None and sys.stderr.isatty()
         self._start = time.monotonic()
 
     def show(self, done: int, name: str) -> None:
@@ -67,18 +71,24 @@ class Progress:
             done: how many things are done.
             name: of the one that comes next.
         """
-        if not self._shown:
+        if not self.shown:
             return
         filled = 24 * done // self._total
-        left = ""
-        if done:
-            seconds = round((time.monotonic() - self._start) / done * (self._total - done))
-            left = f", {seconds // 60}:{seconds % 60:02} left"
         bar = "#" * filled + "-" * (24 - filled)
-        text = f"[{bar}] {done}/{self._total}{left}  {name}"
+        text = f"[{bar}] {self.text(done)}  {name}"
         write(sys.stderr, "\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1], "standard error")
+
+    def text(self, done: int) -> str:
+        """How many things are done, and the time that is left."""
+        left = ""
+        if done > self._before:
+            seconds = (time.monotonic() - self._start) / (done - self._before) * (self._total - done)
+            minutes, rest = divmod(round(seconds), 60)
+            hours = f"{minutes // 60}:{minutes % 60:02}" if minutes >= 60 else f"{minutes}"
+            left = f", {hours}:{rest:02} left"
+        return f"{done}/{self._total}{left}"
 
     def clear(self) -> None:
         """Take the bar away, for a line to be written."""
-        if self._shown:
+        if self.shown:
             write(sys.stderr, "\r\x1b[K", "standard error")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, NoReturn, Protocol
 
-from evsam.cli import bench, completion, console, info, predict, selftest, weights
+from evsam.cli import bench, completion, console, eval, info, predict, selftest, weights  # noqa: A004 - a command
 from evsam.cli.arguments import did_you_mean
 from evsam.errors import EvsamError
 from evsam.export import command as export
@@ -36,6 +36,7 @@ class Command(Protocol):
 
 COMMANDS: dict[str, tuple[Command, str]] = {
     "predict": (predict, "masks for boxes and points in photos"),
+    "eval": (eval, "what a model scores on annotated photos"),
     "bench": (bench, "how long a model takes on this machine"),
     "export": (export, "write a model for another runtime: ONNX, TensorRT, Triton"),
     "selftest": (selftest, "check the kernels of this build on this machine"),

@@ -2,7 +2,7 @@
 
 from evsam.network import expected_tensors
 from evsam.weights.locate import cache_dir, download, resolve
-from evsam.weights.store import Weights, convert, encoder_fingerprint, load_weights, save_weights
+from evsam.weights.store import Weights, convert, encoder_fingerprint, load_weights, model_fingerprint, save_weights
 
 __all__ = [
     "Weights",
@@ -12,6 +12,7 @@ __all__ = [
     "encoder_fingerprint",
     "expected_tensors",
     "load_weights",
+    "model_fingerprint",
     "resolve",
     "save_weights",
 ]

@@ -173,10 +173,23 @@ def encoder_fingerprint(weights: Weights) -> str:
     identity = variant.name
     if VARIANTS.get(variant.name) != variant:  # a name of one's own says nothing
         identity = json.dumps({**json.loads(write_record(variant)), "decoder": None})
+    return _digest(identity, {name: t for name, t in weights.tensors.items() if name.startswith("image_encoder.")})
+
+
+def model_fingerprint(weights: Weights) -> str:
+    """Digest of all that a model answers with: its record and all of its tensors.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    return _digest(write_record(weights.variant), weights.tensors)
+
+
+def _digest(identity: str, tensors: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.blake2b(identity.encode(), digest_size=8)
-    for name in sorted(name for name in weights.tensors if name.startswith("image_encoder.")):
+    for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(weights.tensors[name]).data)
+        digest.update(np.ascontiguousarray(tensors[name]).data)
     return digest.hexdigest()
 
 

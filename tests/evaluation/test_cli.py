@@ -1,0 +1,214 @@
+"""``evsam eval``: what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from evsam.cli import main
+from evsam.rle import encode_rle
+
+SIZE = (200, 300)
+
+
+def ellipse(x: float, y: float, a: float, b: float) -> np.ndarray:
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    return ((columns - x) / a) ** 2 + ((rows - y) / b) ** 2 <= 1
+
+
+OBJECTS = {
+    "cat.png": [ellipse(150, 100, 70, 60), ellipse(60, 60, 15, 15)],
+    "cup.png": [ellipse(140, 90, 60, 50)],
+    "rocket.png": [ellipse(150, 100, 20, 80), ellipse(250, 150, 10, 8)],
+}
+PHOTOS = {"cat.png": data.chelsea, "cup.png": data.coffee, "rocket.png": data.rocket}
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with one set, and the same as COCO's json beside it."""
+    root = tmp_path_factory.mktemp("photos")
+    folder = root / "val" / "three"
+    folder.mkdir(parents=True)
+    images: list[Any] = []
+    annotations: list[Any] = []
+    for number, (name, masks) in enumerate(OBJECTS.items()):
+        Image.fromarray(PHOTOS[name]()).resize(SIZE[::-1]).save(folder / name)
+        images.append({"file": name, "w": SIZE[1], "h": SIZE[0]})
+        for mask in masks:
+            rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+            box = [int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
+            annotations.append({"image": number, "rle": encode_rle(mask), "area": int(mask.sum()), "bbox": box})
+    (root / "val" / "three.json").write_text(json.dumps({"images": images, "anns": annotations}))
+    coco = {
+        "images": [
+            {"id": n, "file_name": one["file"], "width": one["w"], "height": one["h"]} for n, one in enumerate(images)
+        ],
+        "annotations": [
+            {**one, "id": n, "image_id": one["image"], "segmentation": one["rle"], "category_id": 1, "iscrowd": 0}
+            for n, one in enumerate(annotations)
+        ],
+        "categories": [{"id": 1, "name": "thing"}],
+    }
+    (root / "instances_val2017.json").write_text(json.dumps(coco))
+    return root
+
+
+def evaluate(dataset: Path, out: Path, *arguments: object, model: object = "nano") -> int:
+    return main(["eval", str(model), str(dataset), "-o", str(out), "--threads", "1", *map(str, arguments)])
+
+
+def scores(out: Path) -> Any:
+    return json.loads((out / "scores.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+@pytest.fixture(scope="session")
+def plain(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plain") / "out"
+    assert evaluate(dataset, out, "--clicks", 2, "--pictures", 1) == 0
+    return out
+
+
+def test_scores_are_written_in_three_forms(plain: Path) -> None:
+    found = scores(plain)
+    assert found["photos"] == {"scored": 3, "broken": 0}
+    table = found["tables"]["three"]["box"]["mean"]
+    assert table["objects"] == {"all": 5, "small": 2, "medium": 1, "large": 2}
+    assert 0.3 < table["IoU"]["all"] < 1
+    assert set(found["tables"]["three"]["clicks"]["mean"]) == {"IoU, 1 click", "IoU, 2 clicks", "objects"}
+    assert found["settings"]["model"]["variant"] == "nano"
+    text = (plain / "scores.md").read_text()
+    assert f"| box: IoU | {table['IoU']['all']:.3f} |" in text
+    assert "### three: 3 photos" in text
+
+
+def test_the_page_needs_no_other_file(plain: Path) -> None:
+    page = (plain / "report.html").read_text()
+    sources = re.findall(r"""(?:src=|href=|url\()["']?([^"')]{0,10})""", page)
+    assert set(sources) == {"data:image"}
+    assert page.count('src="data:image/jpeg;base64,') == 4, "worst and median, of boxes and of clicks"
+    assert "<svg" in page
+    assert "prefers-color-scheme: dark" in page
+    assert "<td>nano (nano, weights " in page
+
+
+@pytest.mark.parametrize("way", ["workers", "parts", "torchrun", "merged"])
+def test_shared_out_photos_give_the_same_file(
+    way: str, dataset: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    out, options = tmp_path / "out", ("--clicks", 2, "--pictures", 0)
+    if way == "workers":
+        assert evaluate(dataset, out, *options, "--workers", 2) == 0
+    elif way == "parts":
+        assert evaluate(dataset, out, *options, "--part", "2/2") == 0
+        assert "part 2/2 is done, 2 photos are left" in capsys.readouterr().out
+        assert not (out / "scores.json").exists()
+        assert evaluate(dataset, out, *options, "--part", "1/2") == 0
+    elif way == "torchrun":
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        for rank in "01":
+            monkeypatch.setenv("RANK", rank)
+            assert evaluate(dataset, out, *options) == 0
+        assert len(list(out.glob("rows-*-of-2.jsonl"))) == 2
+    else:
+        folders = [tmp_path / part for part in "12"]
+        for index, folder in enumerate(folders, 1):
+            assert evaluate(dataset, folder, *options, "--part", f"{index}/2") == 0
+        assert main(["eval", "--merge", str(folders[0]), "-o", str(out)]) == 1
+        assert "expected all 3 photos in" in capsys.readouterr().err
+        assert main(["eval", "--merge", *map(str, folders), "-o", str(out)]) == 0
+    assert (out / "scores.json").read_bytes() == (plain / "scores.json").read_bytes()
+
+
+def test_a_finished_evaluation_is_not_computed_again(
+    dataset: Path, plain: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    before = (plain / "scores.json").read_bytes()
+    monkeypatch.setattr("evsam.cli.eval.open_model", pytest.fail)
+    assert evaluate(dataset, plain, "--clicks", 2, "--pictures", 0) == 0
+    assert (plain / "scores.json").read_bytes() == before
+    assert evaluate(dataset, plain, "--clicks", 3) == 1
+    assert "expected an evaluation with protocols.clicks.clicks 3, got one with 2" in capsys.readouterr().err
+
+
+def test_another_model_is_refused(dataset: Path, plain: Path, seeded_file: Callable[..., Path], capsys: Any) -> None:
+    assert evaluate(dataset, plain, "--clicks", 2, model=seeded_file("nano")) == 1
+    assert re.search(r"expected an evaluation with model\.weights \"\w+\", got one with", capsys.readouterr().err)
+
+
+def test_the_papers_numbers_stand_beside_those_of_its_protocol(dataset: Path, tmp_path: Path) -> None:
+    arguments = ("--annotations", dataset / "instances_val2017.json", "--clicks", 1, "--pictures", 0)
+    folder = dataset / "val" / "three"
+    assert evaluate(folder, tmp_path / "paper", *arguments, "--protocol", "paper") == 0
+    assert evaluate(folder, tmp_path / "other", *arguments) == 0
+    text = (tmp_path / "paper" / "scores.md").read_text()
+    value = scores(tmp_path / "paper")["tables"]["three"]["box"]["mean"]["IoU"]["all"]
+    assert f"| this evaluation | {100 * value:.1f} |" in text
+    assert "| xl1 | 79.9 | 75.8 |" in text
+    assert "| SAM ViT-H | 77.4 | – |" in text
+    assert "published" not in (tmp_path / "other" / "scores.md").read_text()
+
+
+def test_photos_that_cannot_be_used_are_listed(dataset: Path, tmp_path: Path, capsys: Any) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(dataset, copy)
+    (copy / "val" / "three" / "cup.png").write_bytes(b"no photo")
+    out = tmp_path / "out"
+    arguments = ("--prompts", "box", "--pictures", 0)
+    assert evaluate(copy, out, *arguments) == 1
+    error = capsys.readouterr().err
+    assert "three: cup.png: left out: cannot be read as a photo" in error
+    assert "expected at most 5.0% of 3 photos that cannot be used, got 1; the first: set three, cup.png" in error
+    assert not (out / "scores.json").exists()
+    assert evaluate(copy, out, *arguments, "--max-broken", 0.5) == 1
+    assert "1 of 3 photos were left out" in capsys.readouterr().err
+    assert [one["photo"] for one in scores(out)["broken"]] == ["cup.png"]
+    assert "Photos that could not be used (1)" in (out / "report.html").read_text()
+    shutil.copy(dataset / "val" / "three" / "cup.png", copy / "val" / "three" / "cup.png")
+    assert evaluate(copy, out, *arguments) == 0
+    assert scores(out)["photos"] == {"scored": 3, "broken": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nano"], "give a model and its data"),
+        (["nano", "DATA", "--kind", "coco"], "--kind coco needs --annotations"),
+        (["nano", "DATA", "--prompts", "detections"], "--prompts detections needs --detections"),
+        (["nano", "DATA", "--compare", "l0"], "--compare is of --prompts fidelity"),
+        (["nano", "DATA", "--prompts", "box", "box"], "--prompts: expected each once"),
+        (["nano", "DATA", "--part", "5/4"], "expected a part such as 1/4, got 5/4"),
+        (["nano", "DATA", "--prompts", "boxes"], "unknown 'boxes'; did you mean box?"),
+    ],
+)
+def test_wrong_usage_is_named(arguments: list[str], message: str, tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["eval", *arguments, "-o", str(tmp_path / "out")])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_data_that_is_not_there_is_named_before_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("evsam.cli.eval.open_model", pytest.fail)
+    assert evaluate(tmp_path, tmp_path / "out") == 1
+    assert "expected sets of split val, got none" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders that may not be written to")
+def test_a_file_in_place_of_the_folder_is_an_error(dataset: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "out").write_text("")
+    assert evaluate(dataset, tmp_path / "out") == 1
+    assert "expected a folder to write to, got a file" in capsys.readouterr().err
