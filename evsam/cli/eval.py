@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from evsam.cli import console
 from evsam.cli.arguments import add_model_arguments, engine_options, number, whole
 
 if TYPE_CHECKING:
-    from evsam.data import PhotoSource
+    from evsam.data import Category, Photos
+    from evsam.data.detections import Detection
+    from evsam.evaluation.average_precision import Style
     from evsam.evaluation.protocols import PhotoProtocol
     from evsam.evaluation.report import Case
-    from evsam.evaluation.runner import Event, Job, Part, Results
+    from evsam.evaluation.runner import Event, Part, Results
     from evsam.sam import Sam
     from evsam.weights import Weights
 
@@ -45,15 +48,18 @@ PROMPTS = {
     "fidelity": "how far the model is from that of --compare",
 }
 
-KINDS = {
-    "annotated": "a folder with SPLIT/SET.json and the photos SPLIT/SET/FILE",
-    "coco": "a folder of photos, with --annotations",
-    "lvis": "the folder with train2017 and val2017, with --annotations",
-    "sa1b": "SA-1B's tars: their folder, a pattern, or one of them",
-    "sa1b-folder": "a folder with sa_N.jpg and sa_N.json",
-}
+KINDS = ("auto", "coco", "lvis", "sginw", "masks", "annotated", "sa1b", "sa1b-folder")
+"""As :func:`evsam.data.open_photos` has them."""
+
+BACKENDS = ("pycocotools", "faster-coco-eval", "hotcoco")
+"""As :mod:`evsam.evaluation.average_precision` has them."""
+
+OBJECTS = ("auto", "each", "one")
 
 MEASURES = {"boundary": "boundary_iou", "f": "f"}
+
+SEARCHING = {"detections", "everything"}
+"""Prompts whose scores depend on photos without objects, too."""
 
 SILENCE = 60.0
 """Seconds between lines about the progress, where there is no terminal for a bar."""
@@ -81,11 +87,23 @@ def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--kind",
         choices=KINDS,
-        help="what DATA is (default: coco with --annotations, else annotated): "
-        + "; ".join(f"{name}: {text}" for name, text in KINDS.items()),
+        default="auto",
+        help="what DATA is: coco or lvis, the folder of COCO, or of photos with --annotations; sginw, SET/valid with "
+        "_annotations.coco.json; masks, photos and masks of GrabCut, Berkeley, DAVIS or VOC, or with --mask-folder; "
+        "annotated, SPLIT/SET.json and SPLIT/SET; sa1b, tars; sa1b-folder, unpacked ones (default: what is there)",
     )
-    group.add_argument("--annotations", type=Path, metavar="FILE", help="json file of the kinds coco and lvis")
-    group.add_argument("--split", default="val", help="of the kind annotated (default: val)")
+    group.add_argument("--annotations", type=Path, metavar="FILE", help="json file of COCO or LVIS")
+    group.add_argument("--mask-folder", type=Path, metavar="FOLDER", help="masks of the photos in DATA")
+    group.add_argument(
+        "--objects",
+        choices=OBJECTS,
+        default="auto",
+        help="how masks are read: one object, one for each value or colour (default: what they look like)",
+    )
+    group.add_argument(
+        "--ignore", type=_ignored, default="auto", metavar="VALUE", help="value of masks that does not count, or none"
+    )
+    group.add_argument("--split", default="val", help="of data that have splits (default: val)")
     group.add_argument("--sets", nargs="+", metavar="SET", help="only these of several sets (default: all)")
     group.add_argument(
         "--every-nth", type=whole(1), default=1, metavar="N", help="only each n-th photo of a set (default: 1)"
@@ -138,6 +156,19 @@ def _add_protocol_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max-dets", type=whole(1), metavar="N", help="detections of a photo that count (default: 100; LVIS: 300)"
     )
+    group.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=BACKENDS[0],
+        help="package that computes average precision; all give the same numbers (default: pycocotools)",
+    )
+    group.add_argument(
+        "--points-per-side", type=whole(1, 1024), default=32, metavar="N", help="grid of everything (default: 32)"
+    )
+    group.add_argument(
+        "--crop-n-layers", type=whole(0, 8), default=0, metavar="N", help="crops of everything (default: 0)"
+    )
+    group.add_argument("--mode", choices=("fast", "exact"), default="fast", help="of everything (default: fast)")
     group.add_argument("--compare", metavar="MODEL", help="the model that fidelity compares with")
 
 
@@ -158,6 +189,10 @@ def _add_process_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--pictures", type=whole(0, 100), default=4, metavar="N", help="worst and median cases on the page (default: 4)"
     )
+
+
+def _ignored(text: str) -> int | str | None:
+    return text if text == "auto" else None if text == "none" else whole(0)(text)
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -189,10 +224,6 @@ def _check(arguments: argparse.Namespace) -> None:
             arguments.fail(f"--{option} is of --prompts {prompt}: give that too")
     if len(set(arguments.prompts)) < len(arguments.prompts):
         arguments.fail("--prompts: expected each once")
-    if arguments.kind is None:
-        arguments.kind = "annotated" if arguments.annotations is None else "coco"
-    if arguments.annotations is None and arguments.kind in ("coco", "lvis"):
-        arguments.fail(f"--kind {arguments.kind} needs --annotations")
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -200,11 +231,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from evsam.evaluation.runner import Job, RowFiles, read_results, run_part, run_workers
 
     part, options = _share(arguments)
-    data = _Data.of(arguments)
+    data, protocols = _Data.of(arguments), _Protocols.of(arguments)
     job = Job(
         open_model=partial(open_model, arguments.model, options),
         open_sets=data.open,
-        protocols=_protocols(arguments),
+        protocols=protocols,
         every_nth=arguments.every_nth,
         limit=arguments.limit,
         most_broken=arguments.max_broken,
@@ -212,21 +243,23 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     sets = data.open()  # before the model: a mistyped path should not take seconds to be told
     places = job.places(sets)
     files = RowFiles(arguments.output)
-    files.settle(_settings(arguments, options, job, sets), _given(arguments))
+    files.settle(_settings(arguments, options, protocols, sets), _given(arguments, protocols, sets))
     mine = part.of(places)
     done = len(read_results([files], mine).scored)
     with _Progress(len(mine), done) as progress:
         if arguments.workers > 1 and done < len(mine):
             run_workers(job, files, part, arguments.workers, progress)
         else:
-            run_part(job, files, part, progress)
+            run_part(job, files, part, progress, sets)
     results = read_results([files], places)
     missing = len(places) - len(results.scored) - len(results.broken)
     if missing:
         console.say(f"part {part} is done, {missing} photos are left; the part that is done last writes the scores")
         return 0
-    cases = _cases(arguments, job, sets, results)
-    return _write(arguments.output, files.settings(), results, job.protocols, cases)
+    document = files.settings()
+    settled = _settled_protocols(document, arguments.backend)
+    cases = _cases(job.open_model, settled, sets, results, arguments.pictures)
+    return _write(arguments.output, document, results, settled, cases)
 
 
 def _merge(arguments: argparse.Namespace) -> int:
@@ -237,8 +270,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     document = files[0].settings()
     for other in files[1:]:
         compare_settings(other.settings()["settings"], document["settings"], str(other.folder))
-    settings = document["settings"]
-    photos = settings["photos"]
+    photos = document["settings"]["photos"]
     counts = {name: one["photos"] for name, one in photos["sets"].items()}
     places = places_of(counts, photos["every_nth"], photos["limit"])
     results = read_results(files, places)
@@ -248,8 +280,19 @@ def _merge(arguments: argparse.Namespace) -> int:
             f"--merge: expected all {len(places)} photos in {', '.join(map(str, arguments.merge))}, got {found}; score "
             "the other parts first"
         )
-    protocols = [make_protocol(record) for record in settings["protocols"].values()]
-    return _write(arguments.output, document, results, protocols, {})
+    return _write(arguments.output, document, results, _settled_protocols(document, arguments.backend), {})
+
+
+def _settled_protocols(document: Mapping[str, Any], backend: str) -> dict[str, tuple[PhotoProtocol, ...]]:
+    """By set, the protocols of an evaluation, made of what its folder says alone."""
+    from evsam.data import Category
+
+    protocols = _Protocols.settled(document["settings"]["prompts"], backend)
+    made = {}
+    for name in document["settings"]["photos"]["sets"]:
+        categories = [Category(*one) for one in document["given"]["categories"].get(name, ())]
+        made[name] = protocols.without_photos({one.id: one for one in categories})
+    return made
 
 
 def _share(arguments: argparse.Namespace) -> tuple[Part, dict[str, Any]]:
@@ -274,31 +317,21 @@ def _share(arguments: argparse.Namespace) -> tuple[Part, dict[str, Any]]:
 class _Data:
     """The photos that the arguments mean; worker processes open them on their own."""
 
-    kind: str
     path: Path
-    annotations: Path | None
-    split: str
-    sets: tuple[str, ...]
-    empty: bool
+    options: Mapping[str, Any]
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> _Data:
-        empty = bool({"detections", "everything", "fidelity"} & set(arguments.prompts))
-        sets = tuple(arguments.sets or ())
-        return cls(arguments.kind, arguments.data, arguments.annotations, arguments.split, sets, empty)
+        options = {name: getattr(arguments, name) for name in ("kind", "annotations", "split", "sets", "objects")}
+        options |= {"masks": arguments.mask_folder, "ignore": arguments.ignore}
+        # photos without objects have no prompts, but detections that are wrong
+        return cls(arguments.data, options | {"empty": bool(SEARCHING & set(arguments.prompts))})
 
-    def open(self) -> dict[str, PhotoSource]:
+    def open(self) -> Mapping[str, Photos]:
         """The photos, by name of the set."""
-        from evsam.data import CocoPhotos, DataError, Sa1bFolder, Sa1bTars, list_sets, read_set
+        from evsam.data import open_photos
 
-        if self.kind == "annotated":
-            names = self.sets or tuple(list_sets(self.path, self.split))
-            if not names:
-                raise DataError(f"data {self.path}: expected sets of split {self.split}, got none")
-            return {name: read_set(self.path, self.split, name) for name in names}
-        if self.annotations is not None:  # coco, lvis
-            return {self.path.name: CocoPhotos(self.path, self.annotations, empty=self.empty)}
-        return {self.path.name: (Sa1bTars if self.kind == "sa1b" else Sa1bFolder)(self.path)}
+        return open_photos(self.path, **self.options)
 
 
 def open_model(source: str, options: Mapping[str, Any]) -> Sam:
@@ -349,44 +382,98 @@ def _describe_model(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _protocols(arguments: argparse.Namespace) -> tuple[PhotoProtocol, ...]:
-    from evsam.evaluation.protocols import Boxes, Clicks, Ellipses
+@dataclass(frozen=True)
+class _Protocols:
+    """What photos go through, as the arguments say it; worker processes make it on their own.
 
-    paper = arguments.protocol == "paper"
-    three = (arguments.masks or ("three" if paper else "one")) == "three"
-    measures = tuple(MEASURES[name] for name in arguments.measures)
-    common: dict[str, Any] = {"bins": arguments.sizes or ("authors" if paper else "coco"), "crowds": paper}
-    boxes: dict[str, Any] = {**common, "multimask": three, "best": three, "measures": measures}
-    clicks: dict[str, Any] = {
-        **common,
-        "clicks": arguments.clicks,
-        "multimask": "always" if three else "first",
-        "feed_mask": not paper,
-        "pixel": "corner" if paper else "centre",
-        "measures": measures,
-    }
-    made: dict[str, Callable[[], PhotoProtocol]] = {
-        "box": partial(Boxes, "box", **boxes),
-        "loose-box": partial(Boxes, "loose-box", jitter=LOOSENESS, **boxes),
-        "clicks": partial(Clicks, "clicks", **clicks),
-        "ellipse": partial(Ellipses, "ellipse", **common),
-    }
-    return tuple(made[name]() for name in arguments.prompts)
+    Attributes:
+        prompts: names of :data:`PROMPTS`.
+        options: of the protocols that they mean.
+        detections: file of a detector's results.
+    """
 
+    prompts: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Any]]
+    detections: Path | None
 
-def make_protocol(record: Mapping[str, Any]) -> PhotoProtocol:
-    """A protocol from its settings, as :func:`_settings` wrote them."""
-    from evsam.evaluation import protocols
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> _Protocols:
+        paper = arguments.protocol == "paper"
+        three = (arguments.masks or ("three" if paper else "one")) == "three"
+        measures = tuple(MEASURES[name] for name in arguments.measures)
+        kinds = ("segm", "boundary") if "boundary" in arguments.measures else ("segm",)
+        common = {"bins": arguments.sizes or ("authors" if paper else "coco"), "crowds": paper}
+        box = {**common, "multimask": three, "best": three, "measures": measures}
+        clicks = {
+            **common,
+            "clicks": arguments.clicks,
+            "multimask": "always" if three else "first",
+            "feed_mask": not paper,
+            "pixel": "corner" if paper else "centre",
+            "measures": measures,
+        }
+        everything = {name: getattr(arguments, name) for name in ("mode", "points_per_side", "crop_n_layers")}
+        options = {
+            "box": box,
+            "loose-box": {**box, "jitter": LOOSENESS},
+            "clicks": clicks,
+            "ellipse": common,
+            "detections": {
+                "multimask": three,
+                "max_detections": arguments.max_dets,
+                "kinds": (*kinds, "bbox"),
+                "backend": arguments.backend,
+            },
+            "everything": {"settings": everything, "kinds": kinds, "backend": arguments.backend},
+        }
+        return cls(tuple(arguments.prompts), options, arguments.detections)
 
-    values = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in record.items() if name != "kind"
-    }
-    made: PhotoProtocol = getattr(protocols, record["kind"])(**values)
-    return made
+    def __call__(self, source: Photos) -> tuple[PhotoProtocol, ...]:
+        """Those of a set."""
+        return tuple(self._make(prompt, source.categories, source) for prompt in self.prompts)
+
+    def without_photos(self, categories: Mapping[Any, Category]) -> tuple[PhotoProtocol, ...]:
+        """Those of a set that is not at hand: enough to put its tables together."""
+        return tuple(self._make(prompt, categories, None) for prompt in self.prompts)
+
+    def _make(self, prompt: str, categories: Mapping[Any, Category], source: Photos | None) -> PhotoProtocol:
+        from evsam.data.detections import read_detections
+        from evsam.evaluation.protocols import Boxes, Clicks, Ellipses
+        from evsam.evaluation.search import DetectedBoxes, Everything
+
+        options = {"name": prompt, **self.options[prompt]}
+        if prompt == "detections":
+            found: Mapping[Any, Sequence[Detection]] = {}
+            if source is not None and self.detections is not None:
+                found = read_detections(self.detections, source.ids, categories)
+            style: Style = "lvis" if any(one.frequency for one in categories.values()) else "coco"
+            return DetectedBoxes(found, tuple(categories.values()), style=style, **options)
+        made = {"box": Boxes, "loose-box": Boxes, "clicks": Clicks, "ellipse": Ellipses, "everything": Everything}
+        protocol: PhotoProtocol = made[prompt](**options)
+        return protocol
+
+    def settings(self) -> dict[str, Any]:
+        """All of it that numbers depend on."""
+        told = {name: {**self.options[name]} for name in self.prompts}
+        for options in told.values():
+            options.pop("backend", None)
+        if self.detections is not None:
+            told["detections"]["file"] = hashlib.blake2b(self.detections.read_bytes(), digest_size=8).hexdigest()
+        return told
+
+    @classmethod
+    def settled(cls, settings: Mapping[str, Any], backend: str) -> _Protocols:
+        """Those that :meth:`settings` told of."""
+        options: dict[str, dict[str, Any]] = {}
+        for name, values in settings.items():
+            options[name] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key != "file"}
+            if name in SEARCHING:
+                options[name]["backend"] = backend
+        return cls(tuple(settings), options, None)
 
 
 def _settings(
-    arguments: argparse.Namespace, options: Mapping[str, Any], job: Job, sets: Mapping[str, PhotoSource]
+    arguments: argparse.Namespace, options: Mapping[str, Any], protocols: _Protocols, sets: Mapping[str, Photos]
 ) -> dict[str, Any]:
     """All that numbers depend on."""
     from evsam.evaluation.runner import describe_sets
@@ -396,15 +483,21 @@ def _settings(
         "evsam": installed("evsam"),
         "model": _describe_model(arguments.model, options),
         "photos": describe_sets(sets, arguments.every_nth, arguments.limit),
-        # protocols are dataclasses
-        "protocols": {one.name: {"kind": type(one).__name__, **asdict(cast(Any, one))} for one in job.protocols},
+        "prompts": protocols.settings(),
     }
 
 
-def _given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was typed, for people."""
+def _given(arguments: argparse.Namespace, protocols: _Protocols, sets: Mapping[str, Photos]) -> dict[str, Any]:
+    """What was typed, for people, and the categories that tables of detections are made with."""
     names = ("model", "data", "kind", "annotations", "detections", "compare", "protocol")
-    return {name: None if (value := getattr(arguments, name)) is None else str(value) for name in names}
+    given: dict[str, Any] = {
+        name: None if (value := getattr(arguments, name)) is None else str(value) for name in names
+    }
+    told = sets if "detections" in protocols.prompts else {}
+    given["categories"] = {
+        name: [[one.id, one.name, one.frequency] for one in source.categories.values()] for name, source in told.items()
+    }
+    return given
 
 
 class _Progress:
@@ -432,20 +525,22 @@ class _Progress:
 
 
 def _cases(
-    arguments: argparse.Namespace, job: Job, sets: Mapping[str, PhotoSource], results: Results
+    open_model: Callable[[], Sam],
+    protocols: Mapping[str, Sequence[PhotoProtocol]],
+    sets: Mapping[str, Photos],
+    results: Results,
+    count: int,
 ) -> dict[str, list[Case]]:
-    """Pictures of the worst and the median objects, by set."""
+    """Pictures of so many of the worst and of the median objects, by set."""
     from evsam.evaluation.report import choose_cases, draw_cases
 
     chosen = {
-        name: found
-        for name, rows in results.rows.items()
-        if (found := choose_cases(job.protocols, rows, arguments.pictures))
+        name: found for name, rows in results.rows.items() if (found := choose_cases(protocols[name], rows, count))
     }
     if not chosen:
         return {}
     numbers = {(place[0], key): place[1] for place, key in results.scored.items()}
-    with job.open_model() as sam:
+    with open_model() as sam:
         return {
             name: draw_cases(sam, found, lambda key, name=name: sets[name][numbers[name, key]])  # type: ignore[misc]
             for name, found in chosen.items()
@@ -456,7 +551,7 @@ def _write(
     folder: Path,
     document: Mapping[str, Any],
     results: Results,
-    protocols: Sequence[PhotoProtocol],
+    protocols: Mapping[str, Sequence[PhotoProtocol]],
     cases: Mapping[str, list[Case]],
 ) -> int:
     """Write what was found in all its forms, and say it."""
@@ -465,7 +560,8 @@ def _write(
 
     tables = results.tables(protocols)
     scores = {
-        **document,
+        "settings": document["settings"],
+        "given": {name: value for name, value in document["given"].items() if name != "categories"},
         "photos": {"scored": len(results.scored), "broken": len(results.broken)},
         "tables": tables,
         "broken": results.broken,

@@ -394,11 +394,12 @@ def sections(
         results: that the tables are of.
         cases: pictures by set.
     """
-    found = [Section("All sets", (overview(tables),))] if len(tables) > 1 else []
+    published = published_table(tables, document)
+    first = ([overview(tables)] if len(tables) > 1 else []) + ([published] if published else [])
+    found = [Section("All sets" if len(tables) > 1 else "The paper", tuple(first))] if first else []
     for name, of_set in tables.items():
         photos = sum(place[0] == name for place in results.scored)
         shown, curves = set_tables(of_set)
-        shown += published_tables(of_set, document)
         found.append(Section(f"{name}: {photos:,} photos", tuple(shown), tuple(curves), tuple(cases.get(name, ()))))
     return found
 
@@ -406,42 +407,71 @@ def sections(
 PUBLISHED_DATA = {"instances_val2017": "coco", "lvis_v1_val": "lvis"}
 """The paper's data sets, by the names of their annotation files."""
 
-_MEASURED = {
-    f"{prompt}_miou{suffix}": (protocol, "mean", row, column)
+PUBLISHED_DETECTIONS = {
+    "coco_vitdet": "coco_map",
+    "coco_yolov8": "coco_map_yolov8",
+    "coco_groundingdino": "coco_map_grounding_dino",
+    "lvis_vitdet": "lvis_map",
+}
+"""Keys of :data:`evsam.zoo.PUBLISHED_KEYS` for boxes of detectors, by the names of the files the authors publish."""
+
+SGINW_SETS = 25
+
+_SIZES = {"": "all", "_small": "small", "_medium": "medium", "_large": "large"}
+
+_MIOU = {
+    f"{prompt}_miou{suffix}": (protocol, row, column)
     for prompt, protocol, row in (
         ("box", "box", "IoU"),
         ("1_click", "clicks", "IoU, 1 click"),
         ("3_clicks", "clicks", "IoU, 3 clicks"),
         ("5_clicks", "clicks", "IoU, 5 clicks"),
     )
-    for suffix, column in (("", "all"), ("_small", "small"), ("_medium", "medium"), ("_large", "large"))
+    for suffix, column in _SIZES.items()
 }
-"""Where a table has what a key of :data:`evsam.zoo.PUBLISHED_KEYS`, without the data set, means."""
+"""Where a table of means has what a key, without the data set, means."""
 
 
-def published_tables(tables: Mapping[str, Tables], document: Mapping[str, Any]) -> list[Table]:
-    """The paper's numbers, where they are of the same data and the same protocol."""
+def published_table(tables: Mapping[str, Mapping[str, Tables]], document: Mapping[str, Any]) -> Table | None:
+    """The paper's numbers, if they are of the same data and the same protocol.
+
+    Args:
+        tables: by set and protocol.
+        document: see :func:`sections`.
+    """
     given, photos = document["given"], document["settings"]["photos"]
-    data = PUBLISHED_DATA.get(PurePath(given.get("annotations") or "").stem)
-    if data is None or given.get("protocol") != "paper" or photos["every_nth"] != 1 or photos["limit"] is not None:
-        return []
-    mine = {}
-    for key, (protocol, table, row, column) in _MEASURED.items():
-        value = tables.get(protocol, {}).get(table, {}).get(row, {}).get(column)
-        if value is not None:
-            mine[f"{data}_{key}"] = 100 * value
+    if given["protocol"] != "paper" or photos["every_nth"] != 1 or photos["limit"] is not None:
+        return None
+    mine: dict[str, float | None] = {}
+    for name, of_set in tables.items():
+        if name in PUBLISHED_DATA:
+            for key, (protocol, row, column) in _MIOU.items():
+                mine[f"{PUBLISHED_DATA[name]}_{key}"] = (
+                    of_set.get(protocol, {}).get("mean", {}).get(row, {}).get(column)
+                )
+            boxes = PUBLISHED_DETECTIONS.get(PurePath(given["detections"] or "").stem, "")
+            mine[boxes] = _average_precision(of_set)
+    if len(tables) == SGINW_SETS and given["kind"] == "sginw":
+        found = [value for of_set in tables.values() if (value := _average_precision(of_set)) is not None]
+        mine["sginw_map"] = math.fsum(found) / SGINW_SETS if len(found) == SGINW_SETS else None
     others = {name: variant.published for name, variant in VARIANTS.items()} | dict(PUBLISHED_OTHERS)
-    keys = [key for key in mine if any(key in scores for scores in others.values())]
+    keys = [key for key, value in mine.items() if value is not None and any(key in of for of in others.values())]
     if not keys:
-        return []
-    rows: list[tuple[str, tuple[float | None, ...]]] = [("this evaluation", tuple(mine[key] for key in keys))]
+        return None
+    rows: list[tuple[str, tuple[float | None, ...]]] = [
+        ("this evaluation", tuple(100 * (mine[key] or 0) for key in keys))
+    ]
     rows += [
         (name, tuple(scores.get(key) for key in keys))
         for name, scores in others.items()
         if any(key in scores for key in keys)
     ]
-    columns = tuple(key.removeprefix(f"{data}_").replace("_miou", "").replace("_", " ") for key in keys)
-    return [Table("Beside the published numbers", columns, tuple(rows), "percent; arXiv 2402.05008 and its code", 1)]
+    columns = tuple(key.replace("_miou", "").replace("_map", " mAP").replace("_", " ") for key in keys)
+    return Table("Beside the published numbers", columns, tuple(rows), "percent; arXiv 2402.05008 and its code", 1)
+
+
+def _average_precision(tables: Mapping[str, Tables]) -> float | None:
+    return tables.get("detections", {}).get("AP", {}).get("masks", {}).get("AP")
 
 
 def finite(value: Any) -> Any:
@@ -470,7 +500,7 @@ def as_page(document: Mapping[str, Any], parts: Sequence[Section], results: Resu
             f"prompts {name}": ", ".join(
                 f"{key} {value}" for key, value in values.items() if key not in ("name", "kind")
             )
-            for name, values in settings["protocols"].items()
+            for name, values in settings["prompts"].items()
         },
         "evsam": settings["evsam"],
     }

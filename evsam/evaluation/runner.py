@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import queue
 import re
 import signal
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from evsam.data.records import BrokenSample, Photo, PhotoSource
-from evsam.errors import EvsamError
+from evsam.data.records import BrokenSample, Photo, Photos
+from evsam.errors import EvsamError, EvsamWarning
 from evsam.evaluation.protocols import PhotoProtocol, Row, Tables
 from evsam.evaluation.truth import Truth
 from evsam.writing import replaced
@@ -73,25 +75,25 @@ class Job:
     Attributes:
         open_model: loads the model.
         open_sets: opens the photos with their masks, by name of the set.
-        protocols: what each photo goes through.
+        protocols: what each photo of a set goes through.
         every_nth: only each n-th photo of a set.
         limit: at most so many photos of a set, None for all.
         most_broken: the share of photos that may be unusable.
     """
 
     open_model: Callable[[], Sam]
-    open_sets: Callable[[], Mapping[str, PhotoSource]]
-    protocols: tuple[PhotoProtocol, ...]
+    open_sets: Callable[[], Mapping[str, Photos]]
+    protocols: Callable[[Photos], tuple[PhotoProtocol, ...]]
     every_nth: int = 1
     limit: int | None = None
     most_broken: float = 0.05
 
-    def places(self, sets: Mapping[str, PhotoSource]) -> list[Place]:
+    def places(self, sets: Mapping[str, Photos]) -> list[Place]:
         """The photos that are scored, in their order."""
         return places_of({name: len(source) for name, source in sets.items()}, self.every_nth, self.limit)
 
 
-def describe_sets(sets: Mapping[str, PhotoSource], every_nth: int, limit: int | None) -> dict[str, Any]:
+def describe_sets(sets: Mapping[str, Photos], every_nth: int, limit: int | None) -> dict[str, Any]:
     """Which photos are scored, as JSON values by which :meth:`RowFiles.settle` tells data apart.
 
     Of each set the number of photos counts, and names and masks of a few of them.
@@ -103,7 +105,7 @@ def describe_sets(sets: Mapping[str, PhotoSource], every_nth: int, limit: int | 
     }
 
 
-def _digest(source: PhotoSource) -> str:
+def _digest(source: Photos) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for number in range(0, len(source), max(1, len(source) // _SAMPLED)):
         try:
@@ -135,12 +137,16 @@ class Results:
     scored: dict[Place, str] = field(default_factory=dict)
     broken: list[Row] = field(default_factory=list)
 
-    def tables(self, protocols: Iterable[PhotoProtocol]) -> dict[str, dict[str, Tables]]:
-        """The protocols' tables, by set and protocol."""
-        named = {protocol.name: protocol for protocol in protocols}
+    def tables(self, protocols: Mapping[str, Sequence[PhotoProtocol]]) -> dict[str, dict[str, Tables]]:
+        """The protocols' tables, by set and protocol.
+
+        Args:
+            protocols: by set.
+        """
         return {
-            chosen: {name: named[name].summary(rows) for name, rows in by_protocol.items()}
-            for chosen, by_protocol in self.rows.items()
+            name: {protocol.name: protocol.summary(self.rows[name].get(protocol.name, ())) for protocol in of_set}
+            for name, of_set in protocols.items()
+            if name in self.rows
         }
 
 
@@ -338,7 +344,13 @@ Tell: TypeAlias = Callable[[Event], object]
 """Hears of each photo that is done."""
 
 
-def run_part(job: Job, files: RowFiles, part: Part = Part(), tell: Tell | None = None) -> None:
+def run_part(
+    job: Job,
+    files: RowFiles,
+    part: Part = Part(),
+    tell: Tell | None = None,
+    sets: Mapping[str, Photos] | None = None,
+) -> None:
     """Score the photos of a part that are not scored yet; photos that were broken are tried again.
 
     Args:
@@ -346,11 +358,12 @@ def run_part(job: Job, files: RowFiles, part: Part = Part(), tell: Tell | None =
         files: where lines go, and where those of photos that were scored before are.
         part: which photos.
         tell: hears of each photo.
+        sets: the job's, if they are open already.
 
     Raises:
         EvaluationError: there are no photos, or more cannot be used than may be.
     """
-    sets = job.open_sets()  # before the model: a mistyped path should not take seconds to be told
+    sets = job.open_sets() if sets is None else sets
     places = job.places(sets)
     if not places:
         raise EvaluationError("data: expected photos with masks, got none")
@@ -359,8 +372,9 @@ def run_part(job: Job, files: RowFiles, part: Part = Part(), tell: Tell | None =
     if not left:
         return
     broken: list[Event] = []
+    protocols = {name: job.protocols(source) for name, source in sets.items()}
     with job.open_model() as sam, files.append(part) as lines:
-        for event, rows in _scored(sam, sets, left, job.protocols):
+        for event, rows in _scored(sam, sets, left, protocols):
             head = {"set": event.place[0], "number": event.place[1], "photo": event.photo}
             lines.write(head | ({"broken": event.broken} if event.broken is not None else {"rows": rows}))
             if tell:
@@ -371,14 +385,17 @@ def run_part(job: Job, files: RowFiles, part: Part = Part(), tell: Tell | None =
 
 
 def _scored(
-    sam: Sam, sets: Mapping[str, PhotoSource], places: Iterable[Place], protocols: Sequence[PhotoProtocol]
+    sam: Sam,
+    sets: Mapping[str, Photos],
+    places: Iterable[Place],
+    protocols: Mapping[str, Sequence[PhotoProtocol]],
 ) -> Iterator[tuple[Event, dict[str, list[Row]]]]:
     for place in places:
         key = f"number {place[1]}"
         try:
             photo = sets[place[0]][place[1]]
             key = photo.key
-            rows = score_photo(sam, photo, protocols)
+            rows = score_photo(sam, photo, protocols[place[0]])
         except BrokenSample as error:
             yield Event(place, error.key or key, error.reason), {}
         else:
@@ -454,9 +471,12 @@ def _ending(code: int) -> str:
 def _work(job: Job, folder: Path, part: Part, events: Any) -> None:
     """What a worker process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
+    logging.getLogger("evsam").setLevel(logging.ERROR)  # and has said what there is to say of the data
+    warnings.simplefilter("ignore", EvsamWarning)  # and of the engine
     try:
-        total = len(job.places(job.open_sets()))
-        run_part(job, RowFiles(folder), part, lambda event: events.put((total, event)))
+        sets = job.open_sets()
+        total = len(job.places(sets))
+        run_part(job, RowFiles(folder), part, lambda event: events.put((total, event)), sets)
     except EvsamError as error:
         events.put(("failed", str(error)))
     except Exception:  # noqa: BLE001 - it is raised where somebody listens

@@ -138,7 +138,7 @@ def test_a_finished_evaluation_is_not_computed_again(
     assert evaluate(dataset, plain, "--clicks", 2, "--pictures", 0) == 0
     assert (plain / "scores.json").read_bytes() == before
     assert evaluate(dataset, plain, "--clicks", 3) == 1
-    assert "expected an evaluation with protocols.clicks.clicks 3, got one with 2" in capsys.readouterr().err
+    assert "expected an evaluation with prompts.clicks.clicks 3, got one with 2" in capsys.readouterr().err
 
 
 def test_another_model_is_refused(dataset: Path, plain: Path, seeded_file: Callable[..., Path], capsys: Any) -> None:
@@ -152,11 +152,39 @@ def test_the_papers_numbers_stand_beside_those_of_its_protocol(dataset: Path, tm
     assert evaluate(folder, tmp_path / "paper", *arguments, "--protocol", "paper") == 0
     assert evaluate(folder, tmp_path / "other", *arguments) == 0
     text = (tmp_path / "paper" / "scores.md").read_text()
-    value = scores(tmp_path / "paper")["tables"]["three"]["box"]["mean"]["IoU"]["all"]
+    value = scores(tmp_path / "paper")["tables"]["instances_val2017"]["box"]["mean"]["IoU"]["all"]
     assert f"| this evaluation | {100 * value:.1f} |" in text
     assert "| xl1 | 79.9 | 75.8 |" in text
     assert "| SAM ViT-H | 77.4 | – |" in text
     assert "published" not in (tmp_path / "other" / "scores.md").read_text()
+
+
+def test_boxes_of_a_detector_are_scored_by_average_precision(dataset: Path, tmp_path: Path, capsys: Any) -> None:
+    pytest.importorskip("pycocotools")
+    annotations = json.loads((dataset / "instances_val2017.json").read_text())["annotations"]
+    results = [{key: one[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.9} for one in annotations]
+    file = tmp_path / "coco_vitdet.json"
+    file.write_text(json.dumps(results))
+    arguments = ("--annotations", dataset / "instances_val2017.json", "--prompts", "detections", "--protocol", "paper")
+    folder, out = dataset / "val" / "three", tmp_path / "out"
+    assert evaluate(folder, out, *arguments, "--detections", file) == 0
+    table = scores(out)["tables"]["instances_val2017"]["detections"]["AP"]
+    assert table["boxes"]["AP"] == 1, "the true boxes"
+    assert 0 < table["masks"]["AP"] < 1
+    text = (out / "scores.md").read_text()
+    assert f"| this evaluation | {100 * table['masks']['AP']:.1f} |" in text
+    assert "| l0 | 45.7 |" in text
+    parts = [tmp_path / part for part in "12"]
+    for index, part in enumerate(parts, 1):
+        assert evaluate(folder, part, *arguments, "--detections", file, "--part", f"{index}/2") == 0
+    assert main(["eval", "--merge", *map(str, parts), "-o", str(tmp_path / "merged")]) == 0
+    assert (tmp_path / "merged" / "scores.json").read_bytes() == (out / "scores.json").read_bytes()
+    file.write_text(json.dumps([{**one, "image_id": 99} for one in results]))
+    assert evaluate(folder, tmp_path / "other", *arguments, "--detections", file) == 1
+    assert "expected results for these photos, got none" in capsys.readouterr().err
+    file.write_text(json.dumps(results[:2]))
+    assert evaluate(folder, out, *arguments, "--detections", file) == 1
+    assert "expected an evaluation with prompts.detections.file" in capsys.readouterr().err
 
 
 def test_photos_that_cannot_be_used_are_listed(dataset: Path, tmp_path: Path, capsys: Any) -> None:
@@ -183,7 +211,7 @@ def test_photos_that_cannot_be_used_are_listed(dataset: Path, tmp_path: Path, ca
     ("arguments", "message"),
     [
         (["nano"], "give a model and its data"),
-        (["nano", "DATA", "--kind", "coco"], "--kind coco needs --annotations"),
+        (["nano", "DATA", "--ignore", "edge"], "argument --ignore: expected a whole number from 0 to"),
         (["nano", "DATA", "--prompts", "detections"], "--prompts detections needs --detections"),
         (["nano", "DATA", "--compare", "l0"], "--compare is of --prompts fidelity"),
         (["nano", "DATA", "--prompts", "box", "box"], "--prompts: expected each once"),
@@ -203,7 +231,7 @@ def test_data_that_is_not_there_is_named_before_the_model(
 ) -> None:
     monkeypatch.setattr("evsam.cli.eval.open_model", pytest.fail)
     assert evaluate(tmp_path, tmp_path / "out") == 1
-    assert "expected sets of split val, got none" in capsys.readouterr().err
+    assert "expected a folder of photos with annotations" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

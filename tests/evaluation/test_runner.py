@@ -92,12 +92,19 @@ def made_sets(count: int = 9, broken: Sequence[int] = ()) -> Mapping[str, Photos
     return {"first": Made(count, broken), "second": Made(4)}
 
 
+def always(*protocols: Any) -> Any:
+    """The same protocols for all sets."""
+    return protocols[:-1]
+
+
 def job(**changes: Any) -> Job:
-    return replace(Job(cast(Any, Model), made_sets, (Thirds(), Thirds("again"))), **changes)
+    return replace(Job(cast(Any, Model), made_sets, partial(always, Thirds(), Thirds("again"))), **changes)
 
 
 def tables(files: Sequence[RowFiles], of: Job) -> Any:
-    return read_results(files, of.places(of.open_sets())).tables(of.protocols)
+    sets = of.open_sets()
+    protocols = {name: of.protocols(source) for name, source in sets.items()}
+    return read_results(files, of.places(sets)).tables(protocols)
 
 
 @pytest.fixture
@@ -161,7 +168,7 @@ def test_a_run_goes_on_with_another_number_of_processes(whole: Any, tmp_path: Pa
 
 def test_a_worker_that_is_killed_is_named_and_loses_nothing(whole: Any, tmp_path: Path) -> None:
     files = RowFiles(tmp_path / "killed")
-    mortal = job(protocols=(Thirds(dies_at=7 * 6), Thirds("again")))
+    mortal = job(protocols=partial(always, Thirds(dies_at=7 * 6), Thirds("again")))
     with pytest.raises(EvaluationError, match=r"worker 1/2: expected it to finish, but it ended with exit code 3"):
         run_workers(mortal, files, Part(), 2)
     heard = list[Event]()
@@ -199,7 +206,7 @@ def test_too_many_broken_photos_stop_the_run(workers: int, tmp_path: Path) -> No
 
 def test_protocols_that_cannot_use_a_photo_break_it(tmp_path: Path) -> None:
     files = RowFiles(tmp_path / "odd")
-    run_part(job(protocols=(Refusing(),), most_broken=1.0), files)
+    run_part(job(protocols=partial(always, Refusing()), most_broken=1.0), files)
     results = read_results([files], job().places(made_sets()))
     assert {one["broken"] for one in results.broken} == {"box: expected a box, got none"}
 
