@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
 from evsam import EvsamError
-from evsam.data import Category
+from evsam.data import Category, Detection
 from evsam.evaluation.average_precision import available
+from evsam.evaluation.protocols import settings
 from evsam.evaluation.search import DetectedBoxes, Everything
 from evsam.everything import Segment
 from evsam.rle import decode_rle, encode_rle
@@ -23,13 +23,6 @@ pytest.importorskip("pycocotools")
 LEFT, RIGHT = rectangle(0, 0, 100, 100), rectangle(128, 0, 228, 100)
 
 CATEGORIES = (Category(1, "cat", "r"), Category(2, "dog", "f"))
-
-
-@dataclass
-class Found:
-    category: Any
-    score: float
-    box: tuple[float, float, float, float]
 
 
 class Filling(Answering):
@@ -51,7 +44,7 @@ ONE = truth(annotation(LEFT, id=5, category=1), annotation(RIGHT, id=6, category
 
 
 def test_detected_boxes_become_masks() -> None:
-    found = {3: [Found(1, 0.9, (0.0, 0.0, 100.0, 100.0)), Found(2, 0.25, (128.0, 0.0, 100.0, 50.0))], 4: []}
+    found = {3: [Detection(1, 0.9, (0.0, 0.0, 100.0, 100.0)), Detection(2, 0.25, (128.0, 0.0, 100.0, 50.0))], 4: []}
     protocol = DetectedBoxes(found, CATEGORIES, kinds=("segm", "bbox", "boundary"))
     sam = filling()
     (row,) = protocol.rows(sam, EMBEDDING, ONE)
@@ -72,7 +65,7 @@ def test_detected_boxes_become_masks() -> None:
 
 
 def test_boxes_outside_are_wrong_and_counted() -> None:
-    found = {3: [Found(1, 0.9, (300.0, 0.0, 10.0, 10.0)), Found(1, 0.5, (0.0, 0.0, 100.0, 100.0))]}
+    found = {3: [Detection(1, 0.9, (300.0, 0.0, 10.0, 10.0)), Detection(1, 0.5, (0.0, 0.0, 100.0, 100.0))]}
     protocol = DetectedBoxes(found, CATEGORIES)
     rows = protocol.rows(filling(), EMBEDDING, ONE)
     tables = protocol.summary(rows)
@@ -94,7 +87,7 @@ def test_photos_without_detections_or_objects() -> None:
 
 
 def test_without_categories_all_are_of_one() -> None:
-    found = {3: [Found(17, 0.9, (0.0, 0.0, 100.0, 100.0)), Found(None, 0.25, (128.0, 0.0, 100.0, 100.0))]}
+    found = {3: [Detection(17, 0.9, (0.0, 0.0, 100.0, 100.0)), Detection("", 0.25, (128.0, 0.0, 100.0, 100.0))]}
     protocol = DetectedBoxes(found)
     assert protocol.summary(protocol.rows(filling(), EMBEDDING, ONE))["AP"]["masks"]["AP"] == 1.0
     wrong = DetectedBoxes(found, CATEGORIES)
@@ -104,9 +97,9 @@ def test_without_categories_all_are_of_one() -> None:
 
 def test_lvis_lists_travel_in_the_rows() -> None:
     # what is found of dogs, which are not annotated, counts only where it is known that there are none
-    cat, dog = Found(1, 0.5, (0.0, 0.0, 100.0, 100.0)), Found(2, 0.9, (0.0, 0.0, 50.0, 50.0))
+    cat, dog = Detection(1, 0.5, (0.0, 0.0, 100.0, 100.0)), Detection(2, 0.9, (0.0, 0.0, 50.0, 50.0))
     truths = [truth(annotation(LEFT, category=1), id=1, key="a"), truth(annotation(RIGHT, category=2), id=2, key="b")]
-    right = Found(2, 0.5, (128.0, 0.0, 100.0, 100.0))
+    right = Detection(2, 0.5, (128.0, 0.0, 100.0, 100.0))
 
     def dogs(**lists: Any) -> float | None:
         first = truth(annotation(LEFT, category=1), id=1, key="a", **lists)
@@ -125,7 +118,7 @@ def test_crowds_and_stated_areas_are_part_of_the_truth() -> None:
         crowds=(annotation(RIGHT, category=1),),
         id="text",
     )
-    protocol = DetectedBoxes({"text": [Found(1, 0.9, (130.0, 5.0, 50.0, 50.0))]}, CATEGORIES)
+    protocol = DetectedBoxes({"text": [Detection(1, 0.9, (130.0, 5.0, 50.0, 50.0))]}, CATEGORIES)
     (row,) = protocol.rows(filling(), EMBEDDING, one)
     assert [(record["iscrowd"], record["area"]) for record in row["truth"]] == [(0, 100.0), (1, 10000.0)]
     assert row["truth"][0]["bbox"] == [1, 2, 3, 4]
@@ -173,9 +166,11 @@ def test_crops_are_of_the_photo() -> None:
 def test_tables_do_not_depend_on_who_computed_the_rows(backend) -> None:
     generator = np.random.default_rng(0)
     boxes = {number: generator.integers(1, 100, (12, 4)).tolist() for number in range(8)}
-    found: dict[Any, list[Found]] = {
+    found: dict[Any, list[Detection]] = {
         number: [
-            Found(int(generator.integers(1, 3)), round(generator.random(), 1), (x + 3.0, y - 1.0, float(w), float(h)))
+            Detection(
+                int(generator.integers(1, 3)), round(generator.random(), 1), (x + 3.0, y - 1.0, float(w), float(h))
+            )
             for x, y, w, h in of_photo
         ]
         for number, of_photo in boxes.items()
@@ -200,3 +195,17 @@ def test_tables_do_not_depend_on_who_computed_the_rows(backend) -> None:
             shuffled = json.loads(json.dumps(rows))
             random.Random(seed).shuffle(shuffled)
             assert json.dumps(protocol.summary(shuffled)) == expected
+
+
+def test_settings_are_json_and_make_the_same_protocol() -> None:
+    protocol = DetectedBoxes({3: []}, CATEGORIES, style="lvis", kinds=("segm", "bbox"))
+    found = json.loads(json.dumps(settings(protocol)))
+    assert "detections" not in found
+    assert found["categories"][0] == {"id": 1, "name": "cat", "frequency": "r"}
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    again = DetectedBoxes(**given)
+    assert again == protocol
+    rows = protocol.rows(filling(), EMBEDDING, ONE)
+    assert again.summary(rows) == protocol.summary(rows)
+    everything = Everything(settings={"points_per_side": 4})
+    assert Everything(**{**settings(everything), "counts": (1,), "kinds": ("segm",)}).settings == {"points_per_side": 4}
