@@ -32,7 +32,7 @@ class AnnotatedSet(Photos):
         path = root / split / f"{name}.json"
         try:
             text = json_text(path)
-            self._photos = Packed(_by_photo(text))
+            self._photos = Packed(text, _by_photo(text))
         except FileNotFoundError as error:
             sets = ", ".join(list_sets(root, split)) or "none"
             raise DataError(f"set {name}: no file {path}; sets of split {split}: {sets}") from error
@@ -55,27 +55,28 @@ class AnnotatedSet(Photos):
         return Photo(file, annotations, partial(read_span, self._folder / file))
 
 
-def _by_photo(text: bytes) -> list[bytes]:
-    """Of each photo with masks: json of a list with its record and those of its masks."""
-    photos: list[bytes] = []
-    masks: list[tuple[int, bytes]] = []
+def _by_photo(text: bytes) -> list[list[tuple[int, int]]]:
+    """Of each photo with masks: where its record and those of its masks stand."""
+    photos: list[list[tuple[int, int]]] = []
+    masks: list[tuple[int, tuple[int, int]]] = []
     missing = {"images", "anns"}
     for part in json_parts(text, ("images", "anns")):
         missing.discard(part.name)
-        record = text[part.begin : part.end]
+        span = part.begin, part.end
+        if not part.element:
+            continue
         if part.name == "images":
             part.value["file"]
-            photos.append(record)
-        elif part.name == "anns":
-            masks.append((part.value["image"], record))
+            photos.append([span])
+        else:
+            masks.append((part.value["image"], span))
     if missing:
-        raise KeyError(*missing)
-    found: list[list[bytes]] = [[photo] for photo in photos]
-    for index, record in masks:
+        raise KeyError(*sorted(missing))
+    for index, span in masks:
         if index < 0:
             raise IndexError(f"image {index}")
-        found[index].append(record)
-    return [b"[" + b",".join(records) + b"]" for records in found if len(records) > 1]
+        photos[index].append(span)
+    return [spans for spans in photos if len(spans) > 1]
 
 
 def _annotation(record: dict[str, Any]) -> Annotation:

@@ -96,10 +96,7 @@ class CocoPhotos(Photos):
         kept = {name: image for name, image in scan.images.items() if empty or name in scan.with_objects}
         files = Counter(image.file for image in kept.values())
         self._repeated = frozenset(file for file, times in files.items() if times > 1)
-        self._photos = Packed(
-            b"[%b]" % b",".join(text[begin:end] for begin, end in (image.span, *found.get(name, ())))
-            for name, image in kept.items()
-        )
+        self._photos = Packed(text, ((image.span, *found.get(name, ())) for name, image in kept.items()))
         self._ids = tuple(kept)
 
     def __len__(self) -> int:
@@ -196,7 +193,7 @@ class _Scan:
         missing = {"images", "annotations"}
         for part in json_parts(text, adding):
             missing.discard(part.name)
-            if part.name in adding:
+            if part.element:
                 adding[part.name](part)
         if missing:
             raise KeyError(*sorted(missing))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from evsam.data.files import Counted, image_names, read_span
-from evsam.data.packed import Packed, as_json
+from evsam.data.packed import Packed
 from evsam.data.records import Annotation, BrokenSample, DataError, Photo, Photos, as_id, measured
 from evsam.rle import Rle, encode_rle
 
@@ -93,7 +93,7 @@ class MaskPhotos(Photos):
         self.remarks = (f"left out: {left_out}",) if left_out else ()
         for remark in self.remarks:
             _log.warning("path %s: %s", photos, remark)
-        self._photos = Packed(as_json([names[stem], *files]) for stem, files in meant.items() if files)
+        self._photos = Packed.of([names[stem], *files] for stem, files in meant.items() if files)
 
     def __len__(self) -> int:
         return len(self._photos)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,15 +21,17 @@ class Part(NamedTuple):
 
     Attributes:
         name: of the member of the outermost object that it is, or in whose array it stands.
-        value: what it says.
+        value: what it says; None for the array itself, which comes before its elements.
         begin: where it begins in the text, in bytes.
         end: where it ends.
+        element: whether it is an element of the array.
     """
 
     name: str
     value: Any
     begin: int
     end: int
+    element: bool = False
 
 
 def json_text(path: Path) -> bytes:
@@ -65,8 +68,9 @@ def json_parts(text: bytes, arrays: Container[str]) -> Iterator[Part]:
         if name not in arrays:
             yield cursor.part(name)
         elif cursor.sees("["):
+            yield Part(name, None, cursor.at, cursor.at)
             for _ in cursor.items("[", "]"):
-                yield cursor.part(name)
+                yield cursor.part(name, element=True)
         else:
             raise ValueError(f"{name}: expected an array")
     cursor.expect_end()
@@ -83,7 +87,7 @@ def json_elements(text: bytes) -> Iterator[Part]:
     """
     cursor = _Cursor(text)
     for _ in cursor.items("[", "]"):
-        yield cursor.part("")
+        yield cursor.part("", element=True)
     cursor.expect_end()
 
 
@@ -124,7 +128,7 @@ class _Cursor:
             yield
             more = self.take("," + closing) == ","
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str, element: bool = False) -> Part:
         """The value that begins here."""
         begin = self.at
         try:
@@ -132,30 +136,38 @@ class _Cursor:
         except json.JSONDecodeError as error:
             raise ValueError(f"byte {error.pos}: {error.msg}") from None
         self._move(end)
-        return Part(name, value if self._ascii else json.loads(self._text[begin:end]), begin, end)
+        return Part(name, value if self._ascii else json.loads(self._text[begin:end]), begin, end, element)
 
 
-def as_json(value: Any) -> bytes:
-    """A value as json without spaces."""
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-class Packed(Sequence[Any]):
-    """Values kept as json text, one after the other, and parsed when they are asked for.
+class Packed(Sequence[list[Any]]):
+    """Lists of values, kept as json text and parsed when they are asked for.
 
     Python objects would take several times the memory; and worker processes, which share the memory of the process that
     they are forked from, would copy each as soon as they look at it, for its reference count is written.
 
     Args:
-        texts: json of each value.
+        text: json in which the values stand.
+        lists: of each list, where its values begin and end in the text, in bytes.
     """
 
-    def __init__(self, texts: Iterable[bytes]) -> None:
-        joined, ends = bytearray(), [0]
-        for text in texts:
-            joined += text
-            ends.append(len(joined))
-        self._text, self._ends = bytes(joined), np.array(ends)
+    def __init__(self, text: bytes, lists: Iterable[Iterable[tuple[int, int]]]) -> None:
+        places, ends = array("q"), array("q", [0])
+        for spans in lists:
+            for begin, end in spans:
+                places.extend((begin, end))
+            ends.append(len(places))
+        self._text = text
+        self._places, self._ends = np.array(places), np.array(ends)
+
+    @classmethod
+    def of(cls, lists: Iterable[Sequence[Any]]) -> Packed:
+        """Pack lists of anything that json can hold."""
+        text, spans = bytearray(), []
+        for values in lists:
+            inside = json.dumps(values, separators=(",", ":")).encode()[1:-1]
+            spans.append([(len(text), len(text) + len(inside))] if values else [])
+            text += inside
+        return cls(bytes(text), spans)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -163,4 +175,5 @@ class Packed(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return json.loads(self._text[self._ends[index] : self._ends[index + 1]])
+        places = self._places[self._ends[index] : self._ends[index + 1]].reshape(-1, 2).tolist()
+        return json.loads(b"[%b]" % b",".join(self._text[begin:end] for begin, end in places))

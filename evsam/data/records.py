@@ -192,7 +192,7 @@ class Photos(Sequence[Photo]):
 
     @property
     def ids(self) -> tuple[Id, ...]:
-        """The images' ids, in the order of the photos; empty where the source has none, or knows each with its photo."""
+        """The images' ids, in the photos' order; empty where the source has none, or knows each with its photo."""
         return ()
 
     @property

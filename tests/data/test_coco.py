@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 
 from evsam.data.coco import CocoPhotos
-from evsam.data.records import BrokenSample, DataError
+from evsam.data.records import BrokenSample, Category, DataError
+from evsam.errors import BackendUnavailable
 from tests.data.made import COCO_FILE as FILE
 from tests.data.made import COCO_URL as URL
 from tests.data.made import SIZE, coco_file, encode, jpg, mask_of
@@ -51,6 +54,10 @@ def test_coco_files_that_cannot_be_used(tmp_path: Path) -> None:
         CocoPhotos(path, path)
 
 
+def write_photo(path: Path) -> None:
+    path.write_bytes(jpg(np.full((*SIZE, 3), 9, np.uint8)))
+
+
 SQUARE = [10, 5, 30, 5, 30, 25, 10, 25]
 
 
@@ -74,7 +81,7 @@ def runs(mask: np.ndarray) -> list[int]:
 def written(folder: Path, annotations: list[Any], **image: Any) -> CocoPhotos:
     """A source with one photo of id 7, whose record may be changed (None takes a value out)."""
     (folder / "photos").mkdir(exist_ok=True)
-    (folder / "photos" / "7.jpg").write_bytes(jpg(np.full((*SIZE, 3), 9, np.uint8)))
+    write_photo(folder / "photos" / "7.jpg")
     record = {"id": 7, "height": SIZE[0], "width": SIZE[1], "file_name": "7.jpg", **image}
     content = {"images": [{k: v for k, v in record.items() if v is not None}], "annotations": annotations}
     (folder / "x.json").write_text(json.dumps(content))
@@ -223,3 +230,160 @@ def test_an_annotation_that_cannot_be_read_breaks_its_photo_alone(tmp_path: Path
     source = CocoPhotos(tmp_path, annotations)
     with pytest.raises(BrokenSample, match=r"000000000007\.jpg: its annotations cannot be read"):
         source[0]
+
+
+CATEGORIES = [{"id": 1, "name": "cat", "frequency": "r"}, {"id": "2", "name": "dog"}, {"id": 4}]
+
+
+def made(folder: Path, images: list[Any], annotations: list[Any], categories: list[Any] | None = None) -> Path:
+    content = {"annotations": annotations, "images": images}  # LVIS has the annotations first
+    path = folder / "x.json"
+    path.write_text(json.dumps(content if categories is None else {**content, "categories": categories}))
+    return path
+
+
+def image(number: Any, **more: Any) -> dict[str, Any]:
+    return {"id": number, "height": SIZE[0], "width": SIZE[1], "file_name": f"{number}.jpg", **more}
+
+
+def annotation(number: Any, image_id: Any = 7, **more: Any) -> dict[str, Any]:
+    return {"id": number, "image_id": image_id, "segmentation": [SQUARE], "category_id": 1, **more}
+
+
+def test_what_evaluation_needs(tmp_path: Path) -> None:
+    crowd = annotation(3, iscrowd=1, category_id=2, segmentation={"size": list(SIZE), "counts": runs(square())})
+    images = [image(7, neg_category_ids=[2], not_exhaustive_category_ids=["4"]), image(8), image("b9")]
+    records = [
+        annotation(5, bbox=[9.5, 5, 20.5, 20], area=399.5),
+        annotation("a6", "b9", category_id="2"),
+        crowd,
+        annotation(9, "b9", iscrowd=1),
+    ]
+    path = made(tmp_path, images, records, CATEGORIES)
+    source = CocoPhotos(tmp_path, path, empty=True)
+    assert [photo.id for photo in source] == [7, 8, "b9"] == list(source.ids)
+    assert source.categories == {1: Category(1, "cat", "r"), 2: Category(2, "dog"), 4: Category(4, "4")}
+    assert source.remarks == ()
+    first, second, third = source
+    assert (first.negative, first.not_exhaustive) == ((2,), (4,))
+    (one,) = first.annotations
+    assert (one.id, one.category, one.stated_box, one.stated_area) == (5, 1, (9.5, 5, 20.5, 20), 399.5)
+    assert (one.box, one.area) == ((10, 5, 20, 20), 400)
+    (group,) = first.crowds
+    assert (group.id, group.category, group.stated_box, group.stated_area, group.area) == (3, 2, None, None, 400)
+    assert np.array_equal(group.decode(), square())
+    assert (second.annotations, second.crowds, second.size) == ((), (), SIZE)
+    assert [one.category for one in third.annotations] == [2]
+    assert len(third.crowds) == 1
+    assert [photo.id for photo in CocoPhotos(tmp_path, path)] == [7, "b9"]
+    for sent in (source, CocoPhotos(tmp_path, path)):
+        assert pickle.loads(pickle.dumps(sent))[0].annotations == first.annotations
+
+
+def test_categories_and_boxes_that_cannot_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    boxes: list[Any] = [
+        [58, 38, 9, 9],  # its corner is in the photo of 60 x 40
+        [-5, -5, 6, 6],
+        [60, 0, 5, 5],
+        [0, 40, 5, 5],
+        [-5, 0, 5, 5],
+        [1, 1, 0, 5],
+        [1, 1, -3, 5],
+        [1, 1, 5],
+        [1, 1, None, 5],
+        [1, 1, float("nan"), 5],
+        [1, 1, float("inf"), 5],
+        "text",
+        7,
+        [],
+    ]
+    records = [annotation(number, bbox=box) for number, box in enumerate(boxes)]
+    records += [annotation(20, category_id=3), annotation(21, category_id="cat")]
+    records += [{name: value for name, value in annotation(22).items() if name != "category_id"}]
+    records += [annotation(23 + number, area=area) for number, area in enumerate((-1, "wide", float("nan")))]
+    source = CocoPhotos(tmp_path, made(tmp_path, [image(7)], records, CATEGORIES))
+    found = source[0].annotations
+    assert [one.stated_box for one in found[:2]] == [(58, 38, 9, 9), (-5, -5, 6, 6)]
+    assert {one.stated_box for one in found[2:]} == {None}
+    assert {one.box for one in found} == {(10, 5, 20, 20)}
+    assert [one.category for one in found[14:]] == [None, None, None, 1, 1, 1]
+    assert {one.stated_area for one in found} == {None}
+    (remark,) = source.remarks
+    assert remark == (
+        "noted: 3 annotations whose category_id is the id of no category (id 20, 21, 22); "
+        "11 annotations whose bbox is none, or outside of its image (the mask's is taken) (id 2, 3, 4, 5, 6, ...)"
+    )
+    assert remark in caplog.text
+    # a photo whose size is not known may hold any box; and without categories all of them can be
+    source = CocoPhotos(tmp_path, made(tmp_path, [image(7, width=-1)], [annotation(1, bbox=[60, 0, 5, 5])]))
+    write_photo(tmp_path / "7.jpg")
+    assert [(one.stated_box, one.category) for one in source[0].annotations] == [((60, 0, 5, 5), 1)]
+    assert source.remarks == ()
+
+
+def test_ids_that_occur_twice(tmp_path: Path) -> None:
+    again = CocoPhotos(tmp_path, made(tmp_path, [image(7), image("7"), image(8)], [annotation(1), annotation(1.0)]))
+    assert again.remarks == (
+        "left out: 1 images that an earlier one repeats (id 7)",
+        "noted: 1 annotations with the id of an earlier one (id 1)",
+    )
+    assert [len(photo.annotations) for photo in again] == [2]
+    with pytest.raises(DataError, match=r"expected images with different ids, got id 7 for 7\.jpg and other\.jpg"):
+        CocoPhotos(tmp_path, made(tmp_path, [image(7), image(7, file_name="other.jpg")], [annotation(1)]))
+
+
+def test_images_that_share_a_file_have_keys_of_their_own(tmp_path: Path) -> None:
+    write_photo(tmp_path / "a.jpg")
+    images = [image(number, file_name="a.jpg") for number in (7, 8)] + [image(9)]
+    source = CocoPhotos(tmp_path, made(tmp_path, images, [annotation(1), annotation(2, 8), annotation(3, 9)]))
+    assert [photo.key for photo in source] == ["a.jpg#7", "a.jpg#8", "9.jpg"]
+    assert source[1].pixels().shape == (*SIZE, 3)
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations", "message"),
+    [
+        ([], [annotation(1)], "expected images, got none"),
+        ([{"id": 7}], [annotation(1)], "expected images, got none"),
+        ([image(7)], [], "expected annotations with a segmentation, got none; left out: none"),
+        ([image(7)], [{"id": 1, "image_id": 7}], r"got none; left out: 1 annotations without a segmentation \(id 1\)"),
+        ([image(7)], [annotation(1, 8)], "expected each image_id to be the id of an image, .*: image_id 8; 1 images"),
+    ],
+)
+def test_files_without_images_or_annotations(
+    tmp_path: Path, images: list[Any], annotations: list[Any], message: str
+) -> None:
+    path = made(tmp_path, images, annotations)
+    for empty in (False, True):
+        with pytest.raises(DataError, match=message):
+            CocoPhotos(tmp_path, path, empty=empty)
+
+
+def test_results_in_place_of_annotations(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('[{"image_id": 7}]')
+    with pytest.raises(DataError, match=r"expected json of COCO or LVIS .*; a list, as results of a detector are"):
+        CocoPhotos(tmp_path, tmp_path / "x.json")
+
+
+def test_crowds_alone(tmp_path: Path) -> None:
+    path = made(tmp_path, [image(7)], [annotation(1, iscrowd=1)])
+    assert len(CocoPhotos(tmp_path, path)) == 0
+    (photo,) = CocoPhotos(tmp_path, path, empty=True)
+    assert (len(photo.annotations), len(photo.crowds)) == (0, 1)
+
+
+def test_a_photo_of_another_size_than_a_crowd_is_broken(tmp_path: Path) -> None:
+    write_photo(tmp_path / "7.jpg")
+    crowd = annotation(1, iscrowd=1, segmentation={"size": [2, 2], "counts": [4]})
+    photo = CocoPhotos(tmp_path, made(tmp_path, [image(7)], [crowd]), empty=True)[0]
+    with pytest.raises(BrokenSample, match=r"expected masks of 40 x 60 pixels .*got size \[2, 2\]"):
+        photo.pixels()
+
+
+def test_without_pycocotools_polygons_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = CocoPhotos(tmp_path, made(tmp_path, [image(7)], [annotation(1, segmentation=encode(square()))]))
+    polygons = CocoPhotos(tmp_path, made(tmp_path, [image(7)], [annotation(1)]))
+    monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
+    assert np.array_equal(encoded[0].annotations[0].decode(), square())
+    with pytest.raises(BackendUnavailable, match=r"needs pycocotools; use pip install 'evsam\[eval\]'"):
+        polygons[0]

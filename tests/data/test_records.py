@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from evsam.boxes import bounding_box
 from evsam.data.files import read_span
-from evsam.data.records import Annotation, BrokenSample, Photo, Photos, as_rle, measured
+from evsam.data.records import Annotation, BrokenSample, Photo, Photos, as_id, as_rle, measured
 from evsam.errors import ImageError
 from evsam.images import read_image
 from tests.data.made import encode, jpg, png
@@ -145,3 +146,38 @@ def test_encodings_of_json() -> None:
     annotation = measured(uncompressed)
     assert annotation == Annotation(uncompressed, (2, 1, 3, 2), 6)
     assert annotation.decode_ignore() is None
+
+
+def test_photos_of_hundreds_of_masks_are_measured() -> None:
+    masks = np.zeros((300, 20, 30), np.uint8)
+    for number, mask in enumerate(masks):
+        mask[number % 19 : 20, number % 29 : 29] = 1
+    found = [measured(encode(mask), id=number) for number, mask in enumerate(masks)]
+    for number, (mask, annotation) in enumerate(zip(masks, found, strict=True)):
+        x0, y0, x1, y1 = bounding_box(mask)
+        assert (annotation.id, annotation.area) == (number, mask.sum())
+        assert list(annotation.box) == [x0, y0, x1 - x0, y1 - y0]
+        assert np.array_equal(annotation.decode(), mask)
+    assert measured(encode(np.zeros((4, 5), np.uint8))).box == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (7, 7),
+        ("7", 7),
+        (7.0, 7),
+        ("0", 0),
+        ("007", "007"),
+        ("-7", "-7"),
+        ("a", "a"),
+        (7.5, "7.5"),
+        ("7.0", "7.0"),
+        ("\u0667", "\u0667"),
+        (None, "None"),
+        (True, "True"),
+        ([1], "[1]"),
+    ],
+)
+def test_ids(value: object, expected: object) -> None:
+    assert as_id(value) == expected
