@@ -1,9 +1,9 @@
 """The record of a variant as text: how an architecture travels in weights files and exported folders.
 
-A record is JSON: an object of ``name``, ``image_size``, ``encoder``, ``decoder`` and ``mask_prompt`` with the fields of
-:class:`~evsam.zoo.Variant`, :class:`~evsam.zoo.EncoderConfig` and so on, all of them, and nothing else; only
-``mask_prompt`` may be missing, as in older files. The rules that it has to obey, so that every engine can build it, are
-those of the compiled reader, csrc/engine/architecture.cpp.
+A record is JSON: an object of ``name``, ``image_size``, ``encoder``, ``decoder``, ``mask_prompt`` and ``everything``
+with the fields of :class:`~evsam.zoo.Variant`, :class:`~evsam.zoo.EncoderConfig` and so on, all of them, and nothing
+else; only ``mask_prompt`` and ``everything`` may be missing, as in older files. The rules that it has to obey, so that
+every engine can build it, are those of the compiled reader, csrc/engine/architecture.cpp.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 
 from evsam import _C
 from evsam.errors import WeightsError
-from evsam.zoo import VARIANTS, Block, DecoderConfig, EncoderConfig, NeckConfig, Variant
+from evsam.zoo import VARIANTS, Block, DecoderConfig, EncoderConfig, EverythingConfig, NeckConfig, Variant
+
+_FIELDS = ("name", "image_size", "encoder", "decoder", "mask_prompt", "everything")
 
 
 def write_record(variant: Variant) -> str:
@@ -30,14 +32,16 @@ def write_record(variant: Variant) -> str:
         '{"name":"l0","image_size":512,"encoder":{"st'
     """
     fields = asdict(variant)
-    text = _dumps({name: fields[name] for name in ("name", "image_size", "encoder", "decoder", "mask_prompt")})
+    text = _dumps({name: fields[name] for name in _FIELDS})
     read = _read(text)
     _variant(read)
     return _dumps(read)
 
 
 def read_record(text: str) -> Variant:
-    """The variant that a record describes: the one of the zoo if it is one of them, with the file's ``mask_prompt``.
+    """The variant that a record describes.
+
+    It is the one of the zoo if it is one of them, with ``mask_prompt`` and ``everything`` as the record has them.
 
     Raises:
         WeightsError: it is no record, no engine could build it, or its name is that of another variant of the zoo; the
@@ -63,15 +67,17 @@ def _variant(fields: Mapping[str, Any]) -> Variant:
         decoder=DecoderConfig(**decoder),
         mask_prompt=fields["mask_prompt"],
     )
+    everything = None if fields["everything"] is None else EverythingConfig(**fields["everything"])
     known = VARIANTS.get(variant.name)
     if known is None:
-        return variant
+        return variant if everything is None else replace(variant, everything=everything)
     if not same_architecture(variant, known):
         raise WeightsError(
             f"variant.name: expected another name than that of a published variant, got {variant.name!r}"
         )
-    # What it is trained to read is for the file to say, not for the name.
-    return known if variant.mask_prompt == known.mask_prompt else replace(known, mask_prompt=variant.mask_prompt)
+    # What it is trained to read, and how its scores are to be taken, is for the file to say, not for the name.
+    said = replace(known, mask_prompt=variant.mask_prompt, everything=everything or known.everything)
+    return known if said == known else said
 
 
 def same_architecture(a: Variant, b: Variant) -> bool:

@@ -111,6 +111,19 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True)
+class EverythingConfig:
+    """Which masks :meth:`evsam.Sam.segment_everything` keeps of what its points give; the defaults are SAM's.
+
+    Attributes:
+        pred_iou_thresh: masks with more predicted IoU than that, 0 to 1.
+        stability_score_thresh: masks with at least that stability, 0 to 1.
+    """
+
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+
+
+@dataclass(frozen=True)
 class HubFile:
     """A file on the Hugging Face hub, its content pinned by a checksum.
 
@@ -136,8 +149,8 @@ class HubFile:
 class Variant:
     """Everything that is known about one model variant before its weights are read.
 
-    Name, image size, encoder and decoder are its architecture; :mod:`evsam.record` writes them and ``mask_prompt`` into
-    weights files.
+    Name, image size, encoder and decoder are its architecture; :mod:`evsam.record` writes them, ``mask_prompt`` and
+    ``everything`` into weights files.
 
     Attributes:
         name: how users call it.
@@ -148,6 +161,7 @@ class Variant:
             ``boxed``: they have not learnt to find an object by a mask; unless a box, or a foreground click on the
             mask, says where it is, the mask is given as 10 inside and -10 outside, together with the box around its
             large regions and the foreground clicks (csrc/engine/boxed_mask.h).
+        everything: thresholds of segmenting everything that suit the scores which the weights predict.
         parameters: number of parameters of the whole model (buffers, such as norm statistics, are not counted); 0 where
             nobody has counted.
         encoder_macs: multiply-accumulates to encode one image, those of products alone; 0 likewise.
@@ -162,6 +176,7 @@ class Variant:
     encoder: EncoderConfig
     decoder: DecoderConfig
     mask_prompt: MaskPrompt = "logits"
+    everything: EverythingConfig = EverythingConfig()
     parameters: int = 0
     encoder_macs: int = 0
     weights: HubFile | None = None
@@ -340,6 +355,7 @@ _NANO = Variant(
     encoder=_nano_encoder(),
     decoder=DecoderConfig(kind="lite", dim=128, depth=2, heads=4, mlp_dim=512, mask_channels=(16, 32, 64)),
     mask_prompt="boxed",
+    everything=EverythingConfig(pred_iou_thresh=0.6, stability_score_thresh=0.85),
     parameters=3_110_812,
     encoder_macs=1_928_945_664,
     bundled="nano.safetensors",

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 import evsam
 from evsam.cli import main
-from evsam.record import read_record
+from evsam.record import read_record, write_record
 from evsam.weights import resolve
 from evsam.zoo import VARIANTS
 
@@ -35,7 +35,9 @@ def test_weights_are_small_and_half_precision() -> None:
     assert path.stat().st_size <= 8e6
     with safe_open(path, framework="numpy") as file:
         assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}  # noqa: SIM118 - not a dict
-        assert read_record(file.metadata()["evsam.variant"]) is VARIANTS["nano"]
+        record = file.metadata()["evsam.variant"]
+    assert record == write_record(VARIANTS["nano"]), "run python -m tests.named_records"
+    assert read_record(record) is VARIANTS["nano"]
 
 
 def test_box(sam: evsam.Sam) -> None:

@@ -15,7 +15,7 @@ from evsam.embedding import Embedding
 from evsam.errors import WeightsError
 from evsam.weights import convert, encoder_fingerprint, load_weights, save_weights
 from evsam.weights.files import read_tensor_file, write_tensor_file
-from evsam.zoo import VARIANTS, Variant
+from evsam.zoo import VARIANTS, EverythingConfig, Variant
 from tests.own_variants import NANO_LIKE, SAM_LIKE, own_weights
 
 torch = pytest.importorskip("torch")
@@ -143,6 +143,11 @@ def test_fingerprints_tell_architectures_apart() -> None:
     assert encoder_fingerprint(weights) != encoder_fingerprint(replace(weights, variant=turned))
     decoder = replace(SAM_LIKE, decoder=replace(SAM_LIKE.decoder, mlp_dim=50))
     assert encoder_fingerprint(weights) == encoder_fingerprint(replace(weights, variant=decoder))
+    kept = replace(weights.variant, everything=EverythingConfig(0.5, 0.5))
+    assert encoder_fingerprint(weights) == encoder_fingerprint(replace(weights, variant=kept))
+    zoos = load_weights("nano")
+    kept = replace(zoos.variant, everything=EverythingConfig(0.5, 0.5))
+    assert encoder_fingerprint(zoos) == encoder_fingerprint(replace(zoos, variant=kept))
 
 
 def test_a_variant_of_the_zoo_under_another_name(tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from evsam.errors import WeightsError
 from evsam.record import read_record, write_record
-from evsam.zoo import VARIANTS, MaskPrompt, Variant
+from evsam.zoo import VARIANTS, EverythingConfig, MaskPrompt, Variant
 from tests import named_records
 
 Change = Callable[[dict[str, Any]], None]
@@ -27,6 +27,7 @@ def test_there_and_back(variant: Variant) -> None:
     assert back.encoder == own.encoder
     assert back.decoder == own.decoder
     assert back.mask_prompt == own.mask_prompt
+    assert back.everything == own.everything
     assert write_record(back) == write_record(own)
     assert hash(back) is not None
 
@@ -49,6 +50,19 @@ def test_what_a_mask_prompt_means_is_for_the_record_to_say(name: str) -> None:
     assert read_record(json.dumps(fields)) is known, "of a file that was written before there was the field"
     other: MaskPrompt = "logits" if known.mask_prompt == "boxed" else "boxed"
     assert read_record(json.dumps({**fields, "mask_prompt": other})) == replace(known, mask_prompt=other)
+
+
+@pytest.mark.parametrize("name", ["nano", "l0"])
+def test_thresholds_of_everything_are_for_the_record_to_say(name: str) -> None:
+    known = VARIANTS[name]
+    fields = json.loads(write_record(known))
+    assert fields.pop("everything") == asdict(known.everything)
+    assert read_record(json.dumps(fields)) is known, "of a file that was written before there was the field"
+    other = {"pred_iou_thresh": 0, "stability_score_thresh": 1}
+    said = read_record(json.dumps({**fields, "everything": other}))
+    assert said == replace(known, everything=EverythingConfig(0, 1)) != known
+    assert json.loads(write_record(said))["everything"] == other
+    assert read_record(json.dumps({**fields, "name": "own"})).everything == EverythingConfig(0.88, 0.95), "SAM's"
 
 
 def test_white_space_and_order_do_not_matter() -> None:
@@ -90,7 +104,7 @@ REFUSED: list[tuple[Change, str]] = [
     (_set(f"{FINE}.stride", None), f"{ENCODER}.stages[1][0]: expected the field 'stride', got none"),
     (
         _set("parameters", 3),
-        "variant: expected the fields name, image_size, encoder, decoder, mask_prompt, got 'parameters'",
+        "variant: expected the fields name, image_size, encoder, decoder, mask_prompt, everything, got 'parameters'",
     ),
     (
         _set("decoder.width", 3),
@@ -131,6 +145,21 @@ REFUSED: list[tuple[Change, str]] = [
     (_set("encoder.neck.lateral", [[2]]), f"{NECK}.lateral[0]: expected ',' at byte"),
     (_set("encoder.neck.lateral", [[2, 0]]), f"{NECK}.lateral[0][1]: expected a whole number from 1 to 16384, got 0"),
     (_set("mask_prompt", "sign"), "variant.mask_prompt: expected one of logits, boxed, got 'sign'"),
+    (_set("everything", 0.88), "variant.everything: expected '{' at byte"),
+    (_set("everything", {}), "variant.everything: expected the field 'pred_iou_thresh', got none"),
+    (
+        _set("everything.nms", 0.7),
+        "variant.everything: expected the fields pred_iou_thresh, stability_score_thresh, got",
+    ),
+    (
+        _set("everything.pred_iou_thresh", 1.5),
+        "variant.everything.pred_iou_thresh: expected a number from 0 to 1, got 1.5",
+    ),
+    (
+        _set("everything.stability_score_thresh", -0.25),
+        "variant.everything.stability_score_thresh: expected a number from 0 to 1, got -0.25",
+    ),
+    (_set("everything.pred_iou_thresh", "0.9"), "variant.everything.pred_iou_thresh: expected a number at byte"),
     (_set("decoder.kind", "big"), f"{DECODER}.kind: expected one of sam, lite, got 'big'"),
     (_set("decoder.depth", 0), f"{DECODER}.depth: expected a whole number from 1 to 256, got 0"),
     (_set("decoder.mask_channels", [1, 2, 3, 4]), f"{DECODER}.mask_channels: expected at most 3 items, got more"),
@@ -221,7 +250,10 @@ def test_refused_with_sams_decoder(change: Change, message: str) -> None:
         ('{"encoder":{"stages":[[{"expand":' + "1" * 99, f"{ENCODER}.stages[0][0].expand: expected a number at"),
         ('{"encoder":{"stages":[[{"expand":01', f"{ENCODER}.stages[0][0].expand: expected a number at"),
         ('{"encoder":{"stages":[[{"expand":1.', f"{ENCODER}.stages[0][0].expand: expected a number at"),
-        ("{" + '"x' * 9, "variant: expected the fields name, image_size, encoder, decoder, mask_prompt, got 'x'"),
+        (
+            "{" + '"x' * 9,
+            "variant: expected the fields name, image_size, encoder, decoder, mask_prompt, everything, got 'x'",
+        ),
     ],
 )
 def test_broken_text(text: str, message: str) -> None:

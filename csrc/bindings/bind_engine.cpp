@@ -78,9 +78,14 @@ py::dict variant_dict(const VariantConfig& config) {
   const py::dict decoder_dict("kind"_a = decoder.lite ? "lite" : "sam", "dim"_a = decoder.dim,
                               "depth"_a = decoder.depth, "heads"_a = decoder.heads, "mlp_dim"_a = decoder.mlp_dim,
                               "mask_channels"_a = decoder.mask_channels);
-  return py::dict("name"_a = config.name, "image_size"_a = config.image_size, "encoder"_a = encoder,
-                  "decoder"_a = decoder_dict,
-                  "mask_prompt"_a = kMaskPrompts[static_cast<std::size_t>(config.mask_prompt)]);
+  py::object everything = py::none();
+  if (config.everything) {
+    everything = py::dict("pred_iou_thresh"_a = config.everything->pred_iou_thresh,
+                          "stability_score_thresh"_a = config.everything->stability_score_thresh);
+  }
+  return py::dict(
+      "name"_a = config.name, "image_size"_a = config.image_size, "encoder"_a = encoder, "decoder"_a = decoder_dict,
+      "mask_prompt"_a = kMaskPrompts[static_cast<std::size_t>(config.mask_prompt)], "everything"_a = everything);
 }
 
 VariantConfig checked_variant(const std::string& record) {
@@ -254,7 +259,8 @@ void bind_engine(py::module_& m) {
   m.def(
       "read_variant", [](const std::string& record) { return variant_dict(checked_variant(record)); },
       py::arg("record"),
-      "The record of a variant, JSON text as evsam.record writes it, checked: its fields as plain data.");
+      "The record of a variant, JSON text as evsam.record writes it, checked: its fields as plain data, everything as "
+      "None where the record does not tell.");
   py::class_<BoundEngine>(m, "Engine", "One model on the CPU; use it through evsam.load(engine='native').")
       .def(py::init<const std::string&, const py::dict&, const py::object&, const std::string&, const py::set&>(),
            py::arg("record"), py::arg("tensors"), py::kw_only(), py::arg("threads") = py::none(),

@@ -178,6 +178,11 @@ Outcome read_variant_of(const std::string& path, const evsam::SafetensorsHeader&
     return {invalid(path, std::string("variant '") + wanted + "'", "'" + config->name + "' in its metadata"),
             EVSAM_BAD_WEIGHTS};
   }
+  if (!config->everything) {  // a file from before there was the field
+    evsam::VariantConfig known;
+    const bool named = read_named(config->name, EVSAM_BAD_WEIGHTS, &known).code == EVSAM_OK;
+    config->everything = named ? known.everything : evsam::EverythingConfig();
+  }
   return outcome;
 }
 

@@ -51,7 +51,8 @@ class RecordReader {
                 whole("image_size", 1, kMaxImage, &config->image_size),
                 {"encoder", [&](const std::string& at) { return encoder(at, config); }},
                 {"decoder", [&](const std::string& at) { return decoder(at, &config->decoder); }},
-                {"mask_prompt", [&](const std::string& at) { return mask_prompt_word(at, &mask_prompt); }, false}}));
+                {"mask_prompt", [&](const std::string& at) { return mask_prompt_word(at, &mask_prompt); }, false},
+                {"everything", [&](const std::string& at) { return everything(at, &config->everything); }, false}}));
     config->mask_prompt = mask_prompt.value_or(config->decoder.lite ? MaskPrompt::boxed : MaskPrompt::logits);
     return json_.expect_end();
   }
@@ -159,10 +160,21 @@ class RecordReader {
     return {"expand", [=](const std::string& where) {
               EVSAM_RETURN_IF_ERROR(json_.read_number(value));
               if (*value > 0.0 && *value <= kMaxExpand) return Status();
-              char text[32];
-              std::snprintf(text, sizeof(text), "%g", *value);
-              return refuse(where, "a number above 0, at most 64", text);
+              return refuse(where, "a number above 0, at most 64", shown(*value));
             }};
+  }
+
+  Field share(const char* name, double* value) {
+    return {name, [=](const std::string& where) {
+              EVSAM_RETURN_IF_ERROR(json_.read_number(value));
+              return *value >= 0.0 && *value <= 1.0 ? Status() : refuse(where, "a number from 0 to 1", shown(*value));
+            }};
+  }
+
+  static std::string shown(double number) {
+    char text[32];
+    std::snprintf(text, sizeof(text), "%g", number);
+    return text;
   }
 
   Field filter_size(const char* name, std::int64_t* value) {
@@ -263,6 +275,12 @@ class RecordReader {
     EVSAM_RETURN_IF_ERROR(word(where, {std::begin(kMaskPrompts), std::end(kMaskPrompts)}, &index));
     *mask_prompt = static_cast<MaskPrompt>(index);
     return {};
+  }
+
+  Status everything(const std::string& where, std::optional<EverythingConfig>* everything) {
+    everything->emplace();
+    return object(where, {share("pred_iou_thresh", &(*everything)->pred_iou_thresh),
+                          share("stability_score_thresh", &(*everything)->stability_score_thresh)});
   }
 
   JsonReader json_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,6 +67,12 @@ enum class MaskPrompt {
 
 inline constexpr const char* kMaskPrompts[] = {"logits", "boxed"};  // what records call them, in their order
 
+// Which masks segmenting everything keeps of what a point gives. The defaults are SAM's, for its calibrated scores.
+struct EverythingConfig {
+  double pred_iou_thresh = 0.88;         // only masks with more predicted IoU, 0 to 1
+  double stability_score_thresh = 0.95;  // only masks whose stability is as high, 0 to 1
+};
+
 struct VariantConfig {
   std::string name;
   std::int64_t image_size;
@@ -75,6 +82,7 @@ struct VariantConfig {
   NeckConfig neck;
   DecoderConfig decoder;
   MaskPrompt mask_prompt;
+  std::optional<EverythingConfig> everything;  // nothing: its record does not tell
 };
 
 inline constexpr std::int64_t kFrameSize = 1024;  // side of the frame in which prompts live, in pixels
@@ -90,8 +98,9 @@ const BlockRules& rules_of(BlockKind kind);
 std::int64_t hidden_channels(double expand, std::int64_t channels);
 
 // Reads a record, JSON text from anywhere: accepted is only what every engine can build. Each field must be there, and
-// no other; messages name the field, as in `variant.encoder.stages[3][0].width`. Only mask_prompt may be missing, as in
-// files that were written before it was there: logits for a decoder of kind sam, boxed for one of kind lite.
+// no other; messages name the field, as in `variant.encoder.stages[3][0].width`. Only mask_prompt and everything may be
+// missing, as in files that were written before they were there. mask_prompt is then logits for a decoder of kind sam,
+// boxed for one of kind lite.
 Status read_variant(const std::string& json, VariantConfig* config);
 
 }  // namespace evsam

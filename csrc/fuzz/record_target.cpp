@@ -30,6 +30,10 @@ void walk(const VariantConfig& config) {
   require(config.decoder.mask_channels.size() == (config.decoder.lite ? 3U : 2U), "other mask channels");
   require(config.decoder.dim / 2 / config.decoder.heads >= 1, "a head of no width");
   require(config.mask_prompt == MaskPrompt::logits || config.mask_prompt == MaskPrompt::boxed, "another mask prompt");
+  const EverythingConfig everything = config.everything.value_or(EverythingConfig());
+  for (const double share : {everything.pred_iou_thresh, everything.stability_score_thresh}) {
+    require(share >= 0.0 && share <= 1.0, "a share beyond 0 to 1");
+  }
 }
 
 bool check(const std::uint8_t* data, std::size_t size, std::string* message) {
@@ -49,7 +53,8 @@ std::string block(const std::string& kind, int width, int stride, const std::str
 
 std::string record(const std::string& stages, const std::string& neck, const std::string& decoder) {
   return "{\"name\":\"a\",\"image_size\":512,\"encoder\":{\"stages\":[" + stages + "],\"neck\":{" + neck +
-         "},\"activation\":\"gelu\",\"head_dim\":8},\"decoder\":{" + decoder + "}}";
+         "},\"activation\":\"gelu\",\"head_dim\":8},\"decoder\":{" + decoder +
+         "},\"everything\":{\"pred_iou_thresh\":0.5,\"stability_score_thresh\":1}}";
 }
 
 std::vector<std::string> seeds() {

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from evsam.errors import WeightsError
-from evsam.record import read_record, write_record
+from evsam.record import read_record, same_architecture, write_record
 from evsam.weights.files import write_tensor_file
 from evsam.weights.locate import resolve
 from evsam.weights.matching import check_finite, check_shapes, choose_variant
@@ -171,8 +171,11 @@ def encoder_fingerprint(weights: Weights) -> str:
     """
     variant = weights.variant
     identity = variant.name
-    if VARIANTS.get(variant.name) != variant:  # a name of one's own says nothing
-        identity = json.dumps({**json.loads(write_record(variant)), "decoder": None})
+    known = VARIANTS.get(variant.name)
+    if known is None or not same_architecture(known, variant):  # a name of one's own says nothing
+        fields = json.loads(write_record(variant))
+        del fields["everything"]  # which came later, and is about masks
+        identity = json.dumps({**fields, "decoder": None})
     return _digest(identity, {name: t for name, t in weights.tensors.items() if name.startswith("image_encoder.")})
 
 
