@@ -337,8 +337,10 @@ def sequence_statistics(j: Mapping[str, Sequence[float]], f: Mapping[str, Sequen
 
 
 def _ratio(found: Bool, true: Bool) -> float:
-    common = int(np.count_nonzero(found & true))
-    union = int(np.count_nonzero(found)) + int(np.count_nonzero(true)) - common
+    left, top, right, bottom = bounding_box(true)  # most objects are small
+    inside = true[top:bottom, left:right]
+    common = int(np.count_nonzero(found[top:bottom, left:right] & inside))
+    union = int(np.count_nonzero(found)) + int(np.count_nonzero(inside)) - common
     return common / union if union else 1.0
 
 
