@@ -21,7 +21,7 @@ from evsam.embedding import Embedding
 from evsam.errors import EvsamError
 from evsam.evaluation.clicks import middle
 from evsam.evaluation.metrics import SizeBins, iou, mean, mean_by_size
-from evsam.evaluation.protocols import NO_SETTING, Answers, Row, Tables, counts, identify, in_order, parts, usable_box
+from evsam.evaluation.protocols import Answers, Row, Tables, counts, identify, in_order, parts, usable_box
 from evsam.zoo import FRAME_SIZE
 
 if TYPE_CHECKING:
@@ -145,9 +145,7 @@ class Fidelity:
         bins: see :func:`evsam.evaluation.metrics.size_classes`.
     """
 
-    reference: Callable[[], Sam] | EmbeddingFiles | None = field(
-        default=None, repr=False, compare=False, metadata=NO_SETTING
-    )
+    reference: Callable[[], Sam] | EmbeddingFiles | None = field(default=None, repr=False, compare=False)
     name: str = "fidelity"
     masks: bool = True
     bins: SizeBins = "coco"

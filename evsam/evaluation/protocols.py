@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -51,9 +51,6 @@ Measure: TypeAlias = Literal["boundary_iou", "f"]
 
 MEASURE_NAMES = {"iou": "IoU", "best_iou": "IoU, best of three", "boundary_iou": "Boundary IoU", "f": "F"}
 
-NO_SETTING = {"setting": False}
-"""Metadata of a protocol's fields that are what it works with, such as a file's content, and no JSON value."""
-
 AT_ONCE = 64
 """Prompts that are decoded together."""
 
@@ -82,25 +79,6 @@ class PhotoProtocol(Protocol):
 
     def summary(self, rows: Sequence[Row]) -> Tables:
         """Tables of the rows of all photos, in any order."""
-
-
-def settings(protocol: PhotoProtocol) -> dict[str, Any]:
-    """The settings of a protocol by name, as JSON values.
-
-    Example:
-        >>> settings(Ellipses())
-        {'name': 'ellipses', 'bins': 'coco', 'crowds': False}
-    """
-    chosen = [one.name for one in fields(cast("Any", protocol)) if one.metadata.get("setting", True)]
-    return {name: _plain(getattr(protocol, name)) for name in chosen}
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 @dataclass(frozen=True)

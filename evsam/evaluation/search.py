@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from evsam.data.records import Category
 from evsam.evaluation.average_precision import Backend, Kind, Record, Style, average_precision, average_recall
-from evsam.evaluation.protocols import NO_SETTING, Answers, Row, Tables, in_order, parts, usable_box
+from evsam.evaluation.protocols import Answers, Row, Tables, in_order, parts, usable_box
 from evsam.rle import encode_rle
 
 if TYPE_CHECKING:
-    from evsam.data import Detection
+    from evsam.data import Category, Detection
     from evsam.embedding import Embedding
     from evsam.evaluation.truth import Truth
     from evsam.sam import Sam
@@ -32,8 +31,7 @@ class DetectedBoxes:
 
     Attributes:
         detections: of the photos, by image id (:func:`evsam.data.read_detections`); not needed to make tables of rows.
-        categories: that detections and annotations are of, in any order, or their attributes by name; without any, all
-            are of one.
+        categories: that detections and annotations are of, in any order; without any, all are of one.
         name: see :class:`evsam.evaluation.protocols.PhotoProtocol`.
         multimask: True for three masks, of which the one with the highest predicted IoU counts, as in the paper's
             tables; False for one mask.
@@ -43,20 +41,14 @@ class DetectedBoxes:
         backend: the package that computes.
     """
 
-    detections: Mapping[Any, Sequence[Detection]] = field(
-        default_factory=dict, repr=False, compare=False, metadata=NO_SETTING
-    )
-    categories: Sequence[Category | Mapping[str, Any]] = field(default=(), repr=False)
+    detections: Mapping[Any, Sequence[Detection]] = field(default_factory=dict, repr=False, compare=False)
+    categories: Sequence[Category] = field(default=(), repr=False)
     name: str = "detections"
     multimask: bool = True
     style: Style = "coco"
     max_detections: int | None = None
     kinds: tuple[Kind, ...] = ("segm",)
     backend: Backend = "pycocotools"
-
-    def __post_init__(self) -> None:
-        known = tuple(Category(**one) if isinstance(one, Mapping) else one for one in self.categories)
-        object.__setattr__(self, "categories", known)
 
     def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:
         """A row for the photo: what is on it, and ``detections`` as COCO's results have them."""
@@ -82,7 +74,7 @@ class DetectedBoxes:
     def summary(self, rows: Sequence[Row]) -> Tables:
         """Table ``AP``: AP and AR of masks, and what else was asked for; ``detections``: how many there are."""
         rows = in_order(rows)
-        truth = document(rows, cast("Sequence[Category]", self.categories))
+        truth = document(rows, self.categories)
         found = [{**record, "image_id": row["image_id"]} for row in rows for record in row["detections"]]
         if not self.categories:
             found = [{**record, "category_id": _ANYTHING} for record in found]

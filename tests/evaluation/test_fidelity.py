@@ -15,7 +15,6 @@ import pytest
 import evsam
 from evsam import EvsamError
 from evsam.evaluation.fidelity import EmbeddingFiles, Fidelity, compare_maps
-from evsam.evaluation.protocols import settings
 from evsam.evaluation.truth import Truth
 from tests.evaluation.made import annotation, rectangle, truth
 
@@ -102,9 +101,7 @@ def test_protocols_travel_to_other_processes_without_the_model(nano, one, pixels
     embedding = nano.encode(pixels)
     rows = protocol.rows(nano, embedding, one)
     assert pickle.loads(pickle.dumps(protocol)).rows(nano, embedding, one) == rows
-    assert settings(protocol) == {"name": "fidelity", "masks": False, "bins": "coco"}
-    again: dict[str, Any] = settings(protocol)
-    assert Fidelity(**again).summary(rows) == protocol.summary(rows)
+    assert Fidelity(masks=False).summary(rows) == protocol.summary(rows)
     with pytest.raises(EvsamError, match="reference: expected a model or embeddings to compare with, got none"):
         Fidelity().rows(nano, embedding, one)
 

@@ -12,7 +12,6 @@ import pytest
 from evsam import EvsamError
 from evsam.data import Category, Detection
 from evsam.evaluation.average_precision import available
-from evsam.evaluation.protocols import settings
 from evsam.evaluation.search import DetectedBoxes, Everything
 from evsam.everything import Segment
 from evsam.rle import decode_rle, encode_rle
@@ -195,17 +194,3 @@ def test_tables_do_not_depend_on_who_computed_the_rows(backend) -> None:
             shuffled = json.loads(json.dumps(rows))
             random.Random(seed).shuffle(shuffled)
             assert json.dumps(protocol.summary(shuffled)) == expected
-
-
-def test_settings_are_json_and_make_the_same_protocol() -> None:
-    protocol = DetectedBoxes({3: []}, CATEGORIES, style="lvis", kinds=("segm", "bbox"))
-    found = json.loads(json.dumps(settings(protocol)))
-    assert "detections" not in found
-    assert found["categories"][0] == {"id": 1, "name": "cat", "frequency": "r"}
-    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-    again = DetectedBoxes(**given)
-    assert again == protocol
-    rows = protocol.rows(filling(), EMBEDDING, ONE)
-    assert again.summary(rows) == protocol.summary(rows)
-    everything = Everything(settings={"points_per_side": 4})
-    assert Everything(**{**settings(everything), "counts": (1,), "kinds": ("segm",)}).settings == {"points_per_side": 4}

@@ -179,7 +179,6 @@ LAYERS = {
         "evsam.zoo",
     ),
     "evaluation/search.py": (
-        "evsam.data.records",
         "evsam.evaluation.average_precision",
         "evsam.evaluation.protocols",
         "evsam.rle",
