@@ -1,7 +1,7 @@
-"""Scores of a model on annotated photos: mean IoU by prompt, by set and by size of the object; and during a run.
+"""Scores of a model that is being trained, on annotated photos: mean IoU by prompt, by set and by size of the object.
 
-Prompts: the true box; and clicks (:mod:`evsam.evaluation.clicks`), with the previous mask fed back. ``evsam eval``
-scores finished models; here it is one that is being trained, on its device.
+Prompts and metrics are those of :mod:`evsam.evaluation`, by which ``evsam eval`` scores finished models: true boxes,
+and simulated clicks with the previous mask fed back. Masks are compared on the host, as there.
 """
 
 from __future__ import annotations
@@ -9,275 +9,163 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from evsam.boxes import bounding_box
-from evsam.data.records import Annotation, BrokenSample, Photo, PhotoSource
-from evsam.evaluation.clicks import Click, next_click
-from evsam.evaluation.metrics import SIZES, size_classes
-from evsam.evaluation.protocols import inscribed_ellipse
-from evsam.nn import EfficientViTSam, Features
+from evsam.data.records import BrokenSample, Photo, PhotoSource
+from evsam.engines.base import FloatArray
+from evsam.engines.torch import TorchEngine
+from evsam.evaluation.protocols import Boxes, Clicks, Ellipses, PhotoProtocol, Row
+from evsam.evaluation.runner import score_photo
+from evsam.nn import EfficientViTSam
+from evsam.ops import mask_upsample
 from evsam.overlay import draw_masks
+from evsam.sam import Sam
 from evsam.training.callbacks import Pictures, ValidationScores
 from evsam.training.config import LogConfig, ValidationConfig
 from evsam.training.data.sources import open_source
 from evsam.training.distributed import World
-from evsam.transforms import fitted_size, image_to_pixels, points_to_frame
-from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
 
 _log = logging.getLogger(__name__)
 
-BoolMask = npt.NDArray[np.bool_]
+Rows = Mapping[str, Sequence[Row]]
+"""What protocols found, by their names."""
 
-BROKEN = (BrokenSample, KeyError, TypeError, ValueError)
-"""What reading a photo and its masks raises where they are broken."""
+Summary = dict[str, dict[str, float]]
+"""Mean IoU by prompt, of all objects and of each size class that occurs."""
 
 DRAWN = 6
 """Masks on a picture: more would hide the photo."""
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A photo as the model sees it: features, its size in the frame, and its own size (both H, W)."""
+class TrainedEngine(TorchEngine):
+    """The torch engine, but for masks of the photo's size.
 
-    features: Features
-    resized: tuple[int, int]
-    original: tuple[int, int]
-
-
-def encode_photo(model: EfficientViTSam, pixels: npt.NDArray[np.uint8]) -> Frame:
-    """Resize, normalise, pad and encode a photo (H, W, 3)."""
-    device = next(model.parameters()).device
-    x = torch.from_numpy(image_to_pixels(pixels, model.variant.image_size))[None].to(device)
-    original = (pixels.shape[0], pixels.shape[1])
-    return Frame(model.encode(x.contiguous(memory_format=torch.channels_last)), fitted_size(original), original)
-
-
-def full_size(logits: Tensor, frame: Frame) -> Tensor:
-    """Logits (N, M, 256, 256) at the photo's size, as SAM brings them there.
-
-    Both of its resizes and the crop between them are linear in each axis, so they are one small matrix per axis: much
-    cheaper than to go through 1024 x 1024 pixels for every mask.
+    They are made from logits on the host, where the truth is: PyTorch would go through 1024 x 1024 pixels for each.
     """
-    rows, columns = (_axis(a, b).to(logits.device) for a, b in zip(frame.resized, frame.original, strict=True))
-    return rows @ logits @ columns.T
+
+    def masks(
+        self, logits: FloatArray, resized_size: tuple[int, int], original_size: tuple[int, int]
+    ) -> npt.NDArray[np.bool_]:
+        """See :meth:`evsam.engines.base.Engine.masks`."""
+        return np.asarray(mask_upsample(np.ascontiguousarray(logits), resized_size, original_size, backend="native"))
 
 
-@lru_cache(maxsize=64)
-def _axis(resized: int, original: int) -> Tensor:
-    """(original, 256): what each pixel along one axis of the photo takes from the logits."""
-    x = F.interpolate(torch.eye(LOGITS_SIZE)[None], FRAME_SIZE, mode="linear", align_corners=False)
-    return F.interpolate(x[..., :resized], original, mode="linear", align_corners=False)[0].T.contiguous()
+def as_sam(model: EfficientViTSam) -> Sam:
+    """A model in eval mode as everything below it is used: by prompts in pixels of the photo."""
+    return Sam(model.variant, TrainedEngine.of_module(model), "in training")
 
 
 @dataclass(frozen=True)
-class Objects:
-    """Some annotated objects of one photo.
+class Scored:
+    """A score of a validation: the protocol's table of means has it in this row.
 
     Attributes:
-        masks: bool (H, W) each.
-        counted: bool (N, 1, H, W), False where a pixel counts neither as object nor as background.
+        name: of the score.
+        protocol: name of the protocol.
+        row: of its table.
     """
 
-    masks: list[BoolMask]
-    counted: Tensor
-
-    @classmethod
-    def read(cls, annotations: Sequence[Annotation], device: torch.device) -> Objects:
-        """Decode annotations; empty masks are left out."""
-        found = [(a.decode().astype(bool), a.decode_ignore()) for a in annotations]
-        found = [(mask, ignore) for mask, ignore in found if mask.any()]
-        counted = [np.ones_like(mask) if ignore is None else ignore == 0 for mask, ignore in found]
-        stack = torch.from_numpy(np.array(counted)).to(device)
-        return cls([mask for mask, _ in found], stack[:, None])
-
-    def part(self, start: int, count: int) -> Objects:
-        """``count`` objects from number ``start`` on."""
-        return Objects(self.masks[start : start + count], self.counted[start : start + count])
-
-    def iou(self, predicted: Tensor) -> Tensor:
-        """IoU (N, M) of predicted masks, bool (N, M, H, W)."""
-        true = torch.from_numpy(np.stack(self.masks)).to(predicted.device)[:, None]
-        intersection = (predicted & true & self.counted).sum((-2, -1))
-        return intersection / ((predicted | true) & self.counted).sum((-2, -1)).clamp(min=1)
+    name: str
+    protocol: str
+    row: str
 
 
-class Scores:
-    """IoU per object, by name of the prompt."""
+def protocols(clicks: int) -> tuple[PhotoProtocol, ...]:
+    """What photos go through.
 
-    def __init__(self) -> None:
-        self.sizes: list[str] = []
-        self.values: dict[str, list[float]] = {}
-
-    def add(self, name: str, values: Iterable[float]) -> None:
-        """Add values of the prompt ``name`` in the order of the objects."""
-        self.values.setdefault(name, []).extend(values)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Scores]) -> Scores:
-        """Scores of several groups of objects together."""
-        whole = cls()
-        for part in parts:
-            whole.sizes += part.sizes
-            for name, values in part.values.items():
-                whole.add(name, values)
-        return whole
-
-    def summary(self) -> dict[str, dict[str, float]]:
-        """Mean IoU by prompt, of all objects and of each size class that occurs."""
-        sizes = np.array(self.sizes)
-        result = {}
-        for name, values in self.values.items():
-            array = np.array(values)
-            result[name] = {"all": float(array.mean())}
-            for size in SIZES:
-                if (sizes == size).any():
-                    result[name][size] = float(array[sizes == size].mean())
-        return result
+    Args:
+        clicks: clicks to simulate; 0 for boxes only.
+    """
+    boxes = (
+        Boxes("box", multimask=False, source="mask"),
+        Boxes("three", multimask=True, source="mask", best=True),
+        Ellipses("ellipse"),
+    )
+    return (*boxes, Clicks("clicks", clicks=clicks, best=True)) if clicks else boxes
 
 
-@torch.no_grad()
-def validate(
+def summary(rows: Rows, clicks: int) -> Summary:
+    """Scores of rows of any number of photos, the same to the last bit in whatever order they are.
+
+    Args:
+        rows: of :func:`protocols`.
+        clicks: likewise.
+
+    Returns:
+        IoU for ``box`` (the single mask), ``box_chosen`` (of three by predicted IoU), ``box_best`` (best of three),
+        ``ellipse`` (inscribed in the true box), ``click1`` ... and ``click1_best`` (best of the three).
+    """
+    names = [
+        Scored("box", "box", "IoU"),
+        Scored("box_chosen", "three", "IoU"),
+        Scored("box_best", "three", "IoU, best of three"),
+        Scored("ellipse", "ellipse", "IoU"),
+    ]
+    for click in range(1, clicks + 1):
+        row = f"IoU, {click} click{'s' if click > 1 else ''}"
+        names.append(Scored(f"click{click}", "clicks", row))
+        if click == 1:
+            names.append(Scored("click1_best", "clicks", f"{row}, best of three"))
+    tables = {one.name: one.summary(rows[one.name])["mean"] for one in protocols(clicks) if rows.get(one.name)}
+    return {
+        one.name: {size: value for size, value in tables[one.protocol][one.row].items() if value is not None}
+        for one in names
+        if one.protocol in tables
+    }
+
+
+def scored(
     model: EfficientViTSam,
     photos: Sequence[Photo],
+    wanted: Sequence[PhotoProtocol],
     *,
-    clicks: int = 1,
     masks_per_photo: int | None = None,
-    blank: bool = False,
-    chunk: int = 16,
     seed: int = 0,
-    progress: Callable[[int, int], object] | None = None,
-) -> Scores:
-    """Score a model on photos.
+) -> dict[str, list[Row]]:
+    """What protocols find on photos.
 
     Args:
         model: in eval mode.
-        photos: with their masks; those that cannot be read are left out, with a warning.
-        clicks: clicks to simulate; 0 for boxes only.
+        photos: with their masks; those that cannot be used are left out, with a warning.
+        wanted: the protocols.
         masks_per_photo: at most that many masks of a photo, drawn with ``seed``; None for all.
-        blank: replace every photo by one colour, to see what the prompt alone is worth.
-        chunk: prompts decoded at once.
         seed: of the choice of masks.
-        progress: called with photos done and photos in all.
-
-    Returns:
-        IoU for ``box`` (the single mask), ``box_best`` (best of four), ``box_chosen`` (of four by predicted IoU),
-        ``ellipse`` (inscribed in the true box), ``click1`` ... and ``click1_best`` (best of the three).
     """
-    scores = Scores()
-    for frame, objects in objects_in_frames(
-        model, photos, masks_per_photo=masks_per_photo, blank=blank, chunk=chunk, seed=seed, progress=progress
-    ):
-        score_prompts(model, frame, objects, clicks, scores)
-    return scores
-
-
-def objects_in_frames(
-    model: EfficientViTSam,
-    photos: Sequence[Photo],
-    *,
-    masks_per_photo: int | None = None,
-    blank: bool = False,
-    chunk: int = 16,
-    seed: int = 0,
-    progress: Callable[[int, int], object] | None = None,
-) -> Iterator[tuple[Frame, Objects]]:
-    """Encoded photos and their objects, at most ``chunk`` at once; arguments as those of :func:`validate`."""
-    for number, photo in enumerate(photos):
+    sam = as_sam(model)
+    rows: dict[str, list[Row]] = {one.name: [] for one in wanted}
+    for photo in photos:
         annotations = photo.annotations
         if masks_per_photo is not None and len(annotations) > masks_per_photo:
             # by photo, so that it does not matter which photos are scored together
             chosen = random.Random(f"{seed}/{photo.key}").sample(range(len(annotations)), masks_per_photo)
             annotations = tuple(annotations[index] for index in sorted(chosen))
         try:
-            pixels = photo.pixels()
-            objects = Objects.read(annotations, next(model.parameters()).device)
-        except BROKEN as error:
-            reason = error.reason if isinstance(error, BrokenSample) else error
-            _log.warning("validation: a photo is left out: %s: %s", photo.key, reason)
+            found = score_photo(sam, replace(photo, annotations=annotations), wanted)
+        except BrokenSample as error:
+            _log.warning("validation: a photo is left out: %s: %s", photo.key, error.reason)
             continue
-        frame = encode_photo(model, np.full_like(pixels, 128) if blank else pixels)
-        for start in range(0, len(objects.masks), chunk):
-            yield frame, objects.part(start, chunk)
-        if progress:
-            progress(number + 1, len(photos))
+        for name, of_photo in found.items():
+            rows[name] += of_photo
+    return rows
 
 
-def score_prompts(model: EfficientViTSam, frame: Frame, objects: Objects, clicks: int, scores: Scores) -> None:
-    """Add the scores of some objects, by the prompts that :func:`validate` names."""
-    scores.sizes += [size_classes(int(mask.sum()))[0] for mask in objects.masks]
-    _score_boxes(model, frame, objects, scores)
-    if clicks:
-        _score_clicks(model, frame, objects, clicks, scores)
-
-
-def to_frame(points: npt.NDArray[np.float32], frame: Frame) -> Tensor:
-    """Points (..., 2) in pixels of the photo as the decoder takes them."""
-    placed = points_to_frame(points.astype(np.float64), frame.original, frame.resized)
-    return torch.from_numpy(placed).to(frame.features[0].device)
-
-
-def predict_boxes(model: EfficientViTSam, frame: Frame, boxes: npt.NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-    """Logits (N, 4, 256, 256) and predicted IoU (N, 4) for boxes (N, 4): x0, y0, x1, y1 in pixels of the photo."""
-    labels = torch.tensor([[2, 3]], device=frame.features[0].device).expand(len(boxes), 2)
-    return model.decode(frame.features, to_frame(boxes.reshape(-1, 2, 2), frame), labels)
-
-
-def _score_boxes(model: EfficientViTSam, frame: Frame, objects: Objects, scores: Scores) -> None:
-    device = frame.features[0].device
-    boxes = np.array([bounding_box(mask) for mask in objects.masks], np.float32)
-    logits, iou = predict_boxes(model, frame, boxes)
-    real = objects.iou(full_size(logits, frame) > 0)
-    scores.add("box", real[:, 0].tolist())
-    scores.add("box_chosen", real.gather(1, iou.argmax(1, keepdim=True))[:, 0].tolist())
-    scores.add("box_best", real.amax(1).tolist())
-    ellipses = [inscribed_ellipse(box, frame.original) for box in boxes.tolist()]
-    scores.add("ellipse", objects.iou(torch.from_numpy(np.stack(ellipses)).to(device)[:, None])[:, 0].tolist())
-
-
-def _first_click(mask: BoolMask) -> Click:
-    click = next_click(mask)
-    assert click is not None  # empty masks are left out
-    return click
-
-
-def _score_clicks(model: EfficientViTSam, frame: Frame, objects: Objects, clicks: int, scores: Scores) -> None:
-    device, count = frame.features[0].device, len(objects.masks)
-    ignored = ~objects.counted[:, 0].cpu().numpy()
-    made = [[_first_click(mask)] for mask in objects.masks]
-    rows = torch.arange(count, device=device)
-    previous: Tensor | None = None
-    for click in range(1, clicks + 1):
-        points = np.array([[one.centre for one in of_object] for of_object in made], np.float32)
-        labels = torch.tensor([[one.label for one in of_object] for of_object in made], device=device)
-        # without a box SAM adds a padding point
-        frame_points = F.pad(to_frame(points, frame), (0, 0, 0, 1))
-        logits, iou = model.decode(frame.features, frame_points, F.pad(labels, (0, 1), value=-1), previous)
-        if click == 1:
-            logits, iou = logits[:, 1:], iou[:, 1:]
-            chosen = iou.argmax(1, keepdim=True)
-        else:  # several clicks are not ambiguous
-            chosen = torch.zeros(count, 1, dtype=torch.long, device=device)
-        masks = full_size(logits, frame) > 0
-        real = objects.iou(masks)
-        scores.add(f"click{click}", real.gather(1, chosen)[:, 0].tolist())
-        if click == 1:
-            scores.add("click1_best", real.amax(1).tolist())
-        previous = logits[rows, chosen[:, 0]][:, None]
-        if click < clicks:
-            answers = masks[rows, chosen[:, 0]].cpu().numpy()
-            for mask, answer, ignore, of_object in zip(objects.masks, answers, ignored, made, strict=True):
-                # where nothing is wrong, the first click once more
-                of_object.append(next_click(mask, answer, ignore, of_object) or of_object[0])
+def validate(
+    model: EfficientViTSam,
+    photos: Sequence[Photo],
+    *,
+    clicks: int = 1,
+    masks_per_photo: int | None = None,
+    seed: int = 0,
+) -> Summary:
+    """Score a model on photos: :func:`scored` by :func:`protocols`, as :func:`summary` tells it."""
+    rows = scored(model, photos, protocols(clicks), masks_per_photo=masks_per_photo, seed=seed)
+    return summary(rows, clicks)
 
 
 class Validator:
@@ -295,17 +183,18 @@ class Validator:
     def __call__(self, model: EfficientViTSam, where: World) -> tuple[ValidationScores, Pictures]:
         """Mean IoU by set and prompt, and pictures by name; each process scores its share of the photos."""
         scores: dict[str, dict[str, float]] = {}
-        pictures = {}
+        pictures: dict[str, npt.NDArray[np.uint8]] = {}
+        wanted, clicks = protocols(self.config.clicks), self.config.clicks
         for name, source in self.sources.items():
             numbers = range(0, len(source), self.config.every_nth)
             mine = readable(source, numbers[where.rank :: where.size])
-            found = validate(model, mine, clicks=self.config.clicks, masks_per_photo=self.config.masks)
-            summary = Scores.joined(where.gather(found)).summary()
-            scores[name] = {prompt: by_size["all"] for prompt, by_size in summary.items()}
+            parts = where.gather(scored(model, mine, wanted, masks_per_photo=self.config.masks))
+            rows = {one.name: [row for part in parts for row in part[one.name]] for one in wanted}
+            scores[name] = {prompt: by_size["all"] for prompt, by_size in summary(rows, clicks).items()}
             if where.rank == 0:
-                for photo in mine[: self.pictures]:
-                    with contextlib.suppress(*BROKEN):  # validate has said so
-                        pictures[f"{name}-{Path(photo.key).stem}"] = draw(model, photo)
+                pictures |= {
+                    f"{name}-{Path(key).stem}": picture for key, picture in _drawn(model, mine[: self.pictures])
+                }
         return scores, pictures
 
 
@@ -320,14 +209,18 @@ def readable(source: PhotoSource, numbers: Sequence[int]) -> list[Photo]:
     return photos
 
 
-@torch.no_grad()
-def draw(model: EfficientViTSam, photo: Photo) -> np.ndarray:
+def _drawn(model: EfficientViTSam, photos: Sequence[Photo]) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    for photo in photos:
+        with contextlib.suppress(BrokenSample, ValueError):  # which was said when it was scored
+            yield photo.key, draw(model, photo)
+
+
+def draw(model: EfficientViTSam, photo: Photo) -> npt.NDArray[np.uint8]:
     """A photo (H, W, 3), uint8 RGB, with the masks that a model gives for the boxes of its first objects."""
     pixels = photo.pixels()
-    masks = [a.decode() for a in photo.annotations[:DRAWN]]
-    boxes = np.array([bounding_box(mask) for mask in masks if mask.any()], np.float32)
-    if not len(boxes):
+    masks = [annotation.decode() for annotation in photo.annotations[:DRAWN]]
+    boxes = [bounding_box(mask) for mask in masks if mask.any()]
+    if not boxes:
         return pixels
-    frame = encode_photo(model, pixels)
-    logits, _ = predict_boxes(model, frame, boxes)
-    return np.asarray(draw_masks(pixels, (full_size(logits[:, :1], frame)[:, 0] > 0).cpu().numpy()))
+    result = as_sam(model).predict(pixels, boxes=boxes, multimask=False)
+    return np.asarray(draw_masks(pixels, result.masks[:, 0]))

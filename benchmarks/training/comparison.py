@@ -6,41 +6,34 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from scipy import ndimage
 
 from evsam.boxes import bounding_box
 from evsam.data.annotated import read_set
 from evsam.evaluation.clicks import middle
+from evsam.evaluation.metrics import iou
+from evsam.evaluation.protocols import Answers, Boxes, Row, Tables, identify, in_order, mean_table, parts
 from evsam.nn import EfficientViTSam
-from evsam.training.validation import (
-    BoolMask,
-    Frame,
-    Objects,
-    full_size,
-    objects_in_frames,
-    predict_boxes,
-    score_prompts,
-    to_frame,
-)
-from evsam.training.validation import Scores as Values
+from evsam.training.validation import protocols, readable, scored, summary
+
+BoolMask = npt.NDArray[np.bool_]
 
 SETS = ("coco", "ccp", "bsds")
 PROMPTS = ("box", "loose_box", "box_border", "click1", "click1_best", "two_clicks", "click3", "click5")
-"""Those of :func:`evsam.training.validation.validate`, and those of :func:`score_parts`."""
+"""Those of :func:`evsam.training.validation.summary`, and of what some parts of evsam's recipe are for: IoU with a box
+that is not quite right (jittered boxes), Boundary IoU with the true box (weight on borders), and IoU with a click in
+the middle of the object and one on the background, in one prompt (background clicks)."""
 
-EVERY_NTH, MASKS = 3, 4
+EVERY_NTH, MASKS, CLICKS = 3, 4, 5
 """A third of the validation photos and at most four masks of each: a few hundred masks per set."""
 
 LOOSENESS = 0.1
 """Sides of a loose box lie anywhere within this part of its width or height around the true ones."""
-
-BORDER_REACH = 0.02
-"""How far from its border a mask counts in the Boundary IoU, in diagonals of the photo (arXiv 2103.16562)."""
 
 Scores = dict[str, dict[str, float]]
 
@@ -72,46 +65,63 @@ def train(command: str, config: str, folder: Path, overrides: Sequence[str], pro
         )
 
 
-@torch.no_grad()
 def score(model: EfficientViTSam, data: Path, sets: Sequence[str] = SETS) -> Scores:
     """Scores, 0 to 1, by set and prompt."""
     found: Scores = {}
+    more = (
+        LooseBoxes("loose"),
+        Boxes("borders", multimask=False, source="mask", measures=("boundary_iou",)),
+        TwoClicks(),
+    )
     for name in sets:
-        photos = read_set(data, "val", name)
-        chosen = [photos[number] for number in range(0, len(photos), EVERY_NTH)]
-        values = Values()
-        for frame, objects in objects_in_frames(model, chosen, masks_per_photo=MASKS):
-            score_prompts(model, frame, objects, 5, values)
-            score_parts(model, frame, objects, values)
-        summary = values.summary()
-        found[name] = {prompt: round(summary[prompt]["all"], 4) for prompt in PROMPTS}
+        source = read_set(data, "val", name)
+        chosen = readable(source, range(0, len(source), EVERY_NTH))
+        rows = scored(model, chosen, (*protocols(CLICKS), *more), masks_per_photo=MASKS)
+        values = {prompt: of_size["all"] for prompt, of_size in summary(rows, CLICKS).items()}
+        loose, borders, two = (one.summary(rows[one.name])["mean"] for one in more)
+        values["loose_box"] = loose["IoU"]["all"] or 0.0
+        values["box_border"] = borders["Boundary IoU"]["all"] or 0.0
+        values["two_clicks"] = two["IoU"]["all"] or 0.0
+        found[name] = {prompt: round(values[prompt], 4) for prompt in PROMPTS}
     return found
 
 
-def score_parts(model: EfficientViTSam, frame: Frame, objects: Objects, values: Values) -> None:
-    """Add what some parts of evsam's recipe are for.
+@dataclass(frozen=True)
+class LooseBoxes(Boxes):
+    """Boxes that are not quite right, one mask each."""
 
-    ``loose_box`` is the IoU with a box that is not quite right (jittered boxes), ``box_border`` the Boundary IoU with
-    the true box (weight on borders), ``two_clicks`` the IoU with a click in the middle of the object and one on the
-    background, in one prompt (background clicks).
-    """
-    boxes = np.array([bounding_box(mask) for mask in objects.masks], np.float32)
-    loose = np.stack([loosened(box) for box in boxes]).clip(0, [*frame.original[::-1]] * 2)
-    values.add("loose_box", objects.iou(masks(predict_boxes(model, frame, loose)[0], frame))[:, 0].tolist())
-    answers = masks(predict_boxes(model, frame, boxes)[0], frame)[:, 0].numpy()
-    counted = objects.counted[:, 0].numpy()
-    values.add("box_border", map(boundary_iou, objects.masks, answers, counted))
-    points = np.array([[middle(mask), background_click(mask)] for mask in objects.masks], np.float32)
-    # without a box SAM adds a padding point
-    placed = torch.nn.functional.pad(to_frame(points, frame), (0, 0, 0, 1))
-    labels = torch.tensor([[1, 0, -1]]).expand(len(points), 3)
-    values.add("two_clicks", objects.iou(masks(model.decode(frame.features, placed, labels)[0], frame))[:, 0].tolist())
+    multimask: bool = False
+    source: Any = "mask"
+
+    def box(self, one: Any, truth: Any) -> Any:
+        """Another box for an object, always the same."""
+        height, width = truth.size
+        loose = loosened(np.array(one.mask_box, np.float32)).clip(0, [width, height] * 2)
+        return tuple(loose.tolist())
 
 
-def masks(logits: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """The single mask of each prompt at the photo's size, bool (N, 1, H, W)."""
-    inside: torch.Tensor = full_size(logits[:, :1], frame) > 0
-    return inside
+@dataclass(frozen=True)
+class TwoClicks:
+    """A click in the middle of each object and one on the background near it, one mask."""
+
+    name: str = "two clicks"
+
+    def rows(self, sam: Any, embedding: Any, truth: Any) -> list[Row]:
+        """A row for each object, with ``iou``."""
+        found: list[Row] = []
+        for part in parts(len(truth.objects), truth.size):
+            objects = truth.objects[part]
+            points = [[middle(one.mask), background_click(one.mask)] for one in objects]
+            labels = [[1, 0]] * len(points)
+            result = sam.predict(embedding, points=points, labels=labels, multimask=False, masks=False)
+            answers = Answers(sam, embedding, result.logits, result.scores)
+            for index, one in enumerate(objects):
+                found.append({**identify(one, truth), "iou": iou(answers.mask(index), one.mask, one.ignore)})
+        return found
+
+    def summary(self, rows: Sequence[Row]) -> Tables:
+        """Table ``mean``."""
+        return {"mean": mean_table(in_order(rows), ("iou",), "coco")}
 
 
 def loosened(box: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -129,22 +139,7 @@ def background_click(mask: BoolMask) -> tuple[float, float]:
     near = np.zeros_like(mask)
     near[max(0, top - y) : bottom + y, max(0, left - x) : right + x] = True
     background = near & ~mask
-    click: tuple[float, float] = middle(background if background.any() else ~mask)
-    return click
-
-
-def boundary_iou(true: BoolMask, answer: BoolMask, counted: BoolMask) -> float:
-    """IoU of two masks (H, W) of which only the pixels near their own borders count, of those that count at all."""
-    reach = max(1, round(BORDER_REACH * float(np.hypot(*true.shape))))
-    a, b = (rim(mask, reach) & counted for mask in (true, answer))
-    return float((a & b).sum() / max(1, (a | b).sum()))
-
-
-def rim(mask: BoolMask, reach: int) -> BoolMask:
-    """Pixels of a mask that ``reach`` erosions by a 3 x 3 square take away; the photo's edge is a border too."""
-    depth = ndimage.distance_transform_cdt(np.pad(mask, 1), metric="chessboard")[1:-1, 1:-1]
-    outer: BoolMask = mask & (depth <= reach)
-    return outer
+    return middle(background if background.any() else ~mask)
 
 
 def table(found: Mapping[str, Scores], sets: Sequence[str]) -> str:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("pydantic")
 pytest.importorskip("pycocotools")
 
-from benchmarks.training.comparison import LOOSENESS, background_click, boundary_iou, loosened, rim
+from benchmarks.training.comparison import (
+    LOOSENESS,
+    PROMPTS,
+    background_click,
+    loosened,
+    score,
+)
+from evsam.training.model import load_model
+from tests.data.made import write_data_dir
 
 
 def square(left: int, top: int, side: int) -> np.ndarray:
@@ -27,27 +37,6 @@ def test_a_loose_box_is_always_the_same_and_near_the_true_one() -> None:
         assert (loose != box).all()
 
 
-def test_the_rim_is_what_erosions_take_away() -> None:
-    assert (rim(square(20, 20, 40), 3) == (square(20, 20, 40) & ~square(23, 23, 34))).all()
-    # the photo's edge is a border too
-    assert (rim(square(0, 0, 100), 2) == ~square(2, 2, 96)).all()
-
-
-@pytest.mark.parametrize(("shift", "expected"), [(0, 1.0), (40, 0.0)])
-def test_boundary_iou(shift: int, expected: float) -> None:
-    everything = np.ones((100, 100), bool)
-    assert boundary_iou(square(10, 10, 40), square(10 + shift, 10, 40), everything) == expected
-
-
-def test_a_wrong_border_costs_more_boundary_iou_than_iou() -> None:
-    true, answer = square(20, 20, 60), square(22, 22, 56)
-    iou = (true & answer).sum() / (true | answer).sum()
-    everywhere = boundary_iou(true, answer, np.ones_like(true))
-    assert everywhere < 0.6 * iou
-    # what does not count is no error
-    assert boundary_iou(true, answer, true & answer) > 1.5 * everywhere
-
-
 @pytest.mark.parametrize("mask", [square(20, 20, 40), square(0, 0, 95), square(30, 0, 3)])
 def test_a_background_click_is_on_background_near_the_object(mask: np.ndarray) -> None:
     x, y = background_click(mask)
@@ -56,3 +45,10 @@ def test_a_background_click_is_on_background_near_the_object(mask: np.ndarray) -
     for _ in range(10):
         grown = grown | np.roll(grown, 1, 0) | np.roll(grown, -1, 0) | np.roll(grown, 1, 1) | np.roll(grown, -1, 1)
     assert grown[int(y) + 1, int(x) + 1]
+
+
+def test_scores_have_all_prompts(tmp_path: Path) -> None:
+    found = score(load_model("nano"), write_data_dir(tmp_path), ["blobs"])
+    assert list(found["blobs"]) == list(PROMPTS)
+    assert all(0 <= value <= 1 for value in found["blobs"].values())
+    assert found["blobs"]["box_border"] != found["blobs"]["box"] != found["blobs"]["loose_box"]

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from evsam.data import Category, Photos
     from evsam.data.detections import Detection
     from evsam.evaluation.average_precision import Style
+    from evsam.evaluation.fidelity import EmbeddingFiles
     from evsam.evaluation.protocols import PhotoProtocol
     from evsam.evaluation.report import Case
     from evsam.evaluation.runner import Event, Part, Results
@@ -42,6 +43,8 @@ PROMPTS = {
     "box": "the boxes of the annotations",
     "loose-box": "boxes whose edges are moved by noise, a tenth of a side",
     "clicks": "clicks, each in the middle of the largest error",
+    "blank-box": "the boxes on a grey photo, to see what they alone are worth",
+    "blank-clicks": "one click on a grey photo",
     "ellipse": "no model: the ellipse inscribed in the box, which a model has to beat",
     "detections": "boxes of a detector, --detections",
     "everything": "no prompt: all masks of a photo",
@@ -63,6 +66,9 @@ SEARCHING = {"detections", "everything"}
 
 SILENCE = 60.0
 """Seconds between lines about the progress, where there is no terminal for a bar."""
+
+RUN_CONFIG = "config.yaml"
+"""What the folder of a training run holds."""
 
 LOOSENESS = 0.1
 """Noise on the edges of loose boxes, in sides of the box: SAM's training has the same (arXiv 2304.02643)."""
@@ -169,7 +175,9 @@ def _add_protocol_arguments(group: argparse._ArgumentGroup) -> None:
         "--crop-n-layers", type=whole(0, 8), default=0, metavar="N", help="crops of everything (default: 0)"
     )
     group.add_argument("--mode", choices=("fast", "exact"), default="fast", help="of everything (default: fast)")
-    group.add_argument("--compare", metavar="MODEL", help="the model that fidelity compares with")
+    group.add_argument(
+        "--compare", metavar="MODEL", help="what fidelity compares with: a model, or a folder of embeddings"
+    )
 
 
 def _add_process_arguments(group: argparse._ArgumentGroup) -> None:
@@ -231,7 +239,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from evsam.evaluation.runner import Job, RowFiles, read_results, run_part, run_workers
 
     part, options = _share(arguments)
-    data, protocols = _Data.of(arguments), _Protocols.of(arguments)
+    data, protocols = _Data.of(arguments), _Protocols.of(arguments, options)
     job = Job(
         open_model=partial(open_model, arguments.model, options),
         open_sets=data.open,
@@ -347,12 +355,34 @@ def open_model(source: str, options: Mapping[str, Any]) -> Sam:
 
 
 def _run_weights(source: str) -> Weights | None:
-    if not (Path(source) / "config.yaml").is_file():
+    if not (Path(source) / RUN_CONFIG).is_file():
         return None
     from evsam.training.convert import run_weights  # noqa: TID251 - the command line stands on everything
 
     weights: Weights = run_weights(source)
     return weights
+
+
+def _reference(source: str, options: Mapping[str, Any]) -> Callable[[], Sam] | EmbeddingFiles:
+    """What fidelity compares with: a model, or the folder of a teacher's embeddings."""
+    from evsam.evaluation.fidelity import EmbeddingFiles
+
+    if _is_embeddings(source):
+        return EmbeddingFiles(Path(source))
+    return partial(_opened_once, source, tuple(options.items()))
+
+
+@lru_cache(maxsize=1)
+def _opened_once(source: str, options: tuple[tuple[str, Any], ...]) -> Sam:
+    """A model that all sets of this process share."""
+    return open_model(source, dict(options))
+
+
+def _is_embeddings(source: str) -> bool:
+    from evsam.export.folder import MANIFEST
+
+    path = Path(source)
+    return path.is_dir() and not (path / MANIFEST).is_file() and not (path / RUN_CONFIG).is_file()
 
 
 def _describe_model(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -390,14 +420,16 @@ class _Protocols:
         prompts: names of :data:`PROMPTS`.
         options: of the protocols that they mean.
         detections: file of a detector's results.
+        reference: the model that fidelity compares with, or the folder of embeddings, and options of its engine.
     """
 
     prompts: tuple[str, ...]
     options: Mapping[str, Mapping[str, Any]]
-    detections: Path | None
+    detections: Path | None = None
+    reference: tuple[str, Mapping[str, Any]] | None = None
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace) -> _Protocols:
+    def of(cls, arguments: argparse.Namespace, engine: Mapping[str, Any]) -> _Protocols:
         paper = arguments.protocol == "paper"
         three = (arguments.masks or ("three" if paper else "one")) == "three"
         measures = tuple(MEASURES[name] for name in arguments.measures)
@@ -411,6 +443,7 @@ class _Protocols:
             "feed_mask": not paper,
             "pixel": "corner" if paper else "centre",
             "measures": measures,
+            "best": not three,
         }
         everything = {name: getattr(arguments, name) for name in ("mode", "points_per_side", "crop_n_layers")}
         options = {
@@ -418,6 +451,9 @@ class _Protocols:
             "loose-box": {**box, "jitter": LOOSENESS},
             "clicks": clicks,
             "ellipse": common,
+            "blank-box": box,
+            "blank-clicks": {**clicks, "clicks": 1},
+            "fidelity": {"bins": common["bins"]},
             "detections": {
                 "multimask": three,
                 "max_detections": arguments.max_dets,
@@ -426,7 +462,8 @@ class _Protocols:
             },
             "everything": {"settings": everything, "kinds": kinds, "backend": arguments.backend},
         }
-        return cls(tuple(arguments.prompts), options, arguments.detections)
+        reference = None if arguments.compare is None else (arguments.compare, engine)
+        return cls(tuple(arguments.prompts), options, arguments.detections, reference)
 
     def __call__(self, source: Photos) -> tuple[PhotoProtocol, ...]:
         """Those of a set."""
@@ -438,10 +475,15 @@ class _Protocols:
 
     def _make(self, prompt: str, categories: Mapping[Any, Category], source: Photos | None) -> PhotoProtocol:
         from evsam.data.detections import read_detections
-        from evsam.evaluation.protocols import Boxes, Clicks, Ellipses
+        from evsam.evaluation.fidelity import Fidelity
+        from evsam.evaluation.protocols import Blank, Boxes, Clicks, Ellipses
         from evsam.evaluation.search import DetectedBoxes, Everything
 
         options = {"name": prompt, **self.options[prompt]}
+        if prompt == "fidelity":
+            return Fidelity(None if self.reference is None else _reference(*self.reference), **options)
+        if prompt in ("blank-box", "blank-clicks"):
+            return Blank((Boxes if prompt == "blank-box" else Clicks)(**options), prompt)
         if prompt == "detections":
             found: Mapping[Any, Sequence[Detection]] = {}
             if source is not None and self.detections is not None:
@@ -459,6 +501,10 @@ class _Protocols:
             options.pop("backend", None)
         if self.detections is not None:
             told["detections"]["file"] = hashlib.blake2b(self.detections.read_bytes(), digest_size=8).hexdigest()
+        if self.reference is not None:
+            source, engine = self.reference
+            embeddings = {"embeddings": sum(1 for _ in Path(source).iterdir())} if _is_embeddings(source) else None
+            told["fidelity"]["file"] = embeddings or _describe_model(source, engine)
         return told
 
     @classmethod
@@ -469,7 +515,7 @@ class _Protocols:
             options[name] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key != "file"}
             if name in SEARCHING:
                 options[name]["backend"] = backend
-        return cls(tuple(settings), options, None)
+        return cls(tuple(settings), options)
 
 
 def _settings(

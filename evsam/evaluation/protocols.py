@@ -57,6 +57,9 @@ AT_ONCE = 64
 PIXELS_AT_ONCE = 1 << 26
 """Pixels of masks of the photo's size that are held at a time, but at least those of one mask."""
 
+BLANK = 128
+"""The grey of photos that show nothing."""
+
 BOX_SHIFT_LIMIT = 20.0
 """Pixels that a jittered edge of a box moves at most; SAM's training has the same (arXiv 2304.02643)."""
 
@@ -170,6 +173,7 @@ class Clicks:
         bins: see :func:`evsam.evaluation.metrics.size_classes`.
         crowds: whether crowds count as objects, as in the authors' evaluation.
         measures: what is computed of the last mask besides IoU.
+        best: where there are three masks, score the best of them too, which tells what the choice costs.
         keep_masks: whether rows have the last masks.
     """
 
@@ -183,6 +187,7 @@ class Clicks:
     bins: SizeBins = "coco"
     crowds: bool = False
     measures: tuple[Measure, ...] = ()
+    best: bool = False
     keep_masks: bool = False
 
     def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:
@@ -212,6 +217,8 @@ class Clicks:
             answers = Answers(sam, embedding, result.logits, result.scores)
             for index, session in enumerate(going):
                 session.take(answers.mask(index), answers.logits(index), answers.predicted_iou(index))
+                if self.best and multimask:
+                    session.best.append(best_iou(answers.masks(index), session.one))
         return [session.finish(self.measures, self.keep_masks) for session in sessions]
 
     def _place(self, click: Click) -> tuple[float, float]:
@@ -226,6 +233,10 @@ class Clicks:
             values = [curve[min(number, len(curve) - 1)] for curve in curves]
             name = f"IoU, {number + 1} click{'s' if number else ''}"
             mean[name] = mean_by_size(values, [row["area"] for row in rows], self.bins)
+            having = [row for row in rows if len(row.get("best_iou", ())) > number]
+            if having:
+                best = [row["best_iou"][number] for row in having]
+                mean[f"{name}, best of three"] = mean_by_size(best, [row["area"] for row in having], self.bins)
         for measure in self.measures:
             mean |= mean_table(rows, (measure,), self.bins)
         mean["objects"] = counts(rows, self.bins)
@@ -245,6 +256,7 @@ class _Session:
         self.clicks: list[Click] = []
         self.curve: list[float] = []
         self.predicted: list[float] = []
+        self.best: list[float] = []
         self.mask: Bool | None = None
         self.logits = np.zeros((LOGITS_SIZE, LOGITS_SIZE), np.float32)
         self.ended = False
@@ -272,7 +284,8 @@ class _Session:
         mask = self.one.mask if self.mask is None else self.mask
         row = self.row | score(mask, self.one, measures, keep_masks)
         curve = self.curve or [row["iou"]]
-        return {**row, "iou": curve, "predicted_iou": self.predicted, "clicks": [list(click) for click in self.clicks]}
+        row |= {"iou": curve, "predicted_iou": self.predicted, "clicks": [list(click) for click in self.clicks]}
+        return row | ({"best_iou": self.best} if self.best else {})
 
 
 @dataclass(frozen=True)
@@ -299,6 +312,28 @@ class Ellipses:
     def summary(self, rows: Sequence[Row]) -> Tables:
         """Table ``mean``: mean IoU by size of the objects."""
         return {"mean": mean_table(in_order(rows), ("iou",), self.bins)}
+
+
+@dataclass(frozen=True)
+class Blank:
+    """Another protocol on a grey photo of the same size, to see what prompts alone are worth to a model.
+
+    Attributes:
+        protocol: the other one.
+        name: see :class:`PhotoProtocol`.
+    """
+
+    protocol: Boxes | Clicks
+    name: str = "blank"
+
+    def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:  # noqa: ARG002 - of the photo itself
+        """Those of the other protocol."""
+        grey = sam.encode(np.full((*truth.size, 3), BLANK, np.uint8))
+        return self.protocol.rows(sam, grey, truth)
+
+    def summary(self, rows: Sequence[Row]) -> Tables:
+        """The table of means of the other protocol."""
+        return {"mean": self.protocol.summary(rows)["mean"]}
 
 
 def inscribed_ellipse(box: Corners, size: tuple[int, int]) -> Bool:
@@ -382,6 +417,11 @@ def score(mask: Bool, one: TrueObject, measures: Sequence[Measure] = (), keep_ma
     if keep_mask:
         row["mask"] = dict(encode_rle(mask))
     return row
+
+
+def best_iou(masks: Bool, one: TrueObject) -> float:
+    """The highest IoU of some masks (M, H, W)."""
+    return max(iou(mask, one.mask, one.ignore) for mask in masks)
 
 
 def usable_box(box: Corners, size: tuple[int, int]) -> Corners | None:

@@ -85,7 +85,9 @@ def test_scores_are_written_in_three_forms(plain: Path) -> None:
     table = found["tables"]["three"]["box"]["mean"]
     assert table["objects"] == {"all": 5, "small": 2, "medium": 1, "large": 2}
     assert 0.3 < table["IoU"]["all"] < 1
-    assert set(found["tables"]["three"]["clicks"]["mean"]) == {"IoU, 1 click", "IoU, 2 clicks", "objects"}
+    assert set(found["tables"]["three"]["clicks"]["mean"]) == {
+        "IoU, 1 click", "IoU, 1 click, best of three", "IoU, 2 clicks", "objects",
+    }  # fmt: skip
     assert found["settings"]["model"]["variant"] == "nano"
     text = (plain / "scores.md").read_text()
     assert f"| box: IoU | {table['IoU']['all']:.3f} |" in text
@@ -185,6 +187,31 @@ def test_boxes_of_a_detector_are_scored_by_average_precision(dataset: Path, tmp_
     file.write_text(json.dumps(results[:2]))
     assert evaluate(folder, out, *arguments, "--detections", file) == 1
     assert "expected an evaluation with prompts.detections.file" in capsys.readouterr().err
+
+
+def test_fidelity_compares_two_models(
+    dataset: Path, seeded_file: Callable[..., Path], tmp_path: Path, capsys: Any
+) -> None:
+    arguments = ("--prompts", "fidelity", "blank-box", "--limit", 2)
+    assert evaluate(dataset, tmp_path / "same", *arguments, "--compare", "nano", "--workers", 2) == 0
+    tables = scores(tmp_path / "same")["tables"]["three"]
+    assert tables["fidelity"]["mean"]["IoU of both, boxes"]["all"] == 1
+    assert tables["fidelity"]["embedding"]["features"] == {"L2": 0, "L2 / norm": 0, "cosine": 1, "least cosine": 1}
+    assert tables["blank-box"]["mean"]["IoU"]["all"] < 0.6
+    other = seeded_file("nano")
+    assert evaluate(dataset, tmp_path / "other", *arguments, "--compare", other) == 0
+    assert scores(tmp_path / "other")["tables"]["three"]["fidelity"]["embedding"]["features"]["cosine"] < 0.9
+    assert evaluate(dataset, tmp_path / "same", *arguments, "--compare", other) == 1
+    assert "expected an evaluation with prompts.fidelity.file.weights" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_model_is_named_before_anything_is_written(
+    dataset: Path, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "model").mkdir()
+    assert evaluate(dataset, tmp_path / "out", model=tmp_path / "model") == 1
+    assert str(tmp_path / "model") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_photos_that_cannot_be_used_are_listed(dataset: Path, tmp_path: Path, capsys: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 import evsam
 from evsam.data import Annotation
 from evsam.evaluation import protocols
-from evsam.evaluation.protocols import Boxes, Clicks, Ellipses, inscribed_ellipse, usable_box
+from evsam.evaluation.protocols import Blank, Boxes, Clicks, Ellipses, inscribed_ellipse, usable_box
 from evsam.rle import decode_rle
 from tests.evaluation.made import EMBEDDING, SIDE, Answering, annotation, rectangle, truth
 
@@ -257,3 +257,25 @@ def test_nano_finds_what_a_box_is_drawn_around(photo) -> None:
         first = sam.predict(embedding, points=[(x + 0.5, y + 0.5)], labels=[1])
     assert clicked[1]["predicted_iou"][0] == pytest.approx(float(first.scores.max()), abs=1e-5)
     assert [len(row["iou"]) for row in clicked] == [3, 3]
+
+
+def test_the_best_of_three_masks_of_a_click_tells_what_the_choice_costs() -> None:
+    sam = answering()
+    (row,) = Clicks(clicks=2, best=True).rows(sam, EMBEDDING, truth(annotation(TRUE)))
+    assert (row["iou"][0], row["best_iou"]) == (0.7, [0.9]), "the second click is answered by one mask"
+    table = Clicks(clicks=2, best=True).summary([row])["mean"]
+    assert table["IoU, 1 click, best of three"]["all"] == 0.9
+    assert "IoU, 2 clicks, best of three" not in table
+    assert "best_iou" not in Clicks(clicks=1).rows(sam, EMBEDDING, truth(annotation(TRUE)))[0]
+
+
+def test_a_blank_photo_is_asked_about_the_same_objects() -> None:
+    sam = evsam.load("nano", threads=1)
+    pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+    one = truth(annotation(TRUE))
+    embedding = sam.encode(pixels)
+    (blank,) = Blank(Boxes(multimask=False)).rows(sam, embedding, one)
+    grey = sam.encode(np.full((SIDE, SIDE, 3), 128, np.uint8))
+    assert [blank] == Boxes(multimask=False).rows(sam, grey, one)
+    assert [blank] != Boxes(multimask=False).rows(sam, embedding, one)
+    assert Blank(Boxes()).summary([blank]) == Boxes().summary([blank])

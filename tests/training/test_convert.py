@@ -17,7 +17,7 @@ from evsam.record import write_record
 from evsam.training import finetune
 from evsam.training.convert import convert_run
 from evsam.training.model import load_model, load_state
-from evsam.training.validation import encode_photo
+from evsam.training.validation import as_sam
 from tests.own_variants import NANO_LIKE
 from tests.training.runs import settings, write
 
@@ -29,15 +29,10 @@ def test_runs_reach_the_runtime(run: Path, data_dir: Path, tmp_path: Path, capsy
     sam = evsam.load(path, engine="native")
     photo = read_set(data_dir, "val", "blobs")[0]
     result = sam.predict(photo.pixels(), box=(40, 30, 120, 90))
-    model = load_model(run)
-    with torch.no_grad():
-        frame = encode_photo(model, photo.pixels())
-        scale = torch.tensor([frame.resized[1] / 160, frame.resized[0] / 120])
-        corners = torch.tensor([[[40.0, 30.0], [120.0, 90.0]]]) * scale
-        logits, iou = model.decode(frame.features, corners, torch.tensor([[2, 3]]))
-    expected = logits[0, 0].numpy()
-    np.testing.assert_allclose(result.logits[0, 0], expected, atol=1e-3 * np.abs(expected).max())
-    np.testing.assert_allclose(result.scores[0, 0], iou[0, 0].item(), atol=1e-3)
+    expected = as_sam(load_model(run)).predict(photo.pixels(), box=(40, 30, 120, 90))
+    largest = np.abs(expected.logits).max()
+    np.testing.assert_allclose(result.logits, expected.logits, atol=1e-3 * largest)
+    np.testing.assert_allclose(result.scores, expected.scores, atol=1e-3)
     stored = sorted(calibration_folder(path).iterdir())
     assert len(stored) == 32
     kept = load_state(run).state
