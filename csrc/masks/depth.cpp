@@ -71,13 +71,13 @@ Depth find_deepest(const MaskView& mask, const std::uint8_t* passed) {
     if (most * most <= best.squared) continue;  // no pixel of this row can be deeper than it is in its column
     for (std::int64_t x = 0; x < width; ++x) squares[x] = std::int64_t{here[x]} * here[x];
     const std::int64_t count = envelope.build(squares.data(), width);
-    const std::uint8_t* skipped = passed ? passed + (box.y0 + y) * mask.width + box.x0 - 1 : nullptr;
+    const std::uint8_t* skipped = passed ? passed + (box.y0 + y) * mask.width + box.x0 : nullptr;
     for (std::int64_t k = 0; k < count; ++k) {
       const std::int64_t end = k + 1 < count ? envelope.from[k + 1] : width;
       const std::int64_t v = envelope.vertex[k];
       for (std::int64_t x = std::max<std::int64_t>(envelope.from[k], 1); x < std::min(end, width - 1); ++x) {
         const std::int64_t squared = (x - v) * (x - v) + squares[v];
-        if (squared <= best.squared || (skipped && skipped[x] != 0)) continue;
+        if (squared <= best.squared || (skipped && skipped[x - 1] != 0)) continue;
         best = {squared, box.x0 + x - 1, box.y0 + y};
       }
     }

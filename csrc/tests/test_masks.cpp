@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "core/thread_pool.h"
+#include "masks/depth.h"
 #include "masks/outlines.h"
 #include "masks/paint.h"
 #include "masks/regions.h"
@@ -169,6 +170,30 @@ void check_paint(const Pixels& mask, std::int64_t height, std::int64_t width) {
   CHECK(pictures[0] == pictures[1]);
 }
 
+// Every set pixel against every unset one, and those around the mask.
+void check_deepest(const Pixels& mask, std::int64_t height, std::int64_t width) {
+  const Pixels passed = noise(height, width, 20);
+  for (const std::uint8_t* left_out : {static_cast<const std::uint8_t*>(nullptr), passed.data()}) {
+    Depth expected;
+    for (std::int64_t i = 0; i < height * width; ++i) {
+      if (mask[static_cast<std::size_t>(i)] == 0 || (left_out && left_out[i] != 0)) continue;
+      const std::int64_t y = i / width, x = i % width;
+      const std::int64_t border = std::min(std::min(x, width - 1 - x), std::min(y, height - 1 - y)) + 1;
+      std::int64_t nearest = border * border;
+      for (std::int64_t j = 0; j < height * width; ++j) {
+        if (mask[static_cast<std::size_t>(j)] != 0) continue;
+        const std::int64_t dy = j / width - y, dx = j % width - x;
+        nearest = std::min(nearest, dx * dx + dy * dy);
+      }
+      if (nearest > expected.squared) expected = {nearest, x, y};
+    }
+    const Depth found = find_deepest({mask.data(), height, width}, left_out);
+    CHECK(found.squared == expected.squared);
+    CHECK(found.x == expected.x);
+    CHECK(found.y == expected.y);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -178,6 +203,7 @@ int main() {
         const Pixels mask = noise(height, width, percent);
         check_runs(mask, height, width);
         check_outlines(mask, height, width);
+        if (height * width < 1500) check_deepest(mask, height, width);
         if (height * width < 3000) {
           for (const Touch touch : {Touch::sides, Touch::corners}) check_found(mask, height, width, touch);
           for (const std::int64_t area : {2, 9, 5000}) {
