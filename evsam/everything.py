@@ -1,4 +1,8 @@
-"""All that a model finds in a photo without being told where to look: what was found, and how it is asked for."""
+"""All that a model finds in a photo without being told where to look: what was found, and how it is asked for.
+
+The algorithm is csrc/engine/everything.cpp, whatever the engine: it says which clicks to decode next, and keeps what is
+good.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from evsam import _C
 from evsam.arguments import shown
-from evsam.errors import EvsamError
+from evsam.engines.base import AnyFeatures, Engine, GeneratorEngine
+from evsam.errors import EvsamError, PromptError
 from evsam.images import ImageLike
 from evsam.masks import MaskSet, chosen_rows
 from evsam.overlay import draw_masks
-from evsam.rle import Box, Rle, decode_rle, mask_window, run_ends
+from evsam.rle import Box, Rle, compressed, decode_rle, mask_window, run_ends
+
+Mode: TypeAlias = Literal["fast", "exact"]
 
 OutputMode: TypeAlias = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 
@@ -24,6 +32,17 @@ OUTPUT_MODES: tuple[OutputMode, ...] = ("binary_mask", "uncompressed_rle", "coco
 
 _LINE = 0.6  # of the usual width of outlines: a hundred masks leave little room
 _OPACITY = 0.5
+
+_WHOLE = (
+    "points_per_side",
+    "points_per_batch",
+    "crop_n_layers",
+    "crop_n_points_downscale_factor",
+    "min_mask_region_area",
+)
+"""Options that are whole numbers; the others, but for the mode and the grids, are real ones."""
+
+_LARGEST = 2**53  # whole numbers beyond are not counts of anything
 
 _KEYS = ("area", "predicted_iou", "stability_score")
 
@@ -361,3 +380,135 @@ def _record(segment: Segment, output_mode: OutputMode) -> dict[str, Any]:
         "bbox": [x0, y0, max(x1 - x0 - 1, 0), max(y1 - y0 - 1, 0)],
         **_scores_and_origin(segment),
     }
+
+
+class Progress:
+    """How far :meth:`evsam.Sam.segment_everything` is, for its callback.
+
+    Attributes:
+        total: points in all, those of crops included.
+    """
+
+    def __init__(self, generator: _C.EverythingGenerator, size: tuple[int, int]) -> None:
+        self._generator = generator
+        self._size = size
+        self.total = generator.total
+
+    @property
+    def done(self) -> int:
+        """Points that were answered, or needed no answer."""
+        return self._generator.done
+
+    @property
+    def segments(self) -> Segments:
+        """What was found so far, as if these points had been all; computed when it is asked for."""
+        return found_segments(self._generator, self._size)
+
+
+Callback: TypeAlias = "Callable[[Progress], bool | None]"
+
+
+def make_generator(
+    size: tuple[int, int],
+    options: Mapping[str, object],
+    *,
+    mask_threshold: float = 0.0,
+    threads: int | None = None,
+) -> _C.EverythingGenerator:
+    """The algorithm for a photo, with options as :meth:`evsam.Sam.segment_everything` takes them, checked.
+
+    Args:
+        size: height and width of the photo.
+        options: all of them but those of reading the photo.
+        mask_threshold: logits above it belong to masks.
+        threads: of the algorithm, not of the engine; None for all.
+
+    Raises:
+        PromptError: an option that cannot be meant.
+    """
+    checked: dict[str, Any] = {}
+    for name, value in options.items():
+        if name == "mode":
+            if value not in ("fast", "exact"):
+                raise PromptError(f"mode: expected fast or exact, got {shown(value)}")
+            checked[name] = value
+        elif name == "point_grids":
+            checked[name] = None if value is None else _grids(value)
+        elif name in _WHOLE:
+            checked[name] = _whole(name, value)
+        else:
+            checked[name] = _real(name, value)
+    try:
+        return _C.EverythingGenerator(*size, **checked, mask_threshold=mask_threshold, threads=threads)
+    except ValueError as error:  # what is out of range, with the names and ranges that C++ knows
+        raise PromptError(str(error)) from error
+
+
+def run_generator(
+    generator: _C.EverythingGenerator,
+    engine: Engine,
+    features_of: Callable[[Box], AnyFeatures],
+    report: Callable[[], bool],
+) -> None:
+    """Answer a generator's questions until it has none, or ``report`` says that it is enough.
+
+    Args:
+        generator: of one photo.
+        engine: decodes.
+        features_of: the features of a crop of the photo, which is asked for once for each crop.
+        report: called after each batch; False stops.
+    """
+    crop, features = -1, None
+    while (batch := generator.batch()) is not None:
+        index, points, labels = batch
+        if features is None or index != crop:
+            features = None  # before the next ones are there
+            crop, features = index, features_of(generator.crops[index])
+        if isinstance(engine, GeneratorEngine):
+            engine.answer(generator, features)
+        else:
+            generator.add(*engine.decode(features, points, labels, None))
+        if not report():
+            return
+
+
+def found_segments(generator: _C.EverythingGenerator, size: tuple[int, int]) -> Segments:
+    """What a generator has found so far."""
+    found = (
+        Segment(compressed({"size": size, "counts": counts}), box, area, iou, stability, point, crop_box)
+        for counts, box, area, iou, stability, point, crop_box in generator.segments()
+    )
+    return Segments(found, size)
+
+
+def _grids(grids: object) -> list[npt.NDArray[np.float64]]:
+    """Grids of points, one for each layer of crops, in parts of a crop's width and height."""
+    expected = "point_grids: expected a list of arrays (N, 2) of x and y from 0 to 1, one for each layer of crops"
+    if not isinstance(grids, Sequence) or isinstance(grids, str):
+        raise PromptError(f"{expected}, got {shown(grids)}")
+    arrays = []
+    for grid in grids:
+        try:
+            array = np.ascontiguousarray(grid, np.float64)
+        except (TypeError, ValueError) as error:
+            raise PromptError(f"{expected}, got {shown(grid)}") from error
+        if array.ndim != 2 or array.shape[1] != 2:
+            raise PromptError(f"{expected}, got one of shape {array.shape}")
+        arrays.append(array)
+    return arrays
+
+
+def _whole(name: str, value: object) -> int:
+    number = _real(name, value)
+    if not abs(number) <= _LARGEST or number != int(number):
+        raise PromptError(f"{name}: expected a whole number, got {shown(value)}")
+    return int(number)
+
+
+def _real(name: str, value: object) -> float:
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+        raise PromptError(f"{name}: expected a number, got {shown(value)}")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise PromptError(f"{name}: expected a number, got {shown(value)}") from error

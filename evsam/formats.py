@@ -103,6 +103,27 @@ def coco_document(
     }
 
 
+def join_coco(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One COCO document of several photos, from one of each, whose ``image_id`` all differ.
+
+    Annotations are numbered from 1 through all photos; categories with the same name become one.
+    """
+    categories: dict[str, int] = {}
+    images: list[Any] = []
+    annotations: list[Any] = []
+    for document in documents:
+        numbers = {
+            category["id"]: categories.setdefault(category["name"], len(categories) + 1)
+            for category in document["categories"]
+        }
+        images += document["images"]
+        for annotation in document["annotations"]:
+            category = numbers[annotation["category_id"]]
+            annotations.append({**annotation, "id": len(annotations) + 1, "category_id": category})
+    named = [{"id": number, "name": name} for name, number in categories.items()]
+    return {"images": images, "annotations": annotations, "categories": named}
+
+
 def labelme_document(
     masks: Masks,
     size: tuple[int, int],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias, overload
 
@@ -14,11 +14,13 @@ import numpy.typing as npt
 from evsam.arguments import check_flag, shown
 from evsam.embedding import Embedding
 from evsam.engines import create_engine, find_engine, open_folder
-from evsam.engines.base import Engine, FloatArray
+from evsam.engines.base import AnyFeatures, Engine, FloatArray
 from evsam.errors import BackendUnavailable, EvsamError, ImageError, PromptError, WeightsError
+from evsam.everything import Callback, Mode, Progress, Segments, found_segments, make_generator, run_generator
 from evsam.images import ImageLike, Scale16, read_image
 from evsam.prompts import decode, photo_prompts, read_prompts
 from evsam.results import DeferredPrediction, Prediction
+from evsam.rle import Box
 from evsam.transforms import fitted_size
 from evsam.zoo import LOGITS_SIZE, Variant
 
@@ -313,6 +315,116 @@ class Sam:
                 f"{width} x {height} pixels; predict fewer at a time, or without masks ({error})"
             ) from error
 
+    def segment_everything(
+        self,
+        image: Embedding | ImageLike,
+        *,
+        mode: Mode = "fast",
+        points_per_side: int = 32,
+        point_grids: Sequence[npt.ArrayLike] | None = None,
+        points_per_batch: int = 64,
+        pred_iou_thresh: float | None = None,
+        stability_score_thresh: float | None = None,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+        crop_n_layers: int = 0,
+        crop_nms_thresh: float = 0.7,
+        crop_overlap_ratio: float = 512 / 1500,
+        crop_n_points_downscale_factor: int = 1,
+        min_mask_region_area: int = 0,
+        callback: Callback | None = None,
+        bgr: bool = False,
+        scale_16bit: Scale16 | None = None,
+    ) -> Segments:
+        """Find masks for all that is in an image: a grid of clicks, of whose masks the good ones are kept.
+
+        The options are named as in segment_anything's ``SamAutomaticMaskGenerator``, and mean the same.
+
+        Args:
+            image: an embedding of this model, or an image as :meth:`encode` takes it, encoded on the fly. Crops need
+                the image.
+            mode: ``exact`` for the masks that segment_anything's generator gives with this model; ``fast`` for most of
+                them, by fewer clicks: where a confident mask is already, none are made.
+            points_per_side: clicks along each side of the grid; not read where there are ``point_grids``.
+            point_grids: own grids instead: for each layer, the whole image and then those of crops, an array (N, 2) of
+                x and y in parts of the width and the height, 0 to 1.
+            points_per_batch: clicks that are decoded at once, at most; no mask depends on it.
+            pred_iou_thresh: masks of which the model expects no more are dropped, 0 to 1; None for that of the variant
+                (:attr:`evsam.zoo.Variant.everything`).
+            stability_score_thresh: masks of which less stays where the threshold of the logits moves are dropped, 0 to
+                1; None for that of the variant.
+            stability_score_offset: how far it moves, up and down.
+            box_nms_thresh: of two masks whose boxes overlap by more (IoU), the one with the lower predicted IoU is
+                dropped.
+            crop_n_layers: how often the image is divided further, for small things: layer i has 4 ** i crops, which are
+                encoded one by one.
+            crop_nms_thresh: as ``box_nms_thresh``, between crops; those of smaller crops are kept.
+            crop_overlap_ratio: how far the crops of the first layer overlap, in parts of the image's shorter side.
+            crop_n_points_downscale_factor: layer i has grids of ``points_per_side`` divided by this factor ** i.
+            min_mask_region_area: pieces and holes of masks with fewer pixels are removed and filled.
+            callback: called after each batch with a :class:`evsam.everything.Progress`, for progress bars and to show
+                what was found so far; if it returns False, that is the result. Exceptions pass through.
+            bgr: whether ``image`` is an array in BGR order.
+            scale_16bit: see :meth:`encode`.
+
+        Returns:
+            The masks, best first, run-length encoded; see :class:`evsam.Segments`.
+
+        Raises:
+            PromptError: an option that cannot be meant; nothing has been computed then.
+            ImageError: the image cannot be read, or the embedding is of another model.
+
+        Example:
+            >>> segments = sam.segment_everything(image, points_per_side=8, pred_iou_thresh=0, stability_score_thresh=0)
+            >>> segments.label_map().shape
+            (80, 120)
+            >>> stopped = sam.segment_everything(image, callback=lambda progress: progress.done < 100)
+        """
+        if callback is not None and not callable(callback):
+            raise PromptError(f"callback: expected a function of the progress, or None, got {shown(callback)}")
+        stock = self.variant.everything
+        features_of: Callable[[Box], AnyFeatures]
+        if isinstance(image, Embedding):
+            self.check_embedding(image)
+            size, arrays = image.original_size, image.arrays
+            features_of = lambda _: arrays  # noqa: E731
+        else:
+            pixels = read_image(image, bgr=bgr, scale_16bit=scale_16bit)
+            size = _size(pixels)
+            features_of = lambda box: self._engine.encode([_crop(pixels, box)])[0]  # noqa: E731
+        generator = make_generator(
+            size,
+            {
+                "mode": mode,
+                "points_per_side": points_per_side,
+                "point_grids": point_grids,
+                "points_per_batch": points_per_batch,
+                "pred_iou_thresh": stock.pred_iou_thresh if pred_iou_thresh is None else pred_iou_thresh,
+                "stability_score_thresh": (
+                    stock.stability_score_thresh if stability_score_thresh is None else stability_score_thresh
+                ),
+                "stability_score_offset": stability_score_offset,
+                "box_nms_thresh": box_nms_thresh,
+                "crop_n_layers": crop_n_layers,
+                "crop_nms_thresh": crop_nms_thresh,
+                "crop_overlap_ratio": crop_overlap_ratio,
+                "crop_n_points_downscale_factor": crop_n_points_downscale_factor,
+                "min_mask_region_area": min_mask_region_area,
+            },
+            mask_threshold=self._threshold(),
+            threads=getattr(self._engine, "threads", None),
+        )
+        if isinstance(image, Embedding) and len(generator.crops) > 1:
+            raise PromptError(f"crop_n_layers: expected 0 for an embedding, got {crop_n_layers}; crops need the image")
+        progress = Progress(generator, size)
+
+        def report() -> bool:
+            answer = None if callback is None else callback(progress)
+            return answer is None or bool(answer)
+
+        run_generator(generator, self._engine, features_of, report)
+        return found_segments(generator, size)
+
     def masks_from_logits(
         self, logits: FloatArray, resized_size: tuple[int, int], original_size: tuple[int, int]
     ) -> npt.NDArray[np.bool_]:
@@ -377,6 +489,11 @@ def _read_item(index: int, image: object, bgr: bool, scale_16bit: Scale16 | None
 def _empty(masks: int, size: tuple[int, int]) -> Prediction:
     logits = np.empty((0, masks, LOGITS_SIZE, LOGITS_SIZE), np.float32)
     return Prediction(np.empty((0, masks, *size), np.bool_), np.empty((0, masks), np.float32), logits)
+
+
+def _crop(image: npt.NDArray[np.uint8], box: Box) -> npt.NDArray[np.uint8]:
+    x0, y0, x1, y1 = box
+    return np.ascontiguousarray(image[y0:y1, x0:x1])
 
 
 def _size(image: npt.NDArray[np.uint8]) -> tuple[int, int]:

@@ -11,6 +11,9 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 LARGEST = 2**31 - 1  # a C int
 
+_MOST_PIXELS = 178_956_970
+"""Where Pillow suspects an attack: 2/3 of a GiB of RGB."""
+
 
 def whole(least: int, largest: int = LARGEST) -> Callable[[str], int]:
     """A type of argparse: whole numbers from ``least`` to ``largest``."""
@@ -63,6 +66,34 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--device", help="where the engine computes, for example cuda")
     parser.add_argument("--threads", type=whole(1), metavar="N", help="upper limit of CPU threads")
     parser.add_argument("--precision", choices=PRECISIONS, help="of the engine (default: its own choice)")
+
+
+def add_loading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which model is loaded, and on which engine."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model", default="nano", help="variant, weights file or folder of evsam export (default: nano)"
+    )
+    group.add_argument("--variant", help="the variant that the weights file is expected to hold")
+    add_model_arguments(group)
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how photos are read."""
+    group = parser.add_argument_group("reading photos")
+    group.add_argument(
+        "--scale-16bit",
+        choices=("full", "stretch"),
+        help="what to do with 16 bits per channel: full takes 0 to 65535 to 0 to 255, stretch the darkest to the "
+        "brightest value of each photo (default: refuse them)",
+    )
+    group.add_argument(
+        "--max-pixels",
+        type=whole(1),
+        default=_MOST_PIXELS,
+        metavar="N",
+        help=f"refuse photos with more, before they are decoded (default: {_MOST_PIXELS})",
+    )
 
 
 def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -52,33 +52,34 @@ class Progress:
     """A bar on standard error with what is done and the time that is left, if that is a terminal.
 
     Args:
-        total: how many things there are to do; of a single one nothing is shown.
+        total: how many things there are to do; of a single one nothing is shown, unless it has parts.
         done: how many of them were done before.
+        parts: whether things are long, so that it is shown how much of each is done.
 
     Attributes:
         shown: whether there is a terminal to show it.
     """
 
-    def __init__(self, total: int, done: int = 0) -> None:
+    def __init__(self, total: int, done: int = 0, *, parts: bool = False) -> None:
         self._total, self._before = total, done
-        self.shown = total > 1 and sys.stderr is not None and sys.stderr.isatty()
+        self.shown = (total > 1 or parts) and sys.stderr is not None and sys.stderr.isatty()
         self._start = time.monotonic()
 
-    def show(self, done: int, name: str) -> None:
+    def show(self, done: float, name: str) -> None:
         """Draw the bar.
 
         Args:
-            done: how many things are done.
+            done: how many things are done; with parts, how much of the next one too.
             name: of the one that comes next.
         """
         if not self.shown:
             return
-        filled = 24 * done // self._total
+        filled = int(24 * done / self._total)
         bar = "#" * filled + "-" * (24 - filled)
         text = f"[{bar}] {self.text(done)}  {name}"
         write(sys.stderr, "\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1], "standard error")
 
-    def text(self, done: int) -> str:
+    def text(self, done: float) -> str:
         """How many things are done, and the time that is left."""
         left = ""
         if done > self._before:
@@ -86,7 +87,7 @@ class Progress:
             minutes, rest = divmod(round(seconds), 60)
             hours = f"{minutes // 60}:{minutes % 60:02}" if minutes >= 60 else f"{minutes}"
             left = f", {hours}:{rest:02} left"
-        return f"{done}/{self._total}{left}"
+        return f"{int(done)}/{self._total}{left}" if self._total > 1 else f"{done:.0%}{left}"
 
     def clear(self) -> None:
         """Take the bar away, for a line to be written."""

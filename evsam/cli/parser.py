@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, NoReturn, Protocol
 
-from evsam.cli import bench, completion, console, eval, info, predict, selftest, weights  # noqa: A004 - a command
+from evsam.cli import (
+    bench,
+    completion,
+    console,
+    eval,  # noqa: A004 - a command
+    everything,
+    info,
+    predict,
+    selftest,
+    weights,
+)
 from evsam.cli.arguments import did_you_mean
 from evsam.errors import EvsamError
 from evsam.export import command as export
@@ -19,6 +29,7 @@ _EXAMPLES = """examples:
   evsam predict cat.jpg --box 40 30 300 260
   evsam predict cat.jpg --point 120 80 --negative-point 10 10 --json cat.json
   evsam predict photos/ --prompts boxes.json -o masks/
+  evsam everything photos/ -o segments/ --coco segments.json
 
 evsam COMMAND --help says more about a command.
 """
@@ -36,6 +47,7 @@ class Command(Protocol):
 
 COMMANDS: dict[str, tuple[Command, str]] = {
     "predict": (predict, "masks for boxes and points in photos"),
+    "everything": (everything, "masks for all that is in photos"),
     "eval": (eval, "what a model scores on annotated photos"),
     "bench": (bench, "how long a model takes on this machine"),
     "export": (export, "write a model for another runtime: ONNX, TensorRT, Triton"),

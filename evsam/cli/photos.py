@@ -1,25 +1,34 @@
-"""Which photos the arguments mean, and where what is drawn on them goes."""
+"""Which photos the arguments mean, and reading them one after the other."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob, has_magic
 from io import BytesIO
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from evsam.errors import EvsamError, ImageError
+from evsam.cli import console
+from evsam.cli.outputs import FORMATS
+from evsam.errors import EvsamError, ImageError, PromptError
 from evsam.images import Scale16, image_files, read_image
 
 STDIN = "-"
 
-SUFFIX = "_mask.png"
-"""What default names of outputs end in, behind the stem of the photo."""
+ENDINGS = {"predict": "_mask.png", "everything": "_segments.png"}
+"""What default names of the commands' pictures end in, behind the stem of the photo."""
+
+_PICTURES = (*ENDINGS.values(), FORMATS["png"][0])
+
+Wanted = TypeVar("Wanted")
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class PhotoFile:
     name: str
 
     def __str__(self) -> str:
-        return "standard input" if self.name == STDIN else self.name
+        return "standard input" if self.is_stdin else self.name
 
     def read(self, scale_16bit: Scale16 | None) -> npt.NDArray[np.uint8]:
         """The photo as RGB (H, W, 3).
@@ -44,12 +53,17 @@ class PhotoFile:
         Raises:
             ImageError: it is missing or damaged.
         """
-        return read_image(sys.stdin.buffer if self.name == STDIN else self.name, scale_16bit=scale_16bit)
+        return read_image(sys.stdin.buffer if self.is_stdin else self.name, scale_16bit=scale_16bit)
 
-    def output(self, folder: Path | None) -> Path:
-        """Default name of the picture with masks; without a folder beside the photo, or for standard input here."""
-        path = Path("stdin" if self.name == STDIN else self.name)
-        return (path.parent if folder is None else folder) / f"{path.stem}{SUFFIX}"
+    @property
+    def is_stdin(self) -> bool:
+        """Whether it is standard input, and has no path."""
+        return self.name == STDIN
+
+    def output(self, folder: Path | None, ending: str) -> Path:
+        """Default name of what is written of it; without a folder beside the photo, or for standard input here."""
+        path = Path("stdin" if self.is_stdin else self.name)
+        return (path.parent if folder is None else folder) / f"{path.stem}{ending}"
 
 
 def find_photos(names: Sequence[str]) -> tuple[list[PhotoFile], bool]:
@@ -87,25 +101,82 @@ def find_photos(names: Sequence[str]) -> tuple[list[PhotoFile], bool]:
 
 def _is_output(path: Path) -> bool:
     """Whether a file was probably written by an earlier call: a photo without the ending stands beside it."""
-    if not path.name.endswith(SUFFIX):
-        return False
-    stem = path.name.removesuffix(SUFFIX)
-    return any(other.stem == stem for other in image_files(path.parent))
+    stems = [path.name.removesuffix(ending) for ending in _PICTURES if path.name.endswith(ending)]
+    return any(other.stem in stems for other in image_files(path.parent)) if stems else False
 
 
-def choose_outputs(photos: Sequence[PhotoFile], folder: Path | None) -> list[Path]:
-    """A file for each photo, see :meth:`PhotoFile.output`.
+@dataclass(frozen=True)
+class Task(Generic[Wanted]):
+    """A photo that was read, and what to do with it."""
 
-    Raises:
-        EvsamError: two photos would go to the same file.
+    index: int
+    photo: PhotoFile
+    image: npt.NDArray[np.uint8]
+    wanted: Wanted
+
+
+class Tasks(Generic[Wanted]):
+    """The photos one after the other, with a progress bar; those that cannot be used are told and skipped.
+
+    Args:
+        photos: all of them.
+        several: whether there can be several.
+        scale_16bit: see :func:`evsam.images.read_image`.
+        wanted_of: what to do with a photo; may raise PromptError.
+
+    Attributes:
+        progress: to be cleared before anything else is written.
+        skipped: how many photos were skipped so far.
     """
-    taken: dict[Path, PhotoFile] = {}
-    for photo in photos:
-        path = photo.output(folder)
-        if path in taken:
-            raise EvsamError(f"-o: expected a file for each photo, got {path} for {taken[path]} and {photo}")
-        taken[path] = photo
-    return list(taken)
+
+    def __init__(
+        self,
+        photos: Sequence[PhotoFile],
+        several: bool,
+        scale_16bit: Scale16 | None,
+        wanted_of: Callable[[PhotoFile], Wanted],
+    ) -> None:
+        self._photos, self._several = photos, several
+        self._scale_16bit = scale_16bit
+        self._wanted_of = wanted_of
+        self.progress = console.Progress(len(photos))
+        self.skipped = 0
+
+    def __iter__(self) -> Iterator[Task[Wanted]]:
+        for index, photo in enumerate(self._photos):
+            self.progress.show(index, Path(str(photo)).name)
+            try:
+                task = Task(index, photo, photo.read(self._scale_16bit), self._wanted_of(photo))
+            except (ImageError, PromptError) as error:
+                self.skip(photo, error)
+            else:
+                yield task
+
+    def skip(self, photo: PhotoFile, error: EvsamError) -> None:
+        """Say what is wrong with a photo."""
+        self.skipped += 1
+        self.progress.clear()
+        console.complain(f"{photo}: skipped: {error}" if self._several else error)
+
+    def code(self) -> int:
+        """The exit code, once all is done: 1 if photos were skipped, which is said where there are several."""
+        self.progress.clear()
+        if self.skipped and self._several:
+            console.complain(f"{self.skipped} of {len(self._photos)} photos were skipped")
+        return 1 if self.skipped else 0
+
+
+@contextmanager
+def pixel_limit(pixels: int) -> Iterator[None]:
+    """Photos with more are errors; Pillow would warn first, and refuse what has twice as many."""
+    usual = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        Image.MAX_IMAGE_PIXELS = pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
 
 
 def picture_format(path: Path) -> str:

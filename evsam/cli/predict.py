@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evsam.cli import console
-from evsam.cli.arguments import add_model_arguments, engine_options, number, whole
-from evsam.errors import EvsamError, ImageError, PromptError
+from evsam.cli.arguments import add_loading_arguments, add_reading_arguments, engine_options, number
+from evsam.cli.outputs import Outputs, add_output_arguments, check_file, finishing, save_json
+from evsam.errors import ImageError, PromptError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from evsam.cli.photos import PhotoFile
     from evsam.cli.prompts import Request
-    from evsam.images import Scale16
     from evsam.results import Prediction
 
 DESCRIPTION = """Masks for boxes and points in photos.
 
 The options' prompts hold for every photo, in its own pixels, as for a camera that
-does not move; --prompts FILE has others for each. Without -o and --json, the photo
-with the masks drawn on it is written beside each photo as PHOTO_mask.png."""
+does not move; --prompts FILE has others for each. Unless -o or a file is asked for, the
+photo with the masks drawn on it is written beside each photo as PHOTO_mask.png."""
 
 _COORDINATE = number(-1e9, 1e9)
-
-_MOST_PIXELS = 178_956_970
-"""Where Pillow suspects an attack: 2/3 of a GiB of RGB."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,133 +76,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the masks as COCO RLE, best first; a list where several photos were named; - for standard output",
     )
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", default="nano", help="variant, weights file or folder of evsam export (default: nano)"
-    )
-    model.add_argument("--variant", help="the variant that the weights file is expected to hold")
-    add_model_arguments(model)
-    reading = parser.add_argument_group("reading photos")
-    reading.add_argument(
-        "--scale-16bit",
-        choices=("full", "stretch"),
-        help="what to do with 16 bits per channel: full takes 0 to 65535 to 0 to 255, stretch the darkest to the "
-        "brightest value of each photo (default: refuse them)",
-    )
-    reading.add_argument(
-        "--max-pixels",
-        type=whole(1),
-        default=_MOST_PIXELS,
-        metavar="N",
-        help=f"refuse photos with more, before they are decoded (default: {_MOST_PIXELS})",
-    )
+    add_output_arguments(parser.add_argument_group("files for other programs"))
+    add_loading_arguments(parser)
+    add_reading_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments say: 0, or 1 if photos had to be skipped."""
-    with _pixel_limit(arguments.max_pixels):
+    from evsam.cli.photos import pixel_limit
+
+    with pixel_limit(arguments.max_pixels):
         return _predict(arguments)
 
 
-@contextmanager
-def _pixel_limit(pixels: int) -> Iterator[None]:
-    """Photos with more are errors; Pillow would warn first, and refuse what has twice as many."""
-    from PIL import Image
-
-    usual = Image.MAX_IMAGE_PIXELS
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        Image.MAX_IMAGE_PIXELS = pixels
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = usual
-
-
 def _predict(arguments: argparse.Namespace) -> int:
-    from evsam.cli.photos import find_photos
+    from evsam.cli.photos import ENDINGS, Tasks, find_photos
     from evsam.sam import load
 
     prompts_of = _prompts(arguments)
     photos, several = find_photos(arguments.photo) if arguments.photo else (arguments.prompt_file.photos(), True)
-    outputs = _outputs(arguments, photos, several)
-    _check_json(arguments.json)
-    tasks = _Tasks(photos, several, arguments.scale_16bit, prompts_of)
+    outputs = Outputs(arguments, photos, several, ENDINGS["predict"], others=arguments.json is not None)
+    check_file(arguments.json)
+    tasks = Tasks(photos, several, arguments.scale_16bit, prompts_of)
     reading = iter(tasks)
     first = next(reading, None)  # before the model: a mistyped path should not take seconds to be told
-    documents = []
+    documents: list[dict[str, Any]] = []
+
+    def finish() -> None:
+        tasks.progress.clear()
+        if arguments.json and (documents or several):
+            save_json(documents if several else documents[0], arguments.json)
+        if documents or several:
+            outputs.finish()
+
     if first is not None:
-        say = console.note if arguments.json == "-" else console.say
-        with load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
+        say = console.note if "-" in (arguments.json, arguments.coco) else console.say
+        with finishing(finish), load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
             for task in chain([first], reading):
                 try:
-                    result = sam.predict(task.image, multimask=arguments.multimask, **task.prompts.arguments)
-                except PromptError as error:
+                    result = sam.predict(task.image, multimask=arguments.multimask, **task.wanted.arguments)
+                    entries = task.wanted.entries(len(result))
+                    lines = [_summary(task.photo, result)] if several else _describe(entries, result)
+                    lines += outputs.write(task.index, task.photo, result, partial(result.overlay, task.image))
+                except (PromptError, ImageError) as error:
                     tasks.skip(task.photo, error)
                     continue
-                entries = task.prompts.entries(len(result))
-                lines = [_summary(task.photo, result)] if several else _describe(entries, result)
-                if outputs:
-                    _save_picture(result.overlay(task.image), outputs[task.index])
-                    lines.append(f"wrote {outputs[task.index]}")
                 tasks.progress.clear()
                 say(", ".join(lines) if several else "\n".join(lines))
-                if arguments.json:
-                    documents.append(_document(task.photo, sam.variant.name, entries, result))
-    tasks.progress.clear()
-    if arguments.json and (documents or several):
-        _save_json(documents if several else documents[0], arguments.json)
-    if tasks.skipped and several:
-        console.complain(f"{tasks.skipped} of {len(photos)} photos were skipped")
-    return 1 if tasks.skipped else 0
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A photo that was read, and what to ask for in it."""
-
-    index: int
-    photo: PhotoFile
-    image: npt.NDArray[np.uint8]
-    prompts: Request
-
-
-class _Tasks:
-    """The photos one after the other, with a progress bar; those that cannot be used are told and skipped.
-
-    Attributes:
-        progress: to be cleared before anything else is written.
-        skipped: how many photos were skipped so far.
-    """
-
-    def __init__(
-        self,
-        photos: Sequence[PhotoFile],
-        several: bool,
-        scale_16bit: Scale16 | None,
-        prompts_of: Callable[[PhotoFile], Request],
-    ) -> None:
-        self._photos, self._several = photos, several
-        self._scale_16bit = scale_16bit
-        self._prompts_of = prompts_of
-        self.progress = console.Progress(len(photos))
-        self.skipped = 0
-
-    def __iter__(self) -> Iterator[_Task]:
-        for index, photo in enumerate(self._photos):
-            self.progress.show(index, Path(str(photo)).name)
-            try:
-                task = _Task(index, photo, photo.read(self._scale_16bit), self._prompts_of(photo))
-            except (ImageError, PromptError) as error:
-                self.skip(photo, error)
-            else:
-                yield task
-
-    def skip(self, photo: PhotoFile, error: EvsamError) -> None:
-        """Say what is wrong with a photo."""
-        self.skipped += 1
-        self.progress.clear()
-        console.complain(f"{photo}: skipped: {error}" if self._several else error)
+                documents.append(_document(task.photo, sam.variant.name, entries, result) if arguments.json else {})
+    else:
+        finish()
+    return tasks.code()
 
 
 def _prompts(arguments: argparse.Namespace) -> Callable[[PhotoFile], Request]:
@@ -245,49 +159,6 @@ def _prompts(arguments: argparse.Namespace) -> Callable[[PhotoFile], Request]:
     return lambda _: Request(given, arguments.mask)
 
 
-def _outputs(arguments: argparse.Namespace, photos: Sequence[PhotoFile], several: bool) -> list[Path]:
-    """Where to draw each photo; nowhere if only ``--json`` was asked for."""
-    from evsam.cli.photos import choose_outputs, picture_format
-    from evsam.writing import check_folder, check_writable
-
-    output: Path | None = arguments.output
-    if output is None:
-        outputs = [] if arguments.json else choose_outputs(photos, None)
-    elif several or output.is_dir():
-        if output.exists() and not output.is_dir():
-            arguments.fail(f"-o: expected a folder for several photos, got {output}, which is a file")
-        if several and output.suffix and not output.exists():
-            arguments.fail(f"-o: expected a folder for several photos, got {output}; make it first if it is meant")
-        _check_parent(output)
-        outputs = choose_outputs(photos, output)
-    else:
-        try:
-            picture_format(output)
-        except EvsamError as error:
-            arguments.fail(str(error))
-        _check_parent(output)
-        outputs = [output]
-    for folder in {path.parent for path in outputs}:
-        if output is None or folder.is_dir():
-            check_folder(folder)
-    for path in outputs:
-        check_writable(path)
-    return outputs
-
-
-def _check_json(name: str | None) -> None:
-    from evsam.writing import check_writable
-
-    if name not in (None, "-"):
-        _check_parent(Path(name))
-        check_writable(Path(name))
-
-
-def _check_parent(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: expected an existing folder to write to, got {path.parent}")
-
-
 def _describe(entries: Sequence[dict[str, Any]], result: Prediction) -> list[str]:
     """A line for each prompt of a single photo."""
     lines = []
@@ -308,26 +179,6 @@ def _summary(photo: PhotoFile, result: Prediction) -> str:
     more = ", ..." if len(result) > 8 else ""
     plural = "masks, scores" if len(result) > 1 else "mask, score"
     return f"{photo}: {len(result)} {plural} {scores}{more}"
-
-
-def _save_picture(picture: Any, path: Path) -> None:
-    from evsam.cli.photos import picture_format
-    from evsam.writing import replaced
-
-    with replaced(path) as temporary:
-        picture.save(temporary, picture_format(path))
-
-
-def _save_json(document: Any, name: str) -> None:
-    from evsam.writing import replaced
-
-    text = json.dumps(document, indent=1) + "\n"
-    if name == "-":
-        console.write(sys.stdout, text, "standard output")
-        return
-    with replaced(Path(name)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    console.say(f"wrote {name}")
 
 
 def _document(photo: PhotoFile, variant: str, entries: list[dict[str, Any]], result: Prediction) -> dict[str, Any]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from evsam import _C
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -111,3 +114,16 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release memory and threads; afterwards every other method raises :class:`evsam.errors.EvsamError`."""
+
+
+@runtime_checkable
+class GeneratorEngine(Engine, Protocol):
+    """An engine that answers the generator of "everything" mode itself: what it would throw away is not computed."""
+
+    def answer(self, generator: _C.EverythingGenerator, features: AnyFeatures) -> None:
+        """Decode the generator's batch, and add the answer.
+
+        Args:
+            generator: of csrc/engine/everything.h; not finished.
+            features: of the crop that the batch is on.
+        """

@@ -138,6 +138,10 @@ class NativeEngine:
         engine.masks(planes, *resized_size, out.view(np.uint8))
         return out.reshape(*logits.shape[:2], *original_size)
 
+    def answer(self, generator: _C.EverythingGenerator, features: AnyFeatures) -> None:
+        """See :meth:`evsam.engines.base.GeneratorEngine.answer`."""
+        generator.ask(self._open(), [np.ascontiguousarray(array) for array in features])
+
     def begin_profile(self) -> None:
         """Begin to measure the blocks of the model, anew."""
         self._open().begin_profile()

@@ -161,6 +161,7 @@ LAYERS = {
     "everything.py": (
         "evsam._C",
         "evsam.arguments",
+        "evsam.engines.base",
         "evsam.errors",
         "evsam.images",
         "evsam.masks",

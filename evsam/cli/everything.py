@@ -1,0 +1,132 @@
+"""``evsam everything``: its arguments, and the loop over photos."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evsam.cli import console
+from evsam.cli.arguments import add_loading_arguments, add_reading_arguments, engine_options, number, whole
+from evsam.cli.outputs import Outputs, add_output_arguments, finishing
+from evsam.errors import ImageError, PromptError
+
+if TYPE_CHECKING:
+    from evsam.everything import Progress, Segments
+
+DESCRIPTION = """Masks for all that is in photos, found by a grid of clicks.
+
+Unless -o or a file is asked for, the photo with the masks drawn on it is written beside
+each photo as PHOTO_segments.png. The options of the search are those of segment_anything's
+SamAutomaticMaskGenerator; thresholds are the variant's, if none are given."""
+
+_SEARCH: dict[str, tuple[Any, str]] = {
+    "points-per-side": (whole(1, 1024), "clicks along each side of the grid (default: 32)"),
+    "points-per-batch": (whole(1), "clicks that are decoded at once, at most (default: 64)"),
+    "pred-iou-thresh": (number(0, 1), "drop masks of which the model expects no more"),
+    "stability-score-thresh": (number(0, 1), "drop masks of which less stays where the threshold moves"),
+    "stability-score-offset": (number(0, 100), "how far it moves (default: 1)"),
+    "box-nms-thresh": (number(0, 1), "of boxes that overlap by more, keep the best (default: 0.7)"),
+    "crop-n-layers": (whole(0, 6), "search in 4 crops too, in 4 and 16, and so on, for small things (default: 0)"),
+    "crop-nms-thresh": (number(0, 1), "as --box-nms-thresh, between crops (default: 0.7)"),
+    "crop-overlap-ratio": (number(0, 1), "overlap of crops, in parts of the photo's shorter side (default: 0.34)"),
+    "crop-n-points-downscale-factor": (whole(1), "divide the grids of each further layer by this (default: 1)"),
+    "min-mask-region-area": (whole(0), "remove pieces and fill holes of fewer pixels (default: 0)"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``evsam everything``."""
+    parser.add_argument(
+        "photo",
+        nargs="+",
+        help="a photo, whose EXIF orientation is applied; a folder of photos, a pattern such as 'in/**/*.jpg', "
+        "or - for standard input",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="write the photo with the masks drawn on it: an image file, or a folder",
+    )
+    parser.add_argument("--tags", action="store_true", help="write number and predicted IoU beside the masks")
+    add_output_arguments(parser.add_argument_group("files for other programs"))
+    search = parser.add_argument_group("search")
+    search.add_argument(
+        "--mode",
+        choices=("fast", "exact"),
+        default="fast",
+        help="exact: the masks of segment_anything's generator; fast: most of them, sooner (default: fast)",
+    )
+    for name, (kind, text) in _SEARCH.items():
+        search.add_argument(f"--{name}", type=kind, metavar="N" if text.endswith(")") else "SHARE", help=text)
+    chosen = parser.add_argument_group("which masks, in which order")
+    chosen.add_argument("--min-area", type=whole(0), metavar="N", help="leave out masks of fewer pixels")
+    chosen.add_argument("--max-area", type=whole(0), metavar="N", help="leave out masks of more pixels")
+    chosen.add_argument(
+        "--sort",
+        choices=("predicted_iou", "stability_score", "area"),
+        default="predicted_iou",
+        help="largest first (default: predicted_iou)",
+    )
+    chosen.add_argument("--limit", type=whole(1), metavar="N", help="keep the first N")
+    add_loading_arguments(parser)
+    add_reading_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the arguments say: 0, or 1 if photos had to be skipped."""
+    from evsam.cli.photos import pixel_limit
+
+    with pixel_limit(arguments.max_pixels):
+        return _segment(arguments)
+
+
+def _segment(arguments: argparse.Namespace) -> int:
+    from evsam.cli.photos import ENDINGS, Tasks, find_photos
+    from evsam.sam import load
+
+    photos, several = find_photos(arguments.photo)
+    outputs = Outputs(arguments, photos, several, ENDINGS["everything"])
+    options = {name: getattr(arguments, name) for name in ("mode", *(key.replace("-", "_") for key in _SEARCH))}
+    options = {name: value for name, value in options.items() if value is not None}
+    tasks = Tasks(photos, several, arguments.scale_16bit, lambda _: None)
+    reading = iter(tasks)
+    first = next(reading, None)  # before the model: a mistyped path should not take seconds to be told
+
+    def finish() -> None:
+        tasks.progress.clear()
+        if several or tasks.skipped < len(photos):
+            outputs.finish()
+
+    if first is None:
+        finish()
+        return tasks.code()
+    say = console.note if arguments.coco == "-" else console.say
+    with finishing(finish), load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
+        for task in chain([first], reading):
+            try:
+                found = sam.segment_everything(task.image, **options, callback=partial(_show, tasks, task.index))
+                found = _chosen(found, arguments)
+                draw = partial(found.overlay, task.image, tags=arguments.tags)
+                written = outputs.write(task.index, task.photo, found, draw)
+            except (PromptError, ImageError) as error:
+                tasks.skip(task.photo, error)
+                continue
+            tasks.progress.clear()
+            covered = (found.label_map() > 0).mean() if len(found) else 0.0
+            what = f"{len(found)} mask{'s' if len(found) != 1 else ''} on {covered:.1%} of the photo"
+            say(", ".join([f"{task.photo}: {what}", *written]) if several else "\n".join([what, *written]))
+    return tasks.code()
+
+
+def _show(tasks: Any, index: int, progress: Progress) -> None:
+    tasks.progress.show_part(index, progress.done / max(progress.total, 1))
+
+
+def _chosen(found: Segments, arguments: argparse.Namespace) -> Segments:
+    found = found.filter(min_area=arguments.min_area, max_area=arguments.max_area)
+    return found.sort_by(arguments.sort)[: arguments.limit]
