@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from evsam import _C
+from evsam.arguments import shown
 from evsam.embedding import Embedding
 from evsam.engines.base import AnyFeatures, FloatArray
 from evsam.errors import BackendUnavailable, ImageError, PromptError
+from evsam.everything import OUTPUT_MODES, OutputMode, make_generator
 from evsam.prompts import BOTTOM_RIGHT, PADDING, TOP_LEFT, decode, group_prompts, pad_points, refuse_binary
+from evsam.rle import encode_rle, mask_extent, mask_pixels, run_ends
 from evsam.transforms import fitted_size, resize_image, upscale_logits
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
 
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 
     from evsam.sam import Sam
 
-__all__ = ["ResizeLongestSide", "SamPredictor"]
+__all__ = ["ResizeLongestSide", "SamAutomaticMaskGenerator", "SamPredictor"]
 
 
 def _torch() -> Any:
@@ -308,6 +312,171 @@ class SamPredictor:
         logits, scores = decode(self.model.engine, features, groups, slice(1, 4) if multimask else slice(0, 1))
         upscale = upscale_logits if return_logits else self.model.masks_from_logits
         return upscale(logits, input_size, original_size), scores, logits
+
+
+class SamAutomaticMaskGenerator:
+    """Finds masks for a whole image, as ``segment_anything.SamAutomaticMaskGenerator`` does.
+
+    It gives the masks of the original with the same model, record by record, except for pixels whose logits lie on the
+    threshold. Where it differs: thresholds that are not given are the variant's own
+    (:attr:`evsam.zoo.Variant.everything`; 0.88 and 0.95 for the published models), since with the original's a small
+    model whose scores end below them would find nothing; and wrong arguments raise :class:`evsam.PromptError` instead
+    of an AssertionError. :meth:`evsam.Sam.segment_everything` has a faster mode, and its results can do more.
+
+    Args:
+        model: from :func:`evsam.load`.
+        points_per_side: clicks along each side of the grid; None with ``point_grids``.
+        points_per_batch: clicks that are decoded at once, at most.
+        pred_iou_thresh: masks of which the model expects no more are dropped; None for that of the variant.
+        stability_score_thresh: less stable masks are dropped; None for that of the variant.
+        stability_score_offset: how far the threshold of logits moves for that.
+        box_nms_thresh: of two masks whose boxes overlap by more, the one with the lower predicted IoU is dropped.
+        crop_n_layers: layers of crops, which are searched too; layer i has 4 ** i of them.
+        crop_nms_thresh: as ``box_nms_thresh``, between crops.
+        crop_overlap_ratio: how far crops of the first layer overlap, in parts of the image's shorter side.
+        crop_n_points_downscale_factor: layer i has grids of ``points_per_side`` divided by this factor ** i.
+        point_grids: own grids, one for each layer, (N, 2), in parts of width and height, with ``points_per_side=None``.
+        min_mask_region_area: pieces and holes of fewer pixels are removed and filled; OpenCV is not needed.
+        output_mode: ``binary_mask``, ``uncompressed_rle`` or ``coco_rle``.
+
+    Raises:
+        PromptError: an argument that cannot be meant.
+
+    Example:
+        >>> generator = SamAutomaticMaskGenerator(sam, points_per_side=8, output_mode="coco_rle")
+        >>> records = generator.generate(image)
+        >>> [record["area"] for record in records if record["area"] < 0]
+        []
+    """
+
+    def __init__(
+        self,
+        model: Sam,
+        points_per_side: int | None = 32,
+        points_per_batch: int = 64,
+        pred_iou_thresh: float | None = None,
+        stability_score_thresh: float | None = None,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+        crop_n_layers: int = 0,
+        crop_nms_thresh: float = 0.7,
+        crop_overlap_ratio: float = 512 / 1500,
+        crop_n_points_downscale_factor: int = 1,
+        point_grids: list[npt.NDArray[Any]] | None = None,
+        min_mask_region_area: int = 0,
+        output_mode: OutputMode = "binary_mask",
+    ) -> None:
+        if (points_per_side is None) == (point_grids is None):
+            got = "neither" if point_grids is None else "both"
+            raise PromptError(f"points_per_side, point_grids: expected one of them, and None for the other, got {got}")
+        if output_mode not in OUTPUT_MODES:
+            raise PromptError(f"output_mode: expected {', '.join(OUTPUT_MODES)}, got {shown(output_mode)}")
+        stock = model.variant.everything
+        self.predictor = SamPredictor(model)
+        self.points_per_side = points_per_side
+        self.points_per_batch = points_per_batch
+        self.pred_iou_thresh = stock.pred_iou_thresh if pred_iou_thresh is None else pred_iou_thresh
+        self.stability_score_thresh = (
+            stock.stability_score_thresh if stability_score_thresh is None else stability_score_thresh
+        )
+        self.stability_score_offset = stability_score_offset
+        self.box_nms_thresh = box_nms_thresh
+        self.crop_n_layers = crop_n_layers
+        self.crop_nms_thresh = crop_nms_thresh
+        self.crop_overlap_ratio = crop_overlap_ratio
+        self.crop_n_points_downscale_factor = crop_n_points_downscale_factor
+        self.point_grids = point_grids
+        self.min_mask_region_area = min_mask_region_area
+        self.output_mode = output_mode
+        make_generator((1, 1), self._options())  # which checks them
+
+    def generate(self, image: npt.NDArray[np.uint8]) -> list[dict[str, Any]]:
+        """The masks of an image.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+
+        Returns:
+            A dict for each mask, as :meth:`evsam.Segments.records` describes them: ``segmentation``, ``area``,
+            ``bbox``, ``predicted_iou``, ``point_coords``, ``stability_score`` and ``crop_box``.
+
+        Raises:
+            ImageError: the image has a wrong dtype or shape.
+        """
+        found = self.predictor.model.segment_everything(image, **self._options())
+        return found.records(self.output_mode)
+
+    def _options(self) -> dict[str, Any]:
+        names = (
+            "points_per_batch",
+            "pred_iou_thresh",
+            "stability_score_thresh",
+            "stability_score_offset",
+            "box_nms_thresh",
+            "crop_n_layers",
+            "crop_nms_thresh",
+            "crop_overlap_ratio",
+            "crop_n_points_downscale_factor",
+            "point_grids",
+            "min_mask_region_area",
+        )
+        sides = {} if self.points_per_side is None else {"points_per_side": self.points_per_side}
+        return {"mode": "exact", **sides, **{name: getattr(self, name) for name in names}}
+
+    @staticmethod
+    def postprocess_small_regions(mask_data: Any, min_area: int, nms_thresh: float) -> Any:
+        """Remove small pieces and fill small holes of masks, and drop those that double others then.
+
+        Args:
+            mask_data: a ``MaskData`` of segment_anything, or a dict of lists and arrays; with ``rles`` of N masks and
+                ``boxes`` (N, 4), x0, y0, x1, y1 of their first and last pixels. It is changed in place.
+            min_area: pixels that pieces and holes have at least.
+            nms_thresh: of two masks whose boxes overlap by more (IoU), one is dropped: rather one that was changed.
+
+        Returns:
+            ``mask_data``.
+        """
+        rles, boxes = mask_data["rles"], mask_data["boxes"]
+        if len(rles) == 0:
+            return mask_data
+        corners = np.empty((len(rles), 4), np.float32)
+        cleaned: dict[int, npt.NDArray[np.uint8]] = {}
+        for index, rle in enumerate(rles):
+            pixels = mask_pixels(rle)
+            new = _C.clean_mask(pixels, min_area, min_area, corners=True)
+            area, (x0, y0, x1, y1) = mask_extent(new.view(np.bool_))
+            corners[index] = (x0, y0, x1 - 1, y1 - 1) if area else (0, 0, 0, 0)
+            if 0 < area < min_area or not np.array_equal(pixels, new):  # or all pieces are small, and the largest stays
+                cleaned[index] = new
+        kept = _kept_boxes(corners, np.array([float(i not in cleaned) for i in range(len(rles))]), nms_thresh)
+        for index in kept:
+            if index in cleaned:
+                rle = encode_rle(cleaned[index])
+                counts = np.diff(run_ends(rle), prepend=0).tolist()
+                rles[index] = rle if isinstance(rles[index]["counts"], str) else {"size": rle["size"], "counts": counts}
+                for side, value in enumerate(corners[index].astype(int).tolist()):
+                    boxes[index][side] = value  # of arrays, tensors and lists alike
+        if isinstance(mask_data, dict):
+            for name, values in mask_data.items():
+                mask_data[name] = [values[i] for i in kept] if isinstance(values, list) else values[kept]
+        else:
+            mask_data.filter(_torch().as_tensor(kept))
+        return mask_data
+
+
+def _kept_boxes(boxes: npt.NDArray[np.float32], scores: npt.NDArray[Any], most: float) -> list[int]:
+    """Indices of boxes that no better one, or an earlier one as good, overlaps by more; the best first."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    left = np.argsort(-scores, kind="stable")
+    kept = []
+    while len(left):
+        first, left = left[0], left[1:]
+        kept.append(int(first))
+        least, past = np.maximum(boxes[first, :2], boxes[left, :2]), np.minimum(boxes[first, 2:], boxes[left, 2:])
+        shared = np.prod(np.maximum(past - least, 0), axis=1)
+        with np.errstate(invalid="ignore"):  # 0 / 0 of boxes without an area, which double nothing
+            left = left[~(shared / (areas[first] + areas[left] - shared) > most)]
+    return kept
 
 
 def _tokens(
