@@ -17,7 +17,7 @@ from PIL import Image
 
 from evsam import _C
 from evsam.arguments import shown
-from evsam.engines.base import AnyFeatures, Engine, GeneratorEngine
+from evsam.engines.base import MASKS, AnyFeatures, Engine, GeneratorEngine
 from evsam.errors import EvsamError, PromptError
 from evsam.images import ImageLike
 from evsam.masks import MaskSet, chosen_rows
@@ -42,6 +42,7 @@ _WHOLE = (
 )
 """Options that are whole numbers; the others, but for the mode and the grids, are real ones."""
 
+_AMBIGUOUS = slice(1, 4)  # of a decoder's masks, those for a click that can mean several things
 _LARGEST = 2**53  # whole numbers beyond are not counts of anything
 
 _KEYS = ("area", "predicted_iou", "stability_score")
@@ -467,7 +468,10 @@ def run_generator(
         if isinstance(engine, GeneratorEngine):
             engine.answer(generator, features)
         else:
-            generator.add(*engine.decode(features, points, labels, None))
+            logits, expected = engine.decode(features, points, labels, None, _AMBIGUOUS, generator.least_iou)
+            scores = np.zeros((len(points), MASKS), np.float32)  # the single mask's is not looked at
+            scores[:, _AMBIGUOUS] = expected
+            generator.add(np.ascontiguousarray(logits), scores)
         if not report():
             return
 
