@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exact: the masks of segment_anything's generator; fast: most of them, sooner (default: fast)",
     )
     for name, (kind, text) in _SEARCH.items():
-        search.add_argument(f"--{name}", type=kind, metavar="N" if text.endswith(")") else "SHARE", help=text)
+        search.add_argument(f"--{name}", type=kind, metavar="N", help=text)
     chosen = parser.add_argument_group("which masks, in which order")
     chosen.add_argument("--min-area", type=whole(0), metavar="N", help="leave out masks of fewer pixels")
     chosen.add_argument("--max-area", type=whole(0), metavar="N", help="leave out masks of more pixels")

@@ -103,6 +103,7 @@ class Outputs:
     ) -> None:
         from evsam.formats import read_world_file
 
+        self._several = several
         self._coco_name: str | None = arguments.coco
         self._documents: list[dict[str, Any]] = []
         self._world: Affine | None = None
@@ -125,7 +126,7 @@ class Outputs:
             draw: makes the picture, if it is wanted.
 
         Returns:
-            What was written, for the user.
+            What was written, for the user: a line for each file of a single photo, one in all for several photos.
 
         Raises:
             ImageError: the photo's world file is damaged; nothing has been written then.
@@ -147,7 +148,10 @@ class Outputs:
         if self._coco_name is not None:
             folder = Path() if self._coco_name == "-" else Path(self._coco_name).parent
             self._documents.append(masks.to_coco(_seen_from(folder, photo), image_id=len(self._documents) + 1))
-        return [f"wrote {path}" for path in targets.paths()]
+        paths = targets.paths()
+        if self._several and len(paths) > 1:
+            return [f"wrote {paths[0]} and {len(paths) - 1} more"]
+        return [f"wrote {path}" for path in paths]
 
     def finish(self) -> None:
         """Write the document of all photos: of those that are done, if there was an interruption.

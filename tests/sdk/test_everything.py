@@ -10,6 +10,7 @@ import inspect
 import json
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from evsam.zoo import get_variant
 from tests.sdk.test_generator import Predictor, invented, original
 
 ALL: dict[str, Any] = {"pred_iou_thresh": 0, "stability_score_thresh": 0, "points_per_side": 6}
-"""Stand-in weights give masks that no threshold would keep."""
+"""Whatever thresholds the variant has."""
 
 
 class Inventor:
@@ -66,6 +67,13 @@ def inventor() -> Inventor:
 @pytest.fixture
 def inventive(inventor) -> Sam:
     return Sam(get_variant("nano"), inventor, "0")
+
+
+@pytest.fixture(scope="module")
+def sam() -> Iterator[Sam]:
+    """nano with its weights: masks of stand-in weights are empty."""
+    with evsam.load("nano", threads=1) as model:
+        yield model
 
 
 @pytest.fixture(scope="module")
@@ -166,14 +174,15 @@ class TestSegmentEverything:
         assert results == [found] * 3
 
     @pytest.mark.parametrize("engine", ["torch"])
-    def test_another_engine(self, sam, seeded_weights, image, engine) -> None:
+    def test_another_engine(self, sam, image, engine) -> None:
         pytest.importorskip(engine)
         options = {**ALL, "mode": "exact", "points_per_side": 2, "box_nms_thresh": 1}
-        with evsam.load(seeded_weights("nano"), engine=engine) as other:
+        with evsam.load("nano", engine=engine) as other:
             theirs = other.segment_everything(image, **options)
         ours = sam.segment_everything(image, **options)
-        assert len(theirs) == len(ours) == 12
+        assert len(theirs) == len(ours) > 8
         assert np.abs(theirs.predicted_iou - ours.predicted_iou).max() < 1e-3
+        assert (theirs.label_map() == ours.label_map()).mean() > 0.99
 
 
 class TestCallback:
@@ -265,8 +274,8 @@ class TestBadInput:
         ):
             sam.segment_everything(sam.encode(image), crop_n_layers=1)
 
-    def test_a_closed_model(self, seeded_weights, image) -> None:
-        sam = evsam.load(seeded_weights("nano"), threads=1)
+    def test_a_closed_model(self, image) -> None:
+        sam = evsam.load("nano", threads=1)
         sam.close()
         with pytest.raises(EvsamError, match="engine: expected an open engine"):
             sam.segment_everything(image)
