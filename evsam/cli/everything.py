@@ -93,7 +93,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     outputs = Outputs(arguments, photos, several, ENDINGS["everything"])
     options = {name: getattr(arguments, name) for name in ("mode", *(key.replace("-", "_") for key in _SEARCH))}
     options = {name: value for name, value in options.items() if value is not None}
-    tasks = Tasks(photos, several, arguments.scale_16bit, lambda _: None)
+    tasks = Tasks(photos, several, arguments.scale_16bit, lambda _: None, parts=True)
     reading = iter(tasks)
     first = next(reading, None)  # before the model: a mistyped path should not take seconds to be told
 
@@ -124,7 +124,7 @@ def _segment(arguments: argparse.Namespace) -> int:
 
 
 def _show(tasks: Any, index: int, progress: Progress) -> None:
-    tasks.progress.show_part(index, progress.done / max(progress.total, 1))
+    tasks.show(index, progress.done / max(progress.total, 1))
 
 
 def _chosen(found: Segments, arguments: argparse.Namespace) -> Segments:

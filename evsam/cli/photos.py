@@ -123,6 +123,7 @@ class Tasks(Generic[Wanted]):
         several: whether there can be several.
         scale_16bit: see :func:`evsam.images.read_image`.
         wanted_of: what to do with a photo; may raise PromptError.
+        parts: whether photos take long, so that :meth:`show` says how much of one is done.
 
     Attributes:
         progress: to be cleared before anything else is written.
@@ -135,22 +136,33 @@ class Tasks(Generic[Wanted]):
         several: bool,
         scale_16bit: Scale16 | None,
         wanted_of: Callable[[PhotoFile], Wanted],
+        *,
+        parts: bool = False,
     ) -> None:
         self._photos, self._several = photos, several
         self._scale_16bit = scale_16bit
         self._wanted_of = wanted_of
-        self.progress = console.Progress(len(photos))
+        self.progress = console.Progress(len(photos), parts=parts)
         self.skipped = 0
 
     def __iter__(self) -> Iterator[Task[Wanted]]:
         for index, photo in enumerate(self._photos):
-            self.progress.show(index, Path(str(photo)).name)
+            self.show(index, 0.0)
             try:
                 task = Task(index, photo, photo.read(self._scale_16bit), self._wanted_of(photo))
             except (ImageError, PromptError) as error:
                 self.skip(photo, error)
             else:
                 yield task
+
+    def show(self, index: int, part: float) -> None:
+        """Draw the bar.
+
+        Args:
+            index: of a photo.
+            part: how much of it is done, 0 to 1.
+        """
+        self.progress.show(index + part, Path(str(self._photos[index])).name)
 
     def skip(self, photo: PhotoFile, error: EvsamError) -> None:
         """Say what is wrong with a photo."""
