@@ -1,4 +1,4 @@
-"""The command line: ``evsam predict | eval | bench | export | selftest | info | convert | download | completion``.
+"""The command line: ``evsam predict``, ``everything``, ``eval``, ``bench``, ``export``, ``selftest``, ``info`` ...
 
 Exit codes: 0 done, 1 it could not be done (one line on stderr says why), 2 wrong usage, 130 interrupted.
 """

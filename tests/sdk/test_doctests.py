@@ -20,6 +20,7 @@ MODULES = [
     "evsam.evaluation.fidelity",
     "evsam.evaluation.metrics",
     "evsam.evaluation.protocols",
+    "evsam.everything",
     "evsam.formats",
     "evsam.images",
     "evsam.masks",
@@ -50,6 +51,6 @@ def test_every_public_name_is_documented() -> None:
     for name in evsam.__all__:
         if not name.startswith("__"):
             assert len(getattr(evsam, name).__doc__) > 40
-    for name in ("encode", "predict"):
+    for name in ("encode", "predict", "segment_everything"):
         for part in ("Args:", "Returns:", "Raises:", "Example:"):
             assert part in getattr(evsam.Sam, name).__doc__
