@@ -19,7 +19,6 @@ MODULES = [
     "evsam.evaluation.clicks",
     "evsam.evaluation.fidelity",
     "evsam.evaluation.metrics",
-    "evsam.evaluation.protocols",
     "evsam.everything",
     "evsam.formats",
     "evsam.images",
