@@ -19,9 +19,6 @@ from evsam import _C
 _LONGEST = 2**31 - 1
 """Pixels of a side of a mask."""
 
-_GROUPS = 8
-"""Groups of five bits that hold any difference of counts of a mask of up to 2**38 pixels."""
-
 
 class Rle(TypedDict):
     """A mask as COCO's tools and JSON files have it: ``size`` [H, W] and the compressed ``counts``."""
@@ -66,7 +63,7 @@ def encode_rle(mask: npt.NDArray[Any]) -> Rle:
         {'size': [3, 3], 'counts': '013000'}
     """
     pixels = mask_pixels(np.asarray(mask))
-    return Rle(size=list(pixels.shape), counts=_to_text(_C.count_runs(pixels)))
+    return Rle(size=list(pixels.shape), counts=_C.counts_text(_C.count_runs(pixels)))
 
 
 def decode_rle(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.bool_]:
@@ -101,7 +98,12 @@ def run_ends(rle: Rle | Mapping[str, Any]) -> npt.NDArray[np.int64]:
         array([0, 1, 4, 5, 8, 9])
     """
     height, width = rle_size(rle)
-    counts = _counts(rle.get("counts"))
+    counts = rle.get("counts")
+    if isinstance(counts, str):
+        counts = counts.encode(errors="surrogatepass")
+    if isinstance(counts, bytes):
+        return _C.run_ends(counts, height, width)
+    counts = _numbers(counts)
     ends = counts.cumsum()
     # each alone too, for a sum of huge ones can overflow to the right one
     if counts.min() < 0 or counts.max() > height * width or ends[-1] != height * width:
@@ -140,7 +142,7 @@ def compressed(rle: Mapping[str, Any], ends: npt.NDArray[np.int64] | None = None
     """
     ends, counts = run_ends(rle) if ends is None else ends, rle["counts"]
     if not isinstance(counts, str):
-        counts = counts.decode("ascii") if isinstance(counts, bytes) else _to_text(np.diff(ends, prepend=0))
+        counts = counts.decode("ascii") if isinstance(counts, bytes) else _C.counts_text(np.diff(ends, prepend=0))
     return Rle(size=list(rle_size(rle)), counts=counts)
 
 
@@ -180,16 +182,7 @@ def mask_extent(mask: MaskLike, ends: npt.NDArray[np.int64] | None = None) -> tu
     """
     if not isinstance(mask, Mapping):
         return _C.mask_extent(mask_pixels(mask))
-    height = rle_size(mask)[0]
-    first, last = _runs(run_ends(mask) if ends is None else ends)
-    if len(first) == 0:
-        return 0, (0, 0, 0, 0)
-    columns, rows = np.divmod(first, height)
-    last_columns, last_rows = np.divmod(last, height)
-    top, bottom = int(rows.min()), int(last_rows.max()) + 1
-    if (columns != last_columns).any():  # a run that goes on in the next column has the last row, and the first
-        top, bottom = 0, height
-    return int((last - first + 1).sum()), (int(columns[0]), top, int(last_columns[-1]) + 1, bottom)
+    return _C.runs_extent(run_ends(mask) if ends is None else ends, rle_size(mask)[0])
 
 
 def mask_window(mask: MaskLike) -> MaskWindow:
@@ -198,26 +191,23 @@ def mask_window(mask: MaskLike) -> MaskWindow:
     Raises:
         ValueError: see :func:`mask_pixels`.
     """
-    area, box = mask_extent(mask)
+    ends = run_ends(mask) if isinstance(mask, Mapping) else None
+    area, box = mask_extent(mask, ends)
     x0, y0, x1, y1 = box
     if area == 0:
         return MaskWindow(np.zeros((0, 0), np.uint8), box, 0)
-    if not isinstance(mask, Mapping):
+    if not isinstance(mask, Mapping) or ends is None:
         return MaskWindow(np.ascontiguousarray(mask_pixels(mask)[y0:y1, x0:x1]), box, area)
-    first, last = _runs(run_ends(mask))
-    full, height = rle_size(mask)[0], y1 - y0
-    ends = np.zeros(2 * len(first) + 1, np.int64)
-    ends[:-1:2], ends[1::2] = (at // full * height + at % full - x0 * height - y0 for at in (first, last))
-    ends[1::2] += 1
-    ends[-1] = height * (x1 - x0)
-    return MaskWindow(_C.fill_runs(ends, height, x1 - x0), box, area)
-
-
-def _runs(ends: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """First and last pixels of the runs of ones."""
     first, past = ends[: len(ends) // 2 * 2].reshape(-1, 2).T
     inside = first < past
-    return first[inside], past[inside] - 1
+    full, height = rle_size(mask)[0], y1 - y0
+    moved = np.zeros(2 * np.count_nonzero(inside) + 1, np.int64)
+    moved[:-1:2], moved[1::2] = (
+        at // full * height + at % full - x0 * height - y0 for at in (first[inside], past[inside] - 1)
+    )
+    moved[1::2] += 1
+    moved[-1] = height * (x1 - x0)
+    return MaskWindow(_C.fill_runs(moved, height, x1 - x0), box, area)
 
 
 def _fill(rle: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
@@ -225,46 +215,10 @@ def _fill(rle: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
     return _C.fill_runs(run_ends(rle), height, width)
 
 
-def _counts(counts: str | bytes | Sequence[int] | npt.NDArray[np.integer] | None) -> npt.NDArray[np.int64]:
-    if isinstance(counts, bytes):
-        return _from_text(counts)
-    if isinstance(counts, str):
-        return _from_text(counts.encode(errors="surrogatepass"))
+def _numbers(counts: Sequence[int] | npt.NDArray[np.integer] | None) -> npt.NDArray[np.int64]:
     numbers = np.asarray(counts)
     if numbers.dtype.kind == "f" and (numbers == np.floor(numbers)).all() and np.abs(numbers).max(initial=0) < 2**53:
         numbers = numbers.astype(np.int64)
     if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
         raise ValueError("rle: expected counts as text, bytes or a list of integers, got something else")
     return numbers.astype(np.int64)
-
-
-def _to_text(counts: npt.NDArray[np.int64]) -> str:
-    rest = counts.astype(np.int64)
-    rest[3:] -= counts[1:-2]
-    groups = np.zeros((len(rest), _GROUPS), np.uint8)
-    used = np.zeros(groups.shape, bool)
-    more = np.ones(len(rest), bool)
-    for i in range(_GROUPS):
-        used[:, i] = more
-        bits = rest & 31
-        rest >>= 5
-        more = more & (rest != np.where(bits & 16, -1, 0))
-        groups[:, i] = bits + 48 + 32 * more
-    return groups[used].tobytes().decode("ascii")
-
-
-def _from_text(text: bytes) -> npt.NDArray[np.int64]:
-    codes = np.frombuffer(text, np.uint8).astype(np.int64) - 48
-    if codes.size == 0 or (codes < 0).any() or (codes > 63).any() or codes[-1] & 32:
-        raise ValueError("rle: expected counts in COCO's compressed form, got damaged text")
-    last = np.flatnonzero(codes & 32 == 0)
-    first = np.concatenate([[0], last[:-1] + 1])
-    lengths = last - first + 1
-    if lengths.max() > _GROUPS:
-        raise ValueError("rle: expected counts in COCO's compressed form, got a number that is too long")
-    position = np.arange(len(codes)) - np.repeat(first, lengths)
-    counts = np.add.reduceat((codes & 31) << (5 * position), first)
-    counts -= np.where(codes[last] & 16, 1 << (5 * lengths), 0)
-    for parity in (1, 2):
-        counts[parity::2] = counts[parity::2].cumsum()
-    return counts

@@ -56,6 +56,35 @@ Array<std::int64_t> counts_of(const Array<std::uint8_t>& array) {
   return to_array(counts);
 }
 
+Array<std::int64_t> run_ends_of(const std::string& text, std::int64_t height, std::int64_t width) {
+  std::vector<std::int64_t> counts;
+  const CountsText found = read_counts(text, counts);
+  if (found != CountsText::kRead) {
+    const bool damaged = found == CountsText::kDamaged;
+    throw py::value_error(expected_got("rle", "counts in COCO's compressed form",
+                                       damaged ? "damaged text" : "a number that is too long"));
+  }
+  const std::int64_t pixels = height * width;
+  bool fits = true;
+  std::uint64_t end = 0;  // which may overflow where it does not fit
+  for (std::int64_t& count : counts) {
+    fits = fits && count >= 0 && count <= pixels;
+    end += static_cast<std::uint64_t>(count);
+    count = static_cast<std::int64_t>(end);
+  }
+  if (!fits || counts.back() != pixels) {
+    throw py::value_error(
+        expected_got("rle", "counts that add up to " + std::to_string(height) + " x " + std::to_string(width),
+                     std::to_string(counts.back())));
+  }
+  return to_array(counts);
+}
+
+py::str counts_text(const Array<std::int64_t>& counts) {
+  expect_axes(counts, "counts", 1, "shape (R,)");
+  return text_of_counts(counts.data(), counts.size());
+}
+
 Array<std::uint8_t> filled(const Array<std::int64_t>& ends, std::int64_t height, std::int64_t width) {
   expect_axes(ends, "ends", 1, "shape (R,)");
   const bool rising = ends.size() > 0 && ends.at(0) >= 0 && std::is_sorted(ends.data(), ends.data() + ends.size());
@@ -69,12 +98,24 @@ Array<std::uint8_t> filled(const Array<std::int64_t>& ends, std::int64_t height,
   return out;
 }
 
-std::tuple<std::int64_t, std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>> extent_of(
-    const Array<std::uint8_t>& array) {
+using AreaAndBox = std::tuple<std::int64_t, std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>>;
+
+AreaAndBox as_tuple(const Extent& extent) {
+  return {extent.area, {extent.box.x0, extent.box.y0, extent.box.x1, extent.box.y1}};
+}
+
+AreaAndBox extent_of(const Array<std::uint8_t>& array) {
   const MaskView mask = view_of(array);
   const py::gil_scoped_release unlocked;
-  const Extent extent = find_extent(mask);
-  return {extent.area, {extent.box.x0, extent.box.y0, extent.box.x1, extent.box.y1}};
+  return as_tuple(find_extent(mask));
+}
+
+AreaAndBox runs_extent(const Array<std::int64_t>& ends, std::int64_t height) {
+  expect_axes(ends, "ends", 1, "shape (R,)");
+  if (height < 1 && ends.size() > 0 && ends.at(ends.size() - 1) != 0) {
+    throw py::value_error("height: expected a row at least");
+  }
+  return as_tuple(find_extent(ends.data(), ends.size(), height));
 }
 
 // Squared distance to the nearest unset pixel, x, y.
@@ -177,6 +218,11 @@ void stroke_rings(Array<std::uint8_t>& image, const Array<std::int32_t>& corners
 void bind_masks(py::module_& m) {
   m.def("count_runs", &counts_of, py::arg("mask").noconvert(),
         "Lengths of the runs of a mask read column by column, zeros first.");
+  m.def("run_ends", &run_ends_of, py::arg("counts"), py::arg("height"), py::arg("width"),
+        "Where runs end whose lengths are given as COCO's compressed text; refuses what does not fill the size.");
+  m.def("counts_text", &counts_text, py::arg("counts"), "Lengths of runs as COCO's compressed text.");
+  m.def("runs_extent", &runs_extent, py::arg("ends"), py::arg("height"),
+        "The area of a mask whose runs end there, and its box.");
   m.def("fill_runs", &filled, py::arg("ends"), py::arg("height"), py::arg("width"),
         "The mask uint8 (H, W) whose runs, column by column and zeros first, end there.");
   m.def("mask_extent", &extent_of, py::arg("mask").noconvert(), "The area of a mask, and its box (x0, y0, x1, y1).");

@@ -52,6 +52,11 @@ void for_each_difference(const RowRun* above, const RowRun* above_end, const Row
   }
 }
 
+constexpr int kFirst = '0';
+constexpr int kMore = 1 << 5;
+constexpr int kSign = 1 << 4;
+constexpr int kGroups = 8;  // of five bits: any difference of lengths in a mask of up to 2^38 pixels
+
 }  // namespace
 
 std::vector<std::int64_t> count_runs(const RowRuns& mask, std::int64_t height, std::int64_t width) {
@@ -155,6 +160,59 @@ Extent find_extent(const MaskView& mask) {
     });
   }
   return extent;
+}
+
+Extent find_extent(const std::int64_t* ends, std::int64_t count, std::int64_t height) {
+  Extent extent;
+  for (std::int64_t run = 1; run < count; run += 2) {
+    const std::int64_t begin = ends[run - 1];
+    const std::int64_t last = ends[run] - 1;
+    if (last < begin) continue;
+    // A run that goes on in the next column reaches the bottom and begins again at the top.
+    const bool one_column = begin / height == last / height;
+    const Box part{begin / height, one_column ? begin % height : 0, last / height + 1,
+                   one_column ? last % height + 1 : height};
+    Box& box = extent.box;
+    if (extent.area == 0) box = part;
+    box = {box.x0, std::min(box.y0, part.y0), part.x1, std::max(box.y1, part.y1)};
+    extent.area += last - begin + 1;
+  }
+  return extent;
+}
+
+std::string text_of_counts(const std::int64_t* counts, std::int64_t count) {
+  std::string text;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::int64_t rest = counts[i] - (i > 2 ? counts[i - 2] : 0);
+    bool more = true;
+    while (more) {
+      const int bits = static_cast<int>(rest & (kMore - 1));
+      rest >>= 5;
+      more = rest != ((bits & kSign) != 0 ? -1 : 0);
+      text.push_back(static_cast<char>(kFirst + bits + (more ? kMore : 0)));
+    }
+  }
+  return text;
+}
+
+CountsText read_counts(std::string_view text, std::vector<std::int64_t>& counts) {
+  counts.clear();
+  CountsText result = text.empty() ? CountsText::kDamaged : CountsText::kRead;
+  std::uint64_t number = 0;
+  int groups = 0;
+  for (const char character : text) {
+    const int code = static_cast<unsigned char>(character) - kFirst;
+    if (code < 0 || code >= 2 * kMore) return CountsText::kDamaged;
+    if (groups < kGroups) number |= static_cast<std::uint64_t>(code & (kMore - 1)) << (5 * groups);
+    if (++groups > kGroups) result = CountsText::kLongNumber;  // unless what follows is damaged
+    if ((code & kMore) != 0) continue;
+    if ((code & kSign) != 0 && groups <= kGroups) number |= ~std::uint64_t{0} << (5 * groups);
+    if (counts.size() > 2) number += static_cast<std::uint64_t>(counts[counts.size() - 2]);
+    counts.push_back(static_cast<std::int64_t>(number));
+    number = 0;
+    groups = 0;
+  }
+  return groups == 0 ? result : CountsText::kDamaged;
 }
 
 }  // namespace evsam::masks

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "masks/mask_view.h"
@@ -26,5 +28,18 @@ struct Extent {
   Box box;
 };
 Extent find_extent(const MaskView& mask);
+
+// The same of runs that end there, as fill_runs takes them.
+Extent find_extent(const std::int64_t* ends, std::int64_t count, std::int64_t height);
+
+// Lengths of runs as COCO's compressed text: each from the fourth on as its difference to the one two before, every
+// number in groups of five bits, lowest first, as characters from '0' on; bit 5 of a character says that more follow,
+// and bit 4 of a number's last one is its sign.
+std::string text_of_counts(const std::int64_t* counts, std::int64_t count);
+
+enum class CountsText { kRead, kDamaged, kLongNumber };
+
+// The lengths that such a text holds, whatever they are; nothing is known of them but that they were written so.
+CountsText read_counts(std::string_view text, std::vector<std::int64_t>& counts);
 
 }  // namespace evsam::masks
