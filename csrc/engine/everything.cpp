@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <new>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -34,6 +33,14 @@ constexpr int kMasks = kMaskTokens - kFirstMask;
 // A mask within so many pixels of the edge of its crop, where the photo goes on, is cut off.
 constexpr float kNearEdge = 20.0F;
 
+// Fast mode. Predicted IoU hardly changes from one point of the grid to the next: every other row and column is asked
+// first, and of the other points those beside one of which a mask had at least this much less than is asked for, unless
+// it was less stable by at least that much more. Chosen on photos of which no results are reported.
+constexpr float kIouMargin = 0.05F;
+constexpr float kStabilityMargin = 0.1F;
+// Masks with more IoU than that are one, however their boxes differ: a stray pixel is enough for that.
+constexpr double kSameMask = 0.9;
+
 // More make no sense, and sizes stay far from overflows: 4^6 crops of a layer, a million points of a grid.
 constexpr std::int64_t kMostLayers = 6;
 constexpr std::int64_t kMostPointsPerSide = 1024;
@@ -61,6 +68,9 @@ Status expect_whole(const char* name, std::int64_t value, std::int64_t low, std:
   return Status::invalid_argument(
       expected_got(name, std::to_string(low) + " to " + std::to_string(high), std::to_string(value)));
 }
+
+// Of a point in the crop's grid.
+constexpr float kNotAsked = -std::numeric_limits<float>::infinity();
 
 // Evenly spaced, half a step from the edges, as NumPy's linspace puts them; row by row.
 std::vector<double> square_grid(std::int64_t side) {
@@ -170,6 +180,18 @@ Candidates across_crops(Candidates candidates, const Options& options) {
   return pick(std::move(candidates), best);
 }
 
+// Without masks that are nearly the same as one before them.
+Candidates without_same(Candidates candidates) {
+  std::vector<const masks::RowRuns*> runs;
+  std::vector<float> ranks;
+  for (const Candidate& candidate : candidates) {
+    runs.push_back(&candidate.segment.mask);
+    ranks.push_back(-static_cast<float>(ranks.size()));
+  }
+  const std::vector<std::size_t> best = masks::mask_nms(runs, ranks, kSameMask);
+  return pick(std::move(candidates), best);
+}
+
 // Small holes and islands go; of masks that are doubles now, those that did not change stay.
 Candidates without_small_regions(Candidates candidates, const Options& options, ImageSize photo) {
   const std::int64_t area = options.min_mask_region_area;
@@ -257,8 +279,11 @@ struct Generator::Impl {
   // Of the crop in work.
   std::vector<double> points;        // x and y in pixels of the crop
   std::vector<float> in_frame;       // the same in its frame
-  std::vector<std::size_t> waiting;  // points that were not asked yet, the next one last
+  std::int64_t side = 0;             // of their square grid; 0: they are no such grid
+  std::vector<std::size_t> waiting;  // points to be asked, the next one last
+  std::vector<std::size_t> spared;   // points that may need no answer
   std::vector<std::size_t> asked;    // those of the batch
+  std::vector<float> promise;        // of each point that was asked: the best predicted IoU of its masks
   Batch batch;
   std::optional<masks::Scanner> scanner;
   std::vector<AlignedBuffer<char>> workspaces;  // one per worker
@@ -286,14 +311,47 @@ struct Generator::Impl {
     const auto count = static_cast<std::int64_t>(points.size()) / 2;
     in_frame.resize(points.size());
     points_to_frame(points.data(), count, {height, width}, {resized.height, resized.width}, in_frame.data());
-    waiting.resize(static_cast<std::size_t>(count));
-    std::iota(waiting.rbegin(), waiting.rend(), std::size_t{0});
+    side = options.mode == Mode::fast && options.point_grids.empty()
+               ? points_of_side(options, static_cast<std::int64_t>(current.layer))
+               : 0;
+    waiting.clear();
+    spared.clear();
+    for (auto i = static_cast<std::size_t>(count); i-- > 0;) {
+      const auto at = static_cast<std::int64_t>(i);
+      (side < 2 || (at / side % 2 == 1 && at % side % 2 == 1) ? waiting : spared).push_back(i);
+    }
+    promise.assign(static_cast<std::size_t>(count), kNotAsked);
     found.clear();
     next_batch();
   }
 
+  // Whether a point beside it came close to what is asked for. The coarse grid reaches each of them.
+  bool is_promising(std::size_t point) const {
+    const float least = filter().above - kIouMargin;
+    const auto y = static_cast<std::int64_t>(point) / side;
+    const auto x = static_cast<std::int64_t>(point) % side;
+    for (std::int64_t v = std::max<std::int64_t>(y - 1, 0); v <= std::min(y + 1, side - 1); ++v) {
+      for (std::int64_t u = std::max<std::int64_t>(x - 1, 0); u <= std::min(x + 1, side - 1); ++u) {
+        if (promise[static_cast<std::size_t>(v * side + u)] > least) return true;
+      }
+    }
+    return false;
+  }
+
+  void choose_among_spared() {
+    for (const std::size_t i : spared) {
+      if (is_promising(i)) {
+        waiting.push_back(i);
+      } else {
+        ++done;
+      }
+    }
+    spared.clear();
+  }
+
   void next_batch() {
     asked.clear();
+    if (waiting.empty()) choose_among_spared();
     const std::int64_t most = std::min(options.points_per_batch, kMostAtOnce);
     while (!waiting.empty() && static_cast<std::int64_t>(asked.size()) < most) {
       asked.push_back(waiting.back());
@@ -315,6 +373,7 @@ struct Generator::Impl {
     std::size_t point;
     const float* logits;
     float iou;
+    bool promising = true;
     std::optional<Candidate> candidate;  // if it is good
     bool no_memory = false;
   };
@@ -327,26 +386,34 @@ struct Generator::Impl {
     return wanted;
   }
 
-  std::vector<Answer> answers_of(const float* logits, std::int64_t planes, const float* iou) const {
+  std::vector<Answer> answers_of(const float* logits, std::int64_t planes, const float* iou) {
     const MaskFilter wanted = filter();
     std::vector<Answer> answers;
     for (std::int64_t n = 0; n < batch.count; ++n) {
       for (int m = 0; m < kMasks; ++m) {
         const float predicted = iou[n * kMaskTokens + kFirstMask + m];
-        if (!wanted.passes(predicted)) continue;
+        if (!wanted.passes(predicted)) {
+          see(asked[static_cast<std::size_t>(n)], predicted);
+          continue;
+        }
         const float* plane = logits + (n * planes + planes - kMasks + m) * kPlane;
-        answers.push_back({asked[static_cast<std::size_t>(n)], plane, predicted, {}, false});
+        answers.push_back({asked[static_cast<std::size_t>(n)], plane, predicted});
       }
     }
     return answers;
   }
 
+  void see(std::size_t point, float iou) { promise[point] = std::max(promise[point], iou); }
+
   void look_at(Answer* answer, void* workspace) const {
     const Box& box = crops[crop].box;
     masks::Scan scan = scanner->scan(answer->logits, thresholds, workspace, box.x0, box.y0);
     const float stability = static_cast<float>(scan.above_high) / static_cast<float>(scan.above_low);
-    const bool filters = options.stability_score_thresh > 0.0;
-    if (filters && !(stability >= static_cast<float>(options.stability_score_thresh))) return;  // NaN is not
+    const auto least = static_cast<float>(options.stability_score_thresh);
+    if (least > 0.0F && !(stability >= least)) {  // NaN is not
+      answer->promising = stability >= least - kStabilityMargin;
+      return;
+    }
     const CornerBox corners = box_in_photo(scan.mask, box);
     if (is_cut_off(corners, box, photo)) return;
     Candidate candidate;
@@ -377,6 +444,7 @@ struct Generator::Impl {
       if (answer.no_memory) throw std::bad_alloc();
     }
     for (Answer& answer : answers) {
+      if (answer.promising) see(answer.point, answer.iou);
       if (answer.candidate) found.push_back(std::move(*answer.candidate));
     }
     done += batch.count;
@@ -406,7 +474,7 @@ struct Generator::Impl {
     if (options.min_mask_region_area > 0) {
       candidates = without_small_regions(std::move(candidates), options, photo);
     }
-    return candidates;
+    return options.mode == Mode::fast ? without_same(std::move(candidates)) : std::move(candidates);
   }
 };
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
-#include <limits>
+#include <cstring>
 
 #include "core/math.h"
 #include "core/scratch.h"
@@ -33,10 +33,50 @@ Side side_of(float least, float most, float margin, float threshold) {
   return most + margin < threshold ? Side::below : Side::both;
 }
 
-bool all_finite(const float* logits) {
-  float sum = 0.0F;  // NaN as soon as one is not
-  for (std::int64_t i = 0; i < kLogitsSize * kLogitsSize; ++i) sum += logits[i] * 0.0F;
-  return sum == 0.0F;
+// In bits, so that it is done in vectors: the exponent of infinity and NaN is all ones.
+bool all_finite(const float* values, std::int64_t count) {
+  constexpr std::uint32_t kExponent = 0x7f800000;
+  std::uint32_t special = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, values + i, sizeof(bits));
+    special |= (bits & kExponent) == kExponent ? 1U : 0U;
+  }
+  return special == 0;
+}
+
+// The least and the largest of 2^k neighbours, for k up to kDoublings, at all columns at once: a range of columns is
+// two of them that overlap.
+constexpr int kDoublings = 4;
+
+struct Row {
+  float values[kDoublings + 1][kLogitsSize];
+};
+
+template <typename Better>
+void combine_neighbours(const Better& better, Row* row) {
+  for (int k = 0; k < kDoublings; ++k) {
+    const float* from = row->values[k];
+    float* to = row->values[k + 1];
+    const std::int64_t step = std::int64_t{1} << k;
+    for (std::int64_t x = 0; x < kLogitsSize - step; ++x)
+      to[x] = better(from[x + step], from[x]) ? from[x + step] : from[x];
+    std::copy(from + kLogitsSize - step, from + kLogitsSize, to + kLogitsSize - step);
+  }
+}
+
+template <typename Better>
+float best_of(const Better& better, const Row& row, std::int64_t first, std::int64_t last) {
+  int k = 0;
+  while (k < kDoublings && (std::int64_t{2} << k) <= last - first) ++k;
+  const float* from = row.values[k];
+  const std::int64_t step = std::int64_t{1} << k;
+  float best = from[first];
+  for (std::int64_t x = first; x < last; x += step) {
+    const float other = from[std::min(x, last - step)];
+    if (better(other, best)) best = other;
+  }
+  return best;
 }
 
 struct Counts {
@@ -155,22 +195,28 @@ std::size_t Scanner::workspace_bytes() const {
 
 // Of the logits that the blocks read.
 void Scanner::find_ranges(const float* logits, float* least, float* most) const {
+  const auto less = [](float a, float b) { return a < b; };
+  const auto more = [](float a, float b) { return a > b; };
   const std::size_t columns = column_blocks_.size();
+  Row low;
+  Row high;
   for (std::size_t r = 0; r < row_blocks_.size(); ++r) {
-    float low[kLogitsSize];
-    float high[kLogitsSize];
     const Block& rows = row_blocks_[r];
-    std::copy_n(logits + rows.logits_first * kLogitsSize, kLogitsSize, low);
-    std::copy_n(low, kLogitsSize, high);
+    float* lowest = low.values[0];
+    float* highest = high.values[0];
+    std::copy_n(logits + rows.logits_first * kLogitsSize, kLogitsSize, lowest);
+    std::copy_n(lowest, kLogitsSize, highest);
     for (std::int64_t y = rows.logits_first + 1; y < rows.logits_last; ++y) {
       const float* row = logits + y * kLogitsSize;
-      for (std::int64_t x = 0; x < kLogitsSize; ++x) low[x] = row[x] < low[x] ? row[x] : low[x];
-      for (std::int64_t x = 0; x < kLogitsSize; ++x) high[x] = row[x] > high[x] ? row[x] : high[x];
+      for (std::int64_t x = 0; x < kLogitsSize; ++x) lowest[x] = less(row[x], lowest[x]) ? row[x] : lowest[x];
+      for (std::int64_t x = 0; x < kLogitsSize; ++x) highest[x] = more(row[x], highest[x]) ? row[x] : highest[x];
     }
+    combine_neighbours(less, &low);
+    combine_neighbours(more, &high);
     for (std::size_t c = 0; c < columns; ++c) {
       const Block& block = column_blocks_[c];
-      least[r * columns + c] = *std::min_element(low + block.logits_first, low + block.logits_last);
-      most[r * columns + c] = *std::max_element(high + block.logits_first, high + block.logits_last);
+      least[r * columns + c] = best_of(less, low, block.logits_first, block.logits_last);
+      most[r * columns + c] = best_of(more, high, block.logits_first, block.logits_last);
     }
   }
 }
@@ -179,7 +225,7 @@ Scan Scanner::scan(const float* logits, const Thresholds& thresholds, void* work
                    std::int64_t dy) const {
   Scratch scratch(workspace);
   const Memory memory(scratch, *this);
-  const bool finite = all_finite(logits);
+  const bool finite = all_finite(logits, row_blocks_.back().logits_last * kLogitsSize);
   if (finite) find_ranges(logits, memory.least, memory.most);
 
   mask_upsample::OutputRows upsampled = {};
