@@ -43,8 +43,8 @@ class MaskPhotos(Photos):
     ``masks/a/7/NAME.png``. What their values mean is, with ``objects="auto"`` and ``ignore="auto"``:
 
     * one value besides 0: the object;
-    * a palette, as DAVIS and VOC have it: each value is an object; 255 beside others is ignored;
-    * grey of 0, 128 and 255, as GrabCut has it: 255 is the object, 128 is ignored;
+    * a palette of colours, as DAVIS and VOC have it: each value is an object; 255 beside others is ignored;
+    * grey of 0, 128 and 255, as GrabCut has it: 255 is the object, 128 is ignored; a palette of greys is grey, too;
     * anything else, such as grey with several values, 128 alone, or colours, can mean several things, and breaks its
       photo with a message that says which options decide.
 
@@ -155,10 +155,10 @@ def _as_bytes(rle: Rle) -> dict[str, Any]:
 
 
 def read_values(path: Path) -> tuple[npt.NDArray[np.int64], bool]:
-    """The values of a mask's picture, int64 (H, W), and whether they are indices of a palette.
+    """The values of a mask's picture, int64 (H, W), and whether they are indices of a palette of colours.
 
-    Grey that is stored as colours counts as grey; a colour is one value, red * 65536 + green * 256 + blue. Alpha does
-    not count.
+    Grey that is stored as colours, or by a palette of greys, counts as grey; a colour is one value, red * 65536 + green
+    * 256 + blue. Alpha does not count.
 
     Raises:
         ValueError: it cannot be read.
@@ -166,7 +166,7 @@ def read_values(path: Path) -> tuple[npt.NDArray[np.int64], bool]:
     try:
         with Image.open(path) as image:
             image.load()
-            palette = image.mode in ("P", "PA")
+            colours = np.array(image.getpalette() or [], np.int64).reshape(-1, 3)
             values = np.asarray(image.convert("RGB") if image.mode in ("CMYK", "YCbCr", "LAB", "HSV") else image)
     except Exception as error:  # each of Pillow's decoders has its own kinds
         raise ValueError(str(error) or repr(error)) from error
@@ -175,7 +175,9 @@ def read_values(path: Path) -> tuple[npt.NDArray[np.int64], bool]:
     values = values.astype(np.int64)
     if values.ndim == 3:
         values = values[..., 0] if values.shape[2] < 3 else _colours(values)
-    return values, palette
+    if len(colours) and (colours == colours[:, :1]).all() and values.max() < len(colours):
+        return colours[values, 0], False
+    return values, len(colours) > 0
 
 
 def _colours(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

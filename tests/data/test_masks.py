@@ -213,6 +213,23 @@ def test_colours_and_wide_values(tmp_path: Path) -> None:
     assert np.count_nonzero(read_values(tmp_path / "d.png")[0]) == 1
 
 
+def test_a_palette_of_greys_is_grey(tmp_path: Path) -> None:
+    def stored(name: str, values: np.ndarray, palette: list[int]) -> tuple[list[list[int]], bool]:
+        image = Image.fromarray(values)
+        image.putpalette(palette)
+        image.save(tmp_path / name)
+        found, coloured = read_values(tmp_path / name)
+        return found.tolist(), coloured
+
+    indices = np.array([[0, 1, 2]], np.uint8)
+    for name in ("a.png", "a.bmp"):
+        assert stored(name, indices, [0, 0, 0, 128, 128, 128, 255, 255, 255]) == ([[0, 128, 255]], False)
+        assert stored(name, indices, [0, 0, 0, 128, 0, 0, 0, 128, 0]) == ([[0, 1, 2]], True)
+    # of VOC's colours, number 7 is grey, but the palette is not
+    colours = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, 0, 0, 128, 128, 0, 128, 0, 128, 128, 128, 128, 128]
+    assert stored("b.png", np.array([[0, 7]], np.uint8), colours) == ([[0, 7]], True)
+
+
 def test_photos_and_masks_that_do_not_fit(tmp_path: Path) -> None:
     photos, masks = tmp_path / "p", tmp_path / "m"
     with pytest.raises(DataError, match=r"path .*p: expected a folder with photos"):
