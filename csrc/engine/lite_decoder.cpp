@@ -23,6 +23,9 @@ namespace {
 
 constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
 
+// Prompts that are decoded side by side at most: each takes about 6 MiB.
+constexpr int kMostSideBySide = 32;
+
 // The workspace of MaskUpsampler::run().
 struct UpsamplerMemory {
   FeatureMap eighth;
@@ -199,12 +202,29 @@ class LiteDecoder final : public Decoder {
               float* logits, float* iou) const override;
 
  private:
-  struct Buffers;
+  struct Image;
+  struct Work;
+  struct Call;
+
+  // How many of the prompts are decoded side by side, each by one thread, and by how many threads. Prompts that are
+  // left over, and those of a call with fewer of them than threads, have all threads one after the other.
+  struct Split {
+    std::int64_t side_by_side;
+    int threads;
+  };
+  static Split split(std::int64_t prompts, int threads);
+
+  std::int64_t token_count(const Prompts& prompts) const { return PromptTokens::kOutputTokens + prompts.points; }
+  // Of one prompt, besides its Work.
+  std::size_t parts_bytes(const Prompts& prompts, int threads) const;
 
   // The image's maps, channels last, and what every prompt on the image reads.
-  void prepare_image(const RunContext& context, const float* const* features, const Buffers& buffers) const;
+  void prepare_image(const RunContext& context, const float* const* features, const Image& image) const;
 
-  MaskUpsampler::Inputs upsampler_inputs(const Buffers& buffers, const float* finest) const;
+  MaskUpsampler::Inputs upsampler_inputs(const Image& image, const Work& work, const float* finest) const;
+
+  // context: with workspace for the parts.
+  void decode_prompt(const RunContext& context, const Call& call, std::int64_t n, const Work& work) const;
 
   std::int64_t grid_ = 0;
   std::int64_t dim_ = 0;
@@ -218,36 +238,51 @@ class LiteDecoder final : public Decoder {
   AlignedBuffer<float> position_;  // of the cells, in the panels of ops/two_way_attention
 };
 
-// The workspace of decode().
-struct LiteDecoder::Buffers {
-  // Of the image.
+FeatureMap take_map(Scratch& scratch, std::int64_t side, std::int64_t channels) {
+  return feature_map(scratch.take<float>(side * side * channels), side, side, channels);
+}
+
+// The maps of the image in the workspace of decode().
+struct LiteDecoder::Image {
   FeatureMap embedding;
   FeatureMap lateral[2];
   FeatureMap unit;
-  // Of the prompt in progress.
+
+  Image(Scratch& scratch, const LiteDecoder& decoder) {
+    const std::int64_t grid = decoder.grid_;
+    embedding = take_map(scratch, grid, decoder.dim_);
+    lateral[0] = take_map(scratch, 2 * grid, decoder.lateral_[0]);
+    lateral[1] = take_map(scratch, 4 * grid, decoder.lateral_[1]);
+    unit = take_map(scratch, 2 * grid, decoder.lateral_[0]);
+  }
+};
+
+// Those of a prompt in progress.
+struct LiteDecoder::Work {
   LitePromptEncoder::PromptMaps maps;
   float* panels = nullptr;  // the cells in the transformer
   float* tokens = nullptr;
   float* vectors = nullptr;
 
-  Buffers(Scratch& scratch, const LiteDecoder& decoder, const Prompts& prompts) {
-    const auto take = [&](std::int64_t count) { return scratch.take<float>(count); };
-    const auto take_map = [&](std::int64_t side, std::int64_t channels) {
-      return feature_map(take(side * side * channels), side, side, channels);
-    };
+  Work(Scratch& scratch, const LiteDecoder& decoder, const Prompts& prompts) {
     const std::int64_t grid = decoder.grid_;
-    const std::int64_t tokens_per_prompt = PromptTokens::kOutputTokens + prompts.points;
-    embedding = take_map(grid, decoder.dim_);
-    lateral[0] = take_map(2 * grid, decoder.lateral_[0]);
-    lateral[1] = take_map(4 * grid, decoder.lateral_[1]);
-    unit = take_map(2 * grid, decoder.lateral_[0]);
-    maps.quarter = take_map(4 * grid, decoder.prompt_encoder_.quarter_channels());
-    maps.eighth = take_map(2 * grid, decoder.prompt_encoder_.eighth_channels());
-    maps.cells = take_map(grid, decoder.dim_);
-    panels = take(static_cast<std::int64_t>(decoder.position_.size()));
-    tokens = take(tokens_per_prompt * decoder.dim_);
-    vectors = take(kMaskTokens * decoder.lateral_[2]);
+    maps.quarter = take_map(scratch, 4 * grid, decoder.prompt_encoder_.quarter_channels());
+    maps.eighth = take_map(scratch, 2 * grid, decoder.prompt_encoder_.eighth_channels());
+    maps.cells = take_map(scratch, grid, decoder.dim_);
+    panels = scratch.take<float>(static_cast<std::int64_t>(decoder.position_.size()));
+    tokens = scratch.take<float>(decoder.token_count(prompts) * decoder.dim_);
+    vectors = scratch.take<float>(kMaskTokens * decoder.lateral_[2]);
   }
+};
+
+// What the prompts of a call share.
+struct LiteDecoder::Call {
+  const Image& image;
+  const float* finest;
+  const Prompts& prompts;
+  const MaskFilter& filter;
+  float* logits;
+  float* iou;
 };
 
 Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors) {
@@ -278,10 +313,10 @@ Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors
   position_ = transformer_.to_panels(position);
 
   Scratch scratch(nowhere());
-  const Buffers buffers(scratch, *this, Prompts());
-  float* const any = buffers.embedding.data;
-  EVSAM_RETURN_IF_ERROR(prompt_encoder_.check(as_const(buffers.lateral[0]), as_const(buffers.embedding), buffers.maps));
-  return upsampler_.check(upsampler_inputs(buffers, any));
+  const Image image(scratch, *this);
+  const Work work(scratch, *this, Prompts());
+  EVSAM_RETURN_IF_ERROR(prompt_encoder_.check(as_const(image.lateral[0]), as_const(image.embedding), work.maps));
+  return upsampler_.check(upsampler_inputs(image, work, image.embedding.data));
 }
 
 std::vector<MapShape> LiteDecoder::feature_shapes() const {
@@ -293,63 +328,100 @@ std::vector<MapShape> LiteDecoder::feature_shapes() const {
   return shapes;
 }
 
+LiteDecoder::Split LiteDecoder::split(std::int64_t prompts, int threads) {
+  const int most = std::min(threads, kMostSideBySide);
+  if (most == 1 || prompts < most) return {0, 1};
+  return {prompts - prompts % most, most};
+}
+
+std::size_t LiteDecoder::parts_bytes(const Prompts& prompts, int threads) const {
+  return std::max({prompt_encoder_.workspace_bytes(prompts.points, threads),
+                   transformer_.workspace_bytes(1, token_count(prompts), grid_ * grid_, threads),
+                   heads_.workspace_bytes(1), upsampler_.workspace_bytes(grid_, threads)});
+}
+
 std::size_t LiteDecoder::workspace_bytes(const Prompts& prompts, int threads) const {
+  const int all = threads_or_default(threads);
   Scratch scratch;
-  Buffers(scratch, *this, prompts);
-  const std::int64_t tokens = PromptTokens::kOutputTokens + prompts.points;
-  return scratch.bytes() + std::max({prompt_encoder_.workspace_bytes(prompts.points, threads),
-                                     transformer_.workspace_bytes(1, tokens, grid_ * grid_, threads),
-                                     heads_.workspace_bytes(1), upsampler_.workspace_bytes(grid_, threads)});
+  Image(scratch, *this);
+  const std::size_t of_image = scratch.bytes();
+  Work(scratch, *this, prompts);
+  const std::size_t of_prompt = scratch.bytes() - of_image;
+  const Split parts = split(prompts.count, all);
+  const auto each = static_cast<std::size_t>(parts.threads);
+  return of_image + std::max(of_prompt + parts_bytes(prompts, all), each * (of_prompt + parts_bytes(prompts, 1)));
 }
 
-void LiteDecoder::prepare_image(const RunContext& context, const float* const* features, const Buffers& buffers) const {
-  transpose::to_channels_last(*transpose_, context, features[0], buffers.embedding);
-  transpose::to_channels_last(*transpose_, context, features[1], buffers.lateral[0]);
-  transpose::to_channels_last(*transpose_, context, features[2], buffers.lateral[1]);
-  prompt_encoder_.prepare_image(context, as_const(buffers.lateral[0]), buffers.unit);
+void LiteDecoder::prepare_image(const RunContext& context, const float* const* features, const Image& image) const {
+  transpose::to_channels_last(*transpose_, context, features[0], image.embedding);
+  transpose::to_channels_last(*transpose_, context, features[1], image.lateral[0]);
+  transpose::to_channels_last(*transpose_, context, features[2], image.lateral[1]);
+  prompt_encoder_.prepare_image(context, as_const(image.lateral[0]), image.unit);
 }
 
-MaskUpsampler::Inputs LiteDecoder::upsampler_inputs(const Buffers& buffers, const float* finest) const {
+MaskUpsampler::Inputs LiteDecoder::upsampler_inputs(const Image& image, const Work& work, const float* finest) const {
   MaskUpsampler::Inputs inputs;
-  inputs.cells = as_const(buffers.maps.cells);
-  inputs.lateral[0] = as_const(buffers.lateral[0]);
-  inputs.lateral[1] = as_const(buffers.lateral[1]);
+  inputs.cells = as_const(work.maps.cells);
+  inputs.lateral[0] = as_const(image.lateral[0]);
+  inputs.lateral[1] = as_const(image.lateral[1]);
   inputs.finest = {finest, kLogitsSize, kLogitsSize, lateral_[2], kPlane};
-  inputs.prompt[0] = as_const(buffers.maps.eighth);
-  inputs.prompt[1] = as_const(buffers.maps.quarter);
+  inputs.prompt[0] = as_const(work.maps.eighth);
+  inputs.prompt[1] = as_const(work.maps.quarter);
   return inputs;
+}
+
+void LiteDecoder::decode_prompt(const RunContext& context, const Call& call, std::int64_t n, const Work& work) const {
+  const two_way_attention::Kernel& kernel = transformer_.kernel();
+  const std::int64_t cells = grid_ * grid_;
+  prompt_tokens_.write(call.prompts, n, work.tokens);
+  prompt_encoder_.encode(context, call.prompts, n, as_const(call.image.unit), as_const(call.image.embedding),
+                         work.maps);
+  two_way_attention::to_panels(kernel, context, work.maps.cells.data, cells, dim_, work.panels);
+  TwoWayTransformer::Group group;
+  group.prompts = 1;
+  group.token_count = token_count(call.prompts);
+  group.cells = cells;
+  group.tokens = work.tokens;
+  group.image_in = &work.panels;
+  group.image_out = &work.panels;
+  group.position = position_.data();
+  transformer_.run(context, group);
+  float* const iou = call.iou + n * kMaskTokens;
+  heads_.run(context, work.tokens, 1, group.token_count, call.filter, work.vectors, iou);
+  const ChosenMasks chosen(call.filter, iou, work.vectors, lateral_[2], call.logits + n * call.filter.count * kPlane);
+  if (chosen.count == 0) return;
+  two_way_attention::from_panels(kernel, context, work.panels, cells, dim_, work.maps.cells.data);
+  upsampler_.run(context, upsampler_inputs(call.image, work, call.finest), chosen);
 }
 
 void LiteDecoder::decode(const RunContext& context, const float* const* features, const Prompts& prompts,
                          const MaskFilter& filter, float* logits, float* iou) const {
   Scratch scratch(context.workspace);
-  const Buffers buffers(scratch, *this, prompts);
-  const RunContext inner = scratch.rest(context);  // of the part in progress
-  prepare_image(inner, features, buffers);
+  const Image image(scratch, *this);
+  const RunContext rest = scratch.rest(context);
+  prepare_image(rest, features, image);
 
-  const std::int64_t token_count = PromptTokens::kOutputTokens + prompts.points;
-  const MaskUpsampler::Inputs up = upsampler_inputs(buffers, features[3]);
-  const two_way_attention::Kernel& kernel = transformer_.kernel();
-  TwoWayTransformer::Group group;
-  group.prompts = 1;
-  group.token_count = token_count;
-  group.cells = grid_ * grid_;
-  group.tokens = buffers.tokens;
-  group.image_in = &buffers.panels;
-  group.image_out = &buffers.panels;
-  group.position = position_.data();
-  for (std::int64_t n = 0; n < prompts.count; ++n) {
-    prompt_tokens_.write(prompts, n, buffers.tokens);
-    prompt_encoder_.encode(inner, prompts, n, as_const(buffers.unit), as_const(buffers.embedding), buffers.maps);
-    two_way_attention::to_panels(kernel, inner, buffers.maps.cells.data, grid_ * grid_, dim_, buffers.panels);
-    transformer_.run(inner, group);
-    heads_.run(inner, buffers.tokens, 1, token_count, filter, buffers.vectors, iou + n * kMaskTokens);
-    const ChosenMasks chosen(filter, iou + n * kMaskTokens, buffers.vectors, lateral_[2],
-                             logits + n * filter.count * kPlane);
-    if (chosen.count == 0) continue;
-    two_way_attention::from_panels(kernel, inner, buffers.panels, grid_ * grid_, dim_, buffers.maps.cells.data);
-    upsampler_.run(inner, up, chosen);
+  const Call call = {image, features[3], prompts, filter, logits, iou};
+  const Split parts = split(prompts.count, context.thread_count());
+  if (parts.side_by_side > 0) {
+    // A prompt needs some megabytes, of which each thread has its own; nothing waits between the steps of a prompt.
+    Scratch counted;
+    Work(counted, *this, prompts);
+    const std::size_t each = counted.bytes() + parts_bytes(prompts, 1);
+    RunContext side_by_side = context;
+    side_by_side.threads = parts.threads;
+    side_by_side.parallel_for(parts.side_by_side, [&](std::int64_t n, int worker) {
+      RunContext alone = context.alone();
+      alone.workspace = static_cast<char*>(rest.workspace) + static_cast<std::size_t>(worker) * each;
+      alone.workspace_bytes = each;
+      Scratch own(alone.workspace);
+      const Work work(own, *this, prompts);
+      decode_prompt(own.rest(alone), call, n, work);
+    });
   }
+  Scratch own(rest.workspace);
+  const Work work(own, *this, prompts);
+  for (std::int64_t n = parts.side_by_side; n < prompts.count; ++n) decode_prompt(own.rest(rest), call, n, work);
 }
 
 }  // namespace

@@ -257,7 +257,9 @@ void test_decoder(const Decoder& decoder, const std::string& name, bool alone) {
   std::vector<float> masks(static_cast<std::size_t>(2 * kPlane));
   for (float& value : masks) value = 8.0F * normal(generator);
   Prompts prompts;
-  prompts.count = 3;  // as many as SAM's decoder needs to share work, and no multiple of its groups
+  // As many as SAM's decoder needs to share work, and no multiple of its groups; nano's decodes two side by side and
+  // one by all of two threads.
+  prompts.count = 3;
   prompts.points = 2;
   prompts.xy = xy;
   prompts.labels = labels;
