@@ -28,6 +28,7 @@ from evsam.evaluation.metrics import (
     mean_by_size,
     mean_curve,
     number_of_clicks,
+    sequence_statistics,
     size_classes,
 )
 from evsam.evaluation.truth import Corners, TrueObject, Truth
@@ -151,8 +152,9 @@ class Boxes:
         return usable_box(loose, truth.size) or one.mask_box
 
     def summary(self, rows: Sequence[Row]) -> Tables:
-        """Table ``mean``: mean IoU, and what else was measured, by size of the objects."""
-        return {"mean": mean_table(in_order(rows), ("iou", "best_iou", *self.measures), self.bins)}
+        """Table ``mean``: mean IoU, and what else was measured, by size; with F, of videos ``frames``: DAVIS's J&F."""
+        rows = in_order(rows)
+        return {"mean": mean_table(rows, ("iou", "best_iou", *self.measures), self.bins), **frame_tables(rows)}
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,10 @@ class Clicks:
         return click.centre if self.pixel == "centre" else (float(click.x), float(click.y))
 
     def summary(self, rows: Sequence[Row]) -> Tables:
-        """Tables ``mean``: mean IoU after each click by size; ``clicks``: NoC; ``curve``: IoU after each click."""
+        """Tables ``mean``: mean IoU after each click by size; ``clicks``: NoC; ``curve``: IoU after each click.
+
+        With F, of videos ``frames``, too: DAVIS's J&F of the last masks.
+        """
         rows = in_order(rows)
         curves = [row["iou"] for row in rows]
         mean: dict[str, dict[str, float | None]] = {}
@@ -245,6 +250,7 @@ class Clicks:
             "mean": mean,
             "clicks": {"number of clicks": number_of_clicks(curves, self.thresholds, self.clicks)},
             "curve": {"IoU": {str(number): value for number, value in enumerate(curve, 1)}},
+            **frame_tables(rows),
         }
 
 
@@ -398,13 +404,14 @@ def parts(count: int, size: tuple[int, int]) -> Iterator[slice]:
 
 def identify(one: TrueObject, truth: Truth) -> Row:
     """Which object a row is of."""
-    return {
+    row = {
         "photo": truth.key,
         "object": one.number,
         "id": one.annotation.id,
         "category": one.annotation.category,
         "area": one.area,
     }
+    return row | ({"sequence": truth.photo.sequence} if truth.photo.sequence else {})
 
 
 def score(mask: Bool, one: TrueObject, measures: Sequence[Measure] = (), keep_mask: bool = False) -> Row:
@@ -450,6 +457,22 @@ def mean_table(rows: Sequence[Row], keys: Sequence[str], bins: SizeBins) -> dict
     if "iou" in keys:
         table["objects"] = counts(rows, bins)
     return table
+
+
+def frame_tables(rows: Sequence[Row]) -> Tables:
+    """Table ``frames``: J and F of the objects of videos, each the mean of its frames; none without videos or F.
+
+    Every frame counts, as each was asked about by itself: DAVIS leaves out the first, whose mask trackers are given,
+    and the last.
+    """
+    j: dict[str, list[float]] = {}
+    f: dict[str, list[float]] = {}
+    for row in rows:
+        if "sequence" in row and "f" in row:
+            name = f"{row['sequence']}/{row['id']}"
+            j.setdefault(name, []).append(row["iou"][-1] if isinstance(row["iou"], list) else row["iou"])
+            f.setdefault(name, []).append(row["f"])
+    return {"frames": {"mean of objects": {**sequence_statistics(j, f), "objects": len(j)}}} if j else {}
 
 
 def counts(rows: Sequence[Row], bins: SizeBins) -> dict[str, float | None]:

@@ -54,6 +54,28 @@ def test_measures_and_masks_are_kept_when_asked_for() -> None:
     json.dumps(row)
 
 
+def test_frames_of_videos_are_means_of_their_objects() -> None:
+    def row(frame: str, number: int, j: Any, f: float) -> dict[str, Any]:
+        known = {"photo": f"{frame}.jpg", "object": number, "id": number, "area": 9.0, "sequence": frame[0]}
+        return {**known, "iou": j, "predicted_iou": 0.5, "f": f}
+
+    # object 1 of video a in two frames, object 2 in one of them; video b has an object 1 of its own
+    rows = [row("a/0", 1, 0.2, 0.4), row("a/1", 1, 0.6, 0.6), row("a/1", 2, 0.9, 1.0), row("b/0", 1, 0.8, 0.5)]
+    tables = Boxes(measures=("f",)).summary(rows)
+    (frames,) = tables["frames"].values()
+    assert frames["J mean"] == pytest.approx((0.4 + 0.9 + 0.8) / 3)
+    assert frames["F mean"] == pytest.approx((0.5 + 1.0 + 0.5) / 3)
+    assert frames["J&F"] == pytest.approx((0.7 + 2 / 3) / 2)
+    assert frames["objects"] == 3
+    clicked = [{**one, "iou": [0.0, one["iou"]]} for one in rows]
+    assert Clicks(clicks=2, measures=("f",)).summary(clicked)["frames"] == tables["frames"]
+    without = [{name: value for name, value in one.items() if name != "sequence"} for one in rows]
+    assert "frames" not in Boxes(measures=("f",)).summary(without)
+    assert "frames" not in Boxes().summary([{**one} | {"f": 1.0} for one in without])
+    (found,) = Boxes(measures=("f",)).rows(answering(), EMBEDDING, truth(annotation(TRUE), sequence="a"))
+    assert found["sequence"] == "a"
+
+
 def test_ignored_pixels_do_not_count() -> None:
     ignored = annotation(TRUE, ignore=rectangle(140, 0, 200, 100))
     (row,) = Boxes().rows(answering(), EMBEDDING, truth(ignored))
