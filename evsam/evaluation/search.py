@@ -114,7 +114,7 @@ class Everything:
     kinds: tuple[Kind, ...] = ("segm",)
     backend: Backend = "pycocotools"
 
-    def rows(self, sam: Any, embedding: Embedding, truth: Truth) -> list[Row]:
+    def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:
         """A row for the photo: what is on it, and ``segments``: what was found."""
         # crops are encoded one by one, from the photo
         image = truth.pixels if self.settings.get("crop_n_layers") and truth.pixels is not None else embedding

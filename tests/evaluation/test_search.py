@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import evsam
 from evsam import EvsamError
 from evsam.data import Category, Detection
 from evsam.evaluation.average_precision import available
@@ -159,6 +160,22 @@ def test_crops_are_of_the_photo() -> None:
     Everything(settings={"crop_n_layers": 0}).rows(sam, EMBEDDING, ONE)
     assert [image is ONE.pixels for image, _ in sam.asked] == [True, False]
     assert Everything().summary([])["segments"]["segments"] == {"all": 0, "per photo": None}
+
+
+def test_nano_searches_a_photo(photo) -> None:
+    """A real model: what it finds by itself is what the rows have, and as truth it is found again."""
+    pixels = photo("coffee.png")
+    with evsam.load("nano", threads=1) as sam:
+        embedding = sam.encode(pixels)
+        settings: dict[str, Any] = {"points_per_side": 4, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.5}
+        segments = sam.segment_everything(embedding, **settings)
+        one = truth(*[annotation(segment.mask) for segment in segments], size=pixels.shape[:2])
+        (row,) = Everything(settings=settings).rows(sam, embedding, one)
+    assert len(segments) > 2
+    assert [found["segmentation"] for found in row["segments"]] == [segment.rle for segment in segments]
+    x0, y0, x1, y1 = segments[0].box
+    assert row["segments"][0]["bbox"] == [x0, y0, x1 - x0, y1 - y0]
+    assert Everything().summary([row])["AR"]["masks"]["AR@1000"] == 1.0
 
 
 @pytest.mark.parametrize("backend", available())
