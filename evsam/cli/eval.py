@@ -151,6 +151,12 @@ def _add_protocol_arguments(group: argparse._ArgumentGroup) -> None:
         "--clicks", type=whole(1, 100), default=5, metavar="K", help="clicks on each object (default: 5)"
     )
     group.add_argument(
+        "--stop-at",
+        type=number(0, 1),
+        metavar="IOU",
+        help="no more clicks on objects that have reached it; numbers of clicks stay the same (default: all clicks)",
+    )
+    group.add_argument(
         "--measures",
         nargs="+",
         choices=("boundary", "f"),
@@ -158,7 +164,9 @@ def _add_protocol_arguments(group: argparse._ArgumentGroup) -> None:
         metavar="MEASURE",
         help="besides IoU: boundary for Boundary IoU, f for DAVIS's F, which gives J&F",
     )
-    group.add_argument("--detections", type=Path, metavar="FILE", help="results of a detector, COCO's json")
+    group.add_argument(
+        "--detections", type=Path, metavar="FILE", help="results of a detector, COCO's json; or a folder with SET.json"
+    )
     group.add_argument(
         "--max-dets", type=whole(1), metavar="N", help="detections of a photo that count (default: 100; LVIS: 300)"
     )
@@ -439,6 +447,7 @@ class _Protocols:
         clicks = {
             **common,
             "clicks": arguments.clicks,
+            "stop": arguments.stop_at,
             "multimask": "always" if three else "first",
             "feed_mask": not paper,
             "pixel": "corner" if paper else "centre",
@@ -465,16 +474,25 @@ class _Protocols:
         reference = None if arguments.compare is None else (arguments.compare, engine)
         return cls(tuple(arguments.prompts), options, arguments.detections, reference)
 
-    def __call__(self, source: Photos) -> tuple[PhotoProtocol, ...]:
+    def __call__(self, name: str, source: Photos) -> tuple[PhotoProtocol, ...]:
         """Those of a set."""
-        return tuple(self._make(prompt, source.categories, source) for prompt in self.prompts)
+        return tuple(self._make(prompt, source.categories, self._detected(name, source)) for prompt in self.prompts)
+
+    def _detected(self, name: str, source: Photos) -> Mapping[Any, Sequence[Detection]]:
+        from evsam.data.detections import read_detections
+
+        if self.detections is None:
+            return {}
+        path = self.detections / f"{name}.json" if self.detections.is_dir() else self.detections
+        return read_detections(path, source.ids, source.categories)
 
     def without_photos(self, categories: Mapping[Any, Category]) -> tuple[PhotoProtocol, ...]:
         """Those of a set that is not at hand: enough to put its tables together."""
-        return tuple(self._make(prompt, categories, None) for prompt in self.prompts)
+        return tuple(self._make(prompt, categories, {}) for prompt in self.prompts)
 
-    def _make(self, prompt: str, categories: Mapping[Any, Category], source: Photos | None) -> PhotoProtocol:
-        from evsam.data.detections import read_detections
+    def _make(
+        self, prompt: str, categories: Mapping[Any, Category], found: Mapping[Any, Sequence[Detection]]
+    ) -> PhotoProtocol:
         from evsam.evaluation.fidelity import Fidelity
         from evsam.evaluation.protocols import Blank, Boxes, Clicks, Ellipses
         from evsam.evaluation.search import DetectedBoxes, Everything
@@ -485,9 +503,6 @@ class _Protocols:
         if prompt in ("blank-box", "blank-clicks"):
             return Blank((Boxes if prompt == "blank-box" else Clicks)(**options), prompt)
         if prompt == "detections":
-            found: Mapping[Any, Sequence[Detection]] = {}
-            if source is not None and self.detections is not None:
-                found = read_detections(self.detections, source.ids, categories)
             style: Style = "lvis" if any(one.frequency for one in categories.values()) else "coco"
             return DetectedBoxes(found, tuple(categories.values()), style=style, **options)
         made = {"box": Boxes, "loose-box": Boxes, "clicks": Clicks, "ellipse": Ellipses, "everything": Everything}
@@ -500,7 +515,14 @@ class _Protocols:
         for options in told.values():
             options.pop("backend", None)
         if self.detections is not None:
-            told["detections"]["file"] = hashlib.blake2b(self.detections.read_bytes(), digest_size=8).hexdigest()
+            folder = self.detections.is_dir()
+            files = sorted(self.detections.glob("*.json")) if folder else [self.detections]
+            digest = hashlib.blake2b(digest_size=8)
+            for path in files:
+                with path.open("rb") as file:
+                    for block in iter(partial(file.read, 1 << 20), b""):
+                        digest.update(block)
+            told["detections"]["file"] = digest.hexdigest()
         if self.reference is not None:
             source, engine = self.reference
             embeddings = {"embeddings": sum(1 for _ in Path(source).iterdir())} if _is_embeddings(source) else None

@@ -75,7 +75,7 @@ class Job:
     Attributes:
         open_model: loads the model.
         open_sets: opens the photos with their masks, by name of the set.
-        protocols: what each photo of a set goes through.
+        protocols: what each photo of a set goes through, by the set's name and its photos.
         every_nth: only each n-th photo of a set.
         limit: at most so many photos of a set, None for all.
         most_broken: the share of photos that may be unusable.
@@ -83,7 +83,7 @@ class Job:
 
     open_model: Callable[[], Sam]
     open_sets: Callable[[], Mapping[str, Photos]]
-    protocols: Callable[[Photos], tuple[PhotoProtocol, ...]]
+    protocols: Callable[[str, Photos], tuple[PhotoProtocol, ...]]
     every_nth: int = 1
     limit: int | None = None
     most_broken: float = 0.05
@@ -372,7 +372,7 @@ def run_part(
     if not left:
         return
     broken: list[Event] = []
-    protocols = {name: job.protocols(source) for name, source in sets.items()}
+    protocols = {name: job.protocols(name, source) for name, source in sets.items()}
     with job.open_model() as sam, files.append(part) as lines:
         for event, rows in _scored(sam, sets, left, protocols):
             head = {"set": event.place[0], "number": event.place[1], "photo": event.photo}

@@ -189,6 +189,28 @@ def test_boxes_of_a_detector_are_scored_by_average_precision(dataset: Path, tmp_
     assert "expected an evaluation with prompts.detections.file" in capsys.readouterr().err
 
 
+def test_sets_of_exports_have_detections_each_and_a_mean(dataset: Path, tmp_path: Path, capsys: Any) -> None:
+    pytest.importorskip("pycocotools")
+    document = json.loads((dataset / "instances_val2017.json").read_text())
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    for name in ("Cats", "Cups"):
+        folder = tmp_path / "sets" / name / "valid"
+        shutil.copytree(dataset / "val" / "three", folder)
+        (folder / "_annotations.coco.json").write_text(json.dumps(document))
+        kept = document["annotations"][:: 1 if name == "Cats" else 2]
+        results = [{key: one[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.9} for one in kept]
+        (boxes / f"{name}.json").write_text(json.dumps(results))
+    arguments = ("--kind", "sginw", "--prompts", "detections", "--detections", boxes)
+    assert evaluate(tmp_path / "sets", tmp_path / "out", *arguments) == 0
+    found = {name: of["detections"]["AP"]["boxes"]["AP"] for name, of in scores(tmp_path / "out")["tables"].items()}
+    assert found["Cats"] == 1 > found["Cups"] > 0.5
+    assert f"{sum(found.values()) / 2:.3f} |" in (tmp_path / "out" / "scores.md").read_text().split("mean of sets")[1]
+    (boxes / "Cups.json").unlink()
+    assert evaluate(tmp_path / "sets", tmp_path / "other", *arguments) == 1
+    assert "Cups.json: cannot be read" in capsys.readouterr().err
+
+
 def test_fidelity_compares_two_models(
     dataset: Path, seeded_file: Callable[..., Path], tmp_path: Path, capsys: Any
 ) -> None:

@@ -94,7 +94,7 @@ def made_sets(count: int = 9, broken: Sequence[int] = ()) -> Mapping[str, Photos
 
 def always(*protocols: Any) -> Any:
     """The same protocols for all sets."""
-    return protocols[:-1]
+    return protocols[:-2]
 
 
 def job(**changes: Any) -> Job:
@@ -103,7 +103,7 @@ def job(**changes: Any) -> Job:
 
 def tables(files: Sequence[RowFiles], of: Job) -> Any:
     sets = of.open_sets()
-    protocols = {name: of.protocols(source) for name, source in sets.items()}
+    protocols = {name: of.protocols(name, source) for name, source in sets.items()}
     return read_results(files, of.places(sets)).tables(protocols)
 
 
