@@ -159,11 +159,12 @@ def trace_outlines(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]: ...
 def fill_mask(
     canvas: NDArray[np.uint8],
+    photo: NDArray[np.uint8],
     mask: NDArray[np.uint8],
     colour: tuple[int, int, int],
     opacity: float,
-    left: int = 0,
-    top: int = 0,
+    left: int,
+    top: int,
 ) -> None: ...
 def stroke_rings(
     canvas: NDArray[np.uint8],

@@ -434,5 +434,5 @@ def _coco_segmentation(mask: MaskLike, tolerance: float | None) -> Rle | list[li
 
 def _png_text(pixels: npt.NDArray[np.uint8]) -> str:
     file = io.BytesIO()
-    Image.fromarray(pixels * np.uint8(255)).convert("1").save(file, "PNG")
+    Image.fromarray(pixels.view(np.bool_)).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode("ascii")

@@ -67,14 +67,15 @@ def _far_colours() -> list[Colour]:
     chroma = np.hypot(places[:, 1], places[:, 2])
     vivid = (places[:, 0] > 0.38) & (places[:, 0] < 0.93) & (chroma > 0.09)  # greys and darks are the photo's
     candidates, places = candidates[vivid], places[vivid]
-    nearest = np.full(len(places), np.inf)
-    chosen: list[Colour] = [mask_colour(index) for index in range(_GOLDEN)]
-    for number in range(_DISTINCT):
-        if number >= _GOLDEN:
-            red, green, blue = candidates[nearest.argmax()].astype(int).tolist()
-            chosen.append((red, green, blue))
-        nearest = np.minimum(nearest, ((places - _oklab(np.array(chosen[number]))) ** 2).sum(-1))
-    return chosen[_GOLDEN:]
+    first = _oklab(np.array([mask_colour(index) for index in range(_GOLDEN)]))
+    nearest = ((places[:, None] - first) ** 2).sum(-1).min(1)
+    chosen: list[Colour] = []
+    for _ in range(_GOLDEN, _DISTINCT):
+        farthest = nearest.argmax()
+        red, green, blue = candidates[farthest].astype(int).tolist()
+        chosen.append((red, green, blue))
+        nearest = np.minimum(nearest, ((places - places[farthest]) ** 2).sum(-1))
+    return chosen
 
 
 def _oklab(colours: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -146,15 +147,15 @@ def draw_masks(
     check_opacity(opacity)
     if len(tags) not in (0, len(masks)):
         raise EvsamError(f"tags: expected one for each of {len(masks)} masks, got {len(tags)}")
-    canvas = image.copy(order="C")
+    photo = np.ascontiguousarray(image)
+    canvas = photo.copy()
     width = line * outline_width((image.shape[0], image.shape[1]))
     extents = [mask_extent(mask) for mask in masks]
     order = sorted((i for i in range(len(masks)) if extents[i][0]), key=lambda i: -extents[i][0])
     outlines = {}
     for index in order:
-        pixels, (x0, y0, x1, y1), _ = mask_window(masks[index])
-        np.copyto(canvas[y0:y1, x0:x1], image[y0:y1, x0:x1], where=pixels.view(np.bool_)[..., None])
-        _C.fill_mask(canvas, pixels, mask_colour(index), float(opacity), x0, y0)
+        pixels, (x0, y0, _, _), _ = mask_window(masks[index])
+        _C.fill_mask(canvas, photo, pixels, mask_colour(index), float(opacity), x0, y0)
         corners, ends, _ = _C.trace_outlines(pixels, _OUTLINE_TOLERANCE)
         outlines[index] = corners + np.array([x0, y0], np.int32), ends
         if covered:

@@ -183,14 +183,19 @@ RunContext threads_of(const Canvas& canvas) {
   return context;
 }
 
-void fill_mask(Array<std::uint8_t>& image, const Array<std::uint8_t>& array, const Colour& colour, double opacity,
-               std::int64_t left, std::int64_t top) {
+void fill_mask(Array<std::uint8_t>& image, const Array<std::uint8_t>& photo, const Array<std::uint8_t>& array,
+               const Colour& colour, double opacity, std::int64_t left, std::int64_t top) {
   const Canvas canvas = canvas_of(image);
   const MaskView mask = view_of(array);
+  expect_axes(photo, "photo", 3, "shape (H, W, 3)");
+  if (!std::equal(photo.shape(), photo.shape() + 3, image.shape())) {
+    throw py::value_error("photo: expected the shape of the canvas");
+  }
   const bool inside = left >= 0 && top >= 0 && left <= canvas.width - mask.width && top <= canvas.height - mask.height;
   if (!inside) throw py::value_error("mask: expected one within the canvas");
+  const std::uint8_t* pixels = photo.data();
   const py::gil_scoped_release unlocked;
-  fill(threads_of(canvas), canvas, mask, left, top, colour, opacity);
+  fill(threads_of(canvas), canvas, pixels, mask, left, top, colour, opacity);
 }
 
 void stroke_rings(Array<std::uint8_t>& image, const Array<std::int32_t>& corners, const Array<std::int64_t>& ends,
@@ -235,9 +240,9 @@ void bind_masks(py::module_& m) {
         "stays. Pieces hang together at sides, or at corners too.");
   m.def("trace_outlines", &outlines_of, py::arg("mask").noconvert(), py::arg("tolerance"),
         "Rings along the pixels' edges: corners int32 (K, 2), the end of each ring, the outer ring of each ring.");
-  m.def("fill_mask", &fill_mask, py::arg("canvas").noconvert(), py::arg("mask").noconvert(), py::arg("colour"),
-        py::arg("opacity"), py::arg("left") = 0, py::arg("top") = 0,
-        "Blends a colour over the pixels of a mask, whose upper left corner lies there.");
+  m.def("fill_mask", &fill_mask, py::arg("canvas").noconvert(), py::arg("photo").noconvert(),
+        py::arg("mask").noconvert(), py::arg("colour"), py::arg("opacity"), py::arg("left"), py::arg("top"),
+        "Paints the photo with a colour blended over it where a mask is, whose upper left corner lies there.");
   m.def("stroke_rings", &stroke_rings, py::arg("canvas").noconvert(), py::arg("corners").noconvert(),
         py::arg("ends").noconvert(), py::arg("width"), py::arg("colour"), py::arg("opacity"),
         "Blends lines along rings, but not along the border of the canvas.");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace evsam::masks {
 namespace {
@@ -113,13 +114,17 @@ void cover(const Segment& segment, float radius, std::int64_t y0, std::int64_t y
 
 }  // namespace
 
-void fill(const RunContext& context, const Canvas& canvas, const MaskView& mask, std::int64_t left, std::int64_t top,
-          const Colour& colour, double opacity) {
+void fill(const RunContext& context, const Canvas& canvas, const std::uint8_t* photo, const MaskView& mask,
+          std::int64_t left, std::int64_t top, const Colour& colour, double opacity) {
   const Blend blend(colour, opacity);
   for_each_band(context, 0, mask.height, [&](std::int64_t y0, std::int64_t y1, int) {
     for (std::int64_t y = y0; y < y1; ++y) {
-      std::uint8_t* row = canvas.pixels + 3 * ((top + y) * canvas.width + left);
-      for_each_run(mask.row(y), 0, mask.width, [&](std::int64_t x0, std::int64_t x1) { blend(row + 3 * x0, x1 - x0); });
+      const std::int64_t row = (top + y) * canvas.width + left;
+      for_each_run(mask.row(y), 0, mask.width, [&](std::int64_t x0, std::int64_t x1) {
+        std::uint8_t* pixels = canvas.pixels + 3 * (row + x0);
+        std::memcpy(pixels, photo + 3 * (row + x0), static_cast<std::size_t>(3 * (x1 - x0)));
+        blend(pixels, x1 - x0);
+      });
     }
   });
 }

@@ -20,10 +20,11 @@ struct Canvas {
 
 using Colour = std::array<std::uint8_t, 3>;
 
-// Blends a colour over the set pixels of a mask whose first pixel lies at column `left` and row `top` of the canvas,
-// and the last one within it.
-void fill(const RunContext& context, const Canvas& canvas, const MaskView& mask, std::int64_t left, std::int64_t top,
-          const Colour& colour, double opacity);
+// Sets the pixels of a mask, which lies within the canvas with its first pixel at column `left` and row `top`, to those
+// of the photo with a colour blended over them; what was painted there before is covered. The photo has the size of the
+// canvas.
+void fill(const RunContext& context, const Canvas& canvas, const std::uint8_t* photo, const MaskView& mask,
+          std::int64_t left, std::int64_t top, const Colour& colour, double opacity);
 
 // Blends lines of a width in pixels along the rings, once where lines overlap, with smooth edges. There are none along
 // the border of the canvas, where it is the photo that ends and not the object.

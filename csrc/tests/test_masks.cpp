@@ -156,10 +156,11 @@ void check_paint(const Pixels& mask, std::int64_t height, std::int64_t width) {
   for (const int threads : {1, 3}) {
     Pixels& picture = pictures[threads / 2];
     picture.assign(3 * mask.size(), 100);
+    const Pixels photo = picture;
     const Canvas canvas = {picture.data(), height, width};
     evsam::RunContext context;
     context.threads = threads;
-    fill(context, canvas, view, 0, 0, {200, 100, 0}, 0.5);
+    fill(context, canvas, photo.data(), view, 0, 0, {200, 100, 0}, 0.5);
     for (std::size_t i = 0; i < mask.size(); ++i) {
       const int expected = mask[i] == 0 ? 100 : 150;
       CHECK(std::abs(picture[3 * i] - expected) <= 1);

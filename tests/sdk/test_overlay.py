@@ -133,9 +133,12 @@ def test_threads_and_bands_do_not_show() -> None:
 
 
 def test_colours_differ() -> None:
-    colours = np.array([mask_colour(i) for i in range(24)], int)
+    colours = np.array([mask_colour(i) for i in range(255)], int)
     distance = np.abs(colours[:, None] - colours).sum(-1)
-    assert (distance[~np.eye(24, dtype=bool)] > 60).all()
+    assert (distance[:24, :24][~np.eye(24, dtype=bool)] > 60).all()
+    assert (distance[~np.eye(255, dtype=bool)] >= 15).all()
+    assert mask_colour(255) == mask_colour(24), "then they repeat"
+    assert (colours.max(1) - colours.min(1) > 40).all(), "none is grey"
 
 
 def _prompts(points=(), labels=(), boxes=None) -> PhotoPrompts:
