@@ -442,7 +442,11 @@ class _Protocols:
         three = (arguments.masks or ("three" if paper else "one")) == "three"
         measures = tuple(MEASURES[name] for name in arguments.measures)
         kinds = ("segm", "boundary") if "boundary" in arguments.measures else ("segm",)
-        common = {"bins": arguments.sizes or ("authors" if paper else "coco"), "crowds": paper}
+        common = {
+            "bins": arguments.sizes or ("authors" if paper else "coco"),
+            "crowds": paper,
+            "min_area": float(paper),
+        }
         box = {**common, "multimask": three, "best": three, "measures": measures}
         clicks = {
             **common,

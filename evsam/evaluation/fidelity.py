@@ -178,8 +178,9 @@ class Fidelity:
         rows: list[Row] = [{"photo": truth.key, "maps": maps}]
         if not self.masks:
             return rows
-        for part in parts(len(truth.objects), truth.size):
-            objects = truth.objects[part]
+        asked = truth.asked()
+        for part in parts(len(asked), truth.size):
+            objects = asked[part]
             boxes = [usable_box(one.box, truth.size) or one.mask_box for one in objects]
             clicks = [[middle(one.mask)] for one in objects]
             answers = [

@@ -100,6 +100,7 @@ class Boxes:
         seed: of the noise.
         bins: see :func:`evsam.evaluation.metrics.size_classes`.
         crowds: whether crowds count as objects, as in the authors' evaluation.
+        min_area: objects of a smaller area are left out; those below 1 by the authors.
         measures: what is computed besides IoU.
         best: with three masks, score the best of them too, which tells what the choice costs.
         keep_masks: whether rows have the predicted masks.
@@ -113,13 +114,14 @@ class Boxes:
     seed: int = 0
     bins: SizeBins = "coco"
     crowds: bool = False
+    min_area: float = 0.0
     measures: tuple[Measure, ...] = ()
     best: bool = False
     keep_masks: bool = False
 
     def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:
         """A row for each object: ``box``, ``iou``, ``predicted_iou``, and what else was asked for."""
-        objects = chosen_objects(truth, self.crowds)
+        objects = truth.asked(self.crowds, self.min_area)
         boxes = [self.box(one, truth) for one in objects]
         rows = []
         for part in parts(len(objects), truth.size):
@@ -174,6 +176,7 @@ class Clicks:
         thresholds: of the numbers of clicks, NoC.
         bins: see :func:`evsam.evaluation.metrics.size_classes`.
         crowds: whether crowds count as objects, as in the authors' evaluation.
+        min_area: objects of a smaller area are left out; those below 1 by the authors.
         measures: what is computed of the last mask besides IoU.
         best: where there are three masks, score the best of them too, which tells what the choice costs.
         keep_masks: whether rows have the last masks.
@@ -188,6 +191,7 @@ class Clicks:
     thresholds: tuple[float, ...] = NOC_THRESHOLDS
     bins: SizeBins = "coco"
     crowds: bool = False
+    min_area: float = 0.0
     measures: tuple[Measure, ...] = ()
     best: bool = False
     keep_masks: bool = False
@@ -195,7 +199,7 @@ class Clicks:
     def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:
         """A row for each object: ``clicks``, x, y and label of each; ``iou`` and ``predicted_iou`` after each."""
         rows: list[Row] = []
-        objects = chosen_objects(truth, self.crowds)
+        objects = truth.asked(self.crowds, self.min_area)
         for part in parts(len(objects), truth.size):
             rows += self._rows(sam, embedding, truth, objects[part])
         return rows
@@ -302,17 +306,19 @@ class Ellipses:
         name: see :class:`PhotoProtocol`.
         bins: see :func:`evsam.evaluation.metrics.size_classes`.
         crowds: whether crowds count as objects.
+        min_area: objects of a smaller area are left out.
     """
 
     name: str = "ellipses"
     bins: SizeBins = "coco"
     crowds: bool = False
+    min_area: float = 0.0
 
     def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:  # noqa: ARG002 - as other protocols
         """A row for each object, with ``iou``."""
         return [
             {**identify(one, truth), **score(inscribed_ellipse(one.mask_box, truth.size), one)}
-            for one in chosen_objects(truth, self.crowds)
+            for one in truth.asked(self.crowds, self.min_area)
         ]
 
     def summary(self, rows: Sequence[Row]) -> Tables:
@@ -389,11 +395,6 @@ class Answers:
         sizes = self._embedding.resized_size, self._embedding.original_size
         masks: Bool = self._sam.masks_from_logits(logits[None], *sizes)[0]
         return masks
-
-
-def chosen_objects(truth: Truth, crowds: bool) -> Sequence[TrueObject]:
-    """The objects of a photo that are asked about."""
-    return truth.objects + truth.crowds if crowds else truth.objects
 
 
 def parts(count: int, size: tuple[int, int]) -> Iterator[slice]:

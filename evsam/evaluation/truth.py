@@ -89,7 +89,7 @@ class Truth:
     Attributes:
         photo: as it was read.
         size: height and width of the photo in pixels.
-        objects: those with at least one pixel, in the order of the annotations.
+        objects: in the order of the annotations; those without a pixel too, which COCO's evaluation counts as missed.
         crowds: groups of objects.
         pixels: uint8 RGB (H, W, 3), for protocols to which the embedding is not enough; or None.
     """
@@ -110,13 +110,17 @@ class Truth:
         """
         objects = [TrueObject(number, one) for number, one in enumerate(photo.annotations)]
         crowds = [TrueObject(len(objects) + number, one, crowd=True) for number, one in enumerate(photo.crowds)]
-        return cls(
-            photo,
-            (pixels.shape[0], pixels.shape[1]),
-            tuple(one for one in objects if one.annotation.area > 0),
-            tuple(one for one in crowds if one.annotation.area > 0),
-            pixels,
-        )
+        return cls(photo, (pixels.shape[0], pixels.shape[1]), tuple(objects), tuple(crowds), pixels)
+
+    def asked(self, crowds: bool = False, min_area: float = 0.0) -> list[TrueObject]:
+        """The objects that a model is asked about: those with at least one pixel.
+
+        Args:
+            crowds: whether crowds are among them.
+            min_area: smallest area, as the annotations state it.
+        """
+        found = self.objects + self.crowds if crowds else self.objects
+        return [one for one in found if one.annotation.area > 0 and one.area >= min_area]
 
     @property
     def key(self) -> str:

@@ -156,6 +156,13 @@ def test_crowds_count_when_asked_for() -> None:
     assert [(row["object"], row["iou"]) for row in rows] == [(0, 0.7), (1, 1.0)]
 
 
+def test_small_objects_can_be_left_out() -> None:
+    one = truth(annotation(TRUE, stated_area=0.5), annotation(TRUE, stated_area=1.0))
+    for protocol in (Boxes, Clicks, Ellipses):
+        rows = [protocol(min_area=area).rows(answering(), EMBEDDING, one) for area in (0.0, 1.0, 2.0)]
+        assert [[row["object"] for row in of_area] for of_area in rows] == [[0, 1], [1], []]
+
+
 @pytest.mark.parametrize(("right", "label", "x"), [(60, 1, 129), (240, 0, 219)])
 def test_clicks_go_to_the_deepest_error_and_the_last_mask_is_fed_back(right: int, label: int, x: int) -> None:
     masks = [rectangle(0, 0, 30, 30), rectangle(0, 0, 10, 10), rectangle(0, 0, right, 100), rectangle(0, 0, 20, 20)]

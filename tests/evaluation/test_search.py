@@ -86,6 +86,14 @@ def test_photos_without_detections_or_objects() -> None:
     assert protocol.summary(empty)["AP"]["masks"]["AP"] is None
 
 
+def test_objects_without_a_pixel_are_missed() -> None:
+    empty = annotation(np.zeros((SIDE, SIDE), bool), category=1, stated_area=2.0, stated_box=(3.0, 3.0, 1.0, 1.0))
+    one = truth(annotation(LEFT, category=1), empty, id=3)
+    protocol = DetectedBoxes({3: [Detection(1, 0.9, (0.0, 0.0, 100.0, 100.0))]}, CATEGORIES, kinds=("segm", "boundary"))
+    tables = protocol.summary(protocol.rows(filling(), EMBEDDING, one))
+    assert [table["AR@100"] for table in tables["AP"].values()] == [0.5, 0.5]
+
+
 def test_without_categories_all_are_of_one() -> None:
     found = {3: [Detection(17, 0.9, (0.0, 0.0, 100.0, 100.0)), Detection("", 0.25, (128.0, 0.0, 100.0, 100.0))]}
     protocol = DetectedBoxes(found)
