@@ -56,9 +56,12 @@ std::vector<std::size_t> mask_nms(const std::vector<const RowRuns*>& masks, cons
   return keep_best(scores, [&](std::size_t kept, std::size_t other) {
     const RowRuns& a = *masks[kept];
     const RowRuns& b = *masks[other];
-    // The larger one limits the IoU, and so does the part of it that the boxes share.
-    const auto [smaller, larger] = std::minmax(a.area, b.area);
-    if (static_cast<double>(smaller) <= threshold * static_cast<double>(larger)) return false;
+    // They cannot share more than the boxes do, nor than the smaller one has.
+    const std::int64_t width = std::min(a.box.x1, b.box.x1) - std::max(a.box.x0, b.box.x0);
+    const std::int64_t height = std::min(a.box.y1, b.box.y1) - std::max(a.box.y0, b.box.y0);
+    if (width <= 0 || height <= 0) return false;
+    const std::int64_t common = std::min({width * height, a.area, b.area});
+    if (static_cast<double>(common) <= threshold * static_cast<double>(a.area + b.area - common)) return false;
     return iou(a, b) > threshold;
   });
 }

@@ -109,12 +109,16 @@ void check_scans(const mask_upsample::Kernel& kernel) {
     for (const float value : {threshold, std::nextafter(threshold, largest), std::nextafter(threshold, -largest)}) {
       const Logits logits(static_cast<std::size_t>(kSide * kSide), value);
       check_scan(kernel, {683, 1024, 213, 320}, logits, {threshold, threshold + 1.0F, threshold - 1.0F});
+      check_scan(kernel, {683, 1024, 213, 320}, logits, {threshold - 1.0F, threshold, threshold});
     }
   }
-  Logits logits = ovals(77, 0.1);
-  logits[100 * kSide + 90] = test::kNan;
-  logits[40 * kSide + 200] = std::numeric_limits<float>::infinity();
-  check_scan(kernel, {1024, 1024, 300, 300}, logits, {0.0F, 1.0F, -1.0F});
+  for (const float value : {5.0F, -5.0F}) {
+    Logits logits(static_cast<std::size_t>(kSide * kSide), value);
+    logits[100 * kSide + 90] = test::kNan;
+    logits[40 * kSide + 200] = std::numeric_limits<float>::infinity();
+    logits[170 * kSide + 170] = -std::numeric_limits<float>::infinity();
+    check_scan(kernel, {1024, 1024, 300, 300}, logits, {0.0F, 1.0F, -1.0F});
+  }
 }
 
 Pixels noise(std::int64_t height, std::int64_t width, double mean, unsigned seed) {
@@ -185,6 +189,13 @@ void check_nms() {
   CHECK(box_nms(boxes, {0.9F, test::kNan, 0.9F, 0.1F}, 0.4) == (Indices{1, 2, 3}));
   CHECK(box_nms({{3, 3, 3, 8}, {3, 3, 3, 8}}, {1.0F, 1.0F}, 0.0) == (Indices{0, 1}));  // one column has no area
   CHECK(box_nms({}, {}, 0.5).empty());
+  std::vector<CornerBox> apart;
+  Indices in_order;
+  for (std::size_t i = 0; i < 100; ++i) {
+    apart.push_back({static_cast<float>(10 * i), 0, static_cast<float>(10 * i + 5), 5});
+    in_order.push_back(i);
+  }
+  CHECK(box_nms(apart, std::vector<float>(100, 0.5F), 0.5) == in_order);
   const CornerBox corners = corner_box({2, 3, 10, 5});
   CHECK(corners.x0 == 2 && corners.y0 == 3 && corners.x1 == 9 && corners.y1 == 4);
   CHECK(corner_box({}).x1 == 0);
