@@ -15,16 +15,22 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from evsam.data import CocoPhotos, read_detections
 from evsam.evaluation.average_precision import Kind, available, average_precision
 from evsam.evaluation.metrics import boundary, boundary_f, iou, sequence_statistics
+from evsam.evaluation.search import DetectedBoxes, document
+from evsam.evaluation.truth import Truth
 from evsam.rle import encode_rle
+from tests.evaluation.made import EMBEDDING
 
 pytest.importorskip("pycocotools")
 
@@ -82,6 +88,36 @@ def test_coco(kind, backend) -> None:
     found = read(f"instances_val2014_fake{kind}100_results.json")
     table = average_precision(truth, found, kind=kind, backend=backend)
     assert table == pytest.approx(COCO[kind], rel=0, abs=DIGITS)
+
+
+def test_coco_by_evsams_readers(tmp_path) -> None:
+    """The same from the files to the tables: photos, annotations and detections as ``evsam eval`` reads them."""
+    path = find("instances_val2014_100.json")[0]
+    photos = CocoPhotos(tmp_path, path, empty=True)
+    boxes = read_detections(find("instances_val2014_fakebbox100_results.json")[0], photos.ids, photos.categories)
+    protocol = DetectedBoxes(boxes, tuple(photos.categories.values()), kinds=("bbox",))
+    model: Any = Empty()
+    rows = []
+    for photo in photos:
+        assert photo.size is not None
+        rows += protocol.rows(model, EMBEDDING, Truth.read(photo, np.zeros((*photo.size, 3), np.uint8)))
+    random.Random(0).shuffle(rows)
+    tables = protocol.summary(json.loads(json.dumps(rows)))
+    assert tables["AP"]["boxes"] == pytest.approx(COCO["bbox"], rel=0, abs=DIGITS)
+    found = read("instances_val2014_fakesegm100_results.json")
+    table = average_precision(document(rows, protocol.categories), found)
+    assert table == pytest.approx(COCO["segm"], rel=0, abs=DIGITS)
+
+
+class Empty:
+    """A model that answers with nothing: boxes are compared, not masks."""
+
+    def predict(self, embedding: Any, **asked: Any) -> Any:
+        count = len(asked["boxes"])
+        return SimpleNamespace(logits=np.zeros((count, 1, 2, 2), np.float32), scores=np.zeros((count, 1), np.float32))
+
+    def masks_from_logits(self, logits: Any, *sizes: Any) -> Any:
+        return np.zeros((*logits.shape[:2], 8, 8), bool)
 
 
 @pytest.mark.parametrize("backend", [name for name in available() if name != "hotcoco"])
