@@ -400,7 +400,14 @@ def sections(
     for name, of_set in tables.items():
         photos = sum(place[0] == name for place in results.scored)
         shown, curves = set_tables(of_set)
-        found.append(Section(f"{name}: {photos:,} photos", tuple(shown), tuple(curves), tuple(cases.get(name, ()))))
+        found.append(
+            Section(
+                f"{name}: {photos:,} photo{'' if photos == 1 else 's'}",
+                tuple(shown),
+                tuple(curves),
+                tuple(cases.get(name, ())),
+            )
+        )
     return found
 
 

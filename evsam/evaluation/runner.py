@@ -473,10 +473,17 @@ def _work(job: Job, folder: Path, part: Part, events: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
     logging.getLogger("evsam").setLevel(logging.ERROR)  # and has said what there is to say of the data
     warnings.simplefilter("ignore", EvsamWarning)  # and of the engine
+    first = os.getppid()
+
+    def tell(event: Event) -> None:
+        if os.getppid() != first:
+            os._exit(1)  # it was killed, and a run that goes on should have the photos for itself
+        events.put((total, event))
+
     try:
         sets = job.open_sets()
         total = len(job.places(sets))
-        run_part(job, RowFiles(folder), part, lambda event: events.put((total, event)), sets)
+        run_part(job, RowFiles(folder), part, tell, sets)
     except EvsamError as error:
         events.put(("failed", str(error)))
     except Exception:  # noqa: BLE001 - it is raised where somebody listens

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -176,6 +179,49 @@ def test_a_worker_that_is_killed_is_named_and_loses_nothing(whole: Any, tmp_path
     assert ("first", 6) in [event.place for event in heard]
     assert ("first", 0) not in [event.place for event in heard]
     assert tables([files], job()) == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_workers_end_with_a_first_process_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from functools import partial\n"
+        "from tests.evaluation.test_runner import Slow, always, job\n"
+        "from evsam.evaluation.runner import Part, RowFiles, run_workers\n"
+        f"run_workers(job(protocols=partial(always, Slow())), RowFiles(Path({str(tmp_path)!r})), Part(), 1)\n"
+    )
+    first = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    try:
+        _wait(lambda: list(tmp_path.glob("rows-*")))
+    finally:
+        first.kill()
+        first.wait()
+    rows = next(tmp_path.glob("rows-*"))
+    _wait(lambda: _unchanged(rows))
+    assert len(rows.read_bytes().splitlines()) < 13
+
+
+def _wait(happened: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _unchanged(path: Path) -> bool:
+    before = path.stat().st_size
+    time.sleep(4 * Slow.seconds)
+    return path.stat().st_size == before
+
+
+@dataclass(frozen=True)
+class Slow(Thirds):
+    """Takes its time."""
+
+    seconds: ClassVar[float] = 0.3
+
+    def rows(self, sam: Any, embedding: Any, truth: Truth) -> list[Row]:
+        time.sleep(self.seconds)
+        return super().rows(sam, embedding, truth)
 
 
 def test_broken_photos_are_counted_and_tried_again(whole: Any, tmp_path: Path) -> None:
