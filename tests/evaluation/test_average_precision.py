@@ -219,12 +219,19 @@ def test_packages_agree(backend, style, kind) -> None:
         assert table == expected, "to the last bit"
 
 
-@pytest.mark.parametrize("backend", OTHERS)
-def test_packages_agree_on_recall(backend) -> None:
+@pytest.mark.parametrize(
+    ("backend", "kind"), [("faster-coco-eval", "segm"), ("faster-coco-eval", "boundary"), ("hotcoco", "segm")]
+)
+def test_packages_agree_on_recall(backend, kind) -> None:
     if backend not in available():
         pytest.skip(f"{backend} is not installed")
     truth, found = made(4)
-    assert average_recall(truth, found, backend=backend) == average_recall(truth, found)
+    table = average_recall(truth, found, kind=kind)
+    assert average_recall(truth, found, kind=kind, backend=backend) == table
+    masks, boundaries = (average_recall(truth, found, kind=one)["AR@100"] for one in ("segm", "boundary"))
+    assert masks is not None
+    assert boundaries is not None
+    assert 0 < boundaries < masks
 
 
 def test_pycocotools_own_numbers() -> None:
