@@ -1,8 +1,9 @@
-// Masks under the sanitizers, on noise of odd sizes: runs there and back, rings that fill to their masks, parts against
-// a flood fill, and painting in bands. tests/sdk has the comparisons with other programs.
+// Masks under the sanitizers, on noise of odd sizes: runs and their text there and back, rings that fill to their
+// masks, parts against a flood fill, and painting in bands. tests/sdk has the comparisons with other programs.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "check.h"
@@ -27,14 +28,29 @@ Pixels noise(std::int64_t height, std::int64_t width, std::uint32_t percent) {
   return mask;
 }
 
+// Counts come back from their text; a damaged one gives whatever it gives, but is read to its end at most.
+void check_text(const std::vector<std::int64_t>& counts) {
+  std::string text = text_of_counts(counts.data(), static_cast<std::int64_t>(counts.size()));
+  std::vector<std::int64_t> found;
+  CHECK(read_counts(text, found) == CountsText::kRead);
+  CHECK(found == counts);
+  text[next_random() % text.size()] = static_cast<char>(next_random() >> 8);
+  read_counts(text, found);
+}
+
 void check_runs(const Pixels& mask, std::int64_t height, std::int64_t width) {
   std::vector<std::int64_t> ends = count_runs({mask.data(), height, width});
+  check_text(ends);
   for (std::size_t i = 1; i < ends.size(); ++i) ends[i] += ends[i - 1];
   Pixels filled(mask.size());
   fill_runs(ends.data(), static_cast<std::int64_t>(ends.size()), height, width, filled.data());
   CHECK(filled == mask);
   const Extent extent = find_extent({mask.data(), height, width});
   CHECK(extent.area == std::count(mask.begin(), mask.end(), 1));
+  const Extent of_runs = find_extent(ends.data(), static_cast<std::int64_t>(ends.size()), height);
+  CHECK(of_runs.area == extent.area);
+  CHECK(of_runs.box.x0 == extent.box.x0 && of_runs.box.y0 == extent.box.y0);
+  CHECK(of_runs.box.x1 == extent.box.x1 && of_runs.box.y1 == extent.box.y1);
 }
 
 // Every vertical edge toggles what lies to its right.
@@ -219,5 +235,11 @@ int main() {
   }
   CHECK(count_runs({nullptr, 0, 5}) == std::vector<std::int64_t>{0});
   CHECK(trace_outlines({nullptr, 0, 5}).ends.empty());
+  check_text({0, std::int64_t{1} << 38, 1, 0, std::int64_t{1} << 37});
+  std::vector<std::int64_t> counts;
+  for (const char* text : {"", "01P", "~", "0 1"}) CHECK(read_counts(text, counts) == CountsText::kDamaged);
+  CHECK(read_counts("PPPPPPPPPP0", counts) == CountsText::kLongNumber);
+  CHECK(read_counts(std::string(5000, 'o'), counts) == CountsText::kDamaged);
+  CHECK(read_counts(std::string(5000, 'O'), counts) == CountsText::kRead && counts.back() == -2500);
   return evsam::test::test_result();
 }
