@@ -13,6 +13,9 @@ import numpy as np
 
 _decode = json.JSONDecoder().raw_decode
 
+WINDOW = 1 << 22
+"""Bytes of a text that are decoded at once."""
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -92,24 +95,45 @@ def json_elements(text: bytes) -> Iterator[Part]:
 
 
 class _Cursor:
-    """A place in a json text; behind each step it stands on the next character that is no space."""
+    """A place in a json text; behind each step it stands on the next character that is no space.
+
+    The text is decoded in windows: as a whole it would be in memory twice.
+    """
 
     def __init__(self, text: bytes) -> None:
         self._text, self._ascii = text, text.isascii()
-        self._latin = text.decode("latin-1")  # one character for each byte: positions are those in the text
+        self._window, self._base = "", 0
+        self.at = 0
         self._move(0)
 
+    def _more(self) -> bool:
+        """Make the window begin here and reach further than before; False if it reaches the end of the text."""
+        if self._base + len(self._window) >= len(self._text):
+            return False
+        size = max(WINDOW, 2 * (self._base + len(self._window) - self.at))
+        # one character for each byte: positions are those in the text
+        self._base, self._window = self.at, self._text[self.at : self.at + size].decode("latin-1")
+        return True
+
     def _move(self, at: int) -> None:
-        space = _SPACE.match(self._latin, at)
-        self.at = space.end() if space else at
+        self.at = at
+        while True:
+            space = _SPACE.match(self._window, self.at - self._base)
+            end = space.end() if space else 0
+            self.at = self._base + end
+            if end < len(self._window) or not self._more():
+                return
 
     def sees(self, character: str) -> bool:
         """Whether it stands on this character; on the end, if that is empty."""
-        return self._latin[self.at : self.at + 1] == character
+        return self._here() == character
+
+    def _here(self) -> str:
+        return self._window[self.at - self._base : self.at - self._base + 1]
 
     def take(self, characters: str) -> str:
         """The character that it stands on, which must be one of these."""
-        found = self._latin[self.at : self.at + 1]
+        found = self._here()
         if not found or found not in characters:
             raise ValueError(f"byte {self.at}: expected {' or '.join(characters)}, got {found or 'the end'}")
         self._move(self.at + 1)
@@ -131,10 +155,17 @@ class _Cursor:
     def part(self, name: str, element: bool = False) -> Part:
         """The value that begins here."""
         begin = self.at
-        try:
-            value, end = _decode(self._latin, begin)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"byte {error.pos}: {error.msg}") from None
+        while True:
+            try:
+                value, end = _decode(self._window, begin - self._base)
+            except json.JSONDecodeError as error:
+                if self._more():
+                    continue
+                raise ValueError(f"byte {self._base + error.pos}: {error.msg}") from None
+            # a number may go on behind the window: 1 may be of 10, 1.5 or 1e5
+            if self._window[end : end + 1] not in ("", ".", "e", "E") or not self._more():
+                break
+        end += self._base
         self._move(end)
         return Part(name, value if self._ascii else json.loads(self._text[begin:end]), begin, end, element)
 

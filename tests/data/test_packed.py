@@ -9,18 +9,26 @@ from typing import Any
 
 import pytest
 
+from evsam.data import packed
 from evsam.data.packed import Packed, json_elements, json_parts, json_text
 
 
 def test_packed_values_come_back() -> None:
     values: list[Any] = [["a", 1], [{"b": [1.5, None]}, "ü,]["], [], ["c"]]
-    packed = Packed.of(iter(values))
-    assert list(packed) == values
-    assert list(pickle.loads(pickle.dumps(packed))) == values
+    kept = Packed.of(iter(values))
+    assert list(kept) == values
+    assert list(pickle.loads(pickle.dumps(kept))) == values
     with pytest.raises(IndexError):
-        packed[4]
+        kept[4]
     text = b'{"x": [1, "a"], "y": 2}'
     assert list(Packed(text, [[(21, 22), (7, 8)], [], [(10, 13)]])) == [[2, 1], [], ["a"]]
+
+
+def test_numbers_that_windows_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    for window in range(1, 9):
+        monkeypatch.setattr(packed, "WINDOW", window)
+        found = [part.value for part in json_elements(b"[12345, -6.5e2 ,true,12]")]
+        assert found == [12345, -650.0, True, 12]
 
 
 DOCUMENT = {"info": {"a,]": ["}", 1]}, "images": [{"n": 'ü"\\'}, 3, [], "x"], "none": [], "last": None}
@@ -28,7 +36,11 @@ DOCUMENT = {"info": {"a,]": ["}", 1]}, "images": [{"n": 'ü"\\'}, 3, [], "x"], "
 
 @pytest.mark.parametrize("options", [{}, {"ensure_ascii": False}, {"indent": 3}, {"separators": (",", ":")}], ids=str)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_the_parts_of_a_document(tmp_path: Path, options: dict[str, Any], encoding: str) -> None:
+@pytest.mark.parametrize("window", [1, 2, 7, packed.WINDOW])
+def test_the_parts_of_a_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], encoding: str, window: int
+) -> None:
+    monkeypatch.setattr(packed, "WINDOW", window)
     path = tmp_path / "x.json"
     path.write_bytes(f"\n {json.dumps(DOCUMENT, **options)} \t".encode(encoding))
     text = json_text(path)
@@ -68,7 +80,9 @@ def test_the_parts_of_a_document(tmp_path: Path, options: dict[str, Any], encodi
         ('{"a": "' + "\xff", "Unterminated string"),
     ],
 )
-def test_what_is_no_document(text: str, message: str) -> None:
+@pytest.mark.parametrize("window", [1, packed.WINDOW])
+def test_what_is_no_document(monkeypatch: pytest.MonkeyPatch, text: str, message: str, window: int) -> None:
+    monkeypatch.setattr(packed, "WINDOW", window)
     with pytest.raises(ValueError, match=message):
         list(json_parts(text.encode("latin-1"), ("images",)))
 
