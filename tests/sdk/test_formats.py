@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from evsam import EvsamError
-from evsam.formats import coco_document, label_map, label_picture, labelme_document, svg_document
+from evsam.formats import coco_document, join_coco, label_map, label_picture, labelme_document, svg_document
 from evsam.overlay import mask_colour
 from evsam.rle import encode_rle
 
@@ -67,6 +67,23 @@ def test_coco_loads_the_document(masks, tmp_path, tolerance) -> None:
     assert len(results.anns) == 3
     kinds = [type(a["segmentation"]) for a in document["annotations"]]
     assert kinds == ([dict] * 3 if tolerance is None else [list, list, dict])  # the ring has a hole
+
+
+def test_one_coco_document_of_several_photos(tmp_path) -> None:
+    disc, two, ring, empty = _masks()
+    documents = [
+        coco_document([disc, empty, two], SIZE, file_name="a.jpg", image_id=1, names=["cat", "cat", "dog"]),
+        coco_document([], SIZE, file_name="b.jpg", image_id=2),
+        coco_document([ring, two], SIZE, file_name="c.jpg", image_id=3, names=["bird", "cat"]),
+    ]
+    before = json.dumps(documents)
+    loaded, _ = _load_coco(join_coco(documents), tmp_path / "coco.json")
+    assert json.dumps(documents) == before
+    assert {i: image["file_name"] for i, image in loaded.imgs.items()} == {1: "a.jpg", 2: "b.jpg", 3: "c.jpg"}
+    told = [(i, a["image_id"], loaded.cats[a["category_id"]]["name"]) for i, a in sorted(loaded.anns.items())]
+    assert told == [(1, 1, "cat"), (2, 1, "dog"), (3, 3, "bird"), (4, 3, "cat")]
+    assert np.array_equal(loaded.annToMask(loaded.anns[3]), ring)
+    assert join_coco([]) == {"images": [], "annotations": [], "categories": []}
 
 
 def test_coco_polygons_with_a_tolerance_stay_close(tmp_path) -> None:
