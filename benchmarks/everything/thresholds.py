@@ -70,7 +70,7 @@ def candidates(sam: Any, photo: Any, points_per_side: int, offset: float) -> Can
         stability_score_offset=offset,
         box_nms_thresh=1.0,
     )
-    true = [{**a.rle, "counts": a.rle["counts"].encode()} for a in photo.annotations]
+    true = [annotation.rle for annotation in photo.annotations]
     return Candidates(
         segments.boxes.astype(np.float32) - np.float32([0, 0, 1, 1]),
         np.stack([segments.predicted_iou, segments.stability_score], 1),
