@@ -355,7 +355,7 @@ _NANO = Variant(
     encoder=_nano_encoder(),
     decoder=DecoderConfig(kind="lite", dim=128, depth=2, heads=4, mlp_dim=512, mask_channels=(16, 32, 64)),
     mask_prompt="boxed",
-    everything=EverythingConfig(pred_iou_thresh=0.6, stability_score_thresh=0.85),
+    everything=EverythingConfig(pred_iou_thresh=0.6, stability_score_thresh=0.75),
     parameters=3_110_812,
     encoder_macs=1_928_945_664,
     bundled="nano.safetensors",
