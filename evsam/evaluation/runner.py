@@ -8,6 +8,7 @@ the same to the last bit however the photos were shared out.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -16,6 +17,8 @@ import os
 import queue
 import re
 import signal
+import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -429,14 +432,28 @@ def run_workers(job: Job, files: RowFiles, part: Part, workers: int, tell: Tell 
         share: context.Process(target=_work, args=(job, files.folder, share, events), daemon=True)
         for share in part.split(workers)
     }
+    with _ending_orderly():
+        try:
+            for process in running.values():
+                process.start()
+            _listen(job, running, events, tell, files.folder)
+        finally:
+            for process in running.values():
+                process.terminate()
+                process.join()
+
+
+@contextlib.contextmanager
+def _ending_orderly() -> Iterator[None]:
+    """A signal to end, as clusters send it, raises SystemExit, so that the workers are ended too."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may set it
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        for process in running.values():
-            process.start()
-        _listen(job, running, events, tell, files.folder)
+        yield
     finally:
-        for process in running.values():
-            process.terminate()
-            process.join()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _listen(job: Job, running: Mapping[Part, Any], events: Any, tell: Tell | None, folder: Path) -> None:
@@ -471,6 +488,7 @@ def _ending(code: int) -> str:
 def _work(job: Job, folder: Path, part: Part, events: Any) -> None:
     """What a worker process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.getLogger("evsam").setLevel(logging.ERROR)  # and has said what there is to say of the data
     warnings.simplefilter("ignore", EvsamWarning)  # and of the engine
     first = os.getppid()

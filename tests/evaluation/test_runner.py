@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -182,19 +183,26 @@ def test_a_worker_that_is_killed_is_named_and_loses_nothing(whole: Any, tmp_path
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_workers_end_with_a_first_process_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+def test_workers_end_with_a_first_process_that_is_killed(name: str, tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from functools import partial\n"
         "from tests.evaluation.test_runner import Slow, always, job\n"
         "from evsam.evaluation.runner import Part, RowFiles, run_workers\n"
         f"run_workers(job(protocols=partial(always, Slow())), RowFiles(Path({str(tmp_path)!r})), Part(), 1)\n"
     )
-    first = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    command = [sys.executable, "-c", code]
+    first = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True)
     try:
         _wait(lambda: list(tmp_path.glob("rows-*")))
-    finally:
+        first.send_signal(getattr(signal, name))
+    except BaseException:
         first.kill()
-        first.wait()
+        raise
+    finally:
+        _, error = first.communicate()
+    if name == "SIGTERM":
+        assert (first.returncode, error) == (143, ""), "in good order"
     rows = next(tmp_path.glob("rows-*"))
     _wait(lambda: _unchanged(rows))
     assert len(rows.read_bytes().splitlines()) < 13
