@@ -102,6 +102,17 @@ OBJECTS = "objects"
 """The row of tables that counts."""
 
 
+TITLES = {
+    "AP": "average precision",
+    "AR": "average recall",
+    "clicks": "clicks that objects need",
+    "embedding": "embeddings of both models",
+    "frames": "J and F of the objects of videos",
+    "segments": "masks",
+}
+"""What tables are, by their names."""
+
+
 def set_tables(found: Mapping[str, Tables]) -> tuple[list[Table], list[Curve]]:
     """What a set's protocols found, for people: one table of all means, others as they are, and curves.
 
@@ -126,7 +137,7 @@ def set_tables(found: Mapping[str, Tables]) -> tuple[list[Table], list[Curve]]:
             elif name == "curve":
                 curves += [Curve(protocol, tuple(values.values())) for values in rows.values()]
             else:
-                others.append(_plain_table(f"{protocol}: {name}", rows))
+                others.append(_plain_table(f"{protocol}: {TITLES.get(name, name)}", rows))
     first = [Table("Mean IoU", columns, (*means, *((OBJECTS, cells) for cells in objects)))] if means else []
     return [*first, *others], [curve for curve in curves if len(curve.values) > 1]
 
@@ -163,7 +174,12 @@ def _headlines(tables: Mapping[str, Tables]) -> dict[str, float | None]:
         for name, rows in by_name.items():
             for row, values in rows.items():
                 clicks = row.partition(", ")[2].partition(" click")[0]
-                if row == OBJECTS or name == "curve" or (clicks.isdecimal() and int(clicks) not in SHOWN_CLICKS):
+                if (
+                    row == OBJECTS
+                    or name == "curve"
+                    or "best of" in row
+                    or (clicks.isdecimal() and int(clicks) not in SHOWN_CLICKS)
+                ):
                     continue
                 column = next((c for c in ("all", "AP", "J&F") if c in values), next(iter(values), None))
                 if column is not None:
@@ -514,7 +530,7 @@ def as_page(document: Mapping[str, Any], parts: Sequence[Section], results: Resu
     broken = [f"{one['set']}: {one['photo']}: {one['broken']}" for one in results.broken]
     photos = settings["photos"]
     part = "" if photos["every_nth"] == 1 and photos["limit"] is None else ", which are a part of it"
-    summary = f"{len(results.scored):,} photos of {' and '.join(photos['sets'])}{part}"
+    summary = f"{len(results.scored):,} photos of {', '.join(photos['sets'])}{part}"
     return page(f"What {given['model']} scores", summary, parts, told, broken)
 
 
@@ -599,7 +615,7 @@ h3 { font-size: 15px; margin: 28px 0 6px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 14px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-thead th { color: var(--soft); font-weight: 500; font-size: 13px; }
+thead th { color: var(--soft); font-weight: 500; font-size: 13px; white-space: normal; vertical-align: bottom; }
 tbody th { text-align: left; font-weight: 500; padding-left: 0; }
 tbody tr:hover { background: var(--card); }
 table.plain td { text-align: left; white-space: normal; overflow-wrap: anywhere; font-size: 13.5px; }
