@@ -282,14 +282,13 @@ class TestBadInput:
 
 
 class TestDropIn:
-    @pytest.mark.parametrize("output_mode", ["binary_mask", "uncompressed_rle", "coco_rle"])
     @pytest.mark.parametrize(
-        "options",
+        ("output_mode", "options"),
         [
-            {},
-            {"points_per_side": 4, "crop_n_layers": 1, "points_per_batch": 9, "crop_n_points_downscale_factor": 2},
-            {"min_mask_region_area": 30},
-            {"points_per_side": None, "point_grids": [np.array([[0.2, 0.3], [0.9, 0.5]])]},
+            ("binary_mask", {}),
+            ("uncompressed_rle", {"crop_n_layers": 1, "points_per_batch": 9, "crop_n_points_downscale_factor": 2}),
+            ("coco_rle", {"min_mask_region_area": 30}),
+            ("coco_rle", {"points_per_side": None, "point_grids": [np.array([[0.2, 0.3], [0.9, 0.5]])]}),
         ],
     )
     def test_records_are_the_originals(self, inventive, options, output_mode) -> None:
@@ -298,7 +297,7 @@ class TestDropIn:
             pytest.importorskip("cv2")
         image = np.zeros((90, 80, 3), np.uint8)
         chosen = {
-            "points_per_side": 6,
+            "points_per_side": 5,
             "pred_iou_thresh": 0.6,
             "stability_score_thresh": 0.8,
             "output_mode": output_mode,
