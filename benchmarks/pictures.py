@@ -1,6 +1,6 @@
-"""The picture in the README: ``python -m benchmarks.pictures`` draws it again, with weights and code as they are.
+"""The pictures in the README: ``python -m benchmarks.pictures`` draws them again, with weights and code as they are.
 
-A test draws it too, and fails where the one in docs/images is no longer the same.
+A test draws them too, and fails where those in docs/images are no longer the same.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from evsam.overlay import draw_masks
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "docs" / "images" / "result.png"
+EVERYTHING = ROOT / "docs" / "images" / "everything.png"
 PHOTO = ROOT / "examples" / "cat.jpg"
 BOX = (5, 0, 420, 300)
 """That of the README's first command."""
@@ -35,6 +36,16 @@ def draw_result() -> Image.Image:
     return picture
 
 
+def draw_everything() -> Image.Image:
+    """All that nano finds in the photo, with the thresholds of its record."""
+    with evsam.load("nano") as sam:
+        return sam.segment_everything(PHOTO, mode="exact").overlay(PHOTO)
+
+
+PICTURES = {RESULT: draw_result, EVERYTHING: draw_everything}
+"""The README's, by their paths."""
+
+
 def is_stale(stored: Image.Image, drawn: Image.Image) -> bool:
     """Whether a picture shows something else: more than rounding, other instruction sets or another FreeType change.
 
@@ -47,5 +58,6 @@ def is_stale(stored: Image.Image, drawn: Image.Image) -> bool:
 
 
 if __name__ == "__main__":
-    draw_result().save(RESULT, optimize=True)
-    print(f"wrote {RESULT.relative_to(ROOT)}")
+    for path, draw in PICTURES.items():
+        draw().save(path, optimize=True)
+        print(f"wrote {path.relative_to(ROOT)}")

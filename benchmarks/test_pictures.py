@@ -1,17 +1,19 @@
-"""The picture in the README is what weights and code of today draw."""
+"""The pictures in the README are what weights and code of today draw."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from benchmarks.pictures import RESULT, draw_result, is_stale
+from benchmarks.pictures import PICTURES, is_stale
 from evsam.overlay import draw_masks
 
 
-def test_the_picture_of_the_readme_is_that_of_these_weights_and_this_code() -> None:
-    with Image.open(RESULT) as stored:
-        assert not is_stale(stored, draw_result()), "docs/images/result.png is old: run python -m benchmarks.pictures"
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.name)
+def test_a_picture_of_the_readme_is_that_of_these_weights_and_this_code(path) -> None:
+    with Image.open(path) as stored:
+        assert not is_stale(stored, PICTURES[path]()), f"{path.name} is old: run python -m benchmarks.pictures"
 
 
 def test_a_mask_that_moved_is_noticed() -> None:
