@@ -10,7 +10,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -280,13 +280,22 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _merge(arguments: argparse.Namespace) -> int:
     """Put parts together; nothing is scored."""
-    from evsam.evaluation.runner import EvaluationError, RowFiles, compare_settings, places_of, read_results
+    if (arguments.model is None) != (arguments.data is None):
+        arguments.fail("--merge: give the model and its data, for pictures, or neither")
+    from evsam.evaluation.runner import (
+        EvaluationError,
+        RowFiles,
+        compare_settings,
+        describe_sets,
+        places_of,
+        read_results,
+    )
 
     files = [RowFiles(folder) for folder in arguments.merge]
     document = files[0].settings()
     for other in files[1:]:
         compare_settings(other.settings()["settings"], document["settings"], str(other.folder))
-    photos = document["settings"]["photos"]
+    settings, photos = document["settings"], document["settings"]["photos"]
     counts = {name: one["photos"] for name, one in photos["sets"].items()}
     places = places_of(counts, photos["every_nth"], photos["limit"])
     results = read_results(files, places)
@@ -296,7 +305,18 @@ def _merge(arguments: argparse.Namespace) -> int:
             f"--merge: expected all {len(places)} photos in {', '.join(map(str, arguments.merge))}, got {found}; score "
             "the other parts first"
         )
-    return _write(arguments.output, document, results, _settled_protocols(document, arguments.backend), {})
+    protocols = _settled_protocols(document, arguments.backend)
+    cases: dict[str, list[Case]] = {}
+    if arguments.model is not None and arguments.data is not None:
+        _, options = _share(arguments)
+        sets = replace(_Data.of(arguments), empty=bool(SEARCHING & set(settings["prompts"]))).open()
+        here = {
+            "model": _describe_model(arguments.model, options),
+            "photos": describe_sets(sets, photos["every_nth"], photos["limit"]),
+        }
+        compare_settings({name: settings[name] for name in here}, here, str(arguments.merge[0]))
+        cases = _cases(partial(open_model, arguments.model, options), protocols, sets, results, arguments.pictures)
+    return _write(arguments.output, document, results, protocols, cases)
 
 
 def _settled_protocols(document: Mapping[str, Any], backend: str) -> dict[str, tuple[PhotoProtocol, ...]]:
@@ -335,19 +355,20 @@ class _Data:
 
     path: Path
     options: Mapping[str, Any]
+    empty: bool
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> _Data:
         options = {name: getattr(arguments, name) for name in ("kind", "annotations", "split", "sets", "objects")}
         options |= {"masks": arguments.mask_folder, "ignore": arguments.ignore}
         # photos without objects have no prompts, but detections that are wrong
-        return cls(arguments.data, options | {"empty": bool(SEARCHING & set(arguments.prompts))})
+        return cls(arguments.data, options, bool(SEARCHING & set(arguments.prompts)))
 
     def open(self) -> Mapping[str, Photos]:
         """The photos, by name of the set."""
         from evsam.data import open_photos
 
-        return open_photos(self.path, **self.options)
+        return open_photos(self.path, empty=self.empty, **self.options)
 
 
 def open_model(source: str, options: Mapping[str, Any]) -> Sam:

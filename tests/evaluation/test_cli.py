@@ -129,6 +129,11 @@ def test_shared_out_photos_give_the_same_file(
         assert main(["eval", "--merge", str(folders[0]), "-o", str(out)]) == 1
         assert "expected all 3 photos in" in capsys.readouterr().err
         assert main(["eval", "--merge", *map(str, folders), "-o", str(out)]) == 0
+        assert "data:image" not in (out / "report.html").read_text()
+        assert evaluate(dataset, out, "--pictures", 1, "--merge", *folders) == 0
+        assert (out / "report.html").read_text().count("data:image") == 4
+        assert evaluate(dataset, out, "--merge", *folders, "--precision", "int8") == 1
+        assert 'expected an evaluation with model.precision "int8", got one with "fp32"' in capsys.readouterr().err
     assert (out / "scores.json").read_bytes() == (plain / "scores.json").read_bytes()
 
 
@@ -215,7 +220,7 @@ def test_fidelity_compares_two_models(
     dataset: Path, seeded_file: Callable[..., Path], tmp_path: Path, capsys: Any
 ) -> None:
     arguments = ("--prompts", "fidelity", "blank-box", "--limit", 2)
-    assert evaluate(dataset, tmp_path / "same", *arguments, "--compare", "nano", "--workers", 2) == 0
+    assert evaluate(dataset, tmp_path / "same", *arguments, "--compare", "nano") == 0
     tables = scores(tmp_path / "same")["tables"]["three"]
     assert tables["fidelity"]["mean"]["IoU of both, boxes"]["all"] == 1
     assert tables["fidelity"]["embedding"]["features"] == {"L2": 0, "L2 / norm": 0, "cosine": 1, "least cosine": 1}
@@ -262,6 +267,7 @@ def test_photos_that_cannot_be_used_are_listed(dataset: Path, tmp_path: Path, ca
         (["nano"], "give a model and its data"),
         (["nano", "DATA", "--ignore", "edge"], "argument --ignore: expected a whole number from 0 to"),
         (["nano", "DATA", "--prompts", "detections"], "--prompts detections needs --detections"),
+        (["nano", "--merge", "a"], "--merge: give the model and its data, for pictures, or neither"),
         (["nano", "DATA", "--compare", "l0"], "--compare is of --prompts fidelity"),
         (["nano", "DATA", "--prompts", "box", "box"], "--prompts: expected each once"),
         (["nano", "DATA", "--part", "5/4"], "expected a part such as 1/4, got 5/4"),
