@@ -22,7 +22,7 @@ from evsam.errors import EvsamError, PromptError
 from evsam.images import ImageLike
 from evsam.masks import MaskSet, chosen_rows
 from evsam.overlay import draw_masks
-from evsam.rle import Box, Rle, compressed, decode_rle, mask_window, run_ends
+from evsam.rle import Box, Rle, compressed, decode_rle, encode_rle, mask_extent, mask_window, run_ends
 
 Mode: TypeAlias = Literal["fast", "exact"]
 
@@ -107,6 +107,29 @@ class Segments(MaskSet, Sequence[Segment]):  # noqa: PLW1641 - no hash, as lists
         for segment in self._segments:
             if tuple(segment.rle["size"]) != self._size:
                 raise EvsamError(f"segments: expected masks of size {self._size}, got one of {segment.rle['size']}")
+
+    @classmethod
+    def from_records(cls, records: Iterable[Mapping[str, Any]], size: tuple[int, int] | None = None) -> Segments:
+        """Segments from records in segment_anything's form: its own, :meth:`records`, or annotations of SA-1B's files.
+
+        Args:
+            records: of one photo; areas and boxes are those of the masks, whatever the records say.
+            size: height and width of the photo; None for those of the first mask.
+
+        Raises:
+            EvsamError: a record without a mask or one of the scores, or no record and no size.
+
+        Example:
+            >>> segments = sam.segment_everything(image, points_per_side=8)
+            >>> Segments.from_records(segments.records("coco_rle"), segments.size) == segments
+            True
+        """
+        found = [_from_record(index, record) for index, record in enumerate(records)]
+        if size is None:
+            if not found:
+                raise EvsamError("size: expected height and width where there are no records, got None")
+            size = (found[0].rle["size"][0], found[0].rle["size"][1])
+        return cls(found, size)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -381,6 +404,20 @@ def _record(segment: Segment, output_mode: OutputMode) -> dict[str, Any]:
         "bbox": [x0, y0, max(x1 - x0 - 1, 0), max(y1 - y0 - 1, 0)],
         **_scores_and_origin(segment),
     }
+
+
+def _from_record(index: int, record: Mapping[str, Any]) -> Segment:
+    expected = "expected segmentation, predicted_iou, point_coords, stability_score and crop_box"
+    try:
+        mask = record["segmentation"]
+        rle = compressed(mask) if isinstance(mask, Mapping) else encode_rle(np.asarray(mask))
+        ((x, y),) = record["point_coords"]
+        left, top, width, height = map(int, record["crop_box"])
+        area, box = mask_extent(rle)
+        scores = float(record["predicted_iou"]), float(record["stability_score"])
+        return Segment(rle, box, area, *scores, (float(x), float(y)), (left, top, left + width, top + height))
+    except (KeyError, TypeError, ValueError) as error:
+        raise EvsamError(f"records: {expected} in record {index}, got {shown(record)} ({error})") from error
 
 
 class Progress:

@@ -386,9 +386,9 @@ def _simple_rings(ring: Ring) -> list[Ring]:
 
     One of them has the sign of the whole; the others are around gaps, as holes that touch the outline in one point.
     """
-    places = [tuple(corner) for corner in ring.tolist()]
-    if len(set(places)) == len(places):
+    if len(np.unique(ring.astype(np.int64) @ (1 << 32, 1))) == len(ring):
         return [ring]
+    places = [tuple(corner) for corner in ring.tolist()]
     rings: list[Ring] = []
     path: list[tuple[int, int]] = []
     at: dict[tuple[int, int], int] = {}

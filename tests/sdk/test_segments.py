@@ -185,6 +185,31 @@ class TestRecords:
         assert isinstance(segments.records("coco_rle")[0]["segmentation"]["counts"], str)
         assert isinstance(segments.records("uncompressed_rle")[0]["segmentation"]["counts"], list)
 
+    @pytest.mark.parametrize("mode", ["binary_mask", "uncompressed_rle", "coco_rle"])
+    def test_back_again(self, segments, mode) -> None:
+        assert Segments.from_records(segments.records(mode)) == segments
+        assert Segments.from_records(iter(segments.records(mode)), SIZE) == segments
+        assert Segments.from_records(segments.to_coco()["annotations"]) == segments
+        assert Segments.from_records([], SIZE) == Segments([], SIZE)
+
+    def test_records_that_are_none(self, segments) -> None:
+        with pytest.raises(EvsamError, match="size: expected height and width where there are no records, got None"):
+            Segments.from_records([])
+        good = segments.records("coco_rle")[0]
+        for change in (
+            {"segmentation": [[1, 2, 3, 4]]},
+            {"segmentation": {"size": [40, 60], "counts": "abc"}},
+            {"point_coords": [1, 2]},
+            {"crop_box": None},
+            {"predicted_iou": "high"},
+        ):
+            with pytest.raises(EvsamError, match=r"records: expected segmentation, .* in record 1, got"):
+                Segments.from_records([good, {**good, **change}])
+        with pytest.raises(EvsamError, match=r"in record 0, got \{\} \('segmentation'\)"):
+            Segments.from_records([{}])
+        with pytest.raises(EvsamError, match="segments: expected masks of size"):
+            Segments.from_records([good], (1, 2))
+
     def test_another_mode(self, segments) -> None:
         with pytest.raises(EvsamError, match="output_mode: expected binary_mask, uncompressed_rle, coco_rle, got"):
             segments.records("png")
