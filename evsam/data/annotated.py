@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evsam.data.files import find_file, read_span
+from evsam.data.files import find_file, read_span, reason
 from evsam.data.packed import Packed, json_parts, json_text
 from evsam.data.records import Annotation, BrokenSample, DataError, Photo, Photos, as_rle
 
@@ -39,7 +39,7 @@ class AnnotatedSet(Photos):
         except OSError as error:
             raise DataError(f"set {name}: {path} cannot be read: {error}") from error
         except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-            raise DataError(f'{path}: expected {{"images": [...], "anns": [...]}} as json: {error!r}') from error
+            raise DataError(f'{path}: expected {{"images": [...], "anns": [...]}} as json: {reason(error)}') from error
 
     def __len__(self) -> int:
         return len(self._photos)
@@ -51,7 +51,7 @@ class AnnotatedSet(Photos):
         try:
             annotations = tuple(_annotation(record) for record in records)
         except (KeyError, TypeError, ValueError) as error:
-            raise BrokenSample(file, f"its annotations cannot be read: {error!r}") from error
+            raise BrokenSample(file, f"its annotations cannot be read: {reason(error)}") from error
         return Photo(file, annotations, partial(read_span, self._folder / file))
 
 

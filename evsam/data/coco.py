@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from evsam.data.files import Counted, find_file, read_span
+from evsam.data.files import Counted, find_file, read_span, reason
 from evsam.data.packed import Packed, Part, json_parts, json_text
 from evsam.data.records import (
     Annotation,
@@ -83,7 +83,8 @@ class CocoPhotos(Photos):
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             hint = "; a list, as results of a detector are" if text[:1] == b"[" else ""
             raise DataError(
-                f"annotations {annotations}: expected json of COCO or LVIS with images and annotations: {error!r}{hint}"
+                f"annotations {annotations}: expected json of COCO or LVIS with images and annotations: {reason(error)}"
+                f"{hint}"
             ) from error
         try:
             found = scan.by_image()
@@ -137,8 +138,8 @@ class CocoPhotos(Photos):
             try:
                 annotation = self._annotation(record, size, has_box)
             except (TypeError, ValueError) as error:
-                reason = f"its annotations cannot be read: annotation {record.get('id')}: {error}"
-                raise BrokenSample(photo.key, reason) from error
+                what = f"its annotations cannot be read: annotation {record.get('id')}: {error}"
+                raise BrokenSample(photo.key, what) from error
             if annotation is not None:
                 (crowds if _is_crowd(record) else annotations).append(annotation)
         return replace(photo, annotations=tuple(annotations), crowds=tuple(crowds))

@@ -50,6 +50,13 @@ def find_file(folder: Path, name: str) -> str:
     return next((tail for tail in tails if (folder / tail).exists()), slashed)
 
 
+def reason(error: Exception) -> str:
+    """What is the matter with a record, from the exception that reading it raised."""
+    if isinstance(error, KeyError):
+        return f"no {', '.join(map(str, error.args))}"
+    return str(error) if isinstance(error, (ValueError, OSError)) else repr(error)
+
+
 def has_photo(folder: Path) -> bool:
     """Whether there is a file with the name of an image in a folder itself."""
     if not folder.is_dir():

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from evsam.data.files import read_span
+from evsam.data.files import read_span, reason
 from evsam.data.records import BrokenSample, DataError, Photo, Photos, as_id, measured
 from evsam.writing import replaced
 
@@ -147,7 +147,7 @@ def read_pair(key: str, photo: Callable[[], bytes], record: Callable[[], bytes])
         name = as_id(image["image_id"]) if "image_id" in image else None
         return Photo(key, annotations, photo, size, name)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise BrokenSample(key, f"its json cannot be read: {error!r}") from error
+        raise BrokenSample(key, f"its json cannot be read: {reason(error)}") from error
 
 
 def find_tars(path: Path) -> list[Path]:

@@ -46,9 +46,16 @@ def test_coco_files_that_cannot_be_used(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     with pytest.raises(DataError, match=r"annotations .*cannot be read"):
         CocoPhotos(tmp_path, path)
-    for text in ('{"images": []}', "[]", "no json", '{"images": 1, "annotations": []}', "[" * 100_000):
+    for text, reason in (
+        ('{"images": []}', "no annotations"),
+        ("{}", "no annotations, images"),
+        ("[]", "byte 0: expected {, got "),
+        ("no json", "byte 0: expected {, got n"),
+        ('{"images": 1, "annotations": []}', "images: expected an array"),
+        ('{"images": ' + "[" * 100_000, "RecursionError"),
+    ):
         path.write_text(text)
-        with pytest.raises(DataError, match="expected json of COCO or LVIS"):
+        with pytest.raises(DataError, match=f"expected json of COCO or LVIS with images and annotations: {reason}"):
             CocoPhotos(tmp_path, path)
     with pytest.raises(DataError, match="expected a folder with photos"):
         CocoPhotos(path, path)
