@@ -86,6 +86,15 @@ def test_example(prefix, sam, photo, tmp_path, static) -> None:
     assert "nothing/out.pgm: cannot be written" in fails(resolve("nano"), names[0], 1, 1, 9, 9, "nothing/out.pgm")
     assert "usage: segment WEIGHTS" in fails(resolve("nano"), names[0], 1, 1, 9)
 
+    found = sam.segment_everything(photo, points_per_side=6)
+    output = run(tmp_path / "build" / "everything", resolve("nano"), names[0], tmp_path / "labels.ppm", 6)
+    assert f"\n{len(found)} masks\n1: {found[0].area} pixels in {' '.join(map(str, found[0].box))}, pred" in output
+    with Image.open(tmp_path / "labels.ppm") as file:
+        colours = np.asarray(file)
+    labels = found.label_map()
+    assert np.array_equal(colours.any(-1), labels > 0)
+    assert len({tuple(colours[labels == label][0]) for label in np.unique(labels)}) == len(np.unique(labels)) > 2
+
 
 class CPrompts(ctypes.Structure):
     """``evsam_prompts``."""
@@ -172,6 +181,112 @@ def test_same_answers_as_python(library, handles, sam, photo, kind) -> None:
     assert np.array_equal(logits, expected.logits)
     assert np.array_equal(scores, expected.scores)
     assert np.array_equal(masks.astype(bool), expected.masks)
+
+
+class CEverythingOptions(ctypes.Structure):
+    """``evsam_everything_options``."""
+
+    _fields_: ClassVar = [
+        ("struct_size", ctypes.c_size_t),
+        ("mode", ctypes.c_int32),
+        ("points_per_side", ctypes.c_int64),
+        ("points_per_batch", ctypes.c_int64),
+        ("pred_iou_thresh", ctypes.c_double),
+        ("stability_score_thresh", ctypes.c_double),
+        ("stability_score_offset", ctypes.c_double),
+        ("box_nms_thresh", ctypes.c_double),
+        ("crop_n_layers", ctypes.c_int64),
+        ("crop_nms_thresh", ctypes.c_double),
+        ("crop_overlap_ratio", ctypes.c_double),
+        ("crop_n_points_downscale_factor", ctypes.c_int64),
+        ("min_mask_region_area", ctypes.c_int64),
+        ("progress", ctypes.c_void_p),
+        ("user", ctypes.c_void_p),
+    ]
+
+
+class CImage(ctypes.Structure):
+    """``evsam_image``."""
+
+    _fields_: ClassVar = [
+        ("struct_size", ctypes.c_size_t),
+        ("pixels", ctypes.c_void_p),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("row_bytes", ctypes.c_int64),
+        ("format", ctypes.c_int32),
+    ]
+
+
+class CSegment(ctypes.Structure):
+    """``evsam_segment``."""
+
+    _fields_: ClassVar = [
+        ("struct_size", ctypes.c_size_t),
+        ("box", ctypes.c_int64 * 4),
+        ("area", ctypes.c_int64),
+        ("predicted_iou", ctypes.c_float),
+        ("stability_score", ctypes.c_float),
+        ("point", ctypes.c_double * 2),
+        ("crop_box", ctypes.c_int64 * 4),
+        ("counts_length", ctypes.c_int64),
+        ("counts", ctypes.POINTER(ctypes.c_int64)),
+        ("rle", ctypes.c_char_p),
+    ]
+
+
+EVERYTHING: dict[str, dict[str, Any]] = {
+    "default": {"points_per_side": 8},
+    "exact": {"points_per_side": 6, "mode": "exact", "points_per_batch": 7, "stability_score_thresh": 0.7},
+    "crops": {
+        "points_per_side": 4,
+        "crop_n_layers": 1,
+        "crop_overlap_ratio": 0.2,
+        "crop_nms_thresh": 0.5,
+        "box_nms_thresh": 0.6,
+        "min_mask_region_area": 30,
+        "crop_n_points_downscale_factor": 2,
+        "pred_iou_thresh": 0.5,
+        "stability_score_offset": 0.5,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", EVERYTHING)
+def test_everything_as_in_python(library, handles, sam, photo, kind) -> None:
+    given = EVERYTHING[kind]
+    expected = sam.segment_everything(photo, **given)
+    assert len(expected) > 1
+    options = CEverythingOptions(ctypes.sizeof(CEverythingOptions), given.get("mode") == "exact")
+    for name, value in given.items():
+        if name != "mode":
+            setattr(options, name, value)
+    bgra = np.ascontiguousarray(np.dstack([photo[..., ::-1], photo[..., :1]]))
+    image = CImage(ctypes.sizeof(CImage), bgra.ctypes.data, *photo.shape[:2], 0, 3)
+    model, embedding = handles
+    segments = ctypes.c_void_p()
+    library.evsam_segments_count.restype = ctypes.c_int64
+    for by_image in (True, False) if kind != "crops" else (True,):
+        one, other = (ctypes.byref(image), None) if by_image else (None, embedding)
+        status = library.evsam_everything(model, one, other, ctypes.byref(options), ctypes.byref(segments))
+        assert status == 0, library.evsam_last_error()
+        assert library.evsam_segments_count(segments) == len(expected)
+        for index, wanted in enumerate(expected):
+            got = CSegment(ctypes.sizeof(CSegment))
+            assert library.evsam_segments_get(segments, ctypes.c_int64(index), ctypes.byref(got)) == 0
+            assert got.rle.decode() == wanted.rle["counts"]
+            assert (tuple(got.box), got.area) == (wanted.box, wanted.area)
+            assert (tuple(got.point), tuple(got.crop_box)) == (wanted.point, wanted.crop_box)
+            scores = (got.predicted_iou, got.stability_score)
+            assert scores == (np.float32(wanted.predicted_iou), np.float32(wanted.stability_score))
+            painted = np.zeros(photo.shape[:2], np.uint8)
+            arguments = (ctypes.c_int64(index), ctypes.c_uint8(1), painted.ctypes.data_as(ctypes.c_void_p))
+            assert library.evsam_segments_paint(segments, *arguments, ctypes.c_int64(0)) == 0
+            assert np.array_equal(painted.view(bool), wanted.mask)
+        labels = np.full(photo.shape[:2], -1, np.int32)
+        assert library.evsam_segments_labels(segments, labels.ctypes.data_as(ctypes.c_void_p)) == 0
+        assert np.array_equal(labels, expected.label_map())
+        library.evsam_segments_free(segments)
 
 
 def test_same_rules_as_python(library, handles) -> None:

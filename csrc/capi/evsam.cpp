@@ -15,8 +15,10 @@
 #include "core/thread_pool.h"
 #include "engine/arena_pool.h"
 #include "engine/engine.h"
+#include "engine/everything.h"
 #include "engine/prompts.h"
 #include "engine/safetensors.h"
+#include "masks/runs.h"
 #include "ops/preprocess/preprocess.h"
 
 // The handles; in no namespace, because the header declares them so.
@@ -33,6 +35,17 @@ struct evsam_embedding {
   evsam::ImageSize resized;   // in the 1024 frame
   std::vector<evsam::MapShape> shapes;
   std::vector<evsam::AlignedBuffer<float>> maps;
+};
+
+struct evsam_segments {
+  struct Segment {
+    evsam::everything::Segment found;
+    std::vector<std::int64_t> counts;
+    std::string rle;
+  };
+
+  evsam::ImageSize photo;
+  std::vector<Segment> all;
 };
 
 namespace {
@@ -267,10 +280,9 @@ Status read_format(std::int32_t format, Layout* layout) {
   }
 }
 
-// An image of any format as RGB in memory that the model keeps for such images.
-Status encode_image(const evsam_model* model, const evsam_image* given, evsam_embedding* embedding) {
-  EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
-  embedding->original = {};
+// Calls use(ImageView) with an image of any format as RGB, in memory that the model keeps for such images.
+template <typename Use>
+Outcome with_rgb(const evsam_model& model, const evsam_image* given, const Use& use) {
   evsam_image image;
   Layout layout = {};
   EVSAM_RETURN_IF_ERROR(read_struct(given, "image", &image));
@@ -288,10 +300,10 @@ Status encode_image(const evsam_model* model, const evsam_image* given, evsam_em
   if (row_bytes < least) {
     return invalid("image.row_bytes", "0, or at least " + std::to_string(least), std::to_string(image.row_bytes));
   }
-  if (image.format == EVSAM_RGB) return encode(model, {image.pixels, image.height, image.width, row_bytes}, embedding);
-  evsam::ArenaPool::Lease arena = model->scratch.borrow(size(3 * image.height * image.width));
+  if (image.format == EVSAM_RGB) return use(evsam::ImageView{image.pixels, image.height, image.width, row_bytes});
+  evsam::ArenaPool::Lease arena = model.scratch.borrow(size(3 * image.height * image.width));
   std::uint8_t* const rgb = reinterpret_cast<std::uint8_t*>(arena.data());
-  evsam::default_pool().parallel_for(image.height, model->engine->threads(), [&](std::int64_t y, int) {
+  evsam::default_pool().parallel_for(image.height, model.engine->threads(), [&](std::int64_t y, int) {
     const std::uint8_t* from = image.pixels + y * row_bytes;
     std::uint8_t* to = rgb + 3 * y * image.width;
     for (std::int64_t x = 0; x < image.width; ++x, from += layout.channels, to += 3) {
@@ -300,7 +312,14 @@ Status encode_image(const evsam_model* model, const evsam_image* given, evsam_em
       to[2] = from[layout.blue];
     }
   });
-  return encode(model, {rgb, image.height, image.width, 3 * image.width}, embedding);
+  return use(evsam::ImageView{rgb, image.height, image.width, 3 * image.width});
+}
+
+Outcome encode_image(const evsam_model* model, const evsam_image* given, evsam_embedding* embedding) {
+  EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
+  embedding->original = {};
+  return with_rgb(*model, given,
+                  [&](const evsam::ImageView& image) -> Outcome { return encode(model, image, embedding); });
 }
 
 // The counts and pointers, and how many masks each prompt gets; of what they point to, only labels are read.
@@ -392,6 +411,187 @@ Outcome predict(const evsam_model* model, const evsam_embedding* embedding, cons
   return Status();
 }
 
+// What a caller left 0 is the default.
+template <typename T>
+T given_or(T given, T otherwise) {
+  return given != T() ? given : otherwise;
+}
+
+Status read_everything(const evsam_everything_options* given, const evsam::EverythingConfig& of_variant,
+                       evsam_everything_options* read, evsam::everything::Options* options) {
+  if (given != nullptr) EVSAM_RETURN_IF_ERROR(read_struct(given, "options", read));
+  switch (read->mode) {
+    case EVSAM_EVERYTHING_FAST: options->mode = evsam::everything::Mode::fast; break;
+    case EVSAM_EVERYTHING_EXACT: options->mode = evsam::everything::Mode::exact; break;
+    default: return invalid("mode", "an evsam_everything_mode, 0 or 1", std::to_string(read->mode));
+  }
+  options->points_per_side = given_or(read->points_per_side, options->points_per_side);
+  options->points_per_batch = given_or(read->points_per_batch, options->points_per_batch);
+  options->pred_iou_thresh = given_or(read->pred_iou_thresh, of_variant.pred_iou_thresh);
+  options->stability_score_thresh = given_or(read->stability_score_thresh, of_variant.stability_score_thresh);
+  options->stability_score_offset = given_or(read->stability_score_offset, options->stability_score_offset);
+  options->box_nms_thresh = given_or(read->box_nms_thresh, options->box_nms_thresh);
+  options->crop_n_layers = read->crop_n_layers;
+  options->crop_nms_thresh = given_or(read->crop_nms_thresh, options->crop_nms_thresh);
+  options->crop_overlap_ratio = given_or(read->crop_overlap_ratio, options->crop_overlap_ratio);
+  options->crop_n_points_downscale_factor =
+      given_or(read->crop_n_points_downscale_factor, options->crop_n_points_downscale_factor);
+  options->min_mask_region_area = read->min_mask_region_area;
+  return validate(*options);
+}
+
+// image: nothing where there is an embedding, and the other way round.
+Outcome find_everything(const evsam_model& model, const evsam::ImageView* image, const evsam_embedding* embedding,
+                        const evsam_everything_options& asked, const evsam::everything::Options& options,
+                        evsam_segments** segments) {
+  const evsam::Engine& engine = *model.engine;
+  const evsam::ImageSize photo = image != nullptr ? evsam::ImageSize{image->height, image->width} : embedding->original;
+  std::unique_ptr<evsam::everything::Generator> generator;
+  EVSAM_RETURN_IF_ERROR(evsam::everything::Generator::create(options, photo, &generator));
+
+  std::vector<evsam::AlignedBuffer<float>> memory;  // of the crop in progress
+  std::vector<float*> filled;
+  std::vector<const float*> maps;
+  if (embedding != nullptr) {
+    for (const auto& map : embedding->maps) maps.push_back(map.data());
+  } else {
+    for (const evsam::MapShape& shape : engine.feature_shapes()) {
+      filled.push_back(memory.emplace_back(size(shape.channels * shape.height * shape.width)).data());
+    }
+    maps.assign(filled.begin(), filled.end());
+  }
+  std::int64_t encoded = -1;
+  while (!generator->finished()) {
+    const evsam::everything::Batch& batch = generator->batch();
+    if (image != nullptr && batch.crop != encoded) {
+      const evsam::masks::Box& box = batch.crop_box;
+      const evsam::ImageView crop = {image->data + box.y0 * image->row_bytes + 3 * box.x0, box.y1 - box.y0,
+                                     box.x1 - box.x0, image->row_bytes};
+      EVSAM_RETURN_IF_ERROR(engine.encode(crop, filled.data()));
+      encoded = batch.crop;
+    }
+    EVSAM_RETURN_IF_ERROR(generator->ask(engine, maps.data()));
+    const bool on = asked.progress == nullptr || asked.progress(asked.user, generator->done(), generator->total()) == 0;
+    if (!on) break;
+  }
+
+  auto made = std::make_unique<evsam_segments>();
+  made->photo = photo;
+  for (evsam::everything::Segment& found : generator->segments()) {
+    std::vector<std::int64_t> counts = evsam::masks::count_runs(found.mask, photo.height, photo.width);
+    std::string rle = evsam::masks::text_of_counts(counts.data(), static_cast<std::int64_t>(counts.size()));
+    made->all.push_back({std::move(found), std::move(counts), std::move(rle)});
+  }
+  *segments = made.release();
+  return Status();
+}
+
+Outcome everything(const evsam_model* model, const evsam_image* image, const evsam_embedding* embedding,
+                   const evsam_everything_options* given, evsam_segments** segments) {
+  EVSAM_RETURN_IF_ERROR(require(model, "model"));
+  EVSAM_RETURN_IF_ERROR(require(segments, "segments"));
+  if ((image == nullptr) == (embedding == nullptr)) {
+    return invalid("image, embedding", "one of them", image == nullptr ? "none" : "both");
+  }
+  evsam_everything_options asked = EVSAM_EVERYTHING_OPTIONS_INIT;
+  evsam::everything::Options options;
+  const evsam::EverythingConfig of_variant = model->engine->config().everything.value_or(evsam::EverythingConfig());
+  EVSAM_RETURN_IF_ERROR(read_everything(given, of_variant, &asked, &options));
+  if (image != nullptr) {
+    return with_rgb(*model, image, [&](const evsam::ImageView& rgb) {
+      return find_everything(*model, &rgb, nullptr, asked, options, segments);
+    });
+  }
+  EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
+  EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
+  if (options.crop_n_layers > 0) {
+    return invalid("crop_n_layers", "0 for an embedding",
+                   std::to_string(options.crop_n_layers) + "; crops need the image");
+  }
+  return find_everything(*model, nullptr, embedding, asked, options, segments);
+}
+
+Status find_segment(const evsam_segments* segments, std::int64_t index, const evsam_segments::Segment** segment) {
+  EVSAM_RETURN_IF_ERROR(require(segments, "segments"));
+  const auto count = static_cast<std::int64_t>(segments->all.size());
+  if (index < 0 || index >= count) {
+    return invalid("index", count == 0 ? "none, for there are no segments" : "0 to " + std::to_string(count - 1),
+                   std::to_string(index));
+  }
+  *segment = &segments->all[size(index)];
+  return Status();
+}
+
+void write_box(const evsam::masks::Box& box, std::int64_t (&out)[4]) {
+  const std::int64_t sides[4] = {box.x0, box.y0, box.x1, box.y1};
+  std::copy_n(sides, 4, out);
+}
+
+Status get_segment(const evsam_segments* segments, std::int64_t index, evsam_segment* out) {
+  const evsam_segments::Segment* segment = nullptr;
+  EVSAM_RETURN_IF_ERROR(find_segment(segments, index, &segment));
+  EVSAM_RETURN_IF_ERROR(require(out, "segment"));
+  const std::size_t given = out->struct_size;
+  if (given < sizeof(evsam_segment)) {
+    return invalid("segment.struct_size", "at least " + std::to_string(sizeof(evsam_segment)), std::to_string(given));
+  }
+  evsam_segment written = EVSAM_SEGMENT_INIT;
+  written.struct_size = given;
+  write_box(segment->found.mask.box, written.box);
+  written.area = segment->found.mask.area;
+  written.predicted_iou = segment->found.predicted_iou;
+  written.stability_score = segment->found.stability_score;
+  written.point[0] = segment->found.x;
+  written.point[1] = segment->found.y;
+  write_box(segment->found.crop, written.crop_box);
+  written.counts_length = static_cast<std::int64_t>(segment->counts.size());
+  written.counts = segment->counts.data();
+  written.rle = segment->rle.c_str();
+  std::memset(out, 0, given);  // members that this library does not know
+  std::memcpy(out, &written, sizeof(written));
+  return Status();
+}
+
+// Calls paint(first, last) for each run of the mask, places in a map of rows `row` apart.
+template <typename Paint>
+void for_runs(const evsam::masks::RowRuns& mask, std::int64_t row, const Paint& paint) {
+  for (std::int64_t y = mask.box.y0; y < mask.box.y1; ++y) {
+    for (const auto* run = mask.row_begin(y); run != mask.row_end(y); ++run) {
+      paint(y * row + run->x0, y * row + run->x1);
+    }
+  }
+}
+
+Status paint_segment(const evsam_segments* segments, std::int64_t index, std::uint8_t value, std::uint8_t* pixels,
+                     std::int64_t row_bytes) {
+  const evsam_segments::Segment* segment = nullptr;
+  EVSAM_RETURN_IF_ERROR(find_segment(segments, index, &segment));
+  EVSAM_RETURN_IF_ERROR(require(pixels, "pixels"));
+  const std::int64_t width = segments->photo.width;
+  if (row_bytes != 0 && row_bytes < width) {
+    return invalid("row_bytes", "0, or at least " + std::to_string(width), std::to_string(row_bytes));
+  }
+  for_runs(segment->found.mask, given_or(row_bytes, width),
+           [&](std::int64_t first, std::int64_t last) { std::fill(pixels + first, pixels + last, value); });
+  return Status();
+}
+
+Status write_labels(const evsam_segments* segments, std::int32_t* labels) {
+  EVSAM_RETURN_IF_ERROR(require(segments, "segments"));
+  EVSAM_RETURN_IF_ERROR(require(labels, "labels"));
+  std::vector<std::int32_t> order(segments->all.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i);
+  const auto mask = [&](std::int32_t i) -> const evsam::masks::RowRuns& { return segments->all[size(i)].found.mask; };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::int32_t a, std::int32_t b) { return mask(a).area > mask(b).area; });
+  std::fill_n(labels, segments->photo.height * segments->photo.width, 0);
+  for (const std::int32_t i : order) {
+    for_runs(mask(i), segments->photo.width,
+             [&](std::int64_t first, std::int64_t last) { std::fill(labels + first, labels + last, i + 1); });
+  }
+  return Status();
+}
+
 }  // namespace
 
 extern "C" {
@@ -470,6 +670,40 @@ evsam_status evsam_prediction_shape(const evsam_embedding* embedding, const evsa
 evsam_status evsam_predict(const evsam_model* model, const evsam_embedding* embedding, const evsam_prompts* prompts,
                            uint8_t* masks, float* scores, float* logits) {
   return guarded([&]() -> Outcome { return predict(model, embedding, prompts, masks, scores, logits); });
+}
+
+evsam_status evsam_everything(const evsam_model* model, const evsam_image* image, const evsam_embedding* embedding,
+                              const evsam_everything_options* options, evsam_segments** segments) {
+  return guarded([&] { return everything(model, image, embedding, options, segments); });
+}
+
+void evsam_segments_free(evsam_segments* segments) { delete segments; }
+
+int64_t evsam_segments_count(const evsam_segments* segments) {
+  return segments != nullptr ? static_cast<int64_t>(segments->all.size()) : 0;
+}
+
+evsam_status evsam_segments_size(const evsam_segments* segments, int64_t size[2]) {
+  return guarded([&]() -> Outcome {
+    EVSAM_RETURN_IF_ERROR(require(segments, "segments"));
+    EVSAM_RETURN_IF_ERROR(require(size, "size"));
+    size[0] = segments->photo.height;
+    size[1] = segments->photo.width;
+    return Status();
+  });
+}
+
+evsam_status evsam_segments_get(const evsam_segments* segments, int64_t index, evsam_segment* segment) {
+  return guarded([&]() -> Outcome { return get_segment(segments, index, segment); });
+}
+
+evsam_status evsam_segments_paint(const evsam_segments* segments, int64_t index, uint8_t value, uint8_t* pixels,
+                                  int64_t row_bytes) {
+  return guarded([&]() -> Outcome { return paint_segment(segments, index, value, pixels, row_bytes); });
+}
+
+evsam_status evsam_segments_labels(const evsam_segments* segments, int32_t* labels) {
+  return guarded([&]() -> Outcome { return write_labels(segments, labels); });
 }
 
 }  // extern "C"

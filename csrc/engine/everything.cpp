@@ -397,7 +397,7 @@ struct Generator::Impl {
           continue;
         }
         const float* plane = logits + (n * planes + planes - kMasks + m) * kPlane;
-        answers.push_back({asked[static_cast<std::size_t>(n)], plane, predicted});
+        answers.push_back({asked[static_cast<std::size_t>(n)], plane, predicted, true, {}, false});
       }
     }
     return answers;

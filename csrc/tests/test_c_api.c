@@ -383,6 +383,241 @@ static void test_many(const evsam_model* model, const evsam_embedding* embedding
   }
 }
 
+/* What a progress callback saw, and after how many calls it ends the search; 0: never. */
+typedef struct {
+  int calls;
+  int stop_after;
+  int64_t done;
+  int64_t total;
+  int ordered; /* done never falls, and total stays */
+} watch;
+
+static int on_progress(void* user, int64_t done, int64_t total) {
+  watch* seen = (watch*)user;
+  seen->ordered = seen->calls == 0 || (seen->ordered && done >= seen->done && total == seen->total);
+  seen->ordered = seen->ordered && done > 0 && done <= total;
+  seen->done = done;
+  seen->total = total;
+  return ++seen->calls == seen->stop_after ? -3 : 0;
+}
+
+/* Each segment as it is said to be: runs, box and area are those of the painted mask. */
+static void check_segments(const evsam_segments* segments) {
+  static uint8_t mask[kHeight * (kWidth + 3)];
+  static int32_t labels[kPixels];
+  static int64_t smallest[kPixels]; /* area of the smallest mask so far on each pixel */
+  static int32_t expected[kPixels];
+  const int64_t count = evsam_segments_count(segments);
+  for (int i = 0; i < kPixels; ++i) smallest[i] = INT64_MAX, expected[i] = 0;
+  for (int64_t index = 0; index < count; ++index) {
+    evsam_segment segment = EVSAM_SEGMENT_INIT;
+    int64_t box[4] = {kWidth, kHeight, 0, 0};
+    int64_t area = 0;
+    int64_t place = 0;
+    int on = 0;
+    int same = 1;
+    CHECK(evsam_segments_get(segments, index, &segment) == EVSAM_OK);
+    memset(mask, 9, sizeof(mask));
+    CHECK(evsam_segments_paint(segments, index, 5, mask, kWidth + 3) == EVSAM_OK);
+    for (int64_t run = 0; run < segment.counts_length; ++run, on = !on) {
+      for (int64_t i = 0; i < segment.counts[run]; ++i, ++place) {
+        const int64_t x = place / kHeight;
+        const int64_t y = place % kHeight;
+        same = same && mask[y * (kWidth + 3) + x] == (on ? 5 : 9);
+        if (!on) continue;
+        ++area;
+        if (x < box[0]) box[0] = x;
+        if (y < box[1]) box[1] = y;
+        if (x >= box[2]) box[2] = x + 1;
+        if (y >= box[3]) box[3] = y + 1;
+      }
+    }
+    for (int64_t y = 0; y < kHeight; ++y) {
+      for (int64_t x = kWidth; x < kWidth + 3; ++x) same = same && mask[y * (kWidth + 3) + x] == 9;
+      for (int64_t x = 0; x < kWidth; ++x) {
+        if (mask[y * (kWidth + 3) + x] == 5 && segment.area < smallest[y * kWidth + x]) {
+          smallest[y * kWidth + x] = segment.area;
+          expected[y * kWidth + x] = (int32_t)index + 1;
+        }
+      }
+    }
+    CHECK(same && place == kPixels && area == segment.area && area > 0);
+    CHECK(memcmp(box, segment.box, sizeof(box)) == 0);
+    CHECK(segment.predicted_iou > 0 && segment.stability_score > 0 && segment.stability_score <= 1);
+    CHECK(segment.point[0] > 0 && segment.point[0] < kWidth && segment.point[1] > 0 && segment.point[1] < kHeight);
+    CHECK(segment.crop_box[0] >= 0 && segment.crop_box[1] >= 0 && segment.crop_box[2] <= kWidth &&
+          segment.crop_box[3] <= kHeight && segment.crop_box[0] < segment.crop_box[2]);
+    CHECK(segment.rle != NULL && strlen(segment.rle) > 0);
+  }
+  memset(labels, 77, sizeof(labels));
+  CHECK(evsam_segments_labels(segments, labels) == EVSAM_OK);
+  for (int i = 0; i < kPixels; ++i) {
+    const int64_t at = expected[i] == 0 ? 0 : smallest[i]; /* of equally large masks either may be above */
+    evsam_segment segment = EVSAM_SEGMENT_INIT;
+    if (labels[i] == expected[i]) continue;
+    if (labels[i] < 1 || evsam_segments_get(segments, labels[i] - 1, &segment) != EVSAM_OK || segment.area != at) {
+      report(0, __LINE__, "the smallest mask's label");
+    }
+  }
+}
+
+static void test_everything(const evsam_model* model, const evsam_embedding* embedding) {
+  evsam_everything_options options = EVSAM_EVERYTHING_OPTIONS_INIT;
+  evsam_image given = EVSAM_IMAGE_INIT;
+  evsam_segments* segments = NULL;
+  evsam_segments* again = NULL;
+  watch seen = {0, 0, 0, 0, 0};
+  int64_t size[2] = {0, 0};
+  int64_t count = 0;
+  given.pixels = image;
+  given.height = kHeight;
+  given.width = kWidth;
+  given.row_bytes = kRow;
+  options.points_per_side = 6;
+  options.points_per_batch = 8;
+  options.mode = EVSAM_EVERYTHING_EXACT;
+  options.pred_iou_thresh = -1;
+  options.stability_score_thresh = 0.5;
+  options.progress = on_progress;
+  options.user = &seen;
+  CHECK(evsam_everything(model, NULL, embedding, &options, &segments) == EVSAM_OK);
+  count = evsam_segments_count(segments);
+  CHECK(evsam_segments_size(segments, size) == EVSAM_OK && size[0] == kHeight && size[1] == kWidth);
+  CHECK_FAILS(evsam_segments_size(segments, NULL), EVSAM_INVALID_ARGUMENT, "size: expected a pointer, got NULL");
+  CHECK(count > 0 && seen.calls == 5 && seen.ordered && seen.done == 36 && seen.total == 36);
+  check_segments(segments);
+
+  /* The image gives what its embedding gives. */
+  CHECK(evsam_everything(model, &given, NULL, &options, &again) == EVSAM_OK);
+  CHECK(evsam_segments_count(again) == count);
+  for (int64_t i = 0; i < count && evsam_segments_count(again) == count; ++i) {
+    evsam_segment a = EVSAM_SEGMENT_INIT;
+    evsam_segment b = EVSAM_SEGMENT_INIT;
+    CHECK(evsam_segments_get(segments, i, &a) == EVSAM_OK && evsam_segments_get(again, i, &b) == EVSAM_OK);
+    CHECK(strcmp(a.rle, b.rle) == 0 && a.predicted_iou == b.predicted_iou);
+  }
+  evsam_segments_free(again);
+
+  /* Ended early: what was found by then. */
+  memset(&seen, 0, sizeof(seen));
+  seen.stop_after = 2;
+  CHECK(evsam_everything(model, NULL, embedding, &options, &again) == EVSAM_OK);
+  CHECK(seen.calls == 2 && seen.done == 16 && evsam_segments_count(again) <= count);
+  check_segments(again);
+  evsam_segments_free(again);
+
+  /* Crops, of another format. */
+  options.progress = NULL;
+  options.crop_n_layers = 1;
+  options.crop_n_points_downscale_factor = 2;
+  options.points_per_side = 2;
+  options.min_mask_region_area = 4;
+  given.format = EVSAM_GRAY;
+  CHECK(evsam_everything(model, &given, NULL, &options, &again) == EVSAM_OK);
+  check_segments(again);
+  evsam_segments_free(again);
+
+  /* Nothing is good enough: an empty result, of which there is nothing to get. */
+  options.crop_n_layers = 0;
+  options.pred_iou_thresh = 1e6;
+  CHECK(evsam_everything(model, NULL, embedding, &options, &again) == EVSAM_OK);
+  CHECK(again != NULL && evsam_segments_count(again) == 0);
+  check_segments(again);
+  CHECK_FAILS(evsam_segments_paint(again, 0, 1, image, 0), EVSAM_INVALID_ARGUMENT,
+              "index: expected none, for there are no segments, got 0");
+  evsam_segments_free(again);
+
+  { /* the defaults, and the thresholds of the variant */
+    evsam_everything_options few = EVSAM_EVERYTHING_OPTIONS_INIT;
+    few.points_per_side = 4;
+    CHECK(evsam_everything(model, NULL, embedding, &few, &again) == EVSAM_OK);
+    check_segments(again);
+    evsam_segments_free(again);
+  }
+  evsam_segments_free(segments);
+  evsam_segments_free(NULL);
+  CHECK(evsam_segments_count(NULL) == 0);
+  CHECK_FAILS(evsam_segments_size(NULL, size), EVSAM_INVALID_ARGUMENT, "segments: expected a pointer, got NULL");
+}
+
+static void test_everything_errors(const evsam_model* model, const evsam_embedding* embedding) {
+  evsam_everything_options options = EVSAM_EVERYTHING_OPTIONS_INIT;
+  evsam_image given = EVSAM_IMAGE_INIT;
+  evsam_segments* segments = NULL;
+  evsam_segment segment = EVSAM_SEGMENT_INIT;
+  evsam_embedding* empty = NULL;
+  uint8_t pixels[kPixels];
+  CHECK_FAILS(evsam_everything(NULL, NULL, embedding, NULL, &segments), EVSAM_INVALID_ARGUMENT,
+              "model: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_everything(model, NULL, embedding, NULL, NULL), EVSAM_INVALID_ARGUMENT,
+              "segments: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_everything(model, NULL, NULL, NULL, &segments), EVSAM_INVALID_ARGUMENT,
+              "image, embedding: expected one of them, got none");
+  CHECK_FAILS(evsam_everything(model, &given, embedding, NULL, &segments), EVSAM_INVALID_ARGUMENT,
+              "image, embedding: expected one of them, got both");
+  CHECK_FAILS(evsam_everything(model, &given, NULL, NULL, &segments), EVSAM_INVALID_ARGUMENT,
+              "image.pixels: expected a pointer, got NULL");
+  CHECK(evsam_embedding_create(model, &empty) == EVSAM_OK);
+  CHECK_FAILS(evsam_everything(model, NULL, empty, NULL, &segments), EVSAM_INVALID_ARGUMENT, "got an empty one");
+  evsam_embedding_free(empty);
+  for (int i = 0; i < 12; ++i) {
+    static const char* const kMessages[] = {"mode: expected an evsam_everything_mode, 0 or 1, got 2",
+                                            "points_per_side: expected 1 to 1024, got -1",
+                                            "points_per_batch: expected 1 to",
+                                            "pred_iou_thresh: expected a number from -1e6 to 1e6, got nan",
+                                            "stability_score_thresh: expected a number",
+                                            "stability_score_offset: expected a number from 0 to 1e6, got -1",
+                                            "box_nms_thresh: expected a number from 0 to 1, got 1.5",
+                                            "crop_n_layers: expected 0 to 6, got -1",
+                                            "crop_nms_thresh: expected a number from 0 to 1, got -0.5",
+                                            "crop_n_points_downscale_factor: expected 1 to",
+                                            "crop_n_layers: expected 0 for an embedding, got 1; crops need the image",
+                                            "options.struct_size: expected at least"};
+    evsam_everything_options wrong = EVSAM_EVERYTHING_OPTIONS_INIT;
+    if (i == 0) wrong.mode = 2;
+    if (i == 1) wrong.points_per_side = -1;
+    if (i == 2) wrong.points_per_batch = -64;
+    if (i == 3) wrong.pred_iou_thresh = NAN;
+    if (i == 4) wrong.stability_score_thresh = INFINITY;
+    if (i == 5) wrong.stability_score_offset = -1;
+    if (i == 6) wrong.box_nms_thresh = 1.5;
+    if (i == 7) wrong.crop_n_layers = -1;
+    if (i == 8) wrong.crop_nms_thresh = -0.5;
+    if (i == 9) wrong.crop_n_points_downscale_factor = -2;
+    if (i == 10) wrong.crop_n_layers = 1;
+    if (i == 11) wrong.struct_size = 16;
+    report(evsam_everything(model, NULL, embedding, &wrong, &segments) == EVSAM_INVALID_ARGUMENT, __LINE__,
+           kMessages[i]);
+    report(strstr(evsam_last_error(), kMessages[i]) != NULL, __LINE__, kMessages[i]);
+  }
+  CHECK(segments == NULL);
+  options.points_per_side = 2;
+  options.pred_iou_thresh = options.stability_score_thresh = -1;
+  CHECK(evsam_everything(model, NULL, embedding, &options, &segments) == EVSAM_OK);
+  CHECK(evsam_segments_count(segments) > 0);
+  CHECK_FAILS(evsam_segments_get(NULL, 0, &segment), EVSAM_INVALID_ARGUMENT, "segments: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_segments_get(segments, 0, NULL), EVSAM_INVALID_ARGUMENT, "segment: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_segments_get(segments, -1, &segment), EVSAM_INVALID_ARGUMENT, "index: expected 0 to ");
+  CHECK_FAILS(evsam_segments_get(segments, INT64_MAX, &segment), EVSAM_INVALID_ARGUMENT, "got 9223372036854775807");
+  CHECK_FAILS(evsam_segments_paint(segments, 0, 1, NULL, 0), EVSAM_INVALID_ARGUMENT, "pixels: expected a pointer");
+  CHECK_FAILS(evsam_segments_paint(segments, 0, 1, pixels, kWidth - 1), EVSAM_INVALID_ARGUMENT,
+              "row_bytes: expected 0, or at least 120, got 119");
+  CHECK_FAILS(evsam_segments_labels(segments, NULL), EVSAM_INVALID_ARGUMENT, "labels: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_segments_labels(NULL, NULL), EVSAM_INVALID_ARGUMENT, "segments: expected a pointer, got NULL");
+  segment.struct_size = 8;
+  CHECK_FAILS(evsam_segments_get(segments, 0, &segment), EVSAM_INVALID_ARGUMENT, "segment.struct_size: expected at");
+  { /* a caller that was compiled with a later version */
+    struct {
+      evsam_segment known;
+      int64_t later;
+    } newer = {EVSAM_SEGMENT_INIT, 5};
+    newer.known.struct_size = sizeof(newer);
+    CHECK(evsam_segments_get(segments, 0, &newer.known) == EVSAM_OK);
+    CHECK(newer.later == 0 && newer.known.area > 0 && newer.known.struct_size == sizeof(newer));
+  }
+  evsam_segments_free(segments);
+}
+
 typedef struct {
   const evsam_model* model;
   const uint8_t* expected;
@@ -443,6 +678,8 @@ int main(int argc, char** argv) {
     test_none(model, embedding);
     test_padding(model, embedding);
     test_many(model, embedding);
+    test_everything(model, embedding);
+    test_everything_errors(model, embedding);
     test_threads(model);
     test_int8(argv[1]);
     evsam_embedding_free(embedding);

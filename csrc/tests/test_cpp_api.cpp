@@ -1,4 +1,5 @@
 // The C++ wrapper, linked with the static library. Argument: nano.safetensors.
+#include <algorithm>
 #include <cstring>
 
 #include "check.h"
@@ -61,6 +62,48 @@ void test_predictions(const evsam::Model& model) {
   }
 }
 
+void test_everything(const evsam::Model& model) {
+  const std::vector<std::uint8_t> pixels = photo();
+  const evsam::Embedding embedding = model.encode(pixels.data(), kHeight, kWidth);
+  evsam::EverythingOptions options;
+  options.points_per_side = 4;
+  options.pred_iou_thresh = -1;
+  options.stability_score_thresh = -1;
+  std::int64_t seen = 0;
+  options.progress = [&](std::int64_t done, std::int64_t total) {
+    seen = done;
+    return done <= total;
+  };
+  const evsam::Segments found = model.everything(embedding, options);
+  CHECK(seen == 16 && !found.empty() && found.height() == kHeight && found.width() == kWidth);
+  std::vector<std::int32_t> labels = found.labels();
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const std::vector<std::uint8_t> mask = found.mask(i);
+    CHECK(std::count(mask.begin(), mask.end(), 1) == found[i].area);
+    for (std::size_t p = 0; p < mask.size(); ++p) CHECK(mask[p] <= 1 && (mask[p] == 0 || labels[p] > 0));
+  }
+  evsam_image image = EVSAM_IMAGE_INIT;
+  image.pixels = pixels.data();
+  image.height = kHeight;
+  image.width = kWidth;
+  const evsam::Segments same = model.everything(image, options);
+  CHECK(same.size() == found.size() && same.labels() == labels);
+
+  options.points_per_batch = 4;
+  options.progress = [&](std::int64_t, std::int64_t) { return false; };
+  CHECK(model.everything(embedding, options).size() <= found.size());
+  options.progress = [](std::int64_t, std::int64_t) -> bool { throw std::runtime_error("enough"); };
+  try {
+    model.everything(embedding, options);
+    CHECK_MSG(false, "the exception of progress");
+  } catch (const std::runtime_error& error) {
+    CHECK(std::strcmp(error.what(), "enough") == 0);
+  }
+  options.points_per_side = -1;
+  check_error([&] { model.everything(embedding, options); }, EVSAM_INVALID_ARGUMENT, "points_per_side: expected 1 to");
+  check_error([&] { (void)found[found.size()]; }, EVSAM_INVALID_ARGUMENT, "index: expected 0 to ");
+}
+
 void test_errors(const evsam::Model& model, const std::string& weights) {
   check_error([] { evsam::Model("none"); }, EVSAM_BAD_WEIGHTS, "none: expected a file that can be read");
   check_error([&] { evsam::Model(weights, "l0"); }, EVSAM_BAD_WEIGHTS, "expected variant 'l0'");
@@ -95,6 +138,7 @@ int main(int argc, char** argv) {
   const evsam::Model model(argv[1], "", options);
   CHECK(model.variant() == "nano");
   test_predictions(model);
+  test_everything(model);
   test_errors(model, argv[1]);
   return evsam::test::test_result();
 }

@@ -112,6 +112,56 @@ typedef struct evsam_prompts {
 
 #define EVSAM_PROMPTS_INIT {sizeof(evsam_prompts), 0, 0, NULL, NULL, NULL, NULL, EVSAM_MULTIMASK_AUTO}
 
+typedef enum evsam_everything_mode {
+  EVSAM_EVERYTHING_FAST = 0, /* nearly all masks of EVSAM_EVERYTHING_EXACT, from fewer points */
+  EVSAM_EVERYTHING_EXACT = 1 /* those of segment_anything's mask generator with the same model, in its order */
+} evsam_everything_mode;
+
+/* How far evsam_everything() is: done of total points. Returns 0 to go on; anything else ends the search, and what was
+ * found so far is its result. Called by the thread that called evsam_everything(). */
+typedef int (*evsam_progress)(void* user, int64_t done, int64_t total);
+
+/* Named and meant as in segment_anything; 0 is the default. */
+typedef struct evsam_everything_options {
+  size_t struct_size;            /* sizeof(evsam_everything_options) */
+  int32_t mode;                  /* an evsam_everything_mode */
+  int64_t points_per_side;       /* of the grid of clicks; 0: 32 */
+  int64_t points_per_batch;      /* decoded together, which changes no mask; 0: 64 */
+  double pred_iou_thresh;        /* masks need more predicted IoU than that; 0: the variant's; below 0: any will do */
+  double stability_score_thresh; /* masks need at least that stability; 0: the variant's; below 0: any will do */
+  double stability_score_offset; /* to both sides of the logits' threshold, for the stability; 0: 1 */
+  double box_nms_thresh;         /* of two masks whose boxes have more IoU than that, one is kept; 0: 0.7 */
+  int64_t crop_n_layers;         /* how often the image is divided, for small things: layer i has 4^i crops */
+  double crop_nms_thresh;        /* as box_nms_thresh, between crops; 0: 0.7 */
+  double crop_overlap_ratio;     /* of crops, in parts of the image's shorter side; 0: 512 / 1500 */
+  int64_t crop_n_points_downscale_factor; /* layer i has points_per_side divided by this factor^i; 0: 1 */
+  int64_t min_mask_region_area;           /* smaller regions and holes of a mask are removed and filled */
+  evsam_progress progress;                /* called after each batch; or NULL */
+  void* user;                             /* for progress */
+} evsam_everything_options;
+
+#define EVSAM_EVERYTHING_OPTIONS_INIT \
+  {sizeof(evsam_everything_options), EVSAM_EVERYTHING_FAST, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL}
+
+typedef struct evsam_segments evsam_segments; /* the masks that were found in an image */
+
+/* One of them. */
+typedef struct evsam_segment {
+  size_t struct_size;    /* sizeof(evsam_segment) */
+  int64_t box[4];        /* around the mask: x0, y0, x1, y1 along the edges of pixels */
+  int64_t area;          /* pixels of the mask */
+  float predicted_iou;   /* expected overlap with an object */
+  float stability_score; /* IoU of the masks at a higher and a lower threshold: 1 where nothing depends on it */
+  double point[2];       /* x, y of the click that it was found by */
+  int64_t crop_box[4];   /* where it was looked for: x0, y0, x1, y1 */
+  int64_t counts_length; /* lengths of runs in `counts` */
+  const int64_t* counts; /* COCO's run-length encoding: down the columns, from left to right, the first run is of
+                            pixels that are not of the mask. As long as the evsam_segments are there. */
+  const char* rle;       /* the same as COCO's compressed text, which ends with a 0 */
+} evsam_segment;
+
+#define EVSAM_SEGMENT_INIT {sizeof(evsam_segment), {0, 0, 0, 0}, 0, 0, 0, {0, 0}, {0, 0, 0, 0}, 0, NULL, NULL}
+
 /* Version of the library, "0.1.0". */
 EVSAM_API const char* evsam_version(void);
 
@@ -169,6 +219,35 @@ EVSAM_API evsam_status evsam_prediction_shape(const evsam_embedding* embedding, 
  */
 EVSAM_API evsam_status evsam_predict(const evsam_model* model, const evsam_embedding* embedding,
                                      const evsam_prompts* prompts, uint8_t* masks, float* scores, float* logits);
+
+/* Finds everything in an image, without prompts. image: may be NULL where there is an embedding and no crops are asked
+ * for. embedding: of the image, if there is one; NULL: it is encoded. Not both. options: NULL for the defaults.
+ * segments: the masks, in the order of segment_anything's records: without crops those with the most predicted IoU come
+ * first. They take some kilobytes each; on the way there are logits of a batch, 48 MiB for 64 points. */
+EVSAM_API evsam_status evsam_everything(const evsam_model* model, const evsam_image* image,
+                                        const evsam_embedding* embedding, const evsam_everything_options* options,
+                                        evsam_segments** segments);
+
+/* NULL is allowed. */
+EVSAM_API void evsam_segments_free(evsam_segments* segments);
+
+/* How many there are; 0 for NULL. */
+EVSAM_API int64_t evsam_segments_count(const evsam_segments* segments);
+
+/* Height and width of their image. */
+EVSAM_API evsam_status evsam_segments_size(const evsam_segments* segments, int64_t size[2]);
+
+/* Number `index` of them, from 0 on. segment: its struct_size must be set, as EVSAM_SEGMENT_INIT does. */
+EVSAM_API evsam_status evsam_segments_get(const evsam_segments* segments, int64_t index, evsam_segment* segment);
+
+/* Sets the pixels of one mask to a value, and leaves the others as they are. pixels: (height, width) of the image, rows
+ * row_bytes apart; 0: without a gap. */
+EVSAM_API evsam_status evsam_segments_paint(const evsam_segments* segments, int64_t index, uint8_t value,
+                                            uint8_t* pixels, int64_t row_bytes);
+
+/* All masks in one map: 0 where there is none, i + 1 on mask i, smaller masks above larger ones. labels: int32 (height,
+ * width) of the image. */
+EVSAM_API evsam_status evsam_segments_labels(const evsam_segments* segments, int32_t* labels);
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,8 @@
 //   prompts.boxes = {30, 40, 420, 300};
 //   evsam::Prediction result = model.predict(embedding, prompts);
 //   const std::uint8_t* mask = result.mask(0, result.best(0));
+//   evsam::Segments found = model.everything(embedding);
+//   std::vector<std::int32_t> labels = found.labels();
 //
 // What evsam.h says about threads holds here too. Functions throw evsam::Error, and std::bad_alloc.
 #pragma once
@@ -13,6 +15,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -91,6 +95,69 @@ class Embedding {
   std::unique_ptr<evsam_embedding, Free> handle_;
 };
 
+// What Model::everything() is asked for; see evsam_everything_options, whose defaults 0 stands for here too.
+struct EverythingOptions {
+  evsam_everything_mode mode = EVSAM_EVERYTHING_FAST;
+  std::int64_t points_per_side = 0;
+  std::int64_t points_per_batch = 0;
+  double pred_iou_thresh = 0.0;
+  double stability_score_thresh = 0.0;
+  double stability_score_offset = 0.0;
+  double box_nms_thresh = 0.0;
+  std::int64_t crop_n_layers = 0;
+  double crop_nms_thresh = 0.0;
+  double crop_overlap_ratio = 0.0;
+  std::int64_t crop_n_points_downscale_factor = 0;
+  std::int64_t min_mask_region_area = 0;
+  // Called after each batch with points done and in all; false ends the search, and what was found is the result. What
+  // it throws comes out of everything().
+  std::function<bool(std::int64_t done, std::int64_t total)> progress;
+};
+
+// The masks found in an image.
+class Segments {
+ public:
+  std::size_t size() const { return static_cast<std::size_t>(evsam_segments_count(handle_.get())); }
+  bool empty() const { return size() == 0; }
+  std::size_t height() const { return height_; }
+  std::size_t width() const { return width_; }
+
+  // Its pointers are valid as long as these Segments.
+  evsam_segment operator[](std::size_t index) const {
+    evsam_segment segment = EVSAM_SEGMENT_INIT;
+    check(evsam_segments_get(handle_.get(), static_cast<std::int64_t>(index), &segment));
+    return segment;
+  }
+
+  // uint8 (height, width): 1 on the object.
+  std::vector<std::uint8_t> mask(std::size_t index) const {
+    std::vector<std::uint8_t> pixels(height_ * width_);
+    check(evsam_segments_paint(handle_.get(), static_cast<std::int64_t>(index), 1, pixels.data(), 0));
+    return pixels;
+  }
+
+  // (height, width): 0 where there is no mask, i + 1 on mask i, smaller masks above larger ones.
+  std::vector<std::int32_t> labels() const {
+    std::vector<std::int32_t> labels(height_ * width_);
+    check(evsam_segments_labels(handle_.get(), labels.data()));
+    return labels;
+  }
+
+  const evsam_segments* get() const { return handle_.get(); }
+
+ private:
+  friend class Model;
+  struct Free {
+    void operator()(evsam_segments* segments) const { evsam_segments_free(segments); }
+  };
+  Segments(evsam_segments* handle, std::size_t height, std::size_t width)
+      : handle_(handle), height_(height), width_(width) {}
+
+  std::unique_ptr<evsam_segments, Free> handle_;
+  std::size_t height_;
+  std::size_t width_;
+};
+
 class Model {
  public:
   // variant: "" takes what the file says about itself.
@@ -151,10 +218,68 @@ class Model {
     return result;
   }
 
+  // Everything in an image of any format; its struct_size is set here.
+  Segments everything(evsam_image image, const EverythingOptions& options = {}) const {
+    image.struct_size = sizeof(image);
+    return find_everything(&image, nullptr, options);
+  }
+
+  // The same in an encoded image, without crops.
+  Segments everything(const Embedding& embedding, const EverythingOptions& options = {}) const {
+    return find_everything(nullptr, embedding.get(), options);
+  }
+
  private:
   struct Free {
     void operator()(evsam_model* model) const { evsam_free(model); }
   };
+
+  // A progress function behind the C interface, which no exception may cross.
+  struct Watch {
+    const std::function<bool(std::int64_t, std::int64_t)>& progress;
+    std::exception_ptr thrown;
+  };
+
+  static int on_progress(void* user, std::int64_t done, std::int64_t total) {
+    Watch& watch = *static_cast<Watch*>(user);
+    try {
+      return watch.progress(done, total) ? 0 : 1;
+    } catch (...) {
+      watch.thrown = std::current_exception();
+      return 1;
+    }
+  }
+
+  Segments find_everything(const evsam_image* image, const evsam_embedding* embedding,
+                           const EverythingOptions& options) const {
+    evsam_everything_options raw = EVSAM_EVERYTHING_OPTIONS_INIT;
+    raw.mode = options.mode;
+    raw.points_per_side = options.points_per_side;
+    raw.points_per_batch = options.points_per_batch;
+    raw.pred_iou_thresh = options.pred_iou_thresh;
+    raw.stability_score_thresh = options.stability_score_thresh;
+    raw.stability_score_offset = options.stability_score_offset;
+    raw.box_nms_thresh = options.box_nms_thresh;
+    raw.crop_n_layers = options.crop_n_layers;
+    raw.crop_nms_thresh = options.crop_nms_thresh;
+    raw.crop_overlap_ratio = options.crop_overlap_ratio;
+    raw.crop_n_points_downscale_factor = options.crop_n_points_downscale_factor;
+    raw.min_mask_region_area = options.min_mask_region_area;
+    Watch watch = {options.progress, nullptr};
+    if (options.progress) {
+      raw.progress = &on_progress;
+      raw.user = &watch;
+    }
+    evsam_segments* handle = nullptr;
+    check(evsam_everything(handle_.get(), image, embedding, &raw, &handle));
+    Segments found(handle, 0, 0);
+    if (watch.thrown) std::rethrow_exception(watch.thrown);
+    std::int64_t size[2] = {};
+    check(evsam_segments_size(handle, size));
+    found.height_ = static_cast<std::size_t>(size[0]);
+    found.width_ = static_cast<std::size_t>(size[1]);
+    return found;
+  }
 
   static std::int64_t signed_size(std::size_t size) { return static_cast<std::int64_t>(size); }
 
