@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evsam.cli import console
-from evsam.cli.arguments import add_loading_arguments, add_reading_arguments, engine_options, number, whole
-from evsam.cli.outputs import Outputs, add_output_arguments, finishing
-from evsam.errors import ImageError, PromptError
+from evsam.cli.arguments import add_loading_arguments, add_reading_arguments, number, whole
+from evsam.cli.outputs import Outputs, add_output_arguments, work_through
 
 if TYPE_CHECKING:
+    from evsam.cli.photos import Task
     from evsam.everything import Progress, Segments
+    from evsam.sam import Sam
 
 DESCRIPTION = """Masks for all that is in photos, found by a grid of clicks.
 
@@ -87,44 +86,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _segment(arguments: argparse.Namespace) -> int:
     from evsam.cli.photos import ENDINGS, Tasks, find_photos
-    from evsam.sam import load
 
     photos, several = find_photos(arguments.photo)
     outputs = Outputs(arguments, photos, several, ENDINGS["everything"])
     options = {name: getattr(arguments, name) for name in ("mode", *(key.replace("-", "_") for key in _SEARCH))}
     options = {name: value for name, value in options.items() if value is not None}
     tasks = Tasks(photos, several, arguments.scale_16bit, lambda _: None, parts=True)
-    reading = iter(tasks)
-    first = next(reading, None)  # before the model: a mistyped path should not take seconds to be told
 
-    def finish() -> None:
-        tasks.progress.clear()
-        if several or tasks.skipped < len(photos):
-            outputs.finish()
+    def work(sam: Sam, task: Task[None]) -> str:
+        def callback(progress: Progress) -> None:
+            tasks.show(task.index, progress.done / max(progress.total, 1))
 
-    if first is None:
-        finish()
-        return tasks.code()
-    say = console.note if arguments.coco == "-" else console.say
-    with finishing(finish), load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
-        for task in chain([first], reading):
-            try:
-                found = sam.segment_everything(task.image, **options, callback=partial(_show, tasks, task.index))
-                found = _chosen(found, arguments)
-                draw = partial(found.overlay, task.image, tags=arguments.tags)
-                written = outputs.write(task.index, task.photo, found, draw)
-            except (PromptError, ImageError) as error:
-                tasks.skip(task.photo, error)
-                continue
-            tasks.progress.clear()
-            covered = (found.label_map() > 0).mean() if len(found) else 0.0
-            what = f"{len(found)} mask{'s' if len(found) != 1 else ''} on {covered:.1%} of the photo"
-            say(", ".join([f"{task.photo}: {what}", *written]) if several else "\n".join([what, *written]))
-    return tasks.code()
+        found = _chosen(sam.segment_everything(task.image, **options, callback=callback), arguments)
+        covered = (found.label_map() > 0).mean()
+        what = f"{len(found)} mask{'s' if len(found) != 1 else ''} on {covered:.1%} of the photo"
+        draw = partial(found.overlay, task.image, tags=arguments.tags)
+        written = outputs.write(task.index, task.photo, found, draw)
+        return ", ".join([f"{task.photo}: {what}", *written]) if several else "\n".join([what, *written])
 
-
-def _show(tasks: Any, index: int, progress: Progress) -> None:
-    tasks.show(index, progress.done / max(progress.total, 1))
+    return work_through(tasks, arguments, work, outputs.finish)
 
 
 def _chosen(found: Segments, arguments: argparse.Namespace) -> Segments:

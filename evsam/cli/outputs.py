@@ -1,4 +1,4 @@
-"""What ``evsam predict`` and ``evsam everything`` write of photos: pictures, and files for other programs."""
+"""What ``evsam predict`` and ``evsam everything`` have in common: going through photos, and what is written of them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from evsam.cli import console
-from evsam.errors import EvsamError, ImageError
+from evsam.cli.arguments import engine_options
+from evsam.errors import EvsamError, ImageError, PromptError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from evsam.cli.photos import PhotoFile
+    from evsam.cli.photos import PhotoFile, Task, Tasks
     from evsam.formats import Affine
     from evsam.masks import MaskSet
+    from evsam.sam import Sam
+
+Wanted = TypeVar("Wanted")
 
 FORMATS = {
     "coco": (".coco.json", "COCO's json"),
@@ -161,7 +166,7 @@ class Outputs:
         """
         from evsam.formats import join_coco
 
-        if self._coco_name is not None:
+        if self._coco_name is not None and (self._documents or self._several):
             save_json(join_coco(self._documents), self._coco_name, indent=None)
 
     def _text(self, name: str, photo: PhotoFile, masks: MaskSet, folder: Path) -> str | None:
@@ -245,14 +250,52 @@ def _check_writable(paths: Iterable[Path], *, may_make: bool) -> None:
         check_writable(path)
 
 
+def work_through(
+    tasks: Tasks[Wanted],
+    arguments: argparse.Namespace,
+    work: Callable[[Sam, Task[Wanted]], str],
+    finish: Callable[[], None],
+) -> int:
+    """Load the model, and go through the photos.
+
+    Args:
+        tasks: the photos; those that cannot be used are skipped.
+        arguments: with those of the model, and the files of which one may be standard output.
+        work: what is done with a photo; what it returns is told.
+        finish: called behind all of it, also where it is interrupted, so that what is done is kept.
+
+    Returns:
+        The exit code.
+    """
+    from evsam.sam import load
+
+    say = console.note if "-" in (getattr(arguments, "json", None), arguments.coco) else console.say
+    reading = iter(tasks)
+    first = next(reading, None)  # before the model: a mistyped path should not take seconds to be told
+    with _finishing(tasks, finish):
+        if first is not None:
+            with load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
+                for task in chain([first], reading):
+                    try:
+                        text = work(sam, task)
+                    except (PromptError, ImageError) as error:
+                        tasks.skip(task.photo, error)
+                        continue
+                    tasks.progress.clear()
+                    say(text)
+    return tasks.code()
+
+
 @contextmanager
-def finishing(finish: Callable[[], None]) -> Iterator[None]:
-    """Calls ``finish`` behind the block, and also where it is interrupted: what is done is kept."""
+def _finishing(tasks: Tasks[Any], finish: Callable[[], None]) -> Iterator[None]:
+    """Finishes behind the block, and where that is interrupted."""
     try:
         yield
     except KeyboardInterrupt:
+        tasks.progress.clear()
         finish()
         raise
+    tasks.progress.clear()
     finish()
 
 

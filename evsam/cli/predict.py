@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evsam.cli import console
-from evsam.cli.arguments import add_loading_arguments, add_reading_arguments, engine_options, number
-from evsam.cli.outputs import Outputs, add_output_arguments, check_file, finishing, save_json
-from evsam.errors import ImageError, PromptError
+from evsam.cli.arguments import add_loading_arguments, add_reading_arguments, number
+from evsam.cli.outputs import Outputs, add_output_arguments, check_file, save_json, work_through
 
 if TYPE_CHECKING:
-    from evsam.cli.photos import PhotoFile
+    from evsam.cli.photos import PhotoFile, Task
     from evsam.cli.prompts import Request
     from evsam.results import Prediction
+    from evsam.sam import Sam
 
 DESCRIPTION = """Masks for boxes and points in photos.
 
@@ -91,42 +90,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _predict(arguments: argparse.Namespace) -> int:
     from evsam.cli.photos import ENDINGS, Tasks, find_photos
-    from evsam.sam import load
 
     prompts_of = _prompts(arguments)
     photos, several = find_photos(arguments.photo) if arguments.photo else (arguments.prompt_file.photos(), True)
     outputs = Outputs(arguments, photos, several, ENDINGS["predict"], others=arguments.json is not None)
     check_file(arguments.json)
-    tasks = Tasks(photos, several, arguments.scale_16bit, prompts_of)
-    reading = iter(tasks)
-    first = next(reading, None)  # before the model: a mistyped path should not take seconds to be told
     documents: list[dict[str, Any]] = []
 
+    def work(sam: Sam, task: Task[Request]) -> str:
+        result = sam.predict(task.image, multimask=arguments.multimask, **task.wanted.arguments)
+        entries = task.wanted.entries(len(result))
+        lines = [_summary(task.photo, result)] if several else _describe(entries, result)
+        lines += outputs.write(task.index, task.photo, result, partial(result.overlay, task.image))
+        if arguments.json:
+            documents.append(_document(task.photo, sam.variant.name, entries, result))
+        return ", ".join(lines) if several else "\n".join(lines)
+
     def finish() -> None:
-        tasks.progress.clear()
         if arguments.json and (documents or several):
             save_json(documents if several else documents[0], arguments.json)
-        if documents or several:
-            outputs.finish()
+        outputs.finish()
 
-    if first is not None:
-        say = console.note if "-" in (arguments.json, arguments.coco) else console.say
-        with finishing(finish), load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
-            for task in chain([first], reading):
-                try:
-                    result = sam.predict(task.image, multimask=arguments.multimask, **task.wanted.arguments)
-                    entries = task.wanted.entries(len(result))
-                    lines = [_summary(task.photo, result)] if several else _describe(entries, result)
-                    lines += outputs.write(task.index, task.photo, result, partial(result.overlay, task.image))
-                except (PromptError, ImageError) as error:
-                    tasks.skip(task.photo, error)
-                    continue
-                tasks.progress.clear()
-                say(", ".join(lines) if several else "\n".join(lines))
-                documents.append(_document(task.photo, sam.variant.name, entries, result) if arguments.json else {})
-    else:
-        finish()
-    return tasks.code()
+    return work_through(Tasks(photos, several, arguments.scale_16bit, prompts_of), arguments, work, finish)
 
 
 def _prompts(arguments: argparse.Namespace) -> Callable[[PhotoFile], Request]:
