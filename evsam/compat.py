@@ -369,7 +369,7 @@ class SamAutomaticMaskGenerator:
         if (points_per_side is None) == (point_grids is None):
             got = "neither" if point_grids is None else "both"
             raise PromptError(f"points_per_side, point_grids: expected one of them, and None for the other, got {got}")
-        if output_mode not in OUTPUT_MODES:
+        if not (isinstance(output_mode, str) and output_mode in OUTPUT_MODES):
             raise PromptError(f"output_mode: expected {', '.join(OUTPUT_MODES)}, got {shown(output_mode)}")
         stock = model.variant.everything
         self.predictor = SamPredictor(model)

@@ -180,7 +180,7 @@ def _add_protocol_arguments(group: argparse._ArgumentGroup) -> None:
         "--points-per-side", type=whole(1, 1024), default=32, metavar="N", help="grid of everything (default: 32)"
     )
     group.add_argument(
-        "--crop-n-layers", type=whole(0, 8), default=0, metavar="N", help="crops of everything (default: 0)"
+        "--crop-n-layers", type=whole(0, 6), default=0, metavar="N", help="crops of everything (default: 0)"
     )
     group.add_argument("--mode", choices=("fast", "exact"), default="fast", help="of everything (default: fast)")
     group.add_argument(
@@ -667,7 +667,8 @@ def _write(
     }
     for name, text in texts.items():
         with replaced(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            # names of files may be no text in any encoding
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     console.say(texts["scores.md"])
     console.say(f"wrote {folder / 'scores.json'}, {folder / 'scores.md'} and {folder / 'report.html'}")
     if results.broken:

@@ -96,6 +96,7 @@ class CocoPhotos(Photos):
             _log.warning("annotations %s: %s", annotations, remark)
         kept = {name: image for name, image in scan.images.items() if empty or name in scan.with_objects}
         files = Counter(image.file for image in kept.values())
+        files.update(_last(image.file) for image in kept.values() if _last(image.file) != image.file)
         self._repeated = frozenset(file for file, times in files.items() if times > 1)
         self._photos = Packed(text, ((image.span, *found.get(name, ())) for name, image in kept.items()))
         self._ids = tuple(kept)
@@ -118,8 +119,10 @@ class CocoPhotos(Photos):
         image, *records = self._photos[index]
         size, stated, name = _size(image), _file(image), as_id(image["id"])
         file = find_file(self._folder, stated if isinstance(image.get("file_name"), str) else self._of_lvis(stated))
+        # paths that differ may end at the same file, where leading folders had to be left out
+        shared = stated in self._repeated or (file != stated and _last(stated) in self._repeated)
         photo = Photo(
-            key=f"{file}#{name}" if stated in self._repeated else file,
+            key=f"{file}#{name}" if shared else file,
             annotations=(),
             read=partial(read_span, self._folder / file),
             size=size,
@@ -342,6 +345,11 @@ def _file(image: dict[str, Any]) -> str:
         return str(image["file_name"])
     # LVIS: http://images.cocodataset.org/train2017/000000391895.jpg
     return "/".join(PurePosixPath(image["coco_url"]).parts[-2:])
+
+
+def _last(file: str) -> str:
+    """The name of a file without its folders, whatever separates them."""
+    return file.replace("\\", "/").rpartition("/")[2]
 
 
 def _is_crowd(record: dict[str, Any]) -> bool:

@@ -42,12 +42,19 @@ def find_file(folder: Path, name: str) -> str:
     Returns:
         The path, with the separators of this system; where nothing is there, as it was given.
     """
-    if (folder / name).exists():
+    if _exists(folder / name):
         return name
     slashed = name.replace("\\", "/")
     parts = PurePosixPath(slashed).parts
     tails = [slashed, *("/".join(parts[first:]) for first in range(1, len(parts)))]
-    return next((tail for tail in tails if (folder / tail).exists()), slashed)
+    return next((tail for tail in tails if _exists(folder / tail)), slashed)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # of names that no file can have: too long, for instance
+        return False
 
 
 def reason(error: Exception) -> str:

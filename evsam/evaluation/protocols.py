@@ -242,9 +242,11 @@ class Clicks:
             values = [curve[min(number, len(curve) - 1)] for curve in curves]
             name = f"IoU, {number + 1} click{'s' if number else ''}"
             mean[name] = mean_by_size(values, [row["area"] for row in rows], self.bins)
-            having = [row for row in rows if len(row.get("best_iou", ())) > number]
+            # where each click has three masks, objects whose clicks ended keep their last one, as above
+            least = 1 if self.multimask == "always" else number + 1
+            having = [row for row in rows if len(row.get("best_iou", ())) >= least]
             if having:
-                best = [row["best_iou"][number] for row in having]
+                best = [row["best_iou"][min(number, len(row["best_iou"]) - 1)] for row in having]
                 mean[f"{name}, best of three"] = mean_by_size(best, [row["area"] for row in having], self.bins)
         for measure in self.measures:
             mean |= mean_table(rows, (measure,), self.bins)

@@ -345,6 +345,20 @@ def test_images_that_share_a_file_have_keys_of_their_own(tmp_path: Path) -> None
     source = CocoPhotos(tmp_path, made(tmp_path, images, [annotation(1), annotation(2, 8), annotation(3, 9)]))
     assert [photo.key for photo in source] == ["a.jpg#7", "a.jpg#8", "9.jpg"]
     assert source[1].pixels().shape == (*SIZE, 3)
+    write_photo(tmp_path / "9.jpg")
+    images = [image(7, file_name="a.jpg"), image(8, file_name="C:\\there\\a.jpg"), image(9, file_name="/here/9.jpg")]
+    source = CocoPhotos(tmp_path, made(tmp_path, images, [annotation(1), annotation(2, 8), annotation(3, 9)]))
+    assert [photo.key for photo in source] == ["a.jpg#7", "a.jpg#8", "9.jpg"], "though they are stated otherwise"
+
+
+@pytest.mark.parametrize("name", ["a" * 5000 + ".jpg", "a\0.jpg", ""])
+def test_names_that_no_file_can_have_break_their_photo_alone(tmp_path: Path, name: str) -> None:
+    write_photo(tmp_path / "8.jpg")
+    annotations = [annotation(1), annotation(2, 8)]
+    source = CocoPhotos(tmp_path, made(tmp_path, [image(7, file_name=name), image(8)], annotations))
+    with pytest.raises(BrokenSample, match="cannot be read as a photo"):
+        source[0].pixels()
+    assert source[1].pixels().shape == (*SIZE, 3)
 
 
 @pytest.mark.parametrize(

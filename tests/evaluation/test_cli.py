@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -261,6 +262,22 @@ def test_photos_that_cannot_be_used_are_listed(dataset: Path, tmp_path: Path, ca
     assert scores(out)["photos"] == {"scored": 3, "broken": 0}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of bytes that are no text")
+def test_names_that_are_no_text(dataset: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    for folder in ("images", "masks"):
+        (tmp_path / name / folder).mkdir(parents=True)
+    shutil.copy(dataset / "val" / "three" / "cup.png", tmp_path / name / "images" / f"{name}.png")
+    Image.fromarray(OBJECTS["cup.png"][0]).save(tmp_path / name / "masks" / f"{name}.png")
+    (tmp_path / name / "images" / f"{name}2.png").write_bytes(b"no photo")
+    shutil.copy(tmp_path / name / "masks" / f"{name}.png", tmp_path / name / "masks" / f"{name}2.png")
+    out = tmp_path / "out"
+    assert evaluate(tmp_path / name, out, "--prompts", "ellipse", "box", "--max-broken", 0.5) == 1
+    assert scores(out)["photos"] == {"scored": 1, "broken": 1}
+    assert r"caf\udce9.png, object 0" in (out / "report.html").read_text()
+    assert scores(out)["broken"][0]["photo"] == f"{name}2.png"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -270,6 +287,7 @@ def test_photos_that_cannot_be_used_are_listed(dataset: Path, tmp_path: Path, ca
         (["nano", "--merge", "a"], "--merge: give the model and its data, for pictures, or neither"),
         (["nano", "DATA", "--compare", "l0"], "--compare is of --prompts fidelity"),
         (["nano", "DATA", "--prompts", "box", "box"], "--prompts: expected each once"),
+        (["nano", "DATA", "--crop-n-layers", "7"], "argument --crop-n-layers: expected a whole number from 0 to 6"),
         (["nano", "DATA", "--part", "5/4"], "expected a part such as 1/4, got 5/4"),
         (["nano", "DATA", "--prompts", "boxes"], "unknown 'boxes'; did you mean box?"),
     ],

@@ -298,6 +298,13 @@ def test_the_best_of_three_masks_of_a_click_tells_what_the_choice_costs() -> Non
     assert "best_iou" not in Clicks(clicks=1).rows(sam, EMBEDDING, truth(annotation(TRUE)))[0]
 
 
+def test_objects_whose_clicks_ended_keep_the_best_of_their_last_masks() -> None:
+    ended = {"photo": "a", "object": 0, "area": 1.0, "iou": [1.0], "best_iou": [1.0]}
+    other = {"photo": "a", "object": 1, "area": 1.0, "iou": [0.5, 0.5], "best_iou": [0.5, 0.5]}
+    table = Clicks(clicks=2, best=True, multimask="always").summary([ended, other])["mean"]
+    assert table["IoU, 2 clicks"]["all"] == table["IoU, 2 clicks, best of three"]["all"] == 0.75
+
+
 def test_a_blank_photo_is_asked_about_the_same_objects() -> None:
     sam = evsam.load("nano", threads=1)
     pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)

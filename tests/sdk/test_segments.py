@@ -116,7 +116,7 @@ class TestSortAndFilter:
     def test_equal_ones_keep_their_order(self, segments) -> None:
         assert segments.sort_by(lambda _: 1) == segments
 
-    @pytest.mark.parametrize("key", ["score", None, 3, ["area"]])
+    @pytest.mark.parametrize("key", ["score", None, 3, ["area"], np.array(["area", "area"])])
     def test_other_keys(self, segments, key) -> None:
         with pytest.raises(EvsamError, match="key: expected area, predicted_iou, stability_score, or a function, got"):
             segments.sort_by(key)
