@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 import numpy as np
 
@@ -26,6 +27,11 @@ def shown(value: object) -> str:
     except Exception:  # noqa: BLE001 - of anybody's class, and of integers with too many digits
         text = f"a {type(value).__module__}.{type(value).__qualname__}"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def is_one_of(value: object, names: Collection[str]) -> bool:
+    """Whether a value of any type is one of some names; arrays of texts, which ``in`` fails with, are not."""
+    return isinstance(value, str) and value in names
 
 
 def check_flag(name: str, value: object, error: type[EvsamError] = EvsamError, expected: str = "True or False") -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam import _C
-from evsam.arguments import shown
+from evsam.arguments import is_one_of, shown
 from evsam.embedding import Embedding
 from evsam.engines.base import AnyFeatures, FloatArray
 from evsam.errors import BackendUnavailable, ImageError, PromptError
@@ -369,7 +369,7 @@ class SamAutomaticMaskGenerator:
         if (points_per_side is None) == (point_grids is None):
             got = "neither" if point_grids is None else "both"
             raise PromptError(f"points_per_side, point_grids: expected one of them, and None for the other, got {got}")
-        if not (isinstance(output_mode, str) and output_mode in OUTPUT_MODES):
+        if not is_one_of(output_mode, OUTPUT_MODES):
             raise PromptError(f"output_mode: expected {', '.join(OUTPUT_MODES)}, got {shown(output_mode)}")
         stock = model.variant.everything
         self.predictor = SamPredictor(model)

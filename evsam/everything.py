@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from evsam import _C
-from evsam.arguments import shown
+from evsam.arguments import is_one_of, shown
 from evsam.engines.base import MASKS, AnyFeatures, Engine, GeneratorEngine
 from evsam.errors import EvsamError, PromptError
 from evsam.images import ImageLike
@@ -205,7 +205,7 @@ class Segments(MaskSet, Sequence[Segment]):  # noqa: PLW1641 - no hash, as lists
         Raises:
             EvsamError: another key.
         """
-        if not callable(key) and not (isinstance(key, str) and key in _KEYS):
+        if not callable(key) and not is_one_of(key, _KEYS):
             raise EvsamError(f"key: expected {', '.join(_KEYS)}, or a function, got {shown(key)}")
         of = key if callable(key) else attrgetter(key)
         return Segments(sorted(self._segments, key=of, reverse=bool(descending)), self._size)
@@ -281,7 +281,7 @@ class Segments(MaskSet, Sequence[Segment]):  # noqa: PLW1641 - no hash, as lists
         Raises:
             EvsamError: another output_mode.
         """
-        if not (isinstance(output_mode, str) and output_mode in OUTPUT_MODES):
+        if not is_one_of(output_mode, OUTPUT_MODES):
             raise EvsamError(f"output_mode: expected {', '.join(OUTPUT_MODES)}, got {shown(output_mode)}")
         return [_record(segment, output_mode) for segment in self]
 
@@ -467,7 +467,7 @@ def make_generator(
     checked: dict[str, Any] = {}
     for name, value in options.items():
         if name == "mode":
-            if not (isinstance(value, str) and value in ("fast", "exact")):
+            if not is_one_of(value, ("fast", "exact")):
                 raise PromptError(f"mode: expected fast or exact, got {shown(value)}")
             checked[name] = value
         elif name == "point_grids":

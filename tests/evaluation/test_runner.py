@@ -300,6 +300,17 @@ def test_sets_are_told_apart() -> None:
     assert all(describe_sets(other, 1, None) != told for other in others)
 
 
+def test_photos_that_were_mended_are_no_others(tmp_path: Path) -> None:
+    whole, broken = ({"photos": describe_sets(made_sets(9, broken=bad), 1, None)} for bad in ([], [3]))
+    for number, (first, second) in enumerate([(broken, whole), (whole, broken), (broken, broken)]):
+        files = RowFiles(tmp_path / str(number))
+        files.settle(first, {})
+        files.settle(second, {})
+    other = {"photos": describe_sets({**made_sets(), "first": made_sets()["second"]}, 1, None)}
+    with pytest.raises(EvaluationError, match=r"photos\.sets\.first\."):
+        files.settle(other, {})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
