@@ -112,17 +112,18 @@ def describe_sets(sets: Mapping[str, Photos], every_nth: int, limit: int | None)
 
 
 def _digests(source: Photos) -> dict[str, str | None]:
-    """By the number of a photo what tells it apart; None where that cannot be read, and may be mended."""
-    found: dict[str, str | None] = {}
-    for number in range(0, len(source), max(1, len(source) // _SAMPLED)):
-        try:
-            photo = source[number]
-        except BrokenSample:
-            found[str(number)] = None
-        else:
-            text = json.dumps([photo.key, [[one.box, one.area] for one in (*photo.annotations, *photo.crowds)]])
-            found[str(number)] = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
-    return found
+    """By the numbers of some photos what tells each apart."""
+    return {str(number): _digest(source, number) for number in range(0, len(source), max(1, len(source) // _SAMPLED))}
+
+
+def _digest(source: Photos, number: int) -> str | None:
+    """What tells a photo apart; None where it cannot be read, and may be mended."""
+    try:
+        photo = source[number]
+    except BrokenSample:
+        return None
+    text = json.dumps([photo.key, [[one.box, one.area] for one in (*photo.annotations, *photo.crowds)]])
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def places_of(photos: Mapping[str, int], every_nth: int, limit: int | None) -> list[Place]:
