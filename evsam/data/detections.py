@@ -104,6 +104,12 @@ def read_detections(
 
     Raises:
         DataError: the file cannot be read or is something else, or not one of its detections can be used.
+
+    Example:
+        >>> path = folder / "results.json"
+        >>> _ = path.write_text('[{"image_id": 7, "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.9}]')
+        >>> read_detections(path)[7]
+        (Detection(category=1, score=0.9, box=(1.0, 2.0, 30.0, 40.0)),)
     """
     source = Path(path)
     text = b""

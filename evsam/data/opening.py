@@ -102,6 +102,15 @@ def open_photos(
 
     Raises:
         DataError: there is nothing there that can be read, or no set of such a name.
+
+    Example:
+        >>> from PIL import Image
+        >>> for name, value in (("images", 200), ("masks", 255)):
+        ...     (folder / name).mkdir()
+        ...     Image.new("L", (8, 6), value).save(folder / name / "cat.png")
+        >>> (photos,) = open_photos(folder).values()
+        >>> photos[0].key, photos[0].pixels().shape, photos[0].annotations[0].area
+        ('cat.png', (6, 8, 3), 48.0)
     """
     request = _Request(
         path=Path(path),
