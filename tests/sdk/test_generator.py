@@ -232,8 +232,8 @@ class TestFast:
         def left_is_good(points: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
             asked.extend((int(x) // 128, int(y) // 128) for x, y in points)
             logits, scores = invented(points)
-            scores = np.minimum(scores, np.float32(0.64))
-            scores[:, 2] = np.where(points[:, 0] < 512, 0.66, 0.649)  # from 0.65 on is near 0.7
+            scores = np.minimum(scores, np.float32(0.62))
+            scores[:, 2] = np.where(points[:, 0] < 512, 0.64, 0.629)  # from 0.63 on is near 0.7
             return logits, scores
 
         asked: list[tuple[int, int]] = []
@@ -247,17 +247,6 @@ class TestFast:
         asked.clear()
         generate(left_is_good, (90, 90), mode="exact", **options)
         assert len(asked) == 64
-
-    def test_unstable_points_are_not_good(self) -> None:
-        def unstable(points: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-            asked.append(len(points))
-            half = np.repeat([2.0, 0.0], 128).astype(np.float32)  # above +1 in half of where it is above -1
-            return np.broadcast_to(half, (len(points), 4, 256, 256)).copy(), np.ones((len(points), 4), np.float32)
-
-        for threshold, expected in ((0.65, 16), (0.58, 64)):
-            asked: list[int] = []
-            generate(unstable, (64, 64), points_per_side=8, stability_score_thresh=threshold)
-            assert sum(asked) == expected
 
     def test_drops_masks_that_are_nearly_the_same(self) -> None:
         """A speck makes the box of one large, so only their pixels tell that they are one."""
