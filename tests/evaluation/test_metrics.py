@@ -89,6 +89,13 @@ def test_boundary_iou() -> None:
     assert wide == 380 / 420, "a band as wide as the mask is the mask"
 
 
+@pytest.mark.parametrize(("size", "width"), [((80, 110), 3), ((75, 100), 2), ((60, 80), 2), ((20, 20), 1), ((9, 9), 1)])
+def test_bands_are_a_fiftieth_of_the_diagonal_wide_rounded(size: tuple[int, int], width: int) -> None:
+    # 2.72 pixels, 2.5 of which Python's round makes the even number, 2, 0.57 and 0.25, which are one pixel at least
+    band = metrics.boundary(np.ones(size, bool))
+    assert band.sum() == size[0] * size[1] - (size[0] - 2 * width) * (size[1] - 2 * width)
+
+
 def test_the_boundary_f_of_a_shift() -> None:
     size = (60, 80)  # 0.008 of the diagonal of 100 pixels, rounded up: one pixel
     true = rectangle(10, 10, 30, 30, size)
