@@ -67,6 +67,8 @@ SEARCHING = {"detections", "everything"}
 SILENCE = 60.0
 """Seconds between lines about the progress, where there is no terminal for a bar."""
 
+_MOST_PROCESSES = 10**6
+
 RUN_CONFIG = "config.yaml"
 """What the folder of a training run holds."""
 
@@ -339,14 +341,29 @@ def _share(arguments: argparse.Namespace) -> tuple[Part, dict[str, Any]]:
     options = engine_options(arguments)
     part, neighbours = Part(*(arguments.part or (0, 1))), 1
     if not arguments.part and {"RANK", "WORLD_SIZE"} <= set(os.environ):  # torchrun
-        part = Part(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-        neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        count = _variable("WORLD_SIZE", 1, _MOST_PROCESSES)
+        part = Part(_variable("RANK", 0, count - 1), count)
+        neighbours = _variable("LOCAL_WORLD_SIZE", 1, count) if "LOCAL_WORLD_SIZE" in os.environ else 1
         if options["device"] == "cuda":
-            options["device"] = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+            options["device"] = f"cuda:{_variable('LOCAL_RANK', 0, count - 1) if 'LOCAL_RANK' in os.environ else 0}"
     processes = neighbours * arguments.workers
     if processes > 1 and options["threads"] is None:
         options["threads"] = max(1, usable_cpus() // processes)
     return part, options
+
+
+def _variable(name: str, least: int, most: int) -> int:
+    """A number that torchrun says by a variable of the environment.
+
+    Raises:
+        EvaluationError: it is none, or out of range.
+    """
+    from evsam.evaluation.runner import EvaluationError
+
+    try:
+        return whole(least, most)(os.environ[name])
+    except argparse.ArgumentTypeError as error:
+        raise EvaluationError(f"{name} of the environment: {error}") from error
 
 
 @dataclass(frozen=True)

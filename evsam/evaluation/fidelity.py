@@ -100,8 +100,19 @@ class EmbeddingFiles:
         """The embedding of a photo, (C, G, G).
 
         Raises:
-            EvsamError: there is none, or it is no array of such a shape.
+            EvsamError: there is none, it cannot be read, or it is no array of such a shape with finite numbers.
         """
+        try:
+            features = self._read(key)
+        except (OSError, EOFError, ValueError) as error:
+            raise EvsamError(f"embeddings {self.folder}: that of {key} cannot be read: {error}") from error
+        if features.ndim != 3 or features.dtype.kind != "f":
+            raise EvsamError(f"embeddings {self.folder}: expected floats (C, G, G) for {key}, got {features.shape}")
+        if not np.isfinite(features).all():
+            raise EvsamError(f"embeddings {self.folder}: expected finite numbers for {key}, got NaN or infinity")
+        return features
+
+    def _read(self, key: str) -> Map:
         named = [self.folder / Path(key).with_suffix(ending) for ending in ENDINGS]
         files = [path for path in named if path.is_file()]
         if files and files[0].suffix == ".safetensors":
@@ -115,8 +126,6 @@ class EmbeddingFiles:
             raise EvsamError(
                 f"embeddings {self.folder}: expected {named[0].name} or {named[1].name} for {key}, got none"
             )
-        if features.ndim != 3 or features.dtype.kind != "f":
-            raise EvsamError(f"embeddings {self.folder}: expected floats (C, G, G) for {key}, got {features.shape}")
         return features
 
     @cached_property

@@ -41,6 +41,9 @@ Place: TypeAlias = tuple[str, int]
 SETTINGS, SCORES = "settings.json", "scores.json"
 _ROWS = re.compile(r"rows-\d+-of-\d+\.jsonl")
 
+_LINE: dict[str, type] = {"set": str, "number": int, "photo": str}
+"""What each line of them has, beside ``rows`` or why the photo is ``broken``."""
+
 _SAMPLED = 16
 """Photos of a set by which it is known again."""
 
@@ -286,8 +289,13 @@ def _whole_lines(path: Path) -> Iterator[Row]:
                 line = json.loads(text)
             except ValueError:
                 continue
-            if isinstance(line, dict) and isinstance(line.get("set"), str) and isinstance(line.get("number"), int):
+            if isinstance(line, dict) and _is_line(line):
                 yield line
+
+
+def _is_line(line: Row) -> bool:
+    found = isinstance(line.get("broken"), str) or isinstance(line.get("rows"), dict)
+    return found and all(isinstance(line.get(key), kind) for key, kind in _LINE.items())
 
 
 def read_results(files: Iterable[RowFiles], places: Sequence[Place]) -> Results:

@@ -262,6 +262,24 @@ def test_photos_that_cannot_be_used_are_listed(dataset: Path, tmp_path: Path, ca
     assert scores(out)["photos"] == {"scored": 3, "broken": 0}
 
 
+@pytest.mark.parametrize(
+    ("rank", "world", "message"),
+    [
+        ("a", "2", "RANK of the environment: expected a whole number from 0 to 1, got a"),
+        ("2", "2", "RANK of the environment: expected a whole number from 0 to 1, got 2"),
+        ("0", "0", "WORLD_SIZE of the environment: expected a whole number from 1 to"),
+    ],
+)
+def test_an_environment_that_is_not_torchruns(
+    rank: str, world: str, message: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", world)
+    assert evaluate(dataset, tmp_path / "out") == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of bytes that are no text")
 def test_names_that_are_no_text(dataset: Path, tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9")

@@ -145,6 +145,14 @@ def test_embeddings_that_cannot_be_compared_are_named(nano, one, pixels, tmp_pat
     np.save(tmp_path / "photo.npy", np.zeros((32, 32)))
     with pytest.raises(EvsamError, match=r"expected floats \(C, G, G\) for photo.png, got \(32, 32\)"):
         protocol.rows(nano, embedding, one)
+    np.save(tmp_path / "photo.npy", np.full((128, 32, 32), np.nan))
+    with pytest.raises(EvsamError, match=r"expected finite numbers for photo.png, got NaN or infinity"):
+        protocol.rows(nano, embedding, one)
+    whole = (tmp_path / "photo.npy").read_bytes()
+    for size in (0, 4, 60, len(whole) // 2):
+        (tmp_path / "photo.npy").write_bytes(whole[:size])
+        with pytest.raises(EvsamError, match=r"that of photo.png cannot be read: "):
+            protocol.rows(nano, embedding, one)
 
 
 class Coarser:

@@ -147,7 +147,12 @@ def test_every_nth_and_limit_choose_by_set() -> None:
 
 
 @pytest.mark.parametrize(
-    "torn", [b'{"set":"first","number":4,"ph', b'{"set":"first","number":4,"rows":{"thirds":[{}\n']
+    "torn",
+    [
+        b'{"set":"first","number":4,"ph',
+        b'{"set":"first","number":4,"rows":{"thirds":[{}\n',
+        b'{"set":"first","number":4}\n',
+    ],
 )
 def test_what_a_kill_tore_is_scored_again_and_nothing_else(torn: bytes, whole: Any, tmp_path: Path) -> None:
     files = RowFiles(tmp_path / "stopped")
