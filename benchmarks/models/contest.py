@@ -31,6 +31,9 @@ WORKER = Path(__file__).resolve().parent / "workers" / "main.py"
 SHORT = 0.1
 """Seconds; a contestant faster than this runs once untimed at the start of each turn, to wake its threads."""
 
+LONG = 5.0
+"""Seconds; who takes longer is not run a second time before the turns: what a first run adds does not matter."""
+
 TURN_SECONDS, TURN_RUNS = 0.2, 5
 """A turn times as many runs as fit into this time, at least one and at most so many."""
 
@@ -124,7 +127,7 @@ class Entry:
         load_seconds: from nothing to ready, imports not included.
         version: of its package.
         outputs: of the first run.
-        first: seconds of a second run, the first guess at how long one takes.
+        first: seconds of a second run (a first, where that took long), the first guess at how long one takes.
     """
 
     worker: Worker
@@ -170,9 +173,10 @@ class Contest:
         self._workers.append(worker)
         try:
             loaded = worker.ask("load", threads=threads, inputs=files, **contestant.request)
-            worker.ask("run", repeat=1)
-            paths = worker.ask("outputs", folder=str(folder))["files"]
             first = worker.ask("run", repeat=1)["seconds"][0]
+            paths = worker.ask("outputs", folder=str(folder))["files"]
+            if first < LONG:
+                first = worker.ask("run", repeat=1)["seconds"][0]
         except WorkerError as error:
             self.failed[contestant.name] = str(error)
             print(f"left out: {error}", file=sys.stderr)
