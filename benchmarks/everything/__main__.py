@@ -34,7 +34,6 @@ from evsam.cli.arguments import whole
 from evsam.export.onnx import build_models
 from evsam.export.options import ExportOptions, encoder_interface
 from evsam.images import read_image
-from evsam.prompts import pad_points
 from evsam.weights import load_weights
 from evsam.zoo import get_variant
 
@@ -88,16 +87,10 @@ def contestants(peers: Peers, variant: str, settings: Mapping[str, Any]) -> list
 
 def chosen_thresholds(model: str, image: NDArray[np.uint8], share: float) -> dict[str, float]:
     """Thresholds that about this share of all masks passes: twice as many pass that of predicted IoU."""
-    sam = evsam.load(model)
-    embedding = sam.encode(image)
-    height, width = embedding.resized_size
-    side = np.arange(0.5, 12) / 12
-    x, y = (axis.ravel() for axis in np.meshgrid(side * width, side * height))
-    points, labels = pad_points(np.stack([x, y], -1)[:, None].astype(np.float32), np.ones((len(x), 1), np.int32))
-    logits, scores = sam.engine.decode(embedding.arrays, points, labels, None)
-    iou = scores[:, 1:].ravel()
-    photo_part = logits[:, 1:, : -(-height // 4), : -(-width // 4)].reshape(len(iou), -1)
-    stability = (photo_part > 1).sum(1) / np.maximum((photo_part > -1).sum(1), 1)
+    every = evsam.load(model).segment_everything(
+        image, mode="exact", points_per_side=12, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1
+    )
+    iou, stability = every.predicted_iou, every.stability_score
     least = float(np.quantile(iou, 1 - min(1.0, 2 * share)))
     sure = stability[iou > least]
     return {

@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--crop-n-layers", nargs="+", type=whole(0), default=[0, 1])
     parser.add_argument("--points-per-side", type=whole(1), default=32)
     parser.add_argument("--size", nargs=2, type=whole(1), default=SIZE, metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--share", type=float, default=0.2, help="see python -m benchmarks.everything --help")
+    parser.add_argument("--share", type=float, default=0.1, help="see python -m benchmarks.everything --help")
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
     chosen = parser.parse_args(arguments)
 
