@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from evsam.data.records import BrokenSample, UInt8
+from evsam.datasets.records import BrokenSample, UInt8
 from evsam.errors import EvsamError
 from evsam.training.config import Config, SourceConfig, read_config
 from evsam.training.data.embeddings import CacheError, Range, ShardWriter, checksum, read_shard

@@ -30,7 +30,7 @@ class SourceConfig(Config):
     """One source of photos with masks.
 
     Attributes:
-        kind: ``annotated``, a set of a data directory (:mod:`evsam.data.annotated`); ``coco`` or ``lvis``, a
+        kind: ``annotated``, a set of a data directory (:mod:`evsam.datasets.annotated`); ``coco`` or ``lvis``, a
             folder of photos and a json file; ``sa1b``, tars as published; ``sa1b-folder``, the same unpacked.
         path: the data directory; the folder of the photos; the folder of the tars, or a pattern such as
             ``/data/sa_0000*.tar``; the folder of the pairs.

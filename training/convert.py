@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from evsam.data.records import BrokenSample, DataError, Photos
+from evsam.datasets.records import BrokenSample, DataError, Photos
 from evsam.errors import WeightsError
 from evsam.export.calibration import calibration_folder
 from evsam.training.config import SourceConfig

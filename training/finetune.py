@@ -17,7 +17,7 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from evsam.data.records import Photo
+from evsam.datasets.records import Photo
 from evsam.nn import EfficientViTSam, Features
 from evsam.nn.lite_decoder import LitePromptEncoder
 from evsam.training import command

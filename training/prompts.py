@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from evsam.boxes import bounding_box
-from evsam.data.records import UInt8
+from evsam.datasets.records import UInt8
 from evsam.evaluation.clicks import middle
 from evsam.training.config import Config
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam.boxes import bounding_box
-from evsam.data.records import BrokenSample, Photo, PhotoSource
+from evsam.datasets.records import BrokenSample, Photo, PhotoSource
 from evsam.engines.base import FloatArray
 from evsam.engines.torch import TorchEngine
 from evsam.evaluation.protocols import Boxes, Clicks, Ellipses, PhotoProtocol, Row

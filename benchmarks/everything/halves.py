@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from evsam.data import Photo, read_set
+from evsam.datasets import Photo, read_set
 
 Half: TypeAlias = Literal["select", "report", "all"]
 

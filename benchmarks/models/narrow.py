@@ -22,7 +22,7 @@ from benchmarks.models import report
 from benchmarks.models.precision import cosine, iou
 from benchmarks.models.simulation import STORAGE_TYPES, simulate
 from evsam.cli.arguments import whole
-from evsam.data.annotated import list_sets, read_set
+from evsam.datasets.annotated import list_sets, read_set
 from evsam.engines.onnxruntime import create
 from evsam.export.calibration import generated_calibration
 from evsam.export.encoder import read_encoder

@@ -16,7 +16,7 @@ import evsam
 from benchmarks import harness
 from benchmarks.models import report
 from evsam.cli.arguments import whole
-from evsam.data.annotated import list_sets, read_set
+from evsam.datasets.annotated import list_sets, read_set
 
 
 def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

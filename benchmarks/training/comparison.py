@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam.boxes import bounding_box
-from evsam.data.annotated import read_set
+from evsam.datasets.annotated import read_set
 from evsam.evaluation.clicks import middle
 from evsam.evaluation.metrics import iou
 from evsam.evaluation.protocols import Answers, Boxes, Row, Tables, identify, in_order, mean_table, parts

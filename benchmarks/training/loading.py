@@ -21,8 +21,8 @@ from benchmarks import harness
 from benchmarks.models import report
 from benchmarks.training.tars import Shape, make_small_tars, make_tars
 from evsam.cli.arguments import whole
-from evsam.data.records import PhotoSource
-from evsam.data.sa1b import Sa1bTars
+from evsam.datasets.records import PhotoSource
+from evsam.datasets.sa1b import Sa1bTars
 from evsam.timing import seconds_of, take_turns
 from evsam.training.command import trial
 from evsam.training.config import BatchConfig, OptimConfig, SourceConfig, SystemConfig

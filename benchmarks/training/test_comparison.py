@@ -18,7 +18,7 @@ from benchmarks.training.comparison import (
     score,
 )
 from evsam.training.model import load_model
-from tests.data.made import write_data_dir
+from tests.datasets.made import write_data_dir
 
 
 def square(left: int, top: int, side: int) -> np.ndarray:

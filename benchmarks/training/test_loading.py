@@ -14,7 +14,7 @@ pytest.importorskip("pycocotools")
 from benchmarks import harness
 from benchmarks.training import loading
 from benchmarks.training.tars import Shape, make_tars
-from evsam.data.sa1b import Sa1bTars
+from evsam.datasets.sa1b import Sa1bTars
 
 SHAPE = Shape(60, 80, 5)
 

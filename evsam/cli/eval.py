@@ -19,8 +19,8 @@ from evsam.cli import console
 from evsam.cli.arguments import add_model_arguments, engine_options, number, whole
 
 if TYPE_CHECKING:
-    from evsam.data import Category, Photos
-    from evsam.data.detections import Detection
+    from evsam.datasets import Category, Photos
+    from evsam.datasets.detections import Detection
     from evsam.evaluation.average_precision import Style
     from evsam.evaluation.fidelity import EmbeddingFiles
     from evsam.evaluation.protocols import PhotoProtocol
@@ -52,7 +52,7 @@ PROMPTS = {
 }
 
 KINDS = ("auto", "coco", "lvis", "sginw", "masks", "annotated", "sa1b", "sa1b-folder")
-"""As :func:`evsam.data.open_photos` has them."""
+"""As :func:`evsam.datasets.open_photos` has them."""
 
 BACKENDS = ("pycocotools", "faster-coco-eval", "hotcoco")
 """As :mod:`evsam.evaluation.average_precision` has them."""
@@ -323,7 +323,7 @@ def _merge(arguments: argparse.Namespace) -> int:
 
 def _settled_protocols(document: Mapping[str, Any], backend: str) -> dict[str, tuple[PhotoProtocol, ...]]:
     """By set, the protocols of an evaluation, made of what its folder says alone."""
-    from evsam.data import Category
+    from evsam.datasets import Category
 
     protocols = _Protocols.settled(document["settings"]["prompts"], backend)
     made = {}
@@ -383,7 +383,7 @@ class _Data:
 
     def open(self) -> Mapping[str, Photos]:
         """The photos, by name of the set."""
-        from evsam.data import open_photos
+        from evsam.datasets import open_photos
 
         return open_photos(self.path, empty=self.empty, **self.options)
 
@@ -521,7 +521,7 @@ class _Protocols:
         return tuple(self._make(prompt, source.categories, self._detected(name, source)) for prompt in self.prompts)
 
     def _detected(self, name: str, source: Photos) -> Mapping[Any, Sequence[Detection]]:
-        from evsam.data.detections import read_detections
+        from evsam.datasets.detections import read_detections
 
         if self.detections is None:
             return {}

@@ -26,7 +26,7 @@ from evsam.rle import decode_rle, mask_pixels
 from evsam.zoo import PUBLISHED_OTHERS, VARIANTS
 
 if TYPE_CHECKING:
-    from evsam.data import Photo
+    from evsam.datasets import Photo
     from evsam.evaluation.runner import Results
     from evsam.sam import Sam
 

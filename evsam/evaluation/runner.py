@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from evsam.data.records import BrokenSample, Photo, Photos
+from evsam.datasets.records import BrokenSample, Photo, Photos
 from evsam.errors import EvsamError, EvsamWarning
 from evsam.evaluation.protocols import PhotoProtocol, Row, Tables
 from evsam.evaluation.truth import Truth

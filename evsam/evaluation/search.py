@@ -14,7 +14,7 @@ from evsam.evaluation.protocols import Answers, Row, Tables, in_order, parts, us
 from evsam.rle import encode_rle
 
 if TYPE_CHECKING:
-    from evsam.data import Category, Detection
+    from evsam.datasets import Category, Detection
     from evsam.embedding import Embedding
     from evsam.evaluation.truth import Truth
     from evsam.sam import Sam
@@ -30,7 +30,8 @@ class DetectedBoxes:
     """The boxes of a detector as prompts; scored by average precision.
 
     Attributes:
-        detections: of the photos, by image id (:func:`evsam.data.read_detections`); not needed to make tables of rows.
+        detections: of the photos, by image id (:func:`evsam.datasets.read_detections`); not needed to make tables of
+            rows.
         categories: that detections and annotations are of, in any order; without any, all are of one.
         name: see :class:`evsam.evaluation.protocols.PhotoProtocol`.
         multimask: True for three masks, of which the one with the highest predicted IoU counts, as in the paper's

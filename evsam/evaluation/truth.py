@@ -13,7 +13,7 @@ from evsam.boxes import bounding_box
 from evsam.rle import decode_rle
 
 if TYPE_CHECKING:
-    from evsam.data.records import Annotation, Photo
+    from evsam.datasets.records import Annotation, Photo
 
 Bool = npt.NDArray[np.bool_]
 
@@ -106,7 +106,7 @@ class Truth:
 
         Args:
             photo: with its annotations.
-            pixels: uint8 RGB (H, W, 3), see :meth:`evsam.data.Photo.pixels`, which compares the sizes of masks too.
+            pixels: uint8 RGB (H, W, 3), see :meth:`evsam.datasets.Photo.pixels`, which compares the sizes of masks too.
         """
         objects = [TrueObject(number, one) for number, one in enumerate(photo.annotations)]
         crowds = [TrueObject(len(objects) + number, one, crowd=True) for number, one in enumerate(photo.crowds)]

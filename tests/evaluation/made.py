@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from evsam.data import Annotation, Photo
-from evsam.data.records import measured
+from evsam.datasets import Annotation, Photo
+from evsam.datasets.records import measured
 from evsam.evaluation.truth import Truth
 from evsam.rle import encode_rle
 

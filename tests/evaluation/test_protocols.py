@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import evsam
-from evsam.data import Annotation
+from evsam.datasets import Annotation
 from evsam.evaluation import protocols
 from evsam.evaluation.protocols import Blank, Boxes, Clicks, Ellipses, inscribed_ellipse, usable_box
 from evsam.rle import decode_rle

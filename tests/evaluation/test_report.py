@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import evsam
-from evsam.data import Photo
+from evsam.datasets import Photo
 from evsam.evaluation import report
 from evsam.evaluation.protocols import Boxes, Clicks, Ellipses
 from evsam.evaluation.report import Case, Curve, Pick, Section, Table

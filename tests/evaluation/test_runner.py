@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evsam.data import BrokenSample, Photo, Photos
+from evsam.datasets import BrokenSample, Photo, Photos
 from evsam.evaluation.protocols import Row, Tables
 from evsam.evaluation.runner import (
     EvaluationError,

@@ -11,7 +11,7 @@ import pytest
 
 import evsam
 from evsam import EvsamError
-from evsam.data import Category, Detection
+from evsam.datasets import Category, Detection
 from evsam.evaluation.average_precision import available
 from evsam.evaluation.search import DetectedBoxes, Everything
 from evsam.everything import Segment

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evsam.data import CocoPhotos, read_detections
+from evsam.datasets import CocoPhotos, read_detections
 from evsam.evaluation.average_precision import Kind, available, average_precision
 from evsam.evaluation.metrics import boundary, boundary_f, iou, sequence_statistics
 from evsam.evaluation.search import DetectedBoxes, document

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.made import write_data_dir
+from tests.datasets.made import write_data_dir
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pycocotools")

@@ -14,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 
-from evsam.data.records import BrokenSample, DataError
+from evsam.datasets.records import BrokenSample, DataError
 from evsam.training import cache_embeddings as command
 from evsam.training.cache_embeddings import CacheConfig, Cached, cache_embeddings, main
 from evsam.training.config import ConfigError, read_config

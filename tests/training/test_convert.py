@@ -11,7 +11,7 @@ import torch
 
 import evsam
 from evsam.cli import main as evsam_main
-from evsam.data.annotated import read_set
+from evsam.datasets.annotated import read_set
 from evsam.export.calibration import calibration_folder
 from evsam.record import write_record
 from evsam.training import finetune

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from evsam.cli import main as evsam_main
-from evsam.data.annotated import read_set
-from evsam.data.records import BrokenSample, Photo
+from evsam.datasets.annotated import read_set
+from evsam.datasets.records import BrokenSample, Photo
 from evsam.engines.torch import TorchEngine
 from evsam.nn import EfficientViTSam
 from evsam.training.config import LogConfig, SourceConfig, ValidationConfig
@@ -23,7 +23,7 @@ from evsam.training.distributed import World
 from evsam.training.model import load_model
 from evsam.training.validation import TrainedEngine, Validator, draw, readable, validate
 from evsam.transforms import fitted_size
-from tests.data.made import png
+from tests.datasets.made import png
 
 
 def test_ellipses_are_their_own_ellipse(data_dir: Path) -> None:

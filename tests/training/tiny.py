@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from evsam.data.records import Annotation, Photo
+from evsam.datasets.records import Annotation, Photo
 from evsam.nn import EfficientViTSam
 from evsam.training.teachers import Teacher, TeacherInfo, decoder_tensors, feature_maps, fingerprint
 from evsam.zoo import Block, DecoderConfig, EncoderConfig, NeckConfig, Variant

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evsam.data.records import BrokenSample
+from evsam.datasets.records import BrokenSample
 from evsam.errors import EvsamError
 from evsam.training.teachers import TeacherInfo
 from evsam.weights.files import sha256

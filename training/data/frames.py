@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from evsam.data.records import Annotation, BrokenSample, Photo, UInt8
+from evsam.datasets.records import Annotation, BrokenSample, Photo, UInt8
 from evsam.training.config import ConfigError
 from evsam.training.data.embeddings import EmbeddingCache, Float16
 from evsam.training.data.pixels import place

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evsam.data.records import DataError, Photo, PhotoSource
+from evsam.datasets.records import DataError, Photo, PhotoSource
 
 ROUNDS = 6
 """Of the Feistel network; four already make a permutation that cannot be told from a random one, given random functions

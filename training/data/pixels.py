@@ -11,7 +11,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from evsam.data.records import UInt8
+from evsam.datasets.records import UInt8
 from evsam.transforms import resize_image
 from evsam.zoo import PIXEL_MEAN, PIXEL_STD
 

@@ -20,7 +20,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from evsam.data.records import Annotation, BrokenSample, Photo, UInt8
+from evsam.datasets.records import Annotation, BrokenSample, Photo, UInt8
 from evsam.rle import run_ends
 from evsam.training.config import Config
 from evsam.training.data.pixels import FILL, Indices, coverage, sample_mask

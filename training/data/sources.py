@@ -1,14 +1,14 @@
-"""The sources of a configuration: the readers of :mod:`evsam.data`, by kind."""
+"""The sources of a configuration: the readers of :mod:`evsam.datasets`, by kind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from evsam.data.annotated import read_set
-from evsam.data.coco import CocoPhotos
-from evsam.data.records import BrokenSample, DataError, Photo, Photos, PhotoSource
-from evsam.data.sa1b import Sa1bFolder, Sa1bTars
+from evsam.datasets.annotated import read_set
+from evsam.datasets.coco import CocoPhotos
+from evsam.datasets.records import BrokenSample, DataError, Photo, Photos, PhotoSource
+from evsam.datasets.sa1b import Sa1bFolder, Sa1bTars
 from evsam.training.config import SourceConfig
 
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from evsam.data.records import BrokenSample, DataError, Photo, PhotoSource
+from evsam.datasets.records import BrokenSample, DataError, Photo, PhotoSource
 from evsam.training.config import RunConfig, SourceConfig
 from evsam.training.data.mix import Mix
 from evsam.training.data.sources import open_source

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evsam.data.records import BrokenSample
+from evsam.datasets.records import BrokenSample
 from evsam.training.data.embeddings import (
     CacheError,
     EmbeddingCache,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from evsam.data.records import Annotation, BrokenSample, Photo
+from evsam.datasets.records import Annotation, BrokenSample, Photo
 from evsam.training.config import ConfigError
 from evsam.training.data import frames
 from evsam.training.data.embeddings import EmbeddingCache

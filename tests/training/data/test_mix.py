@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from evsam.data.records import DataError, Photo, Photos
+from evsam.datasets.records import DataError, Photo, Photos
 from evsam.training.data.mix import BLOCK, Mix, Order, Place, shuffled
 
 

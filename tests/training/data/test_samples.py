@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from evsam.boxes import bounding_box
-from evsam.data.annotated import read_set
-from evsam.data.records import BrokenSample, Photo, UInt8, measured
+from evsam.datasets.annotated import read_set
+from evsam.datasets.records import BrokenSample, Photo, UInt8, measured
 from evsam.training.data.mix import Mix
 from evsam.training.data.samples import Batch, Crop, Plan, SampleConfig, SampleMaker, window
 from evsam.training.data.stream import BatchStream
 from evsam.training.prompts import PromptConfig
 from evsam.transforms import resize_image
-from tests.data.made import encode, png
+from tests.datasets.made import encode, png
 
 CROPS = SampleConfig(size=128, image_size=256, masks=3)
 PROMPTS = PromptConfig()

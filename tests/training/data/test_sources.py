@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from evsam.data.records import DataError
+from evsam.datasets.records import DataError
 from evsam.training.config import SourceConfig
 from evsam.training.data.sources import open_source
-from tests.data.made import COCO_URL, coco_file, members, pair, write_tar
+from tests.datasets.made import COCO_URL, coco_file, members, pair, write_tar
 
 
 def test_configurations_open_their_sources(data_dir: Path, tmp_path: Path) -> None:

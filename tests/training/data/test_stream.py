@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from evsam.data.records import BrokenSample, DataError, Photo
+from evsam.datasets.records import BrokenSample, DataError, Photo
 from evsam.training.data.mix import Mix
 from evsam.training.data.stream import BatchStream, BrokenCounter, loader
 

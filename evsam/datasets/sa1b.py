@@ -20,8 +20,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from evsam.data.files import read_span, reason
-from evsam.data.records import BrokenSample, DataError, Photo, Photos, as_id, measured
+from evsam.datasets.files import read_span, reason
+from evsam.datasets.records import BrokenSample, DataError, Photo, Photos, as_id, measured
 from evsam.writing import replaced
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg")

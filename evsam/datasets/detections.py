@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from evsam.data.files import Counted
-from evsam.data.packed import json_elements, json_text
-from evsam.data.records import Box, Category, DataError, Id, as_id
+from evsam.datasets.files import Counted
+from evsam.datasets.packed import json_elements, json_text
+from evsam.datasets.records import Box, Category, DataError, Id, as_id
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Detection:
     """What a detector found in a photo.
 
     Attributes:
-        category: id of the :class:`evsam.data.Category` that it takes it for.
+        category: id of the :class:`evsam.datasets.Category` that it takes it for.
         score: how sure it is.
         box: x, y, width, height in pixels.
     """
@@ -99,8 +99,8 @@ def read_detections(
 
     Args:
         path: the file.
-        images: ids of the photos, such as :attr:`evsam.data.Photos.ids`; None or none for any.
-        categories: of the photos, :attr:`evsam.data.Photos.categories`; None or none for any.
+        images: ids of the photos, such as :attr:`evsam.datasets.Photos.ids`; None or none for any.
+        categories: of the photos, :attr:`evsam.datasets.Photos.categories`; None or none for any.
 
     Raises:
         DataError: the file cannot be read or is something else, or not one of its detections can be used.

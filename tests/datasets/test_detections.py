@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evsam.data import Category, DataError, Detection, read_detections
+from evsam.datasets import Category, DataError, Detection, read_detections
 
 
 def result(**changed: Any) -> dict[str, Any]:

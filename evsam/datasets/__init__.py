@@ -1,12 +1,12 @@
 """Annotated photos, however they lie on disk: for evaluation and training. Needs neither torch nor other packages."""
 
-from evsam.data.annotated import AnnotatedSet, list_sets, read_set
-from evsam.data.coco import CocoPhotos
-from evsam.data.detections import Detection, Detections, read_detections
-from evsam.data.masks import MaskPhotos
-from evsam.data.opening import open_photos
-from evsam.data.records import Annotation, BrokenSample, Category, DataError, Photo, Photos, PhotoSource
-from evsam.data.sa1b import Sa1bFolder, Sa1bTars
+from evsam.datasets.annotated import AnnotatedSet, list_sets, read_set
+from evsam.datasets.coco import CocoPhotos
+from evsam.datasets.detections import Detection, Detections, read_detections
+from evsam.datasets.masks import MaskPhotos
+from evsam.datasets.opening import open_photos
+from evsam.datasets.records import Annotation, BrokenSample, Category, DataError, Photo, Photos, PhotoSource
+from evsam.datasets.sa1b import Sa1bFolder, Sa1bTars
 
 __all__ = [
     "AnnotatedSet",

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from evsam.data import packed
-from evsam.data.packed import Packed, json_elements, json_parts, json_text
+from evsam.datasets import packed
+from evsam.datasets.packed import Packed, json_elements, json_parts, json_text
 
 
 def test_packed_values_come_back() -> None:

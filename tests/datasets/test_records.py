@@ -14,11 +14,11 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from evsam.boxes import bounding_box
-from evsam.data.files import read_span
-from evsam.data.records import Annotation, BrokenSample, Photo, Photos, as_id, as_rle, measured
+from evsam.datasets.files import read_span
+from evsam.datasets.records import Annotation, BrokenSample, Photo, Photos, as_id, as_rle, measured
 from evsam.errors import ImageError
 from evsam.images import read_image
-from tests.data.made import encode, jpg, png
+from tests.datasets.made import encode, jpg, png
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from evsam.data.files import Counted, find_file, read_span, reason
-from evsam.data.packed import Packed, Part, json_parts, json_text
-from evsam.data.records import (
+from evsam.datasets.files import Counted, find_file, read_span, reason
+from evsam.datasets.packed import Packed, Part, json_parts, json_text
+from evsam.datasets.records import (
     Annotation,
     Box,
     BrokenSample,
@@ -380,7 +380,7 @@ def coco_mask() -> Any:
     try:
         return import_module("pycocotools.mask")
     except ImportError as error:
-        raise BackendUnavailable("evsam.data needs pycocotools; use pip install 'evsam[eval]'") from error
+        raise BackendUnavailable("evsam.datasets needs pycocotools; use pip install 'evsam[eval]'") from error
 
 
 def as_mask(segmentation: Any, height: int, width: int) -> Mapping[str, Any] | None:

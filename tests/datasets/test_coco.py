@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evsam.data.coco import CocoPhotos
-from evsam.data.records import BrokenSample, Category, DataError
+from evsam.datasets.coco import CocoPhotos
+from evsam.datasets.records import BrokenSample, Category, DataError
 from evsam.errors import BackendUnavailable
-from tests.data.made import COCO_FILE as FILE
-from tests.data.made import COCO_URL as URL
-from tests.data.made import SIZE, coco_file, encode, jpg, mask_of
+from tests.datasets.made import COCO_FILE as FILE
+from tests.datasets.made import COCO_URL as URL
+from tests.datasets.made import SIZE, coco_file, encode, jpg, mask_of
 
 
 @pytest.mark.parametrize("image", [{"file_name": FILE}, {"coco_url": URL}], ids=["coco", "lvis"])

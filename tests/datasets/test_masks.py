@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evsam.data.masks import MaskPhotos, read_list, read_values, split_values
-from evsam.data.records import BrokenSample, DataError, Photo
+from evsam.datasets.masks import MaskPhotos, read_list, read_values, split_values
+from evsam.datasets.records import BrokenSample, DataError, Photo
 
 EMPTY = np.zeros((6, 9), np.uint8)
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
 
-from evsam.data.annotated import list_sets, read_set
-from evsam.data.coco import CocoPhotos
-from evsam.data.files import has_photo
-from evsam.data.masks import Ignored, MaskPhotos, Objects, read_list
-from evsam.data.records import DataError, Photos
-from evsam.data.sa1b import PHOTO_SUFFIXES, Sa1bFolder, Sa1bTars
+from evsam.datasets.annotated import list_sets, read_set
+from evsam.datasets.coco import CocoPhotos
+from evsam.datasets.files import has_photo
+from evsam.datasets.masks import Ignored, MaskPhotos, Objects, read_list
+from evsam.datasets.records import DataError, Photos
+from evsam.datasets.sa1b import PHOTO_SUFFIXES, Sa1bFolder, Sa1bTars
 
 MASK_FOLDERS = (
     ("JPEGImages/480p", "Annotations/480p"),  # DAVIS
@@ -92,10 +92,10 @@ def open_photos(
         masks: folder of the masks.
         split: ``train``, ``val`` or another name, of those that have splits. SGinW's ``valid`` is ``val``, too.
         sets: only those with these names.
-        objects: see :class:`evsam.data.MaskPhotos`.
-        ignore: see :class:`evsam.data.MaskPhotos`.
+        objects: see :class:`evsam.datasets.MaskPhotos`.
+        ignore: see :class:`evsam.datasets.MaskPhotos`.
         empty: whether photos without objects belong to it, of ``coco``, ``lvis`` and ``sginw``.
-        cache: folder for the indexes of tars, see :class:`evsam.data.Sa1bTars`.
+        cache: folder for the indexes of tars, see :class:`evsam.datasets.Sa1bTars`.
 
     Returns:
         Sets by name, in the order of their names: that of the annotation file or data set folder.

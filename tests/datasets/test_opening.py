@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evsam.data import CocoPhotos, DataError, MaskPhotos, Sa1bFolder, Sa1bTars, open_photos
-from evsam.data.opening import KINDS
-from tests.data.made import SIZE, encode, jpg, mask_of, pair, png
+from evsam.datasets import CocoPhotos, DataError, MaskPhotos, Sa1bFolder, Sa1bTars, open_photos
+from evsam.datasets.opening import KINDS
+from tests.datasets.made import SIZE, encode, jpg, mask_of, pair, png
 
 PHOTO = jpg(np.full((*SIZE, 3), 9, np.uint8))
 MASK = png(mask_of(1) * 255)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.made import members, write_data_dir, write_tar
+from tests.datasets.made import members, write_data_dir, write_tar
 
 
 @pytest.fixture(scope="session")

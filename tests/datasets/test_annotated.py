@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from evsam.boxes import bounding_box
-from evsam.data.annotated import list_sets, read_set
-from evsam.data.records import BrokenSample, DataError
-from tests.data.made import encode, mask_of
+from evsam.datasets.annotated import list_sets, read_set
+from evsam.datasets.records import BrokenSample, DataError
+from tests.datasets.made import encode, mask_of
 
 
 def test_sets_are_found_and_read(data_dir: Path) -> None:

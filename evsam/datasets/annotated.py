@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evsam.data.files import find_file, read_span, reason
-from evsam.data.packed import Packed, json_parts, json_text
-from evsam.data.records import Annotation, BrokenSample, DataError, Photo, Photos, as_rle
+from evsam.datasets.files import find_file, read_span, reason
+from evsam.datasets.packed import Packed, json_parts, json_text
+from evsam.datasets.records import Annotation, BrokenSample, DataError, Photo, Photos, as_rle
 
 
 class AnnotatedSet(Photos):

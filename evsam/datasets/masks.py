@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from evsam.data.files import Counted, image_names, read_span
-from evsam.data.packed import Packed
-from evsam.data.records import Annotation, BrokenSample, DataError, Photo, Photos, as_id, measured
+from evsam.datasets.files import Counted, image_names, read_span
+from evsam.datasets.packed import Packed
+from evsam.datasets.records import Annotation, BrokenSample, DataError, Photo, Photos, as_id, measured
 from evsam.rle import Rle, encode_rle
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class MaskPhotos(Photos):
       photo with a message that says which options decide.
 
     The id of an annotation is its value, or the NAME of its file; those of one object are equal in all frames of a
-    video. A folder inside of the photos' is a video (:attr:`evsam.data.Photo.sequence`), its frames in order.
+    video. A folder inside of the photos' is a video (:attr:`evsam.datasets.Photo.sequence`), its frames in order.
 
     Args:
         photos: their folder.

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from evsam.boxes import bounding_box
-from evsam.data import sa1b
-from evsam.data.annotated import read_set
-from evsam.data.records import BrokenSample, DataError, Photo, Photos
-from evsam.data.sa1b import Sa1bFolder, Sa1bTars, index_path
-from tests.data.made import mask_of, members, pair, write_tar
+from evsam.datasets import sa1b
+from evsam.datasets.annotated import read_set
+from evsam.datasets.records import BrokenSample, DataError, Photo, Photos
+from evsam.datasets.sa1b import Sa1bFolder, Sa1bTars, index_path
+from tests.datasets.made import mask_of, members, pair, write_tar
 
 
 def check(photo: Photo, number: int) -> None:
