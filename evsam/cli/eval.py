@@ -378,8 +378,9 @@ class _Data:
     def of(cls, arguments: argparse.Namespace) -> _Data:
         options = {name: getattr(arguments, name) for name in ("kind", "annotations", "split", "sets", "objects")}
         options |= {"masks": arguments.mask_folder, "ignore": arguments.ignore}
-        # photos without objects have no prompts, but detections that are wrong
-        return cls(arguments.data, options, bool(SEARCHING & set(arguments.prompts)))
+        # photos without objects have no prompts, but detections that are wrong, and crowds, which the paper's count
+        empty = arguments.protocol == "paper" or bool(SEARCHING & set(arguments.prompts))
+        return cls(arguments.data, options, empty)
 
     def open(self) -> Mapping[str, Photos]:
         """The photos, by name of the set."""
@@ -603,6 +604,11 @@ def _given(arguments: argparse.Namespace, protocols: _Protocols, sets: Mapping[s
     given: dict[str, Any] = {
         name: None if (value := getattr(arguments, name)) is None else str(value) for name in names
     }
+    usual: dict[str, tuple[Any, ...]] = {"masks": (None, "three"), "sizes": (None, "authors")}
+    usual |= {"stop_at": (None,), "max_dets": (None,)}
+    others = [name for name, values in usual.items() if getattr(arguments, name) not in values]
+    if arguments.protocol == "paper" and others:  # whose scores are not to be compared with the paper's
+        given["protocol"] += ", but for " + ", ".join(f"--{name.replace('_', '-')}" for name in others)
     told = sets if "detections" in protocols.prompts else {}
     given["categories"] = {
         name: [[one.id, one.name, one.frequency] for one in source.categories.values()] for name, source in told.items()

@@ -192,10 +192,14 @@ def markdown(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
         lines = [f"**{table.title}**" + (f" ({table.note})" if table.note else ""), ""]
-        lines += ["| | " + " | ".join(table.columns) + " |", "|---|" + "---:|" * len(table.columns)]
-        lines += [f"| {name} | " + " | ".join(map(table.cell, values)) + " |" for name, values in table.rows]
+        lines += ["| | " + " | ".join(map(_in_cell, table.columns)) + " |", "|---|" + "---:|" * len(table.columns)]
+        lines += [f"| {_in_cell(name)} | " + " | ".join(map(table.cell, values)) + " |" for name, values in table.rows]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _in_cell(text: str) -> str:
+    return text.replace("|", r"\|")  # of a set's name, which would end the cell
 
 
 def draw_case(pixels: npt.NDArray[np.uint8], true: Bool, predicted: Bool, prompts: PhotoPrompts | None) -> Image.Image:

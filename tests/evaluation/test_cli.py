@@ -167,6 +167,30 @@ def test_the_papers_numbers_stand_beside_those_of_its_protocol(dataset: Path, tm
     assert "published" not in (tmp_path / "other" / "scores.md").read_text()
 
 
+@pytest.mark.parametrize("option", [("--masks", "one"), ("--sizes", "coco"), ("--stop-at", 0.9), ("--max-dets", 10)])
+def test_the_papers_numbers_do_not_stand_beside_others(
+    option: tuple[str, object], dataset: Path, tmp_path: Path
+) -> None:
+    arguments = ("--annotations", dataset / "instances_val2017.json", "--prompts", "ellipse", "box", "--pictures", 0)
+    assert evaluate(dataset / "val" / "three", tmp_path, *arguments, "--protocol", "paper", *option) == 0
+    assert scores(tmp_path)["given"]["protocol"] == f"paper, but for {option[0]}"
+    assert "published" not in (tmp_path / "scores.md").read_text()
+
+
+def test_the_paper_counts_crowds_of_photos_without_objects(dataset: Path, tmp_path: Path) -> None:
+    document = json.loads((dataset / "instances_val2017.json").read_text())
+    for one in document["annotations"]:
+        one["iscrowd"] = int(one["image_id"] == 1)
+    path = tmp_path / "crowds.json"
+    path.write_text(json.dumps(document))
+    counted = {}
+    for protocol in ("paper", "evsam"):
+        arguments = ("--annotations", path, "--prompts", "ellipse", "--pictures", 0, "--protocol", protocol)
+        assert evaluate(dataset / "val" / "three", tmp_path / protocol, *arguments) == 0
+        counted[protocol] = scores(tmp_path / protocol)["tables"]["crowds"]["ellipse"]["mean"]["objects"]["all"]
+    assert counted == {"paper": 5, "evsam": 4}
+
+
 def test_boxes_of_a_detector_are_scored_by_average_precision(dataset: Path, tmp_path: Path, capsys: Any) -> None:
     pytest.importorskip("pycocotools")
     annotations = json.loads((dataset / "instances_val2017.json").read_text())["annotations"]

@@ -45,6 +45,11 @@ def test_means_of_all_prompts_are_one_table() -> None:
     )
 
 
+def test_names_of_sets_do_not_end_cells() -> None:
+    text = report.markdown([report.Table("AP", ("a|b",), (("x|y", (0.5,)),))])
+    assert text == "**AP**\n\n| | a\\|b |\n|---|---:|\n| x\\|y | 0.500 |"
+
+
 def test_sets_have_an_overview_with_their_mean() -> None:
     other: Any = {"box": {"mean": {"IoU": {"all": 0.5, "small": 0.1}}}}
     table = report.overview({"a": MEAN, "b": other})
