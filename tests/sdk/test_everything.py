@@ -257,6 +257,8 @@ class TestBadInput:
             ({"point_grids": [[("a", 1)]]}, "point_grids: expected"),
             ({"point_grids": [[(0.5, 1.5)]]}, "point_grids: expected"),
             ({"point_grids": []}, "point_grids: expected"),
+            ({"box_nms_thresh": 1e300}, r"box_nms_thresh: expected a number from 0 to 1, got 1e\+300$"),
+            ({"box_nms_thresh": -1e-7}, "box_nms_thresh: expected a number from 0 to 1, got -1e-07$"),
             ({"mode": np.array(["fast", "exact"])}, "mode: expected fast or exact, got array"),
             ({"point_grids": [[(0.5, 0.5)]], "crop_n_layers": 1}, "point_grids: expected"),
             ({"callback": 3}, "callback: expected a function of the progress, or None, got 3"),
