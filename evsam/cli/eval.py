@@ -186,7 +186,9 @@ def _add_protocol_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--mode", choices=("fast", "exact"), default="fast", help="of everything (default: fast)")
     group.add_argument(
-        "--compare", metavar="MODEL", help="what fidelity compares with: a model, or a folder of embeddings"
+        "--compare",
+        metavar="MODEL",
+        help="what fidelity compares with: a folder of embeddings, or a model, in its engine's own choice of precision",
     )
 
 
@@ -273,6 +275,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     missing = len(places) - len(results.scored) - len(results.broken)
     if missing:
         console.say(f"part {part} is done, {missing} photos are left; the part that is done last writes the scores")
+        console.say("parts in folders of their own are put together by evsam eval --merge")
         return 0
     document = files.settings()
     settled = _settled_protocols(document, arguments.backend)
@@ -514,7 +517,8 @@ class _Protocols:
             },
             "everything": {"settings": everything, "kinds": kinds, "backend": arguments.backend},
         }
-        reference = None if arguments.compare is None else (arguments.compare, engine)
+        # --precision is that of MODEL: what a smaller one loses shows against the engine's own choice
+        reference = None if arguments.compare is None else (arguments.compare, {**engine, "precision": None})
         return cls(tuple(arguments.prompts), options, arguments.detections, reference)
 
     def __call__(self, name: str, source: Photos) -> tuple[PhotoProtocol, ...]:

@@ -145,7 +145,19 @@ def set_tables(found: Mapping[str, Tables]) -> tuple[list[Table], list[Curve]]:
 def _plain_table(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> Table:
     columns = tuple(dict.fromkeys(column for values in rows.values() for column in values))
     cells = [(row, tuple(_counted(column, values.get(column)) for column in columns)) for row, values in rows.items()]
-    return Table(title, columns, tuple(cells))
+    return Table(title, columns, tuple(cells), _note(columns))
+
+
+def _note(columns: Sequence[str]) -> str:
+    """What the columns of numbers of clicks are, which their names alone do not tell; nothing of others."""
+    counts = [column for column in columns if column.startswith(">=")]
+    if not counts:
+        return ""
+    clicks, _, percent = counts[-1].removeprefix(">=").partition("@")
+    return (
+        f"NoC@{percent}: clicks until IoU is {float(percent) / 100:g}, mean of objects; "
+        f"{counts[-1]}: objects that took all {clicks} clicks"
+    )
 
 
 def _counted(column: str, value: float | None) -> float | None:

@@ -114,7 +114,9 @@ def test_shared_out_photos_give_the_same_file(
         assert evaluate(dataset, out, *options, "--workers", 2) == 0
     elif way == "parts":
         assert evaluate(dataset, out, *options, "--part", "2/2") == 0
-        assert "part 2/2 is done, 2 photos are left" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "part 2/2 is done, 2 photos are left" in said
+        assert "evsam eval --merge" in said
         assert not (out / "scores.json").exists()
         assert evaluate(dataset, out, *options, "--part", "1/2") == 0
     elif way == "torchrun":
@@ -250,6 +252,8 @@ def test_fidelity_compares_two_models(
     assert tables["fidelity"]["mean"]["IoU of both, boxes"]["all"] == 1
     assert tables["fidelity"]["embedding"]["features"] == {"L2": 0, "L2 / norm": 0, "cosine": 1, "least cosine": 1}
     assert tables["blank-box"]["mean"]["IoU"]["all"] < 0.6
+    assert evaluate(dataset, tmp_path / "int8", *arguments, "--precision", "int8", "--compare", "nano") == 0
+    assert 0.9 < scores(tmp_path / "int8")["tables"]["three"]["fidelity"]["embedding"]["features"]["cosine"] < 1
     other = seeded_file("nano")
     assert evaluate(dataset, tmp_path / "other", *arguments, "--compare", other) == 0
     assert scores(tmp_path / "other")["tables"]["three"]["fidelity"]["embedding"]["features"]["cosine"] < 0.9

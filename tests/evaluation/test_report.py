@@ -40,7 +40,9 @@ def test_means_of_all_prompts_are_one_table() -> None:
     assert report.markdown([means, clicks]) == (
         "**Mean IoU**\n\n| | all | small |\n|---|---:|---:|\n| box: IoU | 0.700 | – |\n"
         "| clicks: IoU, 1 click | 0.400 | 0.300 |\n| objects | 3 | 0 |\n\n"
-        "**clicks: clicks that objects need**\n\n| | NoC@80 | >=5@80 |\n|---|---:|---:|\n"
+        "**clicks: clicks that objects need** "
+        "(NoC@80: clicks until IoU is 0.8, mean of objects; >=5@80: objects that took all 5 clicks)\n\n"
+        "| | NoC@80 | >=5@80 |\n|---|---:|---:|\n"
         "| number of clicks | 2.500 | 2 |"
     )
 
