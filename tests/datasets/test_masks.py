@@ -130,6 +130,15 @@ def test_several_files_of_a_photo(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert source.remarks[0] in caplog.text
 
 
+def test_a_mask_belongs_to_the_photo_with_the_longest_name(tmp_path: Path) -> None:
+    photos_in(tmp_path / "images", "a.png", "a_b.png")
+    for name, values in (("a_1", values_of(LEFT)), ("a_b_1", values_of((1, *RIGHT[1:])))):
+        save(tmp_path / "masks" / f"{name}.png", values)
+    first, second = MaskPhotos(tmp_path / "images", tmp_path / "masks")
+    assert (first.key, masks_of(first)) == ("a.png", {1: LEFT_PIXELS})
+    assert (second.key, masks_of(second)) == ("a_b.png", {1: RIGHT_PIXELS})
+
+
 def split(values: np.ndarray, **options: Any) -> tuple[list[int], int | None]:
     parts, ignored = split_values(values.astype(np.int64), **options)
     for value, inside in parts:

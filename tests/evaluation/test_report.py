@@ -194,3 +194,20 @@ def test_a_page_tells_how_it_was_computed() -> None:
     assert "&lt;coco&gt;" in page
     assert "<svg" in page
     assert "instances_val2017: 1 photo\n" in report.as_markdown(parts)
+
+
+@pytest.mark.parametrize(
+    ("box", "columns"),
+    # 30 pixels wide, with 12 more on either side; moved where the photo ends
+    [((50, 40, 80, 70), (38, 92)), ((0, 40, 30, 70), (0, 54)), ((130, 40, 160, 70), (106, 160))],
+    ids=["middle", "left", "right"],
+)
+def test_what_is_shown_is_moved_into_the_photo(box: tuple[int, int, int, int], columns: tuple[int, int]) -> None:
+    pixels = np.zeros((120, 160, 3), np.uint8)
+    mask = rectangle(*box, size=(120, 160))
+    pixels[:, columns[0] : columns[1]] = 90
+    picture = np.asarray(report.draw_case(pixels, mask, mask & False, None))
+    assert picture.shape == (report.PICTURE_SIDE, report.PICTURE_SIDE, 3)
+    assert (picture[0] > 80).all(), "these columns are shown"
+    picture = np.asarray(report.draw_case(90 - pixels, mask, mask & False, None))
+    assert (picture[0] < 10).all(), "and no others"

@@ -305,6 +305,14 @@ def test_sets_are_told_apart() -> None:
     assert all(describe_sets(other, 1, None) != told for other in others)
 
 
+@pytest.mark.parametrize("part", [Part(), Part(1, 2), Part(2, 3)])
+def test_processes_share_the_photos_of_their_part(part: Part) -> None:
+    places = [("a", number) for number in range(13)]
+    shares = [list(share.of(places)) for share in part.split(2)]
+    assert sorted(shares[0] + shares[1]) == sorted(part.of(places))
+    assert abs(len(shares[0]) - len(shares[1])) <= 1
+
+
 def test_photos_that_were_mended_are_no_others(tmp_path: Path) -> None:
     whole, broken = ({"photos": describe_sets(made_sets(9, broken=bad), 1, None)} for bad in ([], [3]))
     for number, (first, second) in enumerate([(broken, whole), (whole, broken), (broken, broken)]):
