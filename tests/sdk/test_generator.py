@@ -309,6 +309,25 @@ class TestSoFar:
         assert seen == [0, 1, 2, 3, 4]
 
 
+class TestCrops:
+    @pytest.mark.parametrize(("end", "kept"), [(236, True), (237, False), (256, False)])
+    @pytest.mark.parametrize("axis", ["x", "y"])
+    def test_masks_whose_last_pixel_is_twenty_from_the_end_of_a_crop_are_cut_off(self, end, kept, axis) -> None:
+        # crops of 256 pixels, one for each logit, and a mask in the first of them
+        options = {"mode": "exact", "points_per_side": 1, "crop_n_layers": 1, "crop_overlap_ratio": 0.0}
+        generator = _C.EverythingGenerator(512, 512, **options, pred_iou_thresh=0.5)
+        while (batch := generator.batch()) is not None:
+            logits = np.full((len(batch[1]), 3, 256, 256), -9, np.float32)
+            scores = np.zeros((len(batch[1]), 4), np.float32)
+            if batch[0] == 1:
+                part = (slice(0, 50), slice(100, end))
+                logits[(..., *(part if axis == "x" else part[::-1]))] = 9
+                scores[:, 1] = 0.9
+            generator.add(logits, scores)
+        box = (100, 0, end, 50) if axis == "x" else (0, 100, 50, end)
+        assert [row[1] for row in generator.segments()] == ([box] if kept else [])
+
+
 class TestMisuse:
     @pytest.fixture
     def generator(self) -> Any:
