@@ -232,8 +232,8 @@ class TestFast:
         def left_is_good(points: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
             asked.extend((int(x) // 128, int(y) // 128) for x, y in points)
             logits, scores = invented(points)
-            scores = np.minimum(scores, np.float32(0.62))
-            scores[:, 2] = np.where(points[:, 0] < 512, 0.64, 0.629)  # from 0.63 on is near 0.7
+            scores = np.minimum(scores, np.float32(0.58))
+            scores[:, 2] = np.where(points[:, 0] < 512, 0.61, 0.599)  # from 0.6 on is near 0.7
             return logits, scores
 
         asked: list[tuple[int, int]] = []
@@ -267,11 +267,11 @@ class TestFast:
     def test_finds_what_exact_finds(self, nano) -> None:
         """With fewer points."""
         image = pytest.importorskip("skimage.data").coffee()[::2, ::2]
-        options = {"points_per_side": 14, "pred_iou_thresh": 0.6, "stability_score_thresh": 0.85}
+        options = {"points_per_side": 20, "pred_iou_thresh": 0.7, "stability_score_thresh": 0.8}
         (fast, few), (exact, all_points) = (
             generate_native(nano[0], image, mode=mode, **options) for mode in ("fast", "exact")
         )
-        assert all_points == 196
+        assert all_points == 400
         assert few <= 0.9 * all_points
         size = image.shape[:2]
         masks = [record["segmentation"] for record in records_of(fast, size)]
