@@ -19,10 +19,13 @@ def half_of(key: str) -> Half:
     return "report" if zlib.crc32(key.encode()) % 2 else "select"
 
 
-def photos(data: Path, split: str, name: str, half: Half, most: int | None = None) -> Iterator[Photo]:
-    """Photos of one set and half, at most so many: those whose CRC-32 is lowest, so that fewer are part of more."""
+def photos(data: Path, split: str, name: str, half: Half, most: int | None = None, skip: int = 0) -> Iterator[Photo]:
+    """Photos of one set and half, at most so many, without the first `skip`.
+
+    They come in the order of their CRC-32, so that fewer are part of more, and what was looked at can be left out.
+    """
     every = read_set(data, split, name)
     chosen = [i for i in range(len(every)) if half in ("all", half_of(every[i].key))]
     chosen.sort(key=lambda i: zlib.crc32(every[i].key.encode()))
-    for i in chosen[:most]:
+    for i in chosen[skip:][:most]:
         yield every[i]

@@ -37,7 +37,8 @@ def measure(sam: Any, chosen: argparse.Namespace, name: str) -> dict[str, Any]:
     protocols = {mode: Everything(settings={**shared, "mode": mode}) for mode in MODES}
     rows: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES}
     found = 0
-    for number, photo in enumerate(photos(chosen.data, chosen.split, name, chosen.half, chosen.photos), 1):
+    counted = photos(chosen.data, chosen.split, name, chosen.half, chosen.photos, chosen.skip)
+    for number, photo in enumerate(counted, 1):
         pixels = photo.pixels()
         embedding, truth = sam.encode(pixels), Truth.read(photo, pixels)
         masks = {}
@@ -52,6 +53,7 @@ def measure(sam: Any, chosen: argparse.Namespace, name: str) -> dict[str, Any]:
     count = {mode: sum(len(row["segments"]) for row in rows[mode]) for mode in MODES}
     line: dict[str, Any] = {
         "photos": len(rows["exact"]),
+        "skipped": chosen.skip,
         "objects": sum(len(row["truth"]) for row in rows["exact"]),
         "found": round(found / max(count["exact"], 1), 4),
     }
@@ -84,6 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", nargs="+", default=["coco"])
     parser.add_argument("--half", choices=HALVES, default="report", help="of each set (default: the one for reports)")
     parser.add_argument("--photos", type=whole(1), help="at most so many of each set (default: all)")
+    parser.add_argument("--skip", type=whole(0), default=0, help="leave out so many, which were looked at (default: 0)")
     parser.add_argument("--model", default="nano")
     parser.add_argument("--threads", type=whole(1), default=2)
     parser.add_argument("--points-per-side", type=whole(1), default=32)
