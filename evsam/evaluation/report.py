@@ -571,13 +571,13 @@ def page(title: str, summary: str, parts: Sequence[Section], settings: Mapping[s
         lines += [_html_table(table) for table in section.tables]
         if section.curves:
             lines.append(f"<figure><h3>{_CHART}</h3>{chart(section.curves, _CHART)}</figure>")
+        if section.cases:
+            lines.append(_LEGEND)
         for name in dict.fromkeys(case.title for case in section.cases):
             lines.append(f'<h3>{escape(name)}</h3><div class="cases">')
             lines += [_html_case(case) for case in section.cases if case.title == name]
             lines.append("</div>")
         lines.append("</section>")
-    if any(section.cases for section in parts):
-        lines.append(_LEGEND)
     lines.append("<section><h2>How it was computed</h2><table class='plain'><tbody>")
     lines += [f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in settings.items()]
     lines.append("</tbody></table></section>")
