@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +13,7 @@ from evsam.overlay import draw_masks
 
 
 @pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.name)
-def test_a_picture_of_the_readme_is_that_of_these_weights_and_this_code(path) -> None:
+def test_a_picture_of_the_readme_is_that_of_these_weights_and_this_code(path: Path) -> None:
     with Image.open(path) as stored:
         assert not is_stale(stored, PICTURES[path]()), f"{path.name} is old: run python -m benchmarks.pictures"
 

@@ -74,7 +74,7 @@ def contestants(peers: Peers, variant: str, settings: Mapping[str, Any]) -> list
     encoder, decoder = export(peers, variant)
     files = {"encoder": str(encoder), "decoder": str(decoder)}
     features = [tensor.name for tensor in encoder_interface(variant).outputs]
-    side = {"features": features, "image_size": get_variant(variant).image_size}
+    side: dict[str, Any] = {"features": features, "image_size": get_variant(variant).image_size}
     listed = []
     for mode in ("exact", "fast"):
         request = {"model": model, "mode": mode, "settings": settings}

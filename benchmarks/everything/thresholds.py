@@ -56,7 +56,8 @@ class Candidates:
         """Rows of the masks that pass these thresholds and are no doubles."""
         rows = np.flatnonzero((self.scores[:, 0] > iou) & (self.scores[:, 1] >= stability))
         boxes, scores = (torch.from_numpy(x[rows]) for x in (self.boxes, self.scores))
-        return rows[nms(boxes, scores[:, 0].float(), BOX_NMS).numpy()]
+        best: NDArray[np.int64] = rows[nms(boxes, scores[:, 0].float(), BOX_NMS).numpy()]
+        return best
 
 
 def candidates(sam: Any, photo: Any, points_per_side: int, offset: float) -> Candidates:
@@ -72,7 +73,7 @@ def candidates(sam: Any, photo: Any, points_per_side: int, offset: float) -> Can
     )
     true = [annotation.rle for annotation in photo.annotations]
     return Candidates(
-        segments.boxes.astype(np.float32) - np.float32([0, 0, 1, 1]),
+        segments.boxes.astype(np.float32) - np.array([0, 0, 1, 1], np.float32),
         np.stack([segments.predicted_iou, segments.stability_score], 1),
         mask_ious([segment.rle for segment in segments], true),
     )
@@ -80,7 +81,8 @@ def candidates(sam: Any, photo: Any, points_per_side: int, offset: float) -> Can
 
 def reached(ious: NDArray[np.float64]) -> NDArray[np.float64]:
     """The share of the limits that each IoU reaches."""
-    return (ious[:, None] >= LIMITS).mean(1)
+    shares: NDArray[np.float64] = (ious[:, None] >= LIMITS).mean(1)
+    return shares
 
 
 def judge(found: list[Candidates], iou: float, stability: float) -> dict[str, float]:

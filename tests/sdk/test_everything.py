@@ -395,7 +395,7 @@ class TestSmallRegions:
     def test_compressed_ones_stay_compressed(self) -> None:
         mask = _masks()[0]
         mask[5, 5] = not mask[5, 5]
-        data = {"rles": [encode_rle(mask)], "boxes": [[0, 0, 1, 1]]}
+        data: dict[str, Any] = {"rles": [encode_rle(mask)], "boxes": [[0, 0, 1, 1]]}
         SamAutomaticMaskGenerator.postprocess_small_regions(data, 50, 0.7)
         assert isinstance(data["rles"][0]["counts"], str)
         y, x = decode_rle(data["rles"][0]).nonzero()

@@ -125,13 +125,14 @@ def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Non
 def generate_native(sam: Sam, image: npt.NDArray[np.uint8], **options: Any) -> tuple[Any, int]:
     """A generator that the native engine drives, and how many points it asked."""
     generator, crop, asked = _C.EverythingGenerator(*image.shape[:2], threads=1, **options), None, 0
+    engine: Any = sam.engine
     while (batch := generator.batch()) is not None:
         if batch[0] != crop:
             crop = batch[0]
             x0, y0, x1, y1 = generator.crops[crop]
-            features = sam.encode(image[y0:y1, x0:x1]).arrays
+            features: Any = sam.encode(image[y0:y1, x0:x1]).arrays
         asked += len(batch[1])
-        generator.ask(sam.engine._engine, features)
+        generator.ask(engine._engine, features)
     return generator, asked
 
 
@@ -155,7 +156,9 @@ class TorchPredictor(Predictor):
 
     def decode(self, points: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         padded = np.stack([points, np.zeros_like(points)], 1)
-        return self.sam.engine.decode(self.features, padded, np.tile(np.int32([1, -1]), (len(points), 1)), None)
+        return self.sam.engine.decode(
+            self.features, padded, np.tile(np.array([1, -1], np.int32), (len(points), 1)), None
+        )
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +259,7 @@ class TestFast:
             logits[:, 1:3, 100:140, 100:140] = 9
             logits[:, 2, 20:22, 20:22] = 9
             logits[:, 3, 200:220, 200:220] = 9
-            return logits, np.tile(np.float32([0, 0.95, 0.9, 0.92]), (len(points), 1))
+            return logits, np.tile(np.array([0, 0.95, 0.9, 0.92], np.float32), (len(points), 1))
 
         found = {}
         for mode in ("exact", "fast"):
@@ -285,9 +288,11 @@ class TestFast:
 
 class TestSoFar:
     def test_is_what_the_points_so_far_give(self) -> None:
-        options = {"points_per_side": 4, "points_per_batch": 6, "mode": "exact", "pred_iou_thresh": 0.6}
+        options: dict[str, Any] = {"points_per_side": 4, "points_per_batch": 6, "mode": "exact", "pred_iou_thresh": 0.6}
         generator = _C.EverythingGenerator(80, 80, stability_score_thresh=0.7, **options)
-        points = generator.batch()[1]
+        batch = generator.batch()
+        assert batch is not None
+        points = batch[1]
         assert generator.segments() == []
         generator.add(*invented(points[:, 0]))
         assert (generator.done, generator.total, generator.finished) == (6, 16, False)
@@ -299,7 +304,7 @@ class TestSoFar:
         assert generator.bytes > 0
 
     def test_of_crops(self) -> None:
-        options = {"points_per_side": 3, "mode": "exact", "crop_n_layers": 1, "pred_iou_thresh": 0.6}
+        options: dict[str, Any] = {"points_per_side": 3, "mode": "exact", "crop_n_layers": 1, "pred_iou_thresh": 0.6}
         generator = _C.EverythingGenerator(90, 70, **options)
         seen = []
         while (batch := generator.batch()) is not None:
@@ -314,14 +319,16 @@ class TestCrops:
     @pytest.mark.parametrize("axis", ["x", "y"])
     def test_masks_whose_last_pixel_is_twenty_from_the_end_of_a_crop_are_cut_off(self, end, kept, axis) -> None:
         # crops of 256 pixels, one for each logit, and a mask in the first of them
-        options = {"mode": "exact", "points_per_side": 1, "crop_n_layers": 1, "crop_overlap_ratio": 0.0}
-        generator = _C.EverythingGenerator(512, 512, **options, pred_iou_thresh=0.5)
+        generator = _C.EverythingGenerator(
+            512, 512, mode="exact", points_per_side=1, crop_n_layers=1, crop_overlap_ratio=0.0, pred_iou_thresh=0.5
+        )
+        rows, columns = slice(0, 50), slice(100, end)
+        part = (rows, columns) if axis == "x" else (columns, rows)
         while (batch := generator.batch()) is not None:
             logits = np.full((len(batch[1]), 3, 256, 256), -9, np.float32)
             scores = np.zeros((len(batch[1]), 4), np.float32)
             if batch[0] == 1:
-                part = (slice(0, 50), slice(100, end))
-                logits[(..., *(part if axis == "x" else part[::-1]))] = 9
+                logits[:, :, part[0], part[1]] = 9
                 scores[:, 1] = 0.9
             generator.add(logits, scores)
         box = (100, 0, end, 50) if axis == "x" else (0, 100, 50, end)

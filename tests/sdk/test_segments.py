@@ -390,7 +390,7 @@ class TestGeoJson:
         assert result.label_map()[15, 15] == 2
 
     def test_transforms(self) -> None:
-        class Affine(tuple):
+        class Affine(tuple[float, ...]):
             """As rasterio's: nine numbers, row by row."""
 
             __slots__ = ()

@@ -82,9 +82,11 @@ class Model:
     postprocess_masks = Sam.postprocess_masks
 
     def __init__(self, request: dict[str, Any]) -> None:
-        runtime = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}[request["runtime"]]
-        self._encoder = runtime(request["encoder"], request["threads"], request["features"])
-        self._decoder = runtime(request["decoder"], request["threads"], ["low_res_masks", "iou_predictions"])
+        runtime = OnnxRuntime if request["runtime"] == "onnxruntime" else OpenVino
+        self._encoder: OnnxRuntime | OpenVino = runtime(request["encoder"], request["threads"], request["features"])
+        self._decoder: OnnxRuntime | OpenVino = runtime(
+            request["decoder"], request["threads"], ["low_res_masks", "iou_predictions"]
+        )
         self._side = request["image_size"]
         self._mask = {
             "mask_input": np.zeros((1, 1, LOGITS_SIZE, LOGITS_SIZE), np.float32),
