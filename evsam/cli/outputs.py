@@ -201,7 +201,7 @@ def _targets(
     picture = output
     if output is not None:
         _check_parent(output)
-        if several or output.is_dir() or (formats and not output.suffix):
+        if several or output.is_dir() or not output.suffix:
             folder, picture = _folder(arguments, output, several), None
         else:
             folder = output.parent

@@ -200,7 +200,7 @@ class TestPredict:
             message = failure(capsys, "predict", photo_file, "--point", 1, 1, option, tmp_path / "no" / "out.png")
             assert "expected an existing folder" in message
 
-    @pytest.mark.parametrize("name", ["masks.xyz", "masks", "masks.blp", "masks.hdf5", "masks.palm"])
+    @pytest.mark.parametrize("name", ["masks.xyz", "masks.blp", "masks.hdf5", "masks.palm"])
     def test_formats_that_cannot_be_written(self, capsys, monkeypatch, photo_file, tmp_path, name) -> None:
         monkeypatch.setattr("evsam.sam.load", lambda *_, **__: pytest.fail("refused only after the work"))
         message = usage_error(capsys, "predict", photo_file, "--point", 1, 1, "-o", tmp_path / name)

@@ -88,6 +88,10 @@ class TestEverything:
         assert names(tmp_path) == ["a.svg", "c.jpg", "photos"]
         assert names(photos) == ["a.png", "b.jpg"]
 
+    def test_a_photo_into_a_folder(self, run, photos, tmp_path) -> None:
+        run("everything", photos / "a.png", "-o", tmp_path / "out")
+        assert names(tmp_path / "out") == ["a_segments.png"]
+
     def test_a_folder(self, run, photos, tmp_path) -> None:
         (photos / "broken.jpg").write_bytes((photos / "b.jpg").read_bytes()[:300])
         (photos / "a_segments.png").write_bytes((photos / "a.png").read_bytes())  # of earlier calls
