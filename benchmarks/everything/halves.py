@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from evsam.cli.arguments import whole
 from evsam.datasets import Photo, read_set
 
 Half: TypeAlias = Literal["select", "report", "all"]
 
 HALVES: tuple[Half, ...] = get_args(Half)
+
+
+def add_arguments(parser: argparse.ArgumentParser, sets: Sequence[str], half: Half) -> None:
+    """Add the arguments that say which photos, and with which model they are segmented."""
+    parser.add_argument("--data", type=Path, required=True, help="directory as docs/nano.md describes")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--set", nargs="+", default=list(sets))
+    parser.add_argument("--half", choices=HALVES, default=half, help=f"of each set (default: {half})")
+    parser.add_argument("--photos", type=whole(1), help="at most so many of each set (default: all)")
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--threads", type=whole(1), default=2)
+    parser.add_argument("--points-per-side", type=whole(1), default=32)
 
 
 def half_of(key: str) -> Half:

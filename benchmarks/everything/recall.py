@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import evsam
 from benchmarks import harness
-from benchmarks.everything.halves import HALVES, photos
+from benchmarks.everything.halves import add_arguments, photos
 from benchmarks.everything.records import share_found
 from evsam.cli.arguments import whole
 from evsam.evaluation.search import Everything
@@ -81,15 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=Path, required=True, help="directory as docs/nano.md describes")
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--set", nargs="+", default=["coco"])
-    parser.add_argument("--half", choices=HALVES, default="report", help="of each set (default: the one for reports)")
-    parser.add_argument("--photos", type=whole(1), help="at most so many of each set (default: all)")
+    add_arguments(parser, ["coco"], "report")
     parser.add_argument("--skip", type=whole(0), default=0, help="leave out so many, which were looked at (default: 0)")
-    parser.add_argument("--model", default="nano")
-    parser.add_argument("--threads", type=whole(1), default=2)
-    parser.add_argument("--points-per-side", type=whole(1), default=32)
     parser.add_argument("--crop-n-layers", type=whole(0), default=0)
     parser.add_argument("--pred-iou-thresh", type=float, help="default: the variant's")
     parser.add_argument("--stability-score-thresh", type=float, help="default: the variant's")

@@ -16,7 +16,6 @@ import argparse
 import sys
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from torchvision.ops import nms
 
 import evsam
-from benchmarks.everything.halves import HALVES, photos
+from benchmarks.everything.halves import add_arguments, photos
 from benchmarks.everything.records import mask_ious
 from evsam.cli.arguments import whole
 
@@ -101,14 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=Path, required=True, help="directory as docs/nano.md describes")
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--set", nargs="+", default=["coco", "bsds", "ccp"])
-    parser.add_argument("--half", choices=HALVES, default="select", help="default: the one for choosing")
-    parser.add_argument("--photos", type=whole(1), help="at most so many of each set (default: all)")
-    parser.add_argument("--model", default="nano")
-    parser.add_argument("--threads", type=whole(1), default=2)
-    parser.add_argument("--points-per-side", type=whole(1), default=32)
+    add_arguments(parser, ["coco", "bsds", "ccp"], "select")
     parser.add_argument("--stability-score-offset", type=float, default=1.0)
     parser.add_argument("--best", type=whole(1), default=10, help="so many pairs, the best first")
     chosen = parser.parse_args(arguments)
