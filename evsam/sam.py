@@ -344,7 +344,7 @@ class Sam:
             image: an embedding of this model, or an image as :meth:`encode` takes it, encoded on the fly. Crops need
                 the image.
             mode: ``exact`` for the masks that segment_anything's generator gives with this model; ``fast`` for most of
-                them, by fewer clicks: where a confident mask is already, none are made.
+                them, by fewer clicks: beside clicks that gave nothing nearly good enough, none are made.
             points_per_side: clicks along each side of the grid; not read where there are ``point_grids``.
             point_grids: own grids instead: for each layer, the whole image and then those of crops, an array (N, 2) of
                 x and y in parts of the width and the height, 0 to 1.

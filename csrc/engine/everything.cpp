@@ -36,9 +36,8 @@ constexpr float kNearEdge = 20.0F;
 
 // Fast mode. Predicted IoU hardly changes from one point of the grid to the next: every other row and column is asked
 // first, and of the other points those beside one with a mask that came as near as this to what is asked for. Chosen
-// for nano on the half of the validation photos that chose its thresholds, where 0.07 finds just 97 % of exact mode's
-// masks and each hundredth more or less is worth one of two hundred; `python -m benchmarks.everything.recall` prints
-// what it finds. Stability of the masks beside does not tell more.
+// for nano on the half of the validation photos that chose its thresholds; `python -m benchmarks.everything.recall`
+// prints what it finds. Stability of the masks beside does not tell more.
 constexpr float kIouMargin = 0.1F;
 // Masks with more IoU than that are one, however their boxes differ: a stray pixel is enough for that.
 constexpr double kSameMask = 0.9;
