@@ -77,7 +77,9 @@ class Predictor:
 
 
 def original(predictor: Any, image: npt.NDArray[np.uint8], **options: Any) -> list[dict[str, Any]]:
-    """Records of segment_anything's generator."""
+    """Records of segment_anything's generator, which removes small regions by OpenCV."""
+    if options.get("min_mask_region_area"):
+        pytest.importorskip("cv2")
     from segment_anything import SamAutomaticMaskGenerator
 
     generator = SamAutomaticMaskGenerator(SimpleNamespace(image_encoder=SimpleNamespace(img_size=1024)), **options)
