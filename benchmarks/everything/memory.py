@@ -62,15 +62,16 @@ def main(arguments: list[str] | None = None) -> int:
     peers = Peers(chosen.peers.absolute(), chosen.python)
     environment = {"PYTHONPATH": str(WORKERS)}
     rows = [["variant", "mode", "crop layers", "loaded MiB", "peak MiB", "above MiB"]]
-    lines = []
+    key = ["op", "variant", "contestant", "threads", "size", "crop_n_layers"]
     with tempfile.TemporaryDirectory(prefix="evsam-memory-") as temporary:
         image = Path(temporary) / "image.npy"
         np.save(image, frame(*chosen.size))
         for variant in chosen.variant:
             model = weights(peers, variant)
+            limits = thresholds(variant, model, photo(), chosen.share)
             for mode, layers in product(chosen.mode, chosen.crop_n_layers):
                 same = {"points_per_side": chosen.points_per_side, "crop_n_layers": layers}
-                settings = {**same, **thresholds(variant, model, photo(), chosen.share)}
+                settings = {**same, **limits}
                 request = {"model": model, "mode": mode, "settings": settings}
                 contestant = Contestant(f"evsam {mode}", "segment_everything", peers.python, request, environment)
                 got = rise(contestant, chosen.threads, image, Path(temporary) / "log")
@@ -79,11 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
                 rows.append([variant, mode, str(layers), *(f"{x:.0f}" for x in (loaded, peak, above))])
                 case = {"op": "everything memory", "variant": variant, "contestant": f"evsam {mode}"}
                 case |= {"size": [chosen.size[1], chosen.size[0]], "threads": chosen.threads, **settings}
-                lines.append({**case, "loaded_mib": loaded, "peak_mib": peak, "above_mib": above})
+                if chosen.save:  # each at once: l0 takes minutes
+                    line = {**case, "loaded_mib": loaded, "peak_mib": peak, "above_mib": above}
+                    harness.save(harness.result_path("everything-memory"), [line], key)
     print(report.grid(rows))
-    if chosen.save:
-        key = ["op", "variant", "contestant", "threads", "size", "crop_n_layers"]
-        harness.save(harness.result_path("everything-memory"), lines, key)
     return 0
 
 
