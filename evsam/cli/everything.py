@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the photo with the masks drawn on it: an image file, or a folder",
     )
     parser.add_argument("--tags", action="store_true", help="write number and predicted IoU beside the masks")
-    add_output_arguments(parser.add_argument_group("files for other programs"))
+    add_output_arguments(parser)
     search = parser.add_argument_group("search")
     search.add_argument(
         "--mode",
@@ -91,11 +91,11 @@ def _segment(arguments: argparse.Namespace) -> int:
     outputs = Outputs(arguments, photos, several, ENDINGS["everything"])
     options = {name: getattr(arguments, name) for name in ("mode", *(key.replace("-", "_") for key in _SEARCH))}
     options = {name: value for name, value in options.items() if value is not None}
-    tasks = Tasks(photos, several, arguments.scale_16bit, lambda _: None, parts=True)
+    tasks = Tasks(photos, several, arguments.scale_16bit, lambda _: None, done=outputs.done, parts=True)
 
     def work(sam: Sam, task: Task[None]) -> str:
         def callback(progress: Progress) -> None:
-            tasks.show(task.index, progress.done / max(progress.total, 1))
+            tasks.show(progress.done / max(progress.total, 1))
 
         found = _chosen(sam.segment_everything(task.image, **options, callback=callback), arguments)
         covered = (found.label_map() > 0).mean()

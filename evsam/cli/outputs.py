@@ -39,10 +39,16 @@ FORMATS = {
 """What is written of a photo: the ending behind its stem, and what that is."""
 
 
-def add_output_arguments(parser: argparse._ActionsContainer) -> None:
-    """Add the arguments that say what is written besides pictures."""
-    told = "; ".join(f"{name}, {text} (PHOTO{ending})" for name, (ending, text) in FORMATS.items())
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what is written besides pictures, and of which photos."""
     parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave out photos that are done: all their files are there, and newer than the photo",
+    )
+    group = parser.add_argument_group("files for other programs")
+    told = "; ".join(f"{name}, {text} (PHOTO{ending})" for name, (ending, text) in FORMATS.items())
+    group.add_argument(
         "--format",
         action="append",
         default=[],
@@ -50,13 +56,13 @@ def add_output_arguments(parser: argparse._ActionsContainer) -> None:
         metavar="NAME",
         help=f"write a file for each photo, to the folder of -o or beside the photo; repeat it for several: {told}",
     )
-    parser.add_argument("--coco", metavar="FILE", help="write one COCO document of all photos; - for standard output")
-    parser.add_argument(
+    group.add_argument("--coco", metavar="FILE", help="write one COCO document of all photos; - for standard output")
+    group.add_argument(
         "--picture",
         action=argparse.BooleanOptionalAction,
         help="the photos with the masks drawn on them (default: unless files were asked for and no -o was given)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--world",
         type=Path,
         metavar="FILE",
@@ -92,6 +98,10 @@ class Outputs:
         ending: of pictures' default names.
         others: whether something else is written, so that no picture is needed.
 
+    Attributes:
+        targets: of each photo.
+        done: with ``--resume``, indices of the photos whose files an earlier call has written.
+
     Raises:
         EvsamError: two photos would go to the same file.
         OSError: a file cannot be written.
@@ -108,9 +118,9 @@ class Outputs:
     ) -> None:
         from evsam.formats import read_world_file
 
-        self._several = several
+        self._photos, self._several = photos, several
         self._coco_name: str | None = arguments.coco
-        self._documents: list[dict[str, Any]] = []
+        self._documents: dict[int, dict[str, Any]] = {}
         self._world: Affine | None = None
         if arguments.world is not None:
             if "geojson" not in arguments.format:
@@ -120,6 +130,27 @@ class Outputs:
         check_file(self._coco_name)
         if self._coco_name is not None and self._coco_name == getattr(arguments, "json", None):
             arguments.fail(f"--coco: expected another file than that of --json, got {self._coco_name}")
+        self.done = self._find_done(arguments, photos) if arguments.resume else frozenset[int]()
+
+    def _find_done(self, arguments: argparse.Namespace, photos: Sequence[PhotoFile]) -> frozenset[int]:
+        """The photos that need no work; what the document of all photos says of them is read."""
+        if getattr(arguments, "json", None) is not None:
+            arguments.fail("--resume: expected no --json, which would lack the photos that are done")
+        if self._coco_name is not None and "coco" not in arguments.format:
+            arguments.fail("--resume: --coco takes photos that are done from their files: give --format coco too")
+        if not any(targets.paths() for targets in self.targets):
+            arguments.fail("--resume: expected files of each photo, by which it is known, got none")
+        done = set()
+        for index, (photo, targets) in enumerate(zip(photos, self.targets, strict=True)):
+            if photo.is_stdin or not _are_newer(targets.paths(), Path(photo.name)):
+                continue
+            if self._coco_name is not None:
+                document = _read_document(targets.files["coco"])
+                if document is None:
+                    continue
+                self._documents[index] = document
+            done.add(index)
+        return frozenset(done)
 
     def write(self, index: int, photo: PhotoFile, masks: MaskSet, draw: Callable[[], Image.Image]) -> list[str]:
         """Write all that is wanted of a photo.
@@ -151,8 +182,7 @@ class Outputs:
             with replaced(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         if self._coco_name is not None:
-            folder = Path() if self._coco_name == "-" else Path(self._coco_name).parent
-            self._documents.append(masks.to_coco(_seen_from(folder, photo), image_id=len(self._documents) + 1))
+            self._documents[index] = masks.to_coco()
         paths = targets.paths()
         if self._several and len(paths) > 1:
             return [f"wrote {paths[0]} and {len(paths) - 1} more"]
@@ -167,7 +197,12 @@ class Outputs:
         from evsam.formats import join_coco
 
         if self._coco_name is not None and (self._documents or self._several):
-            save_json(join_coco(self._documents), self._coco_name, indent=None)
+            folder = Path() if self._coco_name == "-" else Path(self._coco_name).parent
+            documents = [
+                _named(self._documents[index], number, _seen_from(folder, self._photos[index]))
+                for number, index in enumerate(sorted(self._documents), 1)
+            ]
+            save_json(join_coco(documents), self._coco_name, indent=None)
 
     def _text(self, name: str, photo: PhotoFile, masks: MaskSet, folder: Path) -> str | None:
         """What a file has, or None where the name says it."""
@@ -250,6 +285,37 @@ def _check_writable(paths: Iterable[Path], *, may_make: bool) -> None:
         check_writable(path)
 
 
+def _are_newer(paths: Iterable[Path], photo: Path) -> bool:
+    """Whether all these files are there, which are written whole or not at all, and none is older than the photo."""
+    try:
+        changed = photo.stat().st_mtime
+        return all(path.is_file() and path.stat().st_mtime >= changed for path in paths)
+    except OSError:  # a photo that is missing is told of when it is read
+        return False
+
+
+def _read_document(path: Path) -> dict[str, Any] | None:
+    """COCO's document of one photo, as an earlier call has written it; None for whatever else the file may be."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        (image,) = document["images"]
+        ids = {annotation["image_id"] for annotation in document["annotations"]}
+        known = {category["id"]: category["name"] for category in document["categories"]}
+        used = {annotation["category_id"] for annotation in document["annotations"]}
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+    whole = ids <= {image["id"]} and used <= set(known)
+    found: dict[str, Any] = document
+    return found if whole else None
+
+
+def _named(document: Mapping[str, Any], number: int, name: str) -> dict[str, Any]:
+    """A document of one photo, with another number and name of the photo."""
+    images = [{**image, "id": number, "file_name": name} for image in document["images"]]
+    annotations = [{**annotation, "image_id": number} for annotation in document["annotations"]]
+    return {**document, "images": images, "annotations": annotations}
+
+
 def work_through(
     tasks: Tasks[Wanted],
     arguments: argparse.Namespace,
@@ -269,6 +335,7 @@ def work_through(
     """
     from evsam.sam import load
 
+    tasks.tell_done()
     say = console.note if "-" in (getattr(arguments, "json", None), arguments.coco) else console.say
     reading = iter(tasks)
     first = next(reading, None)  # before the model: a mistyped path should not take seconds to be told

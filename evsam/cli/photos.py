@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -123,6 +123,7 @@ class Tasks(Generic[Wanted]):
         several: whether there can be several.
         scale_16bit: see :func:`evsam.images.read_image`.
         wanted_of: what to do with a photo; may raise PromptError.
+        done: indices of photos that need no work.
         parts: whether photos take long, so that :meth:`show` says how much of one is done.
 
     Attributes:
@@ -137,17 +138,22 @@ class Tasks(Generic[Wanted]):
         scale_16bit: Scale16 | None,
         wanted_of: Callable[[PhotoFile], Wanted],
         *,
+        done: Collection[int] = (),
         parts: bool = False,
     ) -> None:
         self._photos, self._several = photos, several
         self._scale_16bit = scale_16bit
         self._wanted_of = wanted_of
-        self.progress = console.Progress(len(photos), parts=parts)
+        self._done = done
+        self._at, self._name = len(done), ""
+        self.progress = console.Progress(len(photos), len(done), parts=parts)
         self.skipped = 0
 
     def __iter__(self) -> Iterator[Task[Wanted]]:
-        for index, photo in enumerate(self._photos):
-            self.show(index, 0.0)
+        left = [(index, photo) for index, photo in enumerate(self._photos) if index not in self._done]
+        for number, (index, photo) in enumerate(left, len(self._done)):
+            self._at, self._name = number, Path(str(photo)).name
+            self.show(0.0)
             try:
                 task = Task(index, photo, photo.read(self._scale_16bit), self._wanted_of(photo))
             except (ImageError, PromptError) as error:
@@ -155,14 +161,18 @@ class Tasks(Generic[Wanted]):
             else:
                 yield task
 
-    def show(self, index: int, part: float) -> None:
+    def show(self, part: float) -> None:
         """Draw the bar.
 
         Args:
-            index: of a photo.
-            part: how much of it is done, 0 to 1.
+            part: how much of the present photo is done, 0 to 1.
         """
-        self.progress.show(index + part, Path(str(self._photos[index])).name)
+        self.progress.show(self._at + part, self._name)
+
+    def tell_done(self) -> None:
+        """Say how many photos need no work, if there are any."""
+        if self._done:
+            console.note(f"{len(self._done)} of {len(self._photos)} photos are done")
 
     def skip(self, photo: PhotoFile, error: EvsamError) -> None:
         """Say what is wrong with a photo."""

@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the masks as COCO RLE, best first; a list where several photos were named; - for standard output",
     )
-    add_output_arguments(parser.add_argument_group("files for other programs"))
+    add_output_arguments(parser)
     add_loading_arguments(parser)
     add_reading_arguments(parser)
 
@@ -111,7 +111,8 @@ def _predict(arguments: argparse.Namespace) -> int:
             save_json(documents if several else documents[0], arguments.json)
         outputs.finish()
 
-    return work_through(Tasks(photos, several, arguments.scale_16bit, prompts_of), arguments, work, finish)
+    tasks = Tasks(photos, several, arguments.scale_16bit, prompts_of, done=outputs.done)
+    return work_through(tasks, arguments, work, finish)
 
 
 def _prompts(arguments: argparse.Namespace) -> Callable[[PhotoFile], Request]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,6 +196,114 @@ class TestEverything:
         assert "--no-picture: expected --format" in usage_error(capsys, "everything", a, "--no-picture")
         assert cli.main(["everything", str(photos / "none.png")]) == 1
         assert "does not exist" in capsys.readouterr().err
+
+
+class TestResume:
+    FILES = ("--format", "coco", "--format", "png")
+
+    @pytest.fixture
+    def asked(self, monkeypatch) -> list[tuple[int, ...]]:
+        """Shapes of the images that are segmented."""
+        shapes: list[tuple[int, ...]] = []
+        segment = Sam.segment_everything
+
+        def segment_everything(sam: Sam, image: Any, **options: Any) -> Any:
+            shapes.append(image.shape)
+            return segment(sam, image, **options)
+
+        monkeypatch.setattr(Sam, "segment_everything", segment_everything)
+        return shapes
+
+    def test_after_a_kill_all_files_are_those_of_one_run(self, run, photos, tmp_path) -> None:
+        for number in range(10):
+            Image.open(photos / "a.png").rotate(36 * number).save(photos / f"c{number}.png")
+        whole, torn = tmp_path / "whole", tmp_path / "torn"
+        search = (*SEARCH[:-1], 12, "--mode", "exact")
+        run("everything", photos, "-o", whole, *self.FILES, "--coco", whole / "all.json", *search)
+        command = ["everything", photos, "-o", torn, *self.FILES, "--coco", torn / "all.json", *search, "--threads", 1]
+        with subprocess.Popen(
+            [sys.executable, "-m", "evsam", *map(str, command)], stdout=subprocess.DEVNULL
+        ) as process:
+            while len(list(torn.glob("*_labels.png"))) < 2 and process.poll() is None:
+                time.sleep(0.005)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL, "it was not done"
+        before = {path.name: path.stat().st_mtime_ns for path in torn.glob("*_labels.png")}
+        _, err = run(*command, "--resume")
+        assert re.fullmatch(r"[2-9] of 12 photos are done\n", err)
+        assert names(torn) == names(whole), "nothing of the killed process is left"
+        for name in names(whole):
+            assert (torn / name).read_bytes() == (whole / name).read_bytes(), name
+        kept = [name for name, changed in before.items() if (torn / name).stat().st_mtime_ns == changed]
+        assert len(kept) >= int(err.split()[0])
+
+    def test_a_photo_is_done_by_all_its_files(self, run, photos, asked) -> None:
+        command = ("everything", photos, *self.FILES, "--resume")
+        assert run(*command)[1] == ""
+        assert len(asked) == 2
+        assert run(*command) == ("", "2 of 2 photos are done\n")
+        assert len(asked) == 2
+        (photos / "a_labels.png").unlink()
+        out, err = run(*command)
+        assert err == "1 of 2 photos are done\n"
+        assert [line.partition(":")[0] for line in out.splitlines()] == [str(photos / "a.png")]
+        run(*command, "--format", "svg")
+        assert len(asked) == 5, "no photo has that file"
+        run(*command[:-1])
+        assert len(asked) == 7, "without it, all are written anew"
+
+    def test_a_photo_that_changed_is_not_done(self, run, photos, asked) -> None:
+        command = ("everything", photos, "--format", "png", "--resume")
+        run(*command)
+        written = (photos / "b_labels.png").stat().st_mtime
+        os.utime(photos / "b.jpg", (written + 5, written + 5))
+        run(*command)
+        assert len(asked) == 3
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"[]",
+            b'{"images": [], "annotations": [], "categories": []}',
+            b'{"images": [{"id": 1}], "annotations": [{"image_id": 2, "category_id": 1}], "categories": []}',
+        ],
+    )
+    def test_what_is_not_of_a_photo_is_not_taken_into_the_document(self, run, photos, asked, content) -> None:
+        command = ("everything", photos, "--format", "coco", "--coco", photos / "all.json", "--resume")
+        run(*command)
+        document = (photos / "all.json").read_bytes()
+        (photos / "a.coco.json").write_bytes(content)
+        run(*command)
+        assert len(asked) == 3
+        assert (photos / "all.json").read_bytes() == document
+
+    def test_broken_photos_are_tried_again(self, run, photos) -> None:
+        command = ("everything", photos, "--format", "png", "--resume")
+        (photos / "c.png").write_bytes(b"nothing")
+        for _ in range(2):
+            _, err = run(*command, code=1)
+            assert err.endswith("1 of 3 photos were skipped\n")
+        assert err.startswith("2 of 3 photos are done\n")
+        _, err = run("everything", photos / "none.png", "--resume", code=1)
+        assert "does not exist" in err
+
+    def test_predict(self, run, photos, monkeypatch) -> None:
+        run("predict", photos / "a.png", *BOX)
+        out, err = run("predict", photos, *BOX, "--resume")
+        assert err == "1 of 2 photos are done\n"
+        assert [line.partition(":")[0] for line in out.splitlines()] == [str(photos / "b.jpg")]
+        monkeypatch.setattr(evsam.sam, "load", None)
+        assert run("predict", photos, *BOX, "--resume") == ("", "2 of 2 photos are done\n"), "no model is loaded"
+
+    def test_usage(self, capsys, photos) -> None:
+        a = photos / "a.png"
+        message = usage_error(capsys, "predict", a, *BOX, "--json", "x.json", "--resume")
+        assert "--resume: expected no --json" in message
+        message = usage_error(capsys, "everything", a, "--coco", photos / "x.json", "--resume")
+        assert "--coco takes photos that are done from their files: give --format coco too" in message
+        message = usage_error(capsys, "everything", a, "--coco", photos / "x.json", "--no-picture", "--resume")
+        assert "--resume" in message
 
 
 class TestFormats:
