@@ -218,12 +218,12 @@ class TestResume:
         for number in range(10):
             Image.open(photos / "a.png").rotate(36 * number).save(photos / f"c{number}.png")
         whole, torn = tmp_path / "whole", tmp_path / "torn"
-        search = (*SEARCH[:-1], 12, "--mode", "exact")
-        run("everything", photos, "-o", whole, *self.FILES, "--coco", whole / "all.json", *search)
-        command = ["everything", photos, "-o", torn, *self.FILES, "--coco", torn / "all.json", *search, "--threads", 1]
-        with subprocess.Popen(
-            [sys.executable, "-m", "evsam", *map(str, command)], stdout=subprocess.DEVNULL
-        ) as process:
+        for folder in (whole, torn):
+            folder.mkdir()
+        run("everything", photos, "-o", whole, *self.FILES, "--coco", whole / "all.json")
+        command = ("everything", photos, "-o", torn, *self.FILES, "--coco", torn / "all.json")
+        words = [str(word) for word in (*command, *SEARCH, "--threads", 1)]
+        with subprocess.Popen([sys.executable, "-m", "evsam", *words], stdout=subprocess.DEVNULL) as process:
             while len(list(torn.glob("*_labels.png"))) < 2 and process.poll() is None:
                 time.sleep(0.005)
             process.kill()
