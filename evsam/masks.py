@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from abc import ABC, abstractmethod
@@ -11,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from evsam import formats
 from evsam.arguments import path_text, shown
@@ -21,6 +23,8 @@ from evsam.overlay import OPACITY, Masks
 from evsam.polygons import Polygon, trace_polygons
 from evsam.rle import Rle, mask_extent
 
+_GREY, _SHOWN_SIDE = 110, 1024
+
 
 class MaskSet(ABC):
     """One mask for each of N things, in their order; of an :class:`evsam.Prediction` the best of each prompt."""
@@ -29,6 +33,10 @@ class MaskSet(ABC):
     @abstractmethod
     def size(self) -> tuple[int, int]:
         """Height and width of the original image."""
+
+    @abstractmethod
+    def overlay(self, image: ImageLike) -> Image.Image:
+        """The image with the masks drawn over it."""
 
     @abstractmethod
     def _masks(self) -> Masks:
@@ -235,6 +243,14 @@ class MaskSet(ABC):
             )
         with replaced(target) as temporary, temporary.open("wb") as file:
             writer(file)
+
+    def _repr_png_(self) -> bytes:
+        """What notebooks show: the masks on grey, as the photo is not kept, at most ``_SHOWN_SIDE`` pixels a side."""
+        picture = self.overlay(np.full((*self.size, 3), _GREY, np.uint8))
+        picture.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        return file.getvalue()
 
     def _tags(self, tags: bool | Sequence[str]) -> list[str]:
         """What to write beside the masks: their titles, nothing, or N texts that were given."""

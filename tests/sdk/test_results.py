@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import pickle
@@ -56,6 +57,25 @@ def test_overlay(prediction, form) -> None:
     assert changed[prediction.best().any(0)].all()
     assert not changed[:3].any()
     assert not changed[15:].any()
+
+
+def test_notebooks_show_the_overlay_on_grey(prediction) -> None:
+    shown = Image.open(io.BytesIO(prediction._repr_png_()))
+    assert shown.format == "PNG"
+    pixels = np.asarray(shown)
+    ground = np.broadcast_to(pixels[-1, 0], pixels.shape)
+    assert len(set(ground[0, 0].tolist())) == 1, "grey"
+    assert np.array_equal(pixels, np.asarray(prediction.overlay(ground)))
+    assert (pixels != ground).any(-1)[prediction.best().any(0)].all()
+
+
+def test_notebooks_show_large_photos_smaller() -> None:
+    masks = np.zeros((1, 1, 1000, 3000), bool)
+    masks[..., 600:] = True
+    result = Prediction(masks, np.ones((1, 1), np.float32), np.zeros((1, 1, 256, 256), np.float32))
+    pixels = np.asarray(Image.open(io.BytesIO(result._repr_png_())))
+    assert pixels.shape == (341, 1024, 3)
+    assert (pixels[170, 100] != pixels[170, 900]).any()
 
 
 def test_overlay_draws_what_is_asked_for() -> None:

@@ -300,6 +300,14 @@ class TestDocuments:
 
 
 class TestOverlay:
+    def test_notebooks_show_the_overlay_on_grey(self, segments, empty) -> None:
+        ground = np.asarray(Image.open(io.BytesIO(empty._repr_png_())))
+        assert ground.shape == (*SIZE, 3)
+        assert len(np.unique(ground)) == 1
+        shown = np.asarray(Image.open(io.BytesIO(segments._repr_png_())))
+        assert np.array_equal(shown, np.asarray(segments.overlay(ground)))
+        assert (shown != ground).any(-1)[segments.label_map() > 0].all()
+
     def test_each_pixel_has_the_colour_of_the_uppermost_mask(self, segments) -> None:
         image = np.full((*SIZE, 3), 100, np.uint8)
         drawn = np.asarray(segments.overlay(image, opacity=0.5)).astype(int)
