@@ -34,12 +34,17 @@ py::dict cpu_feature_dict() {
   features["avx512dq"] = cpu.avx512dq;
   features["avx512vl"] = cpu.avx512vl;
   features["avx512vnni"] = cpu.avx512vnni;
+  features["avx512_bf16"] = cpu.avx512_bf16;
+  features["avx512_fp16"] = cpu.avx512_fp16;
   features["avx_vnni"] = cpu.avx_vnni;
+  features["amx_bf16"] = cpu.amx_bf16;
+  features["amx_int8"] = cpu.amx_int8;
 #else
   features["neon"] = cpu.neon;
   features["fp16"] = cpu.fp16;
   features["dotprod"] = cpu.dotprod;
   features["i8mm"] = cpu.i8mm;
+  features["bf16"] = cpu.bf16;
 #endif
   return features;
 }

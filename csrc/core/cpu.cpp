@@ -12,6 +12,8 @@
 #endif
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace evsam {
@@ -28,13 +30,28 @@ unsigned xgetbv0() {
   return low;
 }
 
+// Of XCR0: the operating system saves tile registers and their configuration.
+constexpr unsigned kTileState = 0x60000U;
+
+// Linux hands tile registers only to processes that ask for them, once for all threads.
+bool tiles_permitted() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // its bit of XCR0
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 CpuFeatures detect() {
   CpuFeatures features;
   unsigned a = 0;
   unsigned b = 0;
   unsigned c = 0;
   unsigned d = 0;
-  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || !bit(c, 27)) return features;  // no OSXSAVE: only SSE is safe
+  if (__get_cpuid(0, &a, &b, &c, &d) != 0) features.intel = b == 0x756e6547U;  // "Genu", of GenuineIntel
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || !bit(c, 27)) return features;     // no OSXSAVE: only SSE is safe
   const unsigned saved = xgetbv0();
   const bool ymm = (saved & 0x06U) == 0x06U;
   const bool zmm = ymm && (saved & 0xE0U) == 0xE0U;
@@ -48,7 +65,13 @@ CpuFeatures detect() {
   features.avx512bw = zmm && bit(b, 30);
   features.avx512vl = zmm && bit(b, 31);
   features.avx512vnni = zmm && bit(c, 11);
-  if (leaf7_subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) features.avx_vnni = ymm && bit(a, 4);
+  features.avx512_fp16 = zmm && bit(d, 23);
+  const bool tiles = bit(d, 24) && (saved & kTileState) == kTileState && tiles_permitted();
+  features.amx_bf16 = tiles && bit(d, 22);
+  features.amx_int8 = tiles && bit(d, 25);
+  if (leaf7_subleaves < 1 || __get_cpuid_count(7, 1, &a, &b, &c, &d) == 0) return features;
+  features.avx_vnni = ymm && bit(a, 4);
+  features.avx512_bf16 = zmm && bit(a, 5);
   return features;
 }
 
@@ -61,9 +84,10 @@ CpuFeatures detect() {
   // Bit numbers of the kernel's interface (asm/hwcap.h), spelled out because old headers lack the later ones.
   const unsigned long hwcap = getauxval(AT_HWCAP);
   const unsigned long hwcap2 = getauxval(AT_HWCAP2);
-  features.fp16 = bit(static_cast<unsigned>(hwcap), 10);
+  features.fp16 = bit(static_cast<unsigned>(hwcap), 10);  // ASIMDHP: on vectors
   features.dotprod = bit(static_cast<unsigned>(hwcap), 20);
   features.i8mm = bit(static_cast<unsigned>(hwcap2), 13);
+  features.bf16 = bit(static_cast<unsigned>(hwcap2), 14);
 #endif
   return features;
 }

@@ -17,6 +17,7 @@ const char* isa_name(Isa isa);
 // False where the processor also has the instructions but the operating system does not save the registers.
 struct CpuFeatures {
   // x86-64
+  bool intel = false;  // the vendor
   bool avx2 = false;
   bool fma = false;
   bool f16c = false;
@@ -25,12 +26,17 @@ struct CpuFeatures {
   bool avx512dq = false;
   bool avx512vl = false;
   bool avx512vnni = false;
+  bool avx512_bf16 = false;
+  bool avx512_fp16 = false;
   bool avx_vnni = false;
+  bool amx_bf16 = false;
+  bool amx_int8 = false;
   // aarch64
   bool neon = false;
   bool fp16 = false;
   bool dotprod = false;
   bool i8mm = false;
+  bool bf16 = false;
 };
 
 const CpuFeatures& cpu_features();

@@ -1,0 +1,90 @@
+// Products of narrow numbers with float32 results, as one instruction-set extension computes them: plain data and
+// function pointers. Files that are compiled for an extension include this header, so it defines no function.
+#pragma once
+
+#include <cstdint>
+
+#include "core/activation.h"
+#include "core/precision.h"
+
+namespace evsam::narrow {
+
+// Numbers of an operand lie as the products read them: `depth` of a pixel one after the other, pixels some bytes apart.
+// In int8 they stand for scale (q - zero).
+struct Part {
+  const std::uint8_t* x;
+  std::int64_t stride;  // bytes from one pixel to the next
+};
+
+// y[p][c] = activation(bias[c] + added[p][c] + the sum over parts i and k of parts[i].x[p][k] w[i][k][c]) for some
+// pixels and output channels; in int8 the sum is
+//
+//   scale[p] weight_scale[c] (sum of q[i][p][k] w[i][k][c] + zero[p] offset[c])     offset[c] = -(sum of w[i][k][c])
+//
+// Parts are the taps of a filter, or a row of them: pixels of neighbouring taps overlap. Strides of floats count
+// floats.
+struct Rows {
+  static constexpr int kMaxParts = 9;
+
+  Part parts[kMaxParts];
+  int count;
+  std::int64_t depth;           // of each part; a multiple of Kernel::depth
+  const float* scale;           // int8: of pixel p at p * scale_stride
+  const float* zero;            // the same, whole numbers
+  std::int64_t scale_stride;    // 1, or 0 where all pixels have one scale
+  const std::uint8_t* weights;  // [panel of channels][part][depth / group][channels of a panel][group]
+  const float* weight_scale;    // int8: padded with zeros to whole panels
+  const float* offset;          // the same
+  const float* bias;            // padded with zeros to whole panels
+  const float* added;           // nullptr: none; may be y
+  std::int64_t added_stride;
+  float* y;
+  std::int64_t y_stride;
+  std::int64_t pixels;
+  std::int64_t out_channels;
+  Activation activation;
+};
+
+// The least and the largest of some numbers and of zero; both NaN where one of the numbers is NaN or infinite.
+struct Range {
+  float low;
+  float high;
+};
+
+// Pixels to make narrow: `to` gets `depth` numbers for each, the last ones zeros.
+//
+// int8: scale = (high - low) / 255, zero = round(-low (255 / (high - low))), q = round(x (255 / (high - low))) + zero
+// cut to 0 .. 255, halves to even. A range below kSmallestRange counts as nothing (scale 0); one that is NaN, or whose
+// size is infinite, makes scale NaN.
+struct Pixels {
+  const float* x;
+  std::int64_t x_stride;  // floats
+  std::uint8_t* to;
+  std::int64_t to_stride;  // bytes
+  std::int64_t count;
+  std::int64_t channels;
+  std::int64_t depth;  // >= channels, a multiple of Kernel::depth
+  const Range* range;  // int8: of all these pixels; nullptr: each has its own
+  float* scale;        // int8: of each pixel, or one with `range`
+  float* zero;         // the same
+};
+
+inline constexpr float kSmallestRange = 1e-30F;
+
+// int8 of signed instructions: q - 128 is what is stored, and zero - 128 what scales.
+struct Kernel {
+  const char* name;  // of the extension: avx512_vnni
+  Precision precision;
+  std::int64_t element;       // bytes of a narrow number
+  std::int64_t row_tile;      // pixels of a register tile
+  std::int64_t panel;         // output channels of a packed panel
+  std::int64_t group;         // input channels that are neighbours in a panel
+  std::int64_t depth;         // what an operand's channels are padded to a multiple of
+  std::int64_t weight_limit;  // int8: the largest magnitude of a weight, 127 or less
+  void (*run)(const Rows& rows);
+  void (*convert)(const Pixels& pixels);
+  // int8: widens a range by some pixels' numbers.
+  void (*widen)(const float* x, std::int64_t x_stride, std::int64_t count, std::int64_t channels, Range* range);
+};
+
+}  // namespace evsam::narrow

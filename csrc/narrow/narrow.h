@@ -1,0 +1,68 @@
+// Which kernels for narrow numbers this machine has, and weights as they read them. README.md has the mathematics.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/aligned_buffer.h"
+#include "core/cpu.h"
+#include "core/precision.h"
+#include "evsam/status.h"
+#include "narrow/kernel.h"
+
+namespace evsam::narrow {
+
+// A kernel of this build.
+struct Extension {
+  const Kernel* kernel;
+  Isa isa;         // that of the float32 kernels beside it; it needs that one's instructions as well
+  bool supported;  // by this machine
+  bool faster;     // than float32 on this machine
+};
+
+// Every kernel of this build; of one precision and instruction set, a better one comes later.
+std::vector<Extension> extensions();
+
+// The best kernel beside the float32 kernels of `isa`: one of that instruction set, or avx2's with avx512. nullptr
+// where there is none that is faster than float32, which is then what computes: a precision says how narrow numbers may
+// be. The environment variable EVSAM_NARROW leaves only the extensions that it names, separated by commas, whether or
+// not they are faster; it is read once.
+Status kernel_for(Precision precision, Isa isa, const Kernel** kernel);
+
+// Weights in the order one kernel reads them. Made once, then read by any number of threads.
+struct Weights {
+  const Kernel* kernel = nullptr;
+  std::int64_t parts = 0;
+  std::int64_t depth = 0;  // of each part, padded to the kernel's
+  std::int64_t out_channels = 0;
+  AlignedBuffer<std::uint8_t> values;
+  AlignedBuffer<float> scale;   // int8: padded with zeros to whole panels
+  AlignedBuffer<float> offset;  // int8: the same
+  AlignedBuffer<float> bias;    // the same
+
+  std::size_t bytes() const { return values.bytes() + scale.bytes() + offset.bytes() + bias.bytes(); }
+};
+
+// weight: (out_channels, parts, channels), finite; bias: (out_channels) or nullptr.
+void pack(const Kernel& kernel, const float* weight, const float* bias, std::int64_t out_channels, std::int64_t parts,
+          std::int64_t channels, Weights* packed);
+
+// The products of these weights for output channels [channel, channel + channels), where `channel` is a multiple of a
+// panel. What is left to fill in: parts, scales, added, y, pixels, activation.
+Rows rows_of(const Weights& packed, std::int64_t channel, std::int64_t channels);
+
+// One output channel's weights in whole numbers of at most `limit`: q[k] = round(weight[k] / scale), returns scale =
+// max |weight| / limit.
+float quantize(const float* weight, std::int64_t count, std::int64_t limit, std::int8_t* q);
+
+// How much rounding to the kernel's numbers takes from weights (out_channels, count): the root mean square of the
+// errors over that of the weights. NaN where a weight is not finite.
+double rounding_error(const Kernel& kernel, const float* weight, std::int64_t out_channels, std::int64_t count);
+
+// A float to the nearest bfloat16, halves to even, and back.
+std::uint16_t bf16_of(float x);
+float float_of_bf16(std::uint16_t x);
+
+}  // namespace evsam::narrow

@@ -1,0 +1,147 @@
+// Products of narrow rows (narrow/kernel.h), once for all extensions whose instructions multiply a group of
+// neighbouring numbers, the same for all lanes, by a group of each lane and add the products to the lane. Include
+// isa/<isa>.h first.
+//
+// Loops, outside in: panels of output channels, then tiles of pixels. A panel stays in the L1 or L2 cache while all
+// pixels pass. The sums of a tile (R pixels x V vectors of channels) stay in registers over all parts; scales, bias,
+// what is added and ReLUs follow while they are there, GELUs on the panel when it is stored.
+#pragma once
+
+#include "isa/activation.inl"
+#include "narrow/kernel.h"
+
+namespace evsam::EVSAM_SIMD_NAMESPACE {
+namespace {
+
+// Dot: Reg (sums), Group (the same for all lanes), Weights (of each lane); zero, broadcast, load, dot, to_float;
+// kRows and kVectors, the register tile; kBytes of a group; kScaled, whether there are scales.
+template <typename Dot>
+struct NarrowRows {
+  static constexpr int L = F32::kLanes;
+  static constexpr int kVectors = Dot::kVectors;
+  static constexpr std::int64_t kColumns = kVectors * L;
+
+  // One panel, all pixels.
+  template <int V>
+  struct Panel {
+    const narrow::Rows& all;
+    const std::uint8_t* weights;
+    std::int64_t first_channel;
+    std::int64_t columns;  // valid ones, at most V * L
+
+    template <int R>
+    inline __attribute__((always_inline)) void rows(std::int64_t first) const {
+      float* y = all.y + first * all.y_stride + first_channel;
+      const float* added = all.added == nullptr ? nullptr : all.added + first * all.added_stride + first_channel;
+      if (columns == V * L) return tile<R>(first, y, all.y_stride, added, all.added_stride);
+      // A panel that ends inside a vector works on copies.
+      float spill[R * V * L];
+      float copy[R * V * L] = {};
+      if (added != nullptr) {
+        for (int r = 0; r < R; ++r) {
+          for (std::int64_t c = 0; c < columns; ++c) copy[r * V * L + c] = added[r * all.added_stride + c];
+        }
+      }
+      tile<R>(first, spill, V * L, added == nullptr ? nullptr : copy, V * L);
+      for (int r = 0; r < R; ++r) {
+        for (std::int64_t c = 0; c < columns; ++c) y[r * all.y_stride + c] = spill[r * V * L + c];
+      }
+    }
+
+    template <int R>
+    inline __attribute__((always_inline)) void tile(std::int64_t first, float* y, std::int64_t y_stride,
+                                                    const float* added, std::int64_t added_stride) const {
+      typename Dot::Reg sums[R][V];
+      accumulate<R>(first, sums);
+      const Limits limits = Limits::of(all.activation);
+      for (int v = 0; v < V; ++v) {
+        const F32::Reg bias = F32::load(all.bias + first_channel + v * L);
+        F32::Reg weight_scale = F32::zero();
+        F32::Reg offset = F32::zero();
+        if constexpr (Dot::kScaled) {
+          weight_scale = F32::load(all.weight_scale + first_channel + v * L);
+          offset = F32::load(all.offset + first_channel + v * L);
+        }
+        for (int r = 0; r < R; ++r) {
+          F32::Reg sum = Dot::to_float(sums[r][v]);
+          F32::Reg start = bias;
+          if (added != nullptr) start = F32::add(bias, F32::load(added + r * added_stride + v * L));
+          if constexpr (Dot::kScaled) {
+            const std::int64_t pixel = (first + r) * all.scale_stride;
+            sum = F32::fma(F32::broadcast(all.zero + pixel), offset, sum);
+            sum = F32::fma(F32::mul(sum, F32::broadcast(all.scale + pixel)), weight_scale, start);
+          } else {
+            sum = F32::add(sum, start);
+          }
+          F32::store(y + r * y_stride + v * L, Limits::apply(limits, sum));
+        }
+      }
+    }
+
+    // A function of its own, with the sums handed over in memory: inlined, GCC 12 runs out of registers in its loop.
+    template <int R>
+    __attribute__((noinline)) void accumulate(std::int64_t first, typename Dot::Reg (&sums)[R][V]) const {
+      typename Dot::Reg acc[R][V];
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) acc[r][v] = Dot::zero();
+      }
+      const std::uint8_t* w = weights;
+      for (int i = 0; i < all.count; ++i) {
+        const std::int64_t stride = all.parts[i].stride;
+        const std::uint8_t* x = all.parts[i].x + first * stride;
+        for (const std::uint8_t* const end = w + all.depth * kColumns * Dot::kElement; w != end;
+             w += kColumns * Dot::kBytes, x += Dot::kBytes) {
+          typename Dot::Weights column[V];
+#pragma GCC unroll 4
+          for (int v = 0; v < V; ++v) column[v] = Dot::load(w + v * L * Dot::kBytes);
+#pragma GCC unroll 16
+          for (int r = 0; r < R; ++r) {
+            const typename Dot::Group row = Dot::broadcast(x + r * stride);
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) acc[r][v] = Dot::dot(row, column[v], acc[r][v]);
+          }
+        }
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) sums[r][v] = acc[r][v];
+      }
+    }
+  };
+
+  static void run(const narrow::Rows& all) {
+    const std::int64_t bytes = all.count * all.depth * kColumns * Dot::kElement;
+    for (std::int64_t c = 0; c < all.out_channels; c += kColumns) {
+      const std::int64_t left = all.out_channels - c;
+      const std::int64_t columns = left < kColumns ? left : kColumns;
+      panel<kVectors>(all, all.weights + c / kColumns * bytes, c, columns);
+      activate_stored(all.activation, all.y + c, all.y_stride, all.pixels, columns);
+    }
+  }
+
+  // With as few vectors as hold the panel's columns.
+  template <int V>
+  static void panel(const narrow::Rows& all, const std::uint8_t* weights, std::int64_t c, std::int64_t columns) {
+    if constexpr (V > 1) {
+      if (columns <= (V - 1) * L) return panel<V - 1>(all, weights, c, columns);
+    }
+    const Panel<V> tiles = {all, weights, c, columns};
+    std::int64_t first = 0;
+    for (; first + Dot::kRows <= all.pixels; first += Dot::kRows) tiles.template rows<Dot::kRows>(first);
+    rest<Dot::kRows - 1>(tiles, all.pixels - first, first);
+  }
+
+  template <int R, typename Tiles>
+  static inline __attribute__((always_inline)) void rest(const Tiles& tiles, std::int64_t count, std::int64_t first) {
+    if constexpr (R > 0) {
+      if (count == R) return tiles.template rows<R>(first);
+      rest<R - 1>(tiles, count, first);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace evsam::EVSAM_SIMD_NAMESPACE

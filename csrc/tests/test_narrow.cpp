@@ -1,0 +1,453 @@
+// Products of narrow numbers: every extension that this machine has against float64, with the same roundings of both
+// operands. With the argument "forced": what EVSAM_NARROW of the environment does. With "perf": how fast they are.
+#include <time.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "core/activation.h"
+#include "narrow/narrow.h"
+#include "test_data.h"
+
+namespace {
+
+using namespace evsam;
+using namespace evsam::test;
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+std::vector<const narrow::Kernel*> supported_kernels() {
+  std::vector<const narrow::Kernel*> kernels;
+  for (const narrow::Extension& each : narrow::extensions()) {
+    if (each.supported) kernels.push_back(each.kernel);
+  }
+  return kernels;
+}
+
+// What the numbers that a kernel reads stand for, and the numbers themselves for sums that scales follow.
+struct Rounded {
+  std::vector<double> values;
+  std::vector<double> stored;  // int8: q - zero; else the values
+  std::vector<double> q;       // int8: q
+  std::vector<double> scale;   // of each row
+  std::vector<double> zero;
+};
+
+// Rows of activations, each with its own range or all with one: the definition of narrow/kernel.h, once more.
+Rounded round_pixels(Precision precision, const std::vector<float>& x, std::int64_t channels, bool one_range) {
+  Rounded rounded;
+  const std::int64_t pixels = static_cast<std::int64_t>(x.size()) / channels;
+  for (std::int64_t p = 0; p < pixels; ++p) {
+    const float* const row = x.data() + p * channels;
+    if (precision != Precision::int8) {
+      for (std::int64_t k = 0; k < channels; ++k) {
+        rounded.values.push_back(static_cast<double>(narrow::float_of_bf16(narrow::bf16_of(row[k]))));
+      }
+      rounded.scale.push_back(1.0);
+      rounded.zero.push_back(0.0);
+      continue;
+    }
+    const float* const begin = one_range ? x.data() : row;
+    const float* const end = one_range ? x.data() + x.size() : row + channels;
+    const float low = std::min(*std::min_element(begin, end), 0.0F);
+    const float high = std::max(*std::max_element(begin, end), 0.0F);
+    const bool nothing = high - low < narrow::kSmallestRange;
+    const float scale = nothing ? 0.0F : (high - low) / 255.0F;
+    const float factor = nothing ? 0.0F : 255.0F / (high - low);
+    const long zero = std::lrintf(-low * factor);
+    for (std::int64_t k = 0; k < channels; ++k) {
+      const long q = std::clamp<long>(std::lrintf(row[k] * factor) + zero, 0, 255);
+      rounded.q.push_back(static_cast<double>(q));
+      rounded.stored.push_back(static_cast<double>(q - zero));
+      rounded.values.push_back(static_cast<double>(scale) * static_cast<double>(q - zero));
+    }
+    rounded.scale.push_back(static_cast<double>(scale));
+    rounded.zero.push_back(static_cast<double>(zero));
+  }
+  if (rounded.stored.empty()) rounded.stored = rounded.q = rounded.values;
+  return rounded;
+}
+
+Rounded round_weights(const narrow::Kernel& kernel, const std::vector<float>& weight, std::int64_t count) {
+  Rounded rounded;
+  std::vector<std::int8_t> q(size(count));
+  for (std::size_t c = 0; c < weight.size(); c += q.size()) {
+    double scale = 1.0;
+    if (kernel.precision == Precision::int8) {
+      scale = static_cast<double>(narrow::quantize(weight.data() + c, count, kernel.weight_limit, q.data()));
+    }
+    for (std::size_t k = 0; k < q.size(); ++k) {
+      rounded.stored.push_back(kernel.precision == Precision::int8
+                                   ? static_cast<double>(q[k])
+                                   : static_cast<double>(narrow::float_of_bf16(narrow::bf16_of(weight[c + k]))));
+    }
+    rounded.scale.push_back(scale);
+  }
+  return rounded;
+}
+
+struct Shape {
+  std::int64_t pixels;
+  std::int64_t channels;  // of each part
+  std::int64_t out_channels;
+  std::int64_t parts;
+  Activation activation;
+  bool added;
+  bool one_range;
+};
+
+std::string text(const narrow::Kernel& kernel, const Shape& shape) {
+  return std::string(kernel.name) + ": " + std::to_string(shape.pixels) + " x " + std::to_string(shape.parts) + " x " +
+         std::to_string(shape.channels) + " x " + std::to_string(shape.out_channels);
+}
+
+// Converted pixels, with the memory that they lie in: `gap` bytes of 255 behind each.
+struct Operand {
+  std::vector<std::uint8_t> bytes;
+  std::vector<float> scale;
+  std::vector<float> zero;
+  std::int64_t stride = 0;
+};
+
+Operand convert(const narrow::Kernel& kernel, const std::vector<float>& x, std::int64_t channels, std::int64_t depth,
+                bool one_range, std::int64_t gap) {
+  const std::int64_t pixels = static_cast<std::int64_t>(x.size()) / channels;
+  Operand operand;
+  operand.stride = depth * kernel.element + gap * kernel.element;
+  operand.bytes.assign(size(pixels * operand.stride), 255);
+  operand.scale.assign(size(one_range ? 1 : pixels), -1.0F);
+  operand.zero.assign(operand.scale.size(), -1.0F);
+  narrow::Range range = {0.0F, 0.0F};
+  if (one_range && kernel.widen != nullptr) {
+    // In two steps: a range only grows.
+    kernel.widen(x.data(), channels, pixels / 2, channels, &range);
+    kernel.widen(x.data() + pixels / 2 * channels, channels, pixels - pixels / 2, channels, &range);
+  }
+  kernel.convert({x.data(), channels, operand.bytes.data(), operand.stride, pixels, channels, depth,
+                  one_range ? &range : nullptr, operand.scale.data(), operand.zero.data()});
+  return operand;
+}
+
+// Parts are taps of a filter that moves along the pixels: part i of pixel p is input pixel p + i.
+void check_products(const narrow::Kernel& kernel, const Shape& shape) {
+  const std::int64_t inputs = shape.pixels + shape.parts - 1;
+  const std::int64_t depth = shape.parts * shape.channels;
+  const std::vector<float> x = random_floats(inputs * shape.channels, 1, 1.0, 0.3);
+  const std::vector<float> weight = random_floats(shape.out_channels * depth, 2, 1.0 / std::sqrt(double(depth)));
+  const std::vector<float> bias = random_floats(shape.out_channels, 3);
+  const std::vector<float> added = random_floats(shape.pixels * shape.out_channels, 4);
+
+  narrow::Weights packed;
+  narrow::pack(kernel, weight.data(), bias.data(), shape.out_channels, shape.parts, shape.channels, &packed);
+  const Operand operand = convert(kernel, x, shape.channels, packed.depth, shape.one_range, 3);
+  narrow::Rows rows = narrow::rows_of(packed, 0, shape.out_channels);
+  for (std::int64_t i = 0; i < shape.parts; ++i) {
+    rows.parts[i] = {operand.bytes.data() + i * operand.stride, operand.stride};
+  }
+  const std::int64_t y_stride = shape.out_channels + 5;
+  std::vector<float> y(size(shape.pixels * y_stride), 77.0F);
+  rows.scale = operand.scale.data();
+  rows.zero = operand.zero.data();
+  rows.scale_stride = shape.one_range ? 0 : 1;
+  rows.added = shape.added ? added.data() : nullptr;
+  rows.added_stride = shape.out_channels;
+  rows.y = y.data();
+  rows.y_stride = y_stride;
+  rows.pixels = shape.pixels;
+  rows.activation = shape.activation;
+  kernel.run(rows);
+
+  const Rounded rx = round_pixels(kernel.precision, x, shape.channels, shape.one_range);
+  const Rounded rw = round_weights(kernel, weight, depth);
+  const bool int8 = kernel.precision == Precision::int8;
+  for (std::int64_t p = 0; p < shape.pixels; ++p) {
+    for (std::int64_t c = 0; c < shape.out_channels; ++c) {
+      double sum = 0.0;
+      double sizes = 0.0;
+      for (std::int64_t k = 0; k < depth; ++k) {
+        const double w = rw.stored[size(c * depth + k)];
+        sum += rx.stored[size(p * shape.channels + k)] * w;
+        sizes += std::abs(rx.q[size(p * shape.channels + k)] * w);
+        if (int8) sizes += std::abs(rx.zero[size(p)] * w);
+      }
+      const double scale = rx.scale[size(p)] * rw.scale[size(c)];
+      const double start =
+          double(bias[size(c)]) + (shape.added ? double(added[size(p * shape.out_channels + c)]) : 0.0);
+      const double right = activate_float64(shape.activation, scale * sum + start);
+      // int8: exact sums, then the sum, its correction, two scales, the addition. bf16: an addition per product, whose
+      // errors add up like steps of a random walk.
+      const double roundings = int8 ? 8.0 : 4.0 + 2.0 * std::sqrt(double(depth));
+      const double limit = std::ldexp(roundings * (scale * sizes + std::abs(start) + 1.0), -24) +
+                           (shape.activation >= Activation::gelu_tanh ? 4e-7 * std::max(1.0, std::abs(right)) : 0.0);
+      const double got = double(y[size(p * y_stride + c)]);
+      CHECK_MSG(std::abs(got - right) <= limit, text(kernel, shape) + ", at " + std::to_string(p) + ", " +
+                                                    std::to_string(c) + ": expected " + std::to_string(right) +
+                                                    ", got " + std::to_string(got));
+    }
+    for (std::int64_t c = shape.out_channels; c < y_stride; ++c) CHECK(y[size(p * y_stride + c)] == 77.0F);
+  }
+}
+
+void check_conversion(const narrow::Kernel& kernel) {
+  for (const std::int64_t channels : {1, 3, 4, 15, 16, 17, 31, 33, 64, 70}) {
+    for (const bool one_range : {false, true}) {
+      const std::int64_t depth = (channels + kernel.depth - 1) / kernel.depth * kernel.depth + 2 * kernel.depth;
+      std::vector<float> x = random_floats(7 * channels, 5);
+      for (std::int64_t k = 0; k < channels; ++k) {
+        x[size(k)] = std::abs(x[size(k)]);                         // nothing is negative
+        x[size(channels + k)] = -std::abs(x[size(channels + k)]);  // nothing is positive
+        x[size(2 * channels + k)] = -1e-39F;
+        x[size(3 * channels + k)] = 3.0F;
+      }
+      const Operand got = convert(kernel, x, channels, depth, one_range, 1);
+      const Rounded right = round_pixels(kernel.precision, x, channels, one_range);
+      for (std::int64_t p = 0; p < 7; ++p) {
+        const std::uint8_t* row = got.bytes.data() + p * got.stride;
+        double zero = 0.0;
+        if (kernel.precision == Precision::int8) {
+          const std::size_t at = one_range ? 0 : size(p);
+          CHECK(double(got.scale[at]) == right.scale[size(p)]);
+          zero = double(got.zero[at]);
+        }
+        for (std::int64_t k = 0; k < depth; ++k) {
+          double number = 0.0;
+          if (kernel.element == 2) {
+            std::uint16_t bits;
+            std::memcpy(&bits, row + 2 * k, 2);
+            number = double(narrow::float_of_bf16(bits));
+          } else {
+            number = double(row[k]) - (k < channels ? zero : 0.0);
+          }
+          const double expected = k < channels ? right.stored[size(p * channels + k)] : 0.0;
+          CHECK_MSG(number == expected, std::string(kernel.name) + ", channel " + std::to_string(k) + " of " +
+                                            std::to_string(channels) + ": expected " + std::to_string(expected) +
+                                            ", got " + std::to_string(number));
+        }
+        for (std::int64_t i = depth * kernel.element; i < got.stride; ++i) CHECK(row[i] == 255);
+      }
+    }
+  }
+}
+
+// A pixel with a NaN or an infinity is NaN; its neighbours are not.
+void check_special(const narrow::Kernel& kernel) {
+  constexpr std::int64_t kChannels = 37;
+  constexpr std::int64_t kOut = 20;
+  for (const Activation activation :
+       {Activation::none, Activation::relu, Activation::relu6, Activation::gelu_tanh, Activation::gelu}) {
+    std::vector<float> x = random_floats(9 * kChannels, 1);
+    x[2 * kChannels + 3] = kNan;
+    x[4 * kChannels + 36] = -kNan;
+    std::uint32_t bits = 0x7f800001U;  // whose highest bits are those of an infinity
+    std::memcpy(&x[5 * kChannels + 4], &bits, sizeof(bits));
+    bits = 0xffffffffU;
+    std::memcpy(&x[6 * kChannels + 4], &bits, sizeof(bits));
+    const std::vector<float> weight = random_floats(kOut * kChannels, 2);
+    narrow::Weights packed;
+    narrow::pack(kernel, weight.data(), nullptr, kOut, 1, kChannels, &packed);
+    if (kernel.precision == Precision::int8) {
+      x[7 * kChannels] = std::numeric_limits<float>::infinity();
+      x[8 * kChannels] = 3e38F;  // the range overflows
+      x[8 * kChannels + 1] = -3e38F;
+    }
+    const Operand operand = convert(kernel, x, kChannels, packed.depth, false, 0);
+    std::vector<float> y(9 * kOut);
+    narrow::Rows rows = narrow::rows_of(packed, 0, kOut);
+    rows.parts[0] = {operand.bytes.data(), operand.stride};
+    rows.scale = operand.scale.data();
+    rows.zero = operand.zero.data();
+    rows.scale_stride = 1;
+    rows.y = y.data();
+    rows.y_stride = kOut;
+    rows.pixels = 9;
+    rows.activation = activation;
+    kernel.run(rows);
+    for (std::int64_t i = 0; i < 9 * kOut; ++i) {
+      const std::int64_t p = i / kOut;
+      const bool spoiled = p == 2 || p == 4 || p == 5 || p == 6 || (kernel.precision == Precision::int8 && p >= 7);
+      CHECK_MSG(std::isnan(y[size(i)]) == spoiled, std::string(kernel.name) + ", pixel " + std::to_string(p));
+    }
+  }
+}
+
+// The largest products of one sign: nothing saturates on the way.
+void check_largest(const narrow::Kernel& kernel) {
+  constexpr std::int64_t kChannels = 1024;
+  for (const float sign : {1.0F, -1.0F}) {
+    const std::vector<float> weight(kChannels, sign);
+    const std::vector<float> x(kChannels, 3.0F);
+    narrow::Weights packed;
+    narrow::pack(kernel, weight.data(), nullptr, 1, 1, kChannels, &packed);
+    const Operand operand = convert(kernel, x, kChannels, packed.depth, false, 0);
+    float y = 0.0F;
+    narrow::Rows rows = narrow::rows_of(packed, 0, 1);
+    rows.parts[0] = {operand.bytes.data(), operand.stride};
+    rows.scale = operand.scale.data();
+    rows.zero = operand.zero.data();
+    rows.scale_stride = 1;
+    rows.y = &y;
+    rows.y_stride = 1;
+    rows.pixels = 1;
+    kernel.run(rows);
+    CHECK_MSG(std::abs(y - sign * 3.0F * kChannels) < 1e-3F, std::string(kernel.name) + ": " + std::to_string(y));
+  }
+}
+
+void test_kernels() {
+  for (const narrow::Kernel* kernel : supported_kernels()) {
+    const std::int64_t tile = kernel->row_tile;
+    const std::int64_t panel = kernel->panel;
+    const Activation none = Activation::none;
+    for (const Shape& shape :
+         {Shape{1, 1, 1, 1, none, false, false}, Shape{tile, 64, panel, 1, none, false, false},
+          Shape{tile - 1, 67, panel - 1, 1, none, true, false},
+          Shape{tile + 1, 33, panel + 1, 1, Activation::relu, false, false},
+          Shape{2 * tile + 5, 300, 2 * panel + 3, 1, Activation::gelu_tanh, false, false},
+          Shape{23, 1100, 5, 1, none, true, false}, Shape{31, 13, panel / 2, 3, Activation::relu6, false, true},
+          Shape{3 * tile + 2, 34, panel + panel / 2, 9, Activation::gelu, false, true}}) {
+      check_products(*kernel, shape);
+    }
+    for (std::int64_t pixels = 1; pixels <= tile; ++pixels) {
+      check_products(*kernel, {pixels, 8, 9, 1, none, false, false});
+    }
+    check_conversion(*kernel);
+    check_special(*kernel);
+    check_largest(*kernel);
+  }
+}
+
+// One large weight of 64 makes the others 0 in 8 bits: their error is sqrt(63) / its size.
+void test_rounding() {
+  const float weight[5] = {0.5F, -2.54F, 1.27F, 0.031F, -0.009F};
+  std::int8_t q[5];
+  CHECK(std::abs(narrow::quantize(weight, 5, 127, q) - 0.02F) < 1e-8F);
+  CHECK(q[0] == 25 && q[1] == -127 && q[2] == 64 && q[3] == 2 && q[4] == 0);
+  CHECK(std::abs(narrow::quantize(weight, 5, 64, q) - 2.54F / 64.0F) < 1e-8F);
+  CHECK(q[0] == 13 && q[1] == -64 && q[2] == 32 && q[3] == 1 && q[4] == 0);
+  const float nothing[2] = {0.0F, -0.0F};
+  CHECK(narrow::quantize(nothing, 2, 127, q) == 0.0F && q[0] == 0 && q[1] == 0);
+
+  CHECK(narrow::bf16_of(1.0F) == 0x3f80);
+  CHECK(narrow::bf16_of(1.00390625F) == 0x3f80);  // half a step: to even
+  CHECK(narrow::bf16_of(1.01171875F) == 0x3f82);  // three halves
+  CHECK(narrow::bf16_of(3.4e38F) == 0x7f80);
+  CHECK(narrow::float_of_bf16(0xbf80) == -1.0F);
+
+  for (const narrow::Kernel* kernel : supported_kernels()) {
+    std::vector<float> row(64, 1.0F);
+    row[0] = 1000.0F;
+    const double error = narrow::rounding_error(*kernel, row.data(), 1, 64);
+    const bool int8 = kernel->precision == Precision::int8;
+    CHECK(int8 ? std::abs(error - std::sqrt(63.0) / 1000.0) < 1e-4 : error == 0.0);
+    row[1] = kNan;
+    CHECK(std::isnan(narrow::rounding_error(*kernel, row.data(), 1, 64)));
+  }
+}
+
+void test_choice() {
+  const narrow::Kernel* kernel = nullptr;
+  for (const Isa isa : kAllIsas) {
+    CHECK(narrow::kernel_for(Precision::fp32, isa, &kernel).ok() && kernel == nullptr);
+    for (const Precision precision : {Precision::bf16, Precision::fp16, Precision::int8}) {
+      CHECK(narrow::kernel_for(precision, isa, &kernel).ok());
+      CHECK(kernel == nullptr || kernel->precision == precision);
+    }
+  }
+  CHECK(narrow::kernel_for(Precision::int8, Isa::scalar, &kernel).ok());
+  CHECK(kernel != nullptr && std::strcmp(kernel->name, "scalar_int8") == 0);
+}
+
+void test_forced() {
+  const char* const text = std::getenv("EVSAM_NARROW");
+  const std::string forced = text == nullptr ? "" : text;
+  const narrow::Kernel* kernel = nullptr;
+  if (forced == "scalar_int8,nonsense") {
+    const Status status = narrow::kernel_for(Precision::int8, Isa::scalar, &kernel);
+    CHECK(status.code() == StatusCode::kUnavailable);
+    CHECK_MSG(status.message().find("EVSAM_NARROW: expected extensions of this machine and build (scalar_bf16, ") == 0,
+              status.message());
+    return;
+  }
+  CHECK(forced == "scalar_int8");
+  CHECK(narrow::kernel_for(Precision::int8, Isa::scalar, &kernel).ok() && kernel != nullptr);
+  CHECK(narrow::kernel_for(Precision::bf16, Isa::scalar, &kernel).ok() && kernel == nullptr);
+  CHECK(narrow::kernel_for(Precision::int8, Isa::avx2, &kernel).ok() && kernel == nullptr);
+}
+
+double cpu_seconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+void perf() {
+  const Shape shapes[] = {
+      {192, 128, 512, 1, Activation::none, false, false},     {192, 512, 128, 1, Activation::none, false, false},
+      {192, 256, 1024, 1, Activation::none, false, false},    {192, 32, 128, 1, Activation::none, false, false},
+      {192, 32, 128, 1, Activation::gelu_tanh, false, false}, {192, 96, 128, 3, Activation::none, false, true}};
+  for (const Shape& shape : shapes) {
+    for (const narrow::Kernel* kernel : supported_kernels()) {
+      const std::int64_t inputs = shape.pixels + shape.parts - 1;
+      const std::vector<float> x = random_floats(inputs * shape.channels, 1);
+      const std::vector<float> weight = random_floats(shape.out_channels * shape.parts * shape.channels, 2);
+      narrow::Weights packed;
+      narrow::pack(*kernel, weight.data(), nullptr, shape.out_channels, shape.parts, shape.channels, &packed);
+      const Operand operand = convert(*kernel, x, shape.channels, packed.depth, shape.one_range, 0);
+      std::vector<float> y(size(shape.pixels * shape.out_channels));
+      narrow::Rows rows = narrow::rows_of(packed, 0, shape.out_channels);
+      for (std::int64_t i = 0; i < shape.parts; ++i) {
+        rows.parts[i] = {operand.bytes.data() + i * operand.stride, operand.stride};
+      }
+      rows.scale = operand.scale.data();
+      rows.zero = operand.zero.data();
+      rows.scale_stride = shape.one_range ? 0 : 1;
+      rows.y = y.data();
+      rows.y_stride = shape.out_channels;
+      rows.pixels = shape.pixels;
+      rows.activation = shape.activation;
+      double best = 1e9;
+      double best_convert = 1e9;
+      const double macs = double(shape.pixels * shape.out_channels * shape.parts * shape.channels);
+      const int calls = std::max(1, static_cast<int>(2e7 / macs));
+      std::vector<std::uint8_t> again(operand.bytes.size());
+      std::vector<float> scale(size(inputs)), zero(size(inputs));
+      for (int round = 0; round < 30; ++round) {
+        double start = cpu_seconds();
+        for (int i = 0; i < calls; ++i) kernel->run(rows);
+        best = std::min(best, (cpu_seconds() - start) / calls);
+        start = cpu_seconds();
+        for (int i = 0; i < calls; ++i) {
+          kernel->convert({x.data(), shape.channels, again.data(), operand.stride, inputs, shape.channels, packed.depth,
+                           nullptr, scale.data(), zero.data()});
+        }
+        best_convert = std::min(best_convert, (cpu_seconds() - start) / calls);
+      }
+      std::printf("%-12s %4d x %d x %4d x %4d act %d  %7.1f GMAC/s  convert %6.2f Gfloat/s\n", kernel->name,
+                  int(shape.pixels), int(shape.parts), int(shape.channels), int(shape.out_channels),
+                  int(shape.activation), 1e-9 * macs / best, 1e-9 * double(x.size()) / best_convert);
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string mode = argc > 1 ? argv[1] : "";
+  if (mode == "perf") {
+    perf();
+  } else if (mode == "forced") {
+    test_forced();
+  } else {
+    test_kernels();
+    test_rounding();
+    test_choice();
+  }
+  return evsam::test::test_result();
+}
