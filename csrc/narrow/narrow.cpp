@@ -84,8 +84,9 @@ void store_bf16(float x, std::uint8_t* to) {
 
 std::vector<Extension> extensions() {
   std::vector<Extension> list;
-#define EVSAM_NARROW(extension, isa) \
-  list.push_back({&evsam::extension::narrow_kernel, Isa::isa, isa_supported(Isa::isa) && on_this_machine(#extension)});
+#define EVSAM_NARROW(extension, isa)                                                                                  \
+  list.push_back({&evsam::extension::narrow_kernel, Isa::isa, isa_supported(Isa::isa) && on_this_machine(#extension), \
+                  faster_than_float32(#extension)});
 #include "evsam_narrow.inc"
 #undef EVSAM_NARROW
   return list;
