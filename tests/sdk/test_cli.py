@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -662,23 +663,42 @@ class TestPipes:
         assert "Traceback" not in done.stderr
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What is started here takes SIGINT, also where a shell runs the tests in the background, which ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("start", ["-m", "-c"])
-def test_interrupt_while_it_starts(start) -> None:
+def test_interrupt_while_it_starts(start, interruptible) -> None:
     """By Python's own start-up, a signal ends it too; from evsam's first line on, it is the exit code alone."""
     what = "evsam" if start == "-m" else "import sys; from evsam.cli import main; sys.exit(main())"
     marked = [sys.executable, "-X", "importtime", start, what, "predict", "-", "--point", "1", "1"]
     for module in ("evsam.errors", "numpy.linalg", "evsam.engines.base", "evsam.cli.photos"):
         with subprocess.Popen(marked, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdin is not None
             assert process.stderr is not None
             lines = []
             for line in process.stderr:
                 lines.append(line)
                 if line.split("|")[-1].strip() == module:
                     process.send_signal(signal.SIGINT)
-                    break
-            lines += process.stderr.readlines()
-            assert process.wait(20) == 130, "".join(lines)[-3000:]
+                    process.stdin.close()  # what does not stop ends by itself
+            assert process.wait() == 130, "".join(lines)[-3000:]
         assert "Traceback" not in "".join(lines)
+
+
+@pytest.mark.parametrize("start", [["-m", "start"], ["start.py"]])
+def test_interrupt_in_code_made_from_a_string(start, tmp_path) -> None:
+    (tmp_path / "start.py").write_text(
+        "import sys\nfrom evsam.cli import main, parser\n"
+        "def run(argv):\n    exec('raise KeyboardInterrupt')\n"
+        "parser.run = run\nsys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, *start], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 class TestCompletion:
