@@ -349,10 +349,10 @@ class Sam:
             point_grids: own grids instead: for each layer, the whole image and then those of crops, an array (N, 2) of
                 x and y in parts of the width and the height, 0 to 1.
             points_per_batch: clicks that are decoded at once, at most; no mask depends on it.
-            pred_iou_thresh: masks of which the model expects no more are dropped, 0 to 1; None for that of the variant
-                (:attr:`evsam.zoo.Variant.everything`).
-            stability_score_thresh: masks of which less stays where the threshold of the logits moves are dropped, 0 to
-                1; None for that of the variant.
+            pred_iou_thresh: masks of which the model expects no more are dropped, 0 to 1, negative ones drop none; None
+                for that of the variant (:attr:`evsam.zoo.Variant.everything`).
+            stability_score_thresh: masks of which less stays where the threshold of the logits moves are dropped,
+                likewise; None for that of the variant.
             stability_score_offset: how far it moves, up and down.
             box_nms_thresh: of two masks whose boxes overlap by more (IoU), the one with the lower predicted IoU is
                 dropped.

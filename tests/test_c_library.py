@@ -202,6 +202,9 @@ class CEverythingOptions(ctypes.Structure):
         ("min_mask_region_area", ctypes.c_int64),
         ("progress", ctypes.c_void_p),
         ("user", ctypes.c_void_p),
+        ("point_grid_count", ctypes.c_int64),
+        ("point_grid_sizes", ctypes.c_void_p),
+        ("point_grids", ctypes.c_void_p),
     ]
 
 
@@ -235,6 +238,8 @@ class CSegment(ctypes.Structure):
     ]
 
 
+GRID = np.random.default_rng(0).random((12, 2))
+
 EVERYTHING: dict[str, dict[str, Any]] = {
     "default": {"points_per_side": 8},
     "exact": {"points_per_side": 6, "mode": "exact", "points_per_batch": 7, "stability_score_thresh": 0.7},
@@ -249,6 +254,8 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "pred_iou_thresh": 0.5,
         "stability_score_offset": 0.5,
     },
+    "points": {"point_grids": [GRID], "pred_iou_thresh": 0.1, "stability_score_thresh": 0.1},
+    "points of crops": {"point_grids": [GRID, GRID[::3]], "crop_n_layers": 1, "mode": "exact"},
 }
 
 
@@ -259,14 +266,19 @@ def test_everything_as_in_python(library, handles, sam, photo, kind) -> None:
     assert len(expected) > 1
     options = CEverythingOptions(ctypes.sizeof(CEverythingOptions), given.get("mode") == "exact")
     for name, value in given.items():
-        if name != "mode":
+        if name not in ("mode", "point_grids"):
             setattr(options, name, value)
+    grids = [np.ascontiguousarray(grid) for grid in given.get("point_grids", ())]
+    sizes = (ctypes.c_int64 * len(grids))(*map(len, grids))
+    starts = (ctypes.c_void_p * len(grids))(*(grid.ctypes.data for grid in grids))
+    options.point_grid_count = len(grids)
+    options.point_grid_sizes, options.point_grids = ctypes.addressof(sizes), ctypes.addressof(starts)
     bgra = np.ascontiguousarray(np.dstack([photo[..., ::-1], photo[..., :1]]))
     image = CImage(ctypes.sizeof(CImage), bgra.ctypes.data, *photo.shape[:2], 0, 3)
     model, embedding = handles
     segments = ctypes.c_void_p()
     library.evsam_segments_count.restype = ctypes.c_int64
-    for by_image in (True, False) if kind != "crops" else (True,):
+    for by_image in (True, False) if "crops" not in kind else (True,):
         one, other = (ctypes.byref(image), None) if by_image else (None, embedding)
         status = library.evsam_everything(model, one, other, ctypes.byref(options), ctypes.byref(segments))
         assert status == 0, library.evsam_last_error()

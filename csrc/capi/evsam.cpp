@@ -1,57 +1,131 @@
-// The C interface over engine/engine.h: handles, checks of what came in, errors as codes.
-#include "evsam/evsam.h"
-
+// The C interface over engine/engine.h: models, embeddings, prompts. What finds everything is everything.cpp.
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
-#include <exception>
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
-#include "core/aligned_buffer.h"
+#include "capi/handles.h"
 #include "core/finite.h"
 #include "core/thread_pool.h"
-#include "engine/arena_pool.h"
-#include "engine/engine.h"
-#include "engine/everything.h"
 #include "engine/prompts.h"
 #include "engine/safetensors.h"
-#include "masks/runs.h"
 #include "ops/preprocess/preprocess.h"
 
-// The handles; in no namespace, because the header declares them so.
-struct evsam_model {
-  std::uint64_t encoder = 0;  // digest of its encoder's weights
-  std::unique_ptr<evsam::Engine> engine;
-  mutable evsam::ArenaPool scratch;
+namespace {
+
+// A buffer of fixed size: telling that memory ran out must not need memory.
+thread_local char last_error[2048] = "";
+
+}  // namespace
+
+namespace evsam::capi {
+namespace {
+
+// Far beyond any use, and small enough for no size to overflow.
+constexpr std::int64_t kLongestSide = std::int64_t{1} << 24;
+
+// How the pixels of a format lie in memory.
+struct Layout {
+  std::int64_t channels;
+  int red, green, blue;  // which of the channels they are
 };
 
-struct evsam_embedding {
-  std::string variant;        // of the models that may read it
-  std::uint64_t encoder = 0;  // and the digest of their encoders
-  evsam::ImageSize original;  // 0 x 0 where it holds no image
-  evsam::ImageSize resized;   // in the 1024 frame
-  std::vector<evsam::MapShape> shapes;
-  std::vector<evsam::AlignedBuffer<float>> maps;
-};
+Status read_format(std::int32_t format, Layout* layout) {
+  switch (format) {
+    case EVSAM_RGB: *layout = {3, 0, 1, 2}; return Status();
+    case EVSAM_BGR: *layout = {3, 2, 1, 0}; return Status();
+    case EVSAM_RGBA: *layout = {4, 0, 1, 2}; return Status();
+    case EVSAM_BGRA: *layout = {4, 2, 1, 0}; return Status();
+    case EVSAM_GRAY: *layout = {1, 0, 0, 0}; return Status();
+    default: return invalid("image.format", "an evsam_format, 0 to 4", std::to_string(format));
+  }
+}
 
-struct evsam_segments {
-  struct Segment {
-    evsam::everything::Segment found;
-    std::vector<std::int64_t> counts;
-    std::string rle;
+}  // namespace
+
+evsam_status fail(evsam_status code, const char* message) noexcept {
+  std::snprintf(last_error, sizeof(last_error), "%s", message);
+  return code;
+}
+
+evsam_status code_of(const Status& status) {
+  switch (status.code()) {
+    case evsam::StatusCode::kOk: return EVSAM_OK;
+    case evsam::StatusCode::kInvalidArgument:
+    case evsam::StatusCode::kInvalidType: return EVSAM_INVALID_ARGUMENT;
+    case evsam::StatusCode::kUnavailable: return EVSAM_UNAVAILABLE;
+  }
+  return EVSAM_INTERNAL_ERROR;
+}
+
+Status check_model(const evsam_model* model, const evsam_embedding* embedding) {
+  EVSAM_RETURN_IF_ERROR(require(model, "model"));
+  EVSAM_RETURN_IF_ERROR(require(embedding, "embedding"));
+  // As in Python: precision, threads and the decoder make no difference to who may read an embedding.
+  const auto same_shape = [](const evsam::MapShape& a, const evsam::MapShape& b) {
+    return a.channels == b.channels && a.height == b.height && a.width == b.width;
   };
+  const std::vector<evsam::MapShape>& shapes = model->engine->feature_shapes();
+  const bool same =
+      embedding->variant == model->engine->config().name && embedding->encoder == model->encoder &&
+      std::equal(shapes.begin(), shapes.end(), embedding->shapes.begin(), embedding->shapes.end(), same_shape);
+  return same ? Status() : invalid("embedding", "one of this model's encoder", "one of another");
+}
 
-  evsam::ImageSize photo;
-  std::vector<Segment> all;
-};
+Status check_filled(const evsam_embedding& embedding) {
+  return embedding.original.height != 0 ? Status() : invalid("embedding", "an encoded image", "an empty one");
+}
+
+Outcome with_rgb(const evsam_model& model, const evsam_image* given,
+                 const std::function<Outcome(const ImageView& rgb)>& use) {
+  evsam_image image;
+  Layout layout = {};
+  EVSAM_RETURN_IF_ERROR(read_struct(given, "image", &image));
+  EVSAM_RETURN_IF_ERROR(require(image.pixels, "image.pixels"));
+  EVSAM_RETURN_IF_ERROR(read_format(image.format, &layout));
+  const auto check_side = [](const char* name, std::int64_t side) {
+    return side >= 1 && side <= kLongestSide
+               ? Status()
+               : invalid(name, "1 to " + std::to_string(kLongestSide) + " pixels", std::to_string(side));
+  };
+  EVSAM_RETURN_IF_ERROR(check_side("image.height", image.height));
+  EVSAM_RETURN_IF_ERROR(check_side("image.width", image.width));
+  const std::int64_t least = layout.channels * image.width;
+  const std::int64_t row_bytes = image.row_bytes == 0 ? least : image.row_bytes;
+  if (row_bytes < least) {
+    return invalid("image.row_bytes", "0, or at least " + std::to_string(least), std::to_string(image.row_bytes));
+  }
+  if (image.format == EVSAM_RGB) return use(evsam::ImageView{image.pixels, image.height, image.width, row_bytes});
+  evsam::ArenaPool::Lease arena = model.scratch.borrow(size(3 * image.height * image.width));
+  std::uint8_t* const rgb = reinterpret_cast<std::uint8_t*>(arena.data());
+  evsam::default_pool().parallel_for(image.height, model.engine->threads(), [&](std::int64_t y, int) {
+    const std::uint8_t* from = image.pixels + y * row_bytes;
+    std::uint8_t* to = rgb + 3 * y * image.width;
+    for (std::int64_t x = 0; x < image.width; ++x, from += layout.channels, to += 3) {
+      to[0] = from[layout.red];
+      to[1] = from[layout.green];
+      to[2] = from[layout.blue];
+    }
+  });
+  return use(evsam::ImageView{rgb, image.height, image.width, 3 * image.width});
+}
+
+}  // namespace evsam::capi
 
 namespace {
 
 using evsam::expected_got;
 using evsam::Status;
+using evsam::capi::check_filled;
+using evsam::capi::check_model;
+using evsam::capi::guarded;
+using evsam::capi::invalid;
+using evsam::capi::Outcome;
+using evsam::capi::read_struct;
+using evsam::capi::require;
+using evsam::capi::size;
+using evsam::capi::with_rgb;
 
 constexpr char kFormatKey[] = "evsam.format";
 constexpr char kFormat[] = "1";
@@ -74,77 +148,6 @@ constexpr std::int64_t kPromptsAtOnce = 16;
 // Far beyond any use, and small enough for no size to overflow.
 constexpr std::int64_t kMostPrompts = std::int64_t{1} << 20;
 constexpr std::int64_t kMostPoints = std::int64_t{1} << 16;
-constexpr std::int64_t kLongestSide = std::int64_t{1} << 24;
-
-// A buffer of fixed size: telling that memory ran out must not need memory.
-thread_local char last_error[2048] = "";
-
-evsam_status fail(evsam_status code, const char* message) noexcept {
-  std::snprintf(last_error, sizeof(last_error), "%s", message);
-  return code;
-}
-
-evsam_status code_of(const Status& status) {
-  switch (status.code()) {
-    case evsam::StatusCode::kOk: return EVSAM_OK;
-    case evsam::StatusCode::kInvalidArgument:
-    case evsam::StatusCode::kInvalidType: return EVSAM_INVALID_ARGUMENT;
-    case evsam::StatusCode::kUnavailable: return EVSAM_UNAVAILABLE;
-  }
-  return EVSAM_INTERNAL_ERROR;
-}
-
-// A status with the code that C callers see.
-struct Outcome {
-  Outcome(const Status& s) : status(s), code(code_of(s)) {}  // NOLINT: every Status is an outcome
-  Outcome(const Status& s, evsam_status c) : status(s), code(s.ok() ? EVSAM_OK : c) {}
-
-  Status status;
-  evsam_status code;
-};
-
-// The border: nothing is thrown across it.
-template <typename Body>
-evsam_status guarded(const Body& body) noexcept {
-  try {
-    const Outcome outcome = body();
-    return outcome.code == EVSAM_OK ? EVSAM_OK : fail(outcome.code, outcome.status.message().c_str());
-  } catch (const std::bad_alloc&) {
-    return fail(EVSAM_OUT_OF_MEMORY, "memory: expected enough for this call, got none from the system");
-  } catch (const std::exception& error) {
-    return fail(EVSAM_INTERNAL_ERROR, error.what());
-  } catch (...) {
-    return fail(EVSAM_INTERNAL_ERROR, "call: expected to end in order, got an unknown exception");
-  }
-}
-
-Status invalid(const std::string& argument, const std::string& expected, const std::string& got) {
-  return Status::invalid_argument(expected_got(argument, expected, got));
-}
-
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-Status require(const void* pointer, const char* argument) {
-  return pointer != nullptr ? Status() : invalid(argument, "a pointer", "NULL");
-}
-
-// Copies a structure of any version: members that an older caller does not know keep their defaults, members that this
-// library does not know must be zero.
-template <typename Struct>
-Status read_struct(const Struct* given, const char* argument, Struct* out) {
-  EVSAM_RETURN_IF_ERROR(require(given, argument));
-  const std::size_t size = given->struct_size;
-  if (size < sizeof(Struct)) {  // no version has had fewer members
-    return invalid(std::string(argument) + ".struct_size", "at least " + std::to_string(sizeof(Struct)),
-                   std::to_string(size));
-  }
-  const unsigned char* bytes = reinterpret_cast<const unsigned char*>(given);
-  if (std::any_of(bytes + sizeof(Struct), bytes + size, [](unsigned char byte) { return byte != 0; })) {
-    return Status::unavailable(expected_got(argument, "members that this version of the library knows", "newer ones"));
-  }
-  std::memcpy(out, given, sizeof(Struct));
-  return Status();
-}
 
 Status read_options(const evsam_options* given, evsam::EngineOptions* options) {
   if (given == nullptr) return Status();
@@ -232,24 +235,6 @@ Status create_embedding(const evsam_model* model, evsam_embedding** embedding) {
   return Status();
 }
 
-Status check_model(const evsam_model* model, const evsam_embedding* embedding) {
-  EVSAM_RETURN_IF_ERROR(require(model, "model"));
-  EVSAM_RETURN_IF_ERROR(require(embedding, "embedding"));
-  // As in Python: precision, threads and the decoder make no difference to who may read an embedding.
-  const auto same_shape = [](const evsam::MapShape& a, const evsam::MapShape& b) {
-    return a.channels == b.channels && a.height == b.height && a.width == b.width;
-  };
-  const std::vector<evsam::MapShape>& shapes = model->engine->feature_shapes();
-  const bool same =
-      embedding->variant == model->engine->config().name && embedding->encoder == model->encoder &&
-      std::equal(shapes.begin(), shapes.end(), embedding->shapes.begin(), embedding->shapes.end(), same_shape);
-  return same ? Status() : invalid("embedding", "one of this model's encoder", "one of another");
-}
-
-Status check_filled(const evsam_embedding& embedding) {
-  return embedding.original.height != 0 ? Status() : invalid("embedding", "an encoded image", "an empty one");
-}
-
 Status encode(const evsam_model* model, const evsam::ImageView& image, evsam_embedding* embedding) {
   EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
   embedding->original = {};
@@ -261,58 +246,6 @@ Status encode(const evsam_model* model, const evsam::ImageView& image, evsam_emb
   embedding->resized = {resized.height, resized.width};
   embedding->original = {image.height, image.width};
   return Status();
-}
-
-// How the pixels of a format lie in memory.
-struct Layout {
-  std::int64_t channels;
-  int red, green, blue;  // which of the channels they are
-};
-
-Status read_format(std::int32_t format, Layout* layout) {
-  switch (format) {
-    case EVSAM_RGB: *layout = {3, 0, 1, 2}; return Status();
-    case EVSAM_BGR: *layout = {3, 2, 1, 0}; return Status();
-    case EVSAM_RGBA: *layout = {4, 0, 1, 2}; return Status();
-    case EVSAM_BGRA: *layout = {4, 2, 1, 0}; return Status();
-    case EVSAM_GRAY: *layout = {1, 0, 0, 0}; return Status();
-    default: return invalid("image.format", "an evsam_format, 0 to 4", std::to_string(format));
-  }
-}
-
-// Calls use(ImageView) with an image of any format as RGB, in memory that the model keeps for such images.
-template <typename Use>
-Outcome with_rgb(const evsam_model& model, const evsam_image* given, const Use& use) {
-  evsam_image image;
-  Layout layout = {};
-  EVSAM_RETURN_IF_ERROR(read_struct(given, "image", &image));
-  EVSAM_RETURN_IF_ERROR(require(image.pixels, "image.pixels"));
-  EVSAM_RETURN_IF_ERROR(read_format(image.format, &layout));
-  const auto check_side = [](const char* name, std::int64_t side) {
-    return side >= 1 && side <= kLongestSide
-               ? Status()
-               : invalid(name, "1 to " + std::to_string(kLongestSide) + " pixels", std::to_string(side));
-  };
-  EVSAM_RETURN_IF_ERROR(check_side("image.height", image.height));
-  EVSAM_RETURN_IF_ERROR(check_side("image.width", image.width));
-  const std::int64_t least = layout.channels * image.width;
-  const std::int64_t row_bytes = image.row_bytes == 0 ? least : image.row_bytes;
-  if (row_bytes < least) {
-    return invalid("image.row_bytes", "0, or at least " + std::to_string(least), std::to_string(image.row_bytes));
-  }
-  if (image.format == EVSAM_RGB) return use(evsam::ImageView{image.pixels, image.height, image.width, row_bytes});
-  evsam::ArenaPool::Lease arena = model.scratch.borrow(size(3 * image.height * image.width));
-  std::uint8_t* const rgb = reinterpret_cast<std::uint8_t*>(arena.data());
-  evsam::default_pool().parallel_for(image.height, model.engine->threads(), [&](std::int64_t y, int) {
-    const std::uint8_t* from = image.pixels + y * row_bytes;
-    std::uint8_t* to = rgb + 3 * y * image.width;
-    for (std::int64_t x = 0; x < image.width; ++x, from += layout.channels, to += 3) {
-      to[0] = from[layout.red];
-      to[1] = from[layout.green];
-      to[2] = from[layout.blue];
-    }
-  });
-  return use(evsam::ImageView{rgb, image.height, image.width, 3 * image.width});
 }
 
 Outcome encode_image(const evsam_model* model, const evsam_image* given, evsam_embedding* embedding) {
@@ -411,187 +344,6 @@ Outcome predict(const evsam_model* model, const evsam_embedding* embedding, cons
   return Status();
 }
 
-// What a caller left 0 is the default.
-template <typename T>
-T given_or(T given, T otherwise) {
-  return given != T() ? given : otherwise;
-}
-
-Status read_everything(const evsam_everything_options* given, const evsam::EverythingConfig& of_variant,
-                       evsam_everything_options* read, evsam::everything::Options* options) {
-  if (given != nullptr) EVSAM_RETURN_IF_ERROR(read_struct(given, "options", read));
-  switch (read->mode) {
-    case EVSAM_EVERYTHING_FAST: options->mode = evsam::everything::Mode::fast; break;
-    case EVSAM_EVERYTHING_EXACT: options->mode = evsam::everything::Mode::exact; break;
-    default: return invalid("mode", "an evsam_everything_mode, 0 or 1", std::to_string(read->mode));
-  }
-  options->points_per_side = given_or(read->points_per_side, options->points_per_side);
-  options->points_per_batch = given_or(read->points_per_batch, options->points_per_batch);
-  options->pred_iou_thresh = given_or(read->pred_iou_thresh, of_variant.pred_iou_thresh);
-  options->stability_score_thresh = given_or(read->stability_score_thresh, of_variant.stability_score_thresh);
-  options->stability_score_offset = given_or(read->stability_score_offset, options->stability_score_offset);
-  options->box_nms_thresh = given_or(read->box_nms_thresh, options->box_nms_thresh);
-  options->crop_n_layers = read->crop_n_layers;
-  options->crop_nms_thresh = given_or(read->crop_nms_thresh, options->crop_nms_thresh);
-  options->crop_overlap_ratio = given_or(read->crop_overlap_ratio, options->crop_overlap_ratio);
-  options->crop_n_points_downscale_factor =
-      given_or(read->crop_n_points_downscale_factor, options->crop_n_points_downscale_factor);
-  options->min_mask_region_area = read->min_mask_region_area;
-  return validate(*options);
-}
-
-// image: nothing where there is an embedding, and the other way round.
-Outcome find_everything(const evsam_model& model, const evsam::ImageView* image, const evsam_embedding* embedding,
-                        const evsam_everything_options& asked, const evsam::everything::Options& options,
-                        evsam_segments** segments) {
-  const evsam::Engine& engine = *model.engine;
-  const evsam::ImageSize photo = image != nullptr ? evsam::ImageSize{image->height, image->width} : embedding->original;
-  std::unique_ptr<evsam::everything::Generator> generator;
-  EVSAM_RETURN_IF_ERROR(evsam::everything::Generator::create(options, photo, &generator));
-
-  std::vector<evsam::AlignedBuffer<float>> memory;  // of the crop in progress
-  std::vector<float*> filled;
-  std::vector<const float*> maps;
-  if (embedding != nullptr) {
-    for (const auto& map : embedding->maps) maps.push_back(map.data());
-  } else {
-    for (const evsam::MapShape& shape : engine.feature_shapes()) {
-      filled.push_back(memory.emplace_back(size(shape.channels * shape.height * shape.width)).data());
-    }
-    maps.assign(filled.begin(), filled.end());
-  }
-  std::int64_t encoded = -1;
-  while (!generator->finished()) {
-    const evsam::everything::Batch& batch = generator->batch();
-    if (image != nullptr && batch.crop != encoded) {
-      const evsam::masks::Box& box = batch.crop_box;
-      const evsam::ImageView crop = {image->data + box.y0 * image->row_bytes + 3 * box.x0, box.y1 - box.y0,
-                                     box.x1 - box.x0, image->row_bytes};
-      EVSAM_RETURN_IF_ERROR(engine.encode(crop, filled.data()));
-      encoded = batch.crop;
-    }
-    EVSAM_RETURN_IF_ERROR(generator->ask(engine, maps.data()));
-    const bool on = asked.progress == nullptr || asked.progress(asked.user, generator->done(), generator->total()) == 0;
-    if (!on) break;
-  }
-
-  auto made = std::make_unique<evsam_segments>();
-  made->photo = photo;
-  for (evsam::everything::Segment& found : generator->segments()) {
-    std::vector<std::int64_t> counts = evsam::masks::count_runs(found.mask, photo.height, photo.width);
-    std::string rle = evsam::masks::text_of_counts(counts.data(), static_cast<std::int64_t>(counts.size()));
-    made->all.push_back({std::move(found), std::move(counts), std::move(rle)});
-  }
-  *segments = made.release();
-  return Status();
-}
-
-Outcome everything(const evsam_model* model, const evsam_image* image, const evsam_embedding* embedding,
-                   const evsam_everything_options* given, evsam_segments** segments) {
-  EVSAM_RETURN_IF_ERROR(require(model, "model"));
-  EVSAM_RETURN_IF_ERROR(require(segments, "segments"));
-  if ((image == nullptr) == (embedding == nullptr)) {
-    return invalid("image, embedding", "one of them", image == nullptr ? "none" : "both");
-  }
-  evsam_everything_options asked = EVSAM_EVERYTHING_OPTIONS_INIT;
-  evsam::everything::Options options;
-  const evsam::EverythingConfig of_variant = model->engine->config().everything.value_or(evsam::EverythingConfig());
-  EVSAM_RETURN_IF_ERROR(read_everything(given, of_variant, &asked, &options));
-  if (image != nullptr) {
-    return with_rgb(*model, image, [&](const evsam::ImageView& rgb) {
-      return find_everything(*model, &rgb, nullptr, asked, options, segments);
-    });
-  }
-  EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
-  EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
-  if (options.crop_n_layers > 0) {
-    return invalid("crop_n_layers", "0 for an embedding",
-                   std::to_string(options.crop_n_layers) + "; crops need the image");
-  }
-  return find_everything(*model, nullptr, embedding, asked, options, segments);
-}
-
-Status find_segment(const evsam_segments* segments, std::int64_t index, const evsam_segments::Segment** segment) {
-  EVSAM_RETURN_IF_ERROR(require(segments, "segments"));
-  const auto count = static_cast<std::int64_t>(segments->all.size());
-  if (index < 0 || index >= count) {
-    return invalid("index", count == 0 ? "none, for there are no segments" : "0 to " + std::to_string(count - 1),
-                   std::to_string(index));
-  }
-  *segment = &segments->all[size(index)];
-  return Status();
-}
-
-void write_box(const evsam::masks::Box& box, std::int64_t (&out)[4]) {
-  const std::int64_t sides[4] = {box.x0, box.y0, box.x1, box.y1};
-  std::copy_n(sides, 4, out);
-}
-
-Status get_segment(const evsam_segments* segments, std::int64_t index, evsam_segment* out) {
-  const evsam_segments::Segment* segment = nullptr;
-  EVSAM_RETURN_IF_ERROR(find_segment(segments, index, &segment));
-  EVSAM_RETURN_IF_ERROR(require(out, "segment"));
-  const std::size_t given = out->struct_size;
-  if (given < sizeof(evsam_segment)) {
-    return invalid("segment.struct_size", "at least " + std::to_string(sizeof(evsam_segment)), std::to_string(given));
-  }
-  evsam_segment written = EVSAM_SEGMENT_INIT;
-  written.struct_size = given;
-  write_box(segment->found.mask.box, written.box);
-  written.area = segment->found.mask.area;
-  written.predicted_iou = segment->found.predicted_iou;
-  written.stability_score = segment->found.stability_score;
-  written.point[0] = segment->found.x;
-  written.point[1] = segment->found.y;
-  write_box(segment->found.crop, written.crop_box);
-  written.counts_length = static_cast<std::int64_t>(segment->counts.size());
-  written.counts = segment->counts.data();
-  written.rle = segment->rle.c_str();
-  std::memset(out, 0, given);  // members that this library does not know
-  std::memcpy(out, &written, sizeof(written));
-  return Status();
-}
-
-// Calls paint(first, last) for each run of the mask, places in a map of rows `row` apart.
-template <typename Paint>
-void for_runs(const evsam::masks::RowRuns& mask, std::int64_t row, const Paint& paint) {
-  for (std::int64_t y = mask.box.y0; y < mask.box.y1; ++y) {
-    for (const auto* run = mask.row_begin(y); run != mask.row_end(y); ++run) {
-      paint(y * row + run->x0, y * row + run->x1);
-    }
-  }
-}
-
-Status paint_segment(const evsam_segments* segments, std::int64_t index, std::uint8_t value, std::uint8_t* pixels,
-                     std::int64_t row_bytes) {
-  const evsam_segments::Segment* segment = nullptr;
-  EVSAM_RETURN_IF_ERROR(find_segment(segments, index, &segment));
-  EVSAM_RETURN_IF_ERROR(require(pixels, "pixels"));
-  const std::int64_t width = segments->photo.width;
-  if (row_bytes != 0 && row_bytes < width) {
-    return invalid("row_bytes", "0, or at least " + std::to_string(width), std::to_string(row_bytes));
-  }
-  for_runs(segment->found.mask, given_or(row_bytes, width),
-           [&](std::int64_t first, std::int64_t last) { std::fill(pixels + first, pixels + last, value); });
-  return Status();
-}
-
-Status write_labels(const evsam_segments* segments, std::int32_t* labels) {
-  EVSAM_RETURN_IF_ERROR(require(segments, "segments"));
-  EVSAM_RETURN_IF_ERROR(require(labels, "labels"));
-  std::vector<std::int32_t> order(segments->all.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i);
-  const auto mask = [&](std::int32_t i) -> const evsam::masks::RowRuns& { return segments->all[size(i)].found.mask; };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::int32_t a, std::int32_t b) { return mask(a).area > mask(b).area; });
-  std::fill_n(labels, segments->photo.height * segments->photo.width, 0);
-  for (const std::int32_t i : order) {
-    for_runs(mask(i), segments->photo.width,
-             [&](std::int64_t first, std::int64_t last) { std::fill(labels + first, labels + last, i + 1); });
-  }
-  return Status();
-}
-
 }  // namespace
 
 extern "C" {
@@ -670,40 +422,6 @@ evsam_status evsam_prediction_shape(const evsam_embedding* embedding, const evsa
 evsam_status evsam_predict(const evsam_model* model, const evsam_embedding* embedding, const evsam_prompts* prompts,
                            uint8_t* masks, float* scores, float* logits) {
   return guarded([&]() -> Outcome { return predict(model, embedding, prompts, masks, scores, logits); });
-}
-
-evsam_status evsam_everything(const evsam_model* model, const evsam_image* image, const evsam_embedding* embedding,
-                              const evsam_everything_options* options, evsam_segments** segments) {
-  return guarded([&] { return everything(model, image, embedding, options, segments); });
-}
-
-void evsam_segments_free(evsam_segments* segments) { delete segments; }
-
-int64_t evsam_segments_count(const evsam_segments* segments) {
-  return segments != nullptr ? static_cast<int64_t>(segments->all.size()) : 0;
-}
-
-evsam_status evsam_segments_size(const evsam_segments* segments, int64_t size[2]) {
-  return guarded([&]() -> Outcome {
-    EVSAM_RETURN_IF_ERROR(require(segments, "segments"));
-    EVSAM_RETURN_IF_ERROR(require(size, "size"));
-    size[0] = segments->photo.height;
-    size[1] = segments->photo.width;
-    return Status();
-  });
-}
-
-evsam_status evsam_segments_get(const evsam_segments* segments, int64_t index, evsam_segment* segment) {
-  return guarded([&]() -> Outcome { return get_segment(segments, index, segment); });
-}
-
-evsam_status evsam_segments_paint(const evsam_segments* segments, int64_t index, uint8_t value, uint8_t* pixels,
-                                  int64_t row_bytes) {
-  return guarded([&]() -> Outcome { return paint_segment(segments, index, value, pixels, row_bytes); });
-}
-
-evsam_status evsam_segments_labels(const evsam_segments* segments, int32_t* labels) {
-  return guarded([&]() -> Outcome { return write_labels(segments, labels); });
 }
 
 }  // extern "C"

@@ -42,10 +42,10 @@ constexpr float kIouMargin = 0.1F;
 // Masks with more IoU than that are one, however their boxes differ: a stray pixel is enough for that.
 constexpr double kSameMask = 0.9;
 
-// More make no sense, and sizes stay far from overflows: 4^6 crops of a layer, a million points of a grid.
+// More make no sense, and sizes stay far from overflows: 4^6 crops of a layer, kMostPoints of a grid.
 constexpr std::int64_t kMostLayers = 6;
 constexpr std::int64_t kMostPointsPerSide = 1024;
-constexpr std::int64_t kMostPoints = kMostPointsPerSide * kMostPointsPerSide;
+static_assert(kMostPointsPerSide * kMostPointsPerSide == kMostPoints, "both say how large a grid may be");
 constexpr std::int64_t kMostSide = (std::int64_t{1} << 24) - 1;  // whole numbers in float32
 
 Status out_of_memory() {
@@ -220,12 +220,14 @@ Status validate(const Options& options) {
       expect_whole("crop_n_points_downscale_factor", options.crop_n_points_downscale_factor, 1, kMostPointsPerSide));
   EVSAM_RETURN_IF_ERROR(expect_whole("min_mask_region_area", options.min_mask_region_area, 0, std::int64_t{1} << 56));
   constexpr double kMost = 1e6;
-  const auto finite = [](const char* name, double value) {
-    return expect_number(name, value, -kMost, kMost, "a number from -1e6 to 1e6");
+  // Of scores that end at 1. segment_anything takes negative ones for none.
+  const auto score = [](const char* name, double value) {
+    return expect_number(name, value, -kMost, 1.0, "a number from 0 to 1, or a negative one for any score");
   };
-  EVSAM_RETURN_IF_ERROR(finite("pred_iou_thresh", options.pred_iou_thresh));
-  EVSAM_RETURN_IF_ERROR(finite("stability_score_thresh", options.stability_score_thresh));
-  EVSAM_RETURN_IF_ERROR(finite("mask_threshold", options.mask_threshold));
+  EVSAM_RETURN_IF_ERROR(score("pred_iou_thresh", options.pred_iou_thresh));
+  EVSAM_RETURN_IF_ERROR(score("stability_score_thresh", options.stability_score_thresh));
+  EVSAM_RETURN_IF_ERROR(
+      expect_number("mask_threshold", options.mask_threshold, -kMost, kMost, "a number from -1e6 to 1e6"));
   EVSAM_RETURN_IF_ERROR(
       expect_number("stability_score_offset", options.stability_score_offset, 0.0, kMost, "a number from 0 to 1e6"));
   const auto part = [](const char* name, double value) {

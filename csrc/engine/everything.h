@@ -45,8 +45,8 @@ struct Options {
   // For each layer of crops x and y of points in parts of a crop's width and height, from 0 to 1.
   std::vector<std::vector<double>> point_grids;
   std::int64_t points_per_batch = 64;    // at most; never more than kMostAtOnce
-  double pred_iou_thresh = 0.88;         // a mask's predicted IoU must be above it; 0 or less: any
-  double stability_score_thresh = 0.95;  // its stability must be this at least; 0 or less: any
+  double pred_iou_thresh = 0.88;         // a mask's predicted IoU must be above it, up to 1; 0 or less: any
+  double stability_score_thresh = 0.95;  // its stability must be this at least, up to 1; 0 or less: any
   double stability_score_offset = 1.0;
   double box_nms_thresh = 0.7;
   std::int64_t crop_n_layers = 0;
@@ -58,6 +58,8 @@ struct Options {
 };
 
 Status validate(const Options& options);
+
+inline constexpr std::int64_t kMostPoints = std::int64_t{1} << 20;  // of a grid
 
 // Clicks of a batch: their logits are 48 MiB. The masks do not depend on it.
 inline constexpr std::int64_t kMostAtOnce = 64;

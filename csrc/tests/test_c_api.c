@@ -519,13 +519,54 @@ static void test_everything(const evsam_model* model, const evsam_embedding* emb
 
   /* Nothing is good enough: an empty result, of which there is nothing to get. */
   options.crop_n_layers = 0;
-  options.pred_iou_thresh = 1e6;
+  options.pred_iou_thresh = 1;
+  options.stability_score_thresh = 1;
   CHECK(evsam_everything(model, NULL, embedding, &options, &again) == EVSAM_OK);
   CHECK(again != NULL && evsam_segments_count(again) == 0);
   check_segments(again);
   CHECK_FAILS(evsam_segments_paint(again, 0, 1, image, 0), EVSAM_INVALID_ARGUMENT,
               "index: expected none, for there are no segments, got 0");
   evsam_segments_free(again);
+
+  { /* own points: those of the grid of 2 x 2, and fewer of them */
+    static const double kFour[8] = {0.25, 0.25, 0.75, 0.25, 0.25, 0.75, 0.75, 0.75};
+    static const double kOne[2] = {0.5, 0.5};
+    const double* const grids[2] = {kFour, kOne};
+    const int64_t sizes[2] = {4, 1};
+    evsam_segments* own = NULL;
+    evsam_everything_options both = EVSAM_EVERYTHING_OPTIONS_INIT;
+    both.mode = EVSAM_EVERYTHING_EXACT;
+    both.pred_iou_thresh = both.stability_score_thresh = -1;
+    both.points_per_side = 2;
+    CHECK(evsam_everything(model, NULL, embedding, &both, &again) == EVSAM_OK);
+    both.points_per_side = 9; /* which is not read */
+    both.point_grid_count = 1;
+    both.point_grid_sizes = sizes;
+    both.point_grids = grids;
+    CHECK(evsam_everything(model, NULL, embedding, &both, &own) == EVSAM_OK);
+    count = evsam_segments_count(again);
+    CHECK(count > 1 && evsam_segments_count(own) == count);
+    for (int64_t i = 0; i < count && evsam_segments_count(own) == count; ++i) {
+      evsam_segment a = EVSAM_SEGMENT_INIT;
+      evsam_segment b = EVSAM_SEGMENT_INIT;
+      CHECK(evsam_segments_get(again, i, &a) == EVSAM_OK && evsam_segments_get(own, i, &b) == EVSAM_OK);
+      CHECK(strcmp(a.rle, b.rle) == 0 && a.point[0] == b.point[0] && a.point[1] == b.point[1]);
+    }
+    evsam_segments_free(own);
+    evsam_segments_free(again);
+
+    /* One more layer: the image, and four crops with one point each. */
+    memset(&seen, 0, sizeof(seen));
+    both.crop_n_layers = 1;
+    both.point_grid_count = 2;
+    both.progress = on_progress;
+    both.user = &seen;
+    given.format = EVSAM_RGB;
+    CHECK(evsam_everything(model, &given, NULL, &both, &again) == EVSAM_OK);
+    CHECK(seen.done == 8 && seen.total == 8);
+    check_segments(again);
+    evsam_segments_free(again);
+  }
 
   { /* the defaults, and the thresholds of the variant */
     evsam_everything_options few = EVSAM_EVERYTHING_OPTIONS_INIT;
@@ -560,11 +601,16 @@ static void test_everything_errors(const evsam_model* model, const evsam_embeddi
   CHECK(evsam_embedding_create(model, &empty) == EVSAM_OK);
   CHECK_FAILS(evsam_everything(model, NULL, empty, NULL, &segments), EVSAM_INVALID_ARGUMENT, "got an empty one");
   evsam_embedding_free(empty);
-  for (int i = 0; i < 12; ++i) {
+  for (int i = 0; i < 20; ++i) {
+    static const double kPoints[2] = {0.5, 1.5};
+    static const double* const kGrids[2] = {kPoints, NULL};
+    static const int64_t kSizes[2] = {1, 1};
+    static const int64_t kNone[1] = {0};
     static const char* const kMessages[] = {"mode: expected an evsam_everything_mode, 0 or 1, got 2",
                                             "points_per_side: expected 1 to 1024, got -1",
                                             "points_per_batch: expected 1 to",
-                                            "pred_iou_thresh: expected a number from -1e6 to 1e6, got nan",
+                                            "pred_iou_thresh: expected a number from 0 to 1, or a negative one for any "
+                                            "score, got nan",
                                             "stability_score_thresh: expected a number",
                                             "stability_score_offset: expected a number from 0 to 1e6, got -1",
                                             "box_nms_thresh: expected a number from 0 to 1, got 1.5",
@@ -572,7 +618,16 @@ static void test_everything_errors(const evsam_model* model, const evsam_embeddi
                                             "crop_nms_thresh: expected a number from 0 to 1, got -0.5",
                                             "crop_n_points_downscale_factor: expected 1 to",
                                             "crop_n_layers: expected 0 for an embedding, got 1; crops need the image",
-                                            "options.struct_size: expected at least"};
+                                            "options.struct_size: expected at least",
+                                            "pred_iou_thresh: expected a number from 0 to 1, or a negative one for any "
+                                            "score, got 88",
+                                            "crop_overlap_ratio: expected a number from 0 to 1, got nan",
+                                            "point_grid_count: expected 0 or more, got -1",
+                                            "point_grids: expected a pointer, got NULL",
+                                            "point_grid_sizes: expected a pointer, got NULL",
+                                            "point_grid_sizes[0]: expected 1 to 1048576, got 0",
+                                            "point_grids[1]: expected a pointer, got NULL",
+                                            "point_grids: expected numbers from 0 to 1, got 1.5"};
     evsam_everything_options wrong = EVSAM_EVERYTHING_OPTIONS_INIT;
     if (i == 0) wrong.mode = 2;
     if (i == 1) wrong.points_per_side = -1;
@@ -586,6 +641,13 @@ static void test_everything_errors(const evsam_model* model, const evsam_embeddi
     if (i == 9) wrong.crop_n_points_downscale_factor = -2;
     if (i == 10) wrong.crop_n_layers = 1;
     if (i == 11) wrong.struct_size = 16;
+    if (i == 12) wrong.pred_iou_thresh = 88;
+    if (i == 13) wrong.crop_overlap_ratio = NAN;
+    if (i >= 14) {
+      wrong.point_grid_count = i == 14 ? -1 : i == 18 ? 2 : 1;
+      wrong.point_grids = i == 15 ? NULL : kGrids;
+      wrong.point_grid_sizes = i == 16 ? NULL : i == 17 ? kNone : kSizes;
+    }
     report(evsam_everything(model, NULL, embedding, &wrong, &segments) == EVSAM_INVALID_ARGUMENT, __LINE__,
            kMessages[i]);
     report(strstr(evsam_last_error(), kMessages[i]) != NULL, __LINE__, kMessages[i]);

@@ -89,6 +89,17 @@ void test_everything(const evsam::Model& model) {
   const evsam::Segments same = model.everything(image, options);
   CHECK(same.size() == found.size() && same.labels() == labels);
 
+  evsam::EverythingOptions own = options;
+  own.mode = EVSAM_EVERYTHING_EXACT;
+  own.point_grids = {{0.25, 0.25, 0.75, 0.25, 0.25, 0.75, 0.75, 0.75}};
+  const evsam::Segments by_points = model.everything(embedding, own);
+  CHECK(seen == 4 && !by_points.empty());
+  own.point_grids.clear();
+  own.points_per_side = 2;
+  CHECK(model.everything(embedding, own).labels() == by_points.labels());
+  own.point_grids = {{0.25, 0.25, 0.75}};
+  check_error([&] { model.everything(embedding, own); }, EVSAM_INVALID_ARGUMENT, "point_grids: expected a multiple of");
+
   options.points_per_batch = 4;
   options.progress = [&](std::int64_t, std::int64_t) { return false; };
   CHECK(model.everything(embedding, options).size() <= found.size());

@@ -106,10 +106,14 @@ void check_messages() {
         "crop_n_points_downscale_factor: expected 1 to 1024, got 0");
   CHECK(message([](Options* o) { o->min_mask_region_area = -1; }) ==
         "min_mask_region_area: expected 0 to 72057594037927936, got -1");
-  CHECK(message([](Options* o) { o->pred_iou_thresh = std::nan(""); }) ==
-        "pred_iou_thresh: expected a number from -1e6 to 1e6, got nan");
-  CHECK(message([](Options* o) { o->stability_score_thresh = 1e7; }) ==
-        "stability_score_thresh: expected a number from -1e6 to 1e6, got 10000000");
+  const std::string score = ": expected a number from 0 to 1, or a negative one for any score, got ";
+  CHECK(message([](Options* o) { o->pred_iou_thresh = std::nan(""); }) == "pred_iou_thresh" + score + "nan");
+  CHECK(message([](Options* o) { o->pred_iou_thresh = 88.0; }) == "pred_iou_thresh" + score + "88");
+  CHECK(message([](Options* o) { o->stability_score_thresh = 1.0001; }) == "stability_score_thresh" + score + "1.0001");
+  CHECK(message([](Options* o) { o->stability_score_thresh = -HUGE_VAL; }) ==
+        "stability_score_thresh" + score + "-inf");
+  CHECK(message([](Options* o) { o->pred_iou_thresh = o->stability_score_thresh = 1.0; }).empty());
+  CHECK(message([](Options* o) { o->pred_iou_thresh = o->stability_score_thresh = -10.0; }).empty());
   CHECK(message([](Options* o) { o->mask_threshold = -1e7; }) ==
         "mask_threshold: expected a number from -1e6 to 1e6, got -10000000");
   CHECK(message([](Options* o) { o->stability_score_offset = -0.5; }) ==

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evsam.cli.arguments import add_loading_arguments, add_reading_arguments, number, whole
+from evsam.cli.arguments import add_loading_arguments, add_reading_arguments, whole
 from evsam.cli.outputs import Outputs, add_output_arguments, work_through
 
 if TYPE_CHECKING:
@@ -21,19 +22,20 @@ Unless -o or a file is asked for, the photo with the masks drawn on it is writte
 each photo as PHOTO_segments.png. The options of the search are those of segment_anything's
 SamAutomaticMaskGenerator; thresholds are the variant's, if none are given."""
 
-_SEARCH: dict[str, tuple[Any, str]] = {
-    "points-per-side": (whole(1, 1024), "clicks along each side of the grid (default: 32)"),
-    "points-per-batch": (whole(1), "clicks that are decoded at once, at most (default: 64)"),
-    "pred-iou-thresh": (number(0, 1), "drop masks of which the model expects no more"),
-    "stability-score-thresh": (number(0, 1), "drop masks of which less stays where the threshold moves"),
-    "stability-score-offset": (number(0, 100), "how far it moves (default: 1)"),
-    "box-nms-thresh": (number(0, 1), "of boxes that overlap by more, keep the best (default: 0.7)"),
-    "crop-n-layers": (whole(0, 6), "search in 4 crops too, in 4 and 16, and so on, for small things (default: 0)"),
-    "crop-nms-thresh": (number(0, 1), "as --box-nms-thresh, between crops (default: 0.7)"),
-    "crop-overlap-ratio": (number(0, 1), "overlap of crops, in parts of the photo's shorter side (default: 0.34)"),
-    "crop-n-points-downscale-factor": (whole(1), "divide the grids of each further layer by this (default: 1)"),
-    "min-mask-region-area": (whole(0), "remove pieces and fill holes of fewer pixels (default: 0)"),
+_SEARCH: dict[str, tuple[type[int | float], str]] = {
+    "points-per-side": (int, "clicks along each side of the grid (default: 32)"),
+    "points-per-batch": (int, "clicks that are decoded at once, at most (default: 64)"),
+    "pred-iou-thresh": (float, "drop masks of which the model expects no more, up to 1"),
+    "stability-score-thresh": (float, "drop masks of which less stays where the threshold moves, up to 1"),
+    "stability-score-offset": (float, "how far it moves (default: 1)"),
+    "box-nms-thresh": (float, "of boxes that overlap by more, 0 to 1, keep the best (default: 0.7)"),
+    "crop-n-layers": (int, "search in 4 crops too, in 4 and 16, and so on, for small things (default: 0)"),
+    "crop-nms-thresh": (float, "as --box-nms-thresh, between crops (default: 0.7)"),
+    "crop-overlap-ratio": (float, "overlap of crops, in parts of the photo's shorter side (default: 0.34)"),
+    "crop-n-points-downscale-factor": (int, "divide the grids of each further layer by this (default: 1)"),
+    "min-mask-region-area": (int, "remove pieces and fill holes of fewer pixels (default: 0)"),
 }
+"""Options of the search by their names, with their types; their ranges are those of segment_everything."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exact: the masks of segment_anything's generator; fast: most of them, sooner (default: fast)",
     )
     for name, (kind, text) in _SEARCH.items():
-        search.add_argument(f"--{name}", type=kind, metavar="N", help=text)
+        search.add_argument(f"--{name}", type=_numbers(kind), metavar="N", help=text)
     chosen = parser.add_argument_group("which masks, in which order")
     chosen.add_argument("--min-area", type=whole(0), metavar="N", help="leave out masks of fewer pixels")
     chosen.add_argument("--max-area", type=whole(0), metavar="N", help="leave out masks of more pixels")
@@ -76,6 +78,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_arguments(parser)
 
 
+def _numbers(kind: type[int | float]) -> Callable[[str], float]:
+    """A type of argparse: numbers of any size."""
+
+    def read(text: str) -> float:
+        try:
+            return kind(text)
+        except ValueError as error:
+            expected = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text[:40]}") from error
+
+    return read
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments say: 0, or 1 if photos had to be skipped."""
     from evsam.cli.photos import pixel_limit
@@ -87,10 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _segment(arguments: argparse.Namespace) -> int:
     from evsam.cli.photos import ENDINGS, Tasks, find_photos
 
+    options = _options(arguments)
     photos, several = find_photos(arguments.photo)
     outputs = Outputs(arguments, photos, several, ENDINGS["everything"])
-    options = {name: getattr(arguments, name) for name in ("mode", *(key.replace("-", "_") for key in _SEARCH))}
-    options = {name: value for name, value in options.items() if value is not None}
     tasks = Tasks(photos, several, arguments.scale_16bit, lambda _: None, done=outputs.done, parts=True)
 
     def work(sam: Sam, task: Task[None]) -> str:
@@ -105,6 +119,21 @@ def _segment(arguments: argparse.Namespace) -> int:
         return ", ".join([f"{task.photo}: {what}", *written]) if several else "\n".join([what, *written])
 
     return work_through(tasks, arguments, work, outputs.finish)
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of the search that were given, checked before any work."""
+    from evsam.errors import PromptError
+    from evsam.everything import make_generator
+
+    options = {name: getattr(arguments, name) for name in ("mode", *(key.replace("-", "_") for key in _SEARCH))}
+    options = {name: value for name, value in options.items() if value is not None}
+    try:
+        make_generator((1, 1), options)
+    except PromptError as error:
+        name, _, message = str(error).partition(": ")
+        arguments.fail(f"argument --{name.replace('_', '-')}: {message}")
+    return options
 
 
 def _chosen(found: Segments, arguments: argparse.Namespace) -> Segments:

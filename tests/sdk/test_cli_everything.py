@@ -122,7 +122,7 @@ class TestEverything:
             "points-per-batch": 7,
             "stability-score-offset": 2.0,
             "box-nms-thresh": 0.5,
-            "crop-n-layers": 2,
+            "crop-n-layers": 1,
             "crop-nms-thresh": 0.6,
             "crop-overlap-ratio": 0.25,
             "crop-n-points-downscale-factor": 3,
@@ -193,6 +193,14 @@ class TestEverything:
         assert "expected a folder for several" in usage_error(capsys, "everything", a, b, "-o", "x.png")
         assert "--format: unknown 'coc'; did you mean coco?" in usage_error(capsys, "everything", a, "--format", "coc")
         assert "--world is for --format geojson" in usage_error(capsys, "everything", a, "--world", "w.jgw")
+        for option, value, message in [
+            ("pred-iou-thresh", 88, "expected a number from 0 to 1, or a negative one for any score, got 88"),
+            ("stability-score-thresh", "high", "expected a number, got high"),
+            ("box-nms-thresh", "nan", "expected a number from 0 to 1, got nan"),
+            ("points-per-side", 3.5, "expected a whole number, got 3.5"),
+            ("crop-n-layers", 7, "expected 0 to 6, got 7"),
+        ]:
+            assert f"argument --{option}: {message}" in usage_error(capsys, "everything", a, f"--{option}", value)
         assert "--no-picture: expected --format" in usage_error(capsys, "everything", a, "--no-picture")
         assert cli.main(["everything", str(photos / "none.png")]) == 1
         assert "does not exist" in capsys.readouterr().err

@@ -230,6 +230,13 @@ class TestCallback:
         assert sam.segment_everything(image, **ALL) == found
 
 
+NUMBERS = [
+    name
+    for name, parameter in inspect.signature(Sam.segment_everything).parameters.items()
+    if isinstance(parameter.default, (int, float)) and not isinstance(parameter.default, bool)
+] + ["pred_iou_thresh", "stability_score_thresh"]
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -241,11 +248,10 @@ class TestBadInput:
             ({"points_per_side": 10**400}, "points_per_side: expected a number, got 10"),
             ({"points_per_batch": 0}, "points_per_batch: expected"),
             ({"points_per_batch": True}, "points_per_batch: expected a number, got True"),
-            ({"pred_iou_thresh": float("nan")}, "pred_iou_thresh: expected"),
+            ({"pred_iou_thresh": 88}, "pred_iou_thresh: expected a number from 0 to 1, or a negative one for any"),
             ({"pred_iou_thresh": "high"}, "pred_iou_thresh: expected a number, got 'high'"),
             ({"stability_score_thresh": [0.9]}, "stability_score_thresh: expected a number, got"),
             ({"stability_score_offset": -1}, "stability_score_offset: expected"),
-            ({"box_nms_thresh": float("inf")}, "box_nms_thresh: expected"),
             ({"crop_n_layers": -1}, "crop_n_layers: expected"),
             ({"crop_n_layers": 99}, "crop_n_layers: expected"),
             ({"crop_nms_thresh": None}, "crop_nms_thresh: expected a number, got None"),
@@ -268,6 +274,16 @@ class TestBadInput:
         with pytest.raises(PromptError, match=message):
             inventive.segment_everything(np.zeros((60, 90, 3), np.uint8), **options)
         assert not inventor.encoded
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, -1e300, True, np.True_, "1", [1], 1j])
+    @pytest.mark.parametrize("name", NUMBERS)
+    def test_all_numbers_have_one_rule(self, inventive, name, value) -> None:
+        for ask in (
+            lambda **options: inventive.segment_everything(np.zeros((60, 90, 3), np.uint8), **options),
+            lambda **options: SamAutomaticMaskGenerator(inventive, **options),
+        ):
+            with pytest.raises(PromptError, match=f"^{name}: expected .*, got "):
+                ask(**{name: value})
 
     def test_images(self, sam, image) -> None:
         with pytest.raises(ImageError, match="image: expected"):
@@ -326,6 +342,23 @@ class TestDropIn:
         other = {name for name in ours if ours[name].default != theirs[name].default}
         assert other == {"pred_iou_thresh", "stability_score_thresh"}
         assert {ours[name].default for name in other} == {None}, "the variant's"
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"pred_iou_thresh": -1, "stability_score_thresh": -10.0, "box_nms_thresh": 1},
+            {"pred_iou_thresh": np.float32(1), "stability_score_thresh": np.int64(1)},
+            {"pred_iou_thresh": np.float16(0.5), "points_per_side": np.int32(3), "stability_score_offset": 0},
+            {"crop_n_layers": 1, "crop_overlap_ratio": 0, "crop_nms_thresh": 0, "points_per_batch": 10**5},
+        ],
+    )
+    def test_what_the_original_takes_is_taken(self, inventive, options) -> None:
+        pytest.importorskip("segment_anything")
+        image = np.zeros((90, 80, 3), np.uint8)
+        chosen = {"points_per_side": 4, "pred_iou_thresh": 0.6, "stability_score_thresh": 0.8, **options}
+        ours = SamAutomaticMaskGenerator(inventive, **chosen).generate(image)
+        theirs = original(Predictor(invented), image, **chosen)
+        assert [record["area"] for record in ours] == [record["area"] for record in theirs]
 
     def test_attributes_may_be_changed(self, inventive) -> None:
         image = np.zeros((60, 90, 3), np.uint8)

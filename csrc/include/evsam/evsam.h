@@ -123,25 +123,30 @@ typedef int (*evsam_progress)(void* user, int64_t done, int64_t total);
 
 /* Named and meant as in segment_anything; 0 is the default. */
 typedef struct evsam_everything_options {
-  size_t struct_size;            /* sizeof(evsam_everything_options) */
-  int32_t mode;                  /* an evsam_everything_mode */
-  int64_t points_per_side;       /* of the grid of clicks; 0: 32 */
-  int64_t points_per_batch;      /* decoded together, which changes no mask; 0: 64 */
-  double pred_iou_thresh;        /* masks need more predicted IoU than that; 0: the variant's; below 0: any will do */
-  double stability_score_thresh; /* masks need at least that stability; 0: the variant's; below 0: any will do */
-  double stability_score_offset; /* to both sides of the logits' threshold, for the stability; 0: 1 */
-  double box_nms_thresh;         /* of two masks whose boxes have more IoU than that, one is kept; 0: 0.7 */
-  int64_t crop_n_layers;         /* how often the image is divided, for small things: layer i has 4^i crops */
-  double crop_nms_thresh;        /* as box_nms_thresh, between crops; 0: 0.7 */
-  double crop_overlap_ratio;     /* of crops, in parts of the image's shorter side; 0: 512 / 1500 */
+  size_t struct_size;       /* sizeof(evsam_everything_options) */
+  int32_t mode;             /* an evsam_everything_mode */
+  int64_t points_per_side;  /* of the grid of clicks; 0: 32 */
+  int64_t points_per_batch; /* decoded together, which changes no mask; 0: 64 */
+  double pred_iou_thresh; /* masks need more predicted IoU than that, up to 1; 0: the variant's; below 0: any will do */
+  double
+      stability_score_thresh; /* masks need at least that stability, up to 1; 0: the variant's; below 0: any will do */
+  double stability_score_offset;          /* to both sides of the logits' threshold, for the stability; 0: 1 */
+  double box_nms_thresh;                  /* of two masks whose boxes have more IoU than that, one is kept; 0: 0.7 */
+  int64_t crop_n_layers;                  /* how often the image is divided, for small things: layer i has 4^i crops */
+  double crop_nms_thresh;                 /* as box_nms_thresh, between crops; 0: 0.7 */
+  double crop_overlap_ratio;              /* of crops, in parts of the image's shorter side; 0: 512 / 1500 */
   int64_t crop_n_points_downscale_factor; /* layer i has points_per_side divided by this factor^i; 0: 1 */
   int64_t min_mask_region_area;           /* smaller regions and holes of a mask are removed and filled */
   evsam_progress progress;                /* called after each batch; or NULL */
   void* user;                             /* for progress */
+  /* Own points, for which points_per_side is not read: a grid for the image, then one for each layer of crops. */
+  int64_t point_grid_count;         /* crop_n_layers + 1 at least; 0: there are none */
+  const int64_t* point_grid_sizes;  /* how many points each grid has */
+  const double* const* point_grids; /* of each grid x and y of its points, in parts of width and height, 0 to 1 */
 } evsam_everything_options;
 
 #define EVSAM_EVERYTHING_OPTIONS_INIT \
-  {sizeof(evsam_everything_options), EVSAM_EVERYTHING_FAST, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL}
+  {sizeof(evsam_everything_options), EVSAM_EVERYTHING_FAST, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, NULL, NULL}
 
 typedef struct evsam_segments evsam_segments; /* the masks that were found in an image */
 

@@ -109,6 +109,9 @@ struct EverythingOptions {
   double crop_overlap_ratio = 0.0;
   std::int64_t crop_n_points_downscale_factor = 0;
   std::int64_t min_mask_region_area = 0;
+  // Own points, for which points_per_side is not read: for the image, then for each layer of crops, x and y of each
+  // point in parts of width and height, 0 to 1.
+  std::vector<std::vector<double>> point_grids;
   // Called after each batch with points done and in all; false ends the search, and what was found is the result. What
   // it throws comes out of everything().
   std::function<bool(std::int64_t done, std::int64_t total)> progress;
@@ -265,6 +268,17 @@ class Model {
     raw.crop_overlap_ratio = options.crop_overlap_ratio;
     raw.crop_n_points_downscale_factor = options.crop_n_points_downscale_factor;
     raw.min_mask_region_area = options.min_mask_region_area;
+    std::vector<std::int64_t> sizes;
+    std::vector<const double*> grids;
+    for (const std::vector<double>& grid : options.point_grids) {
+      std::size_t points = 0;
+      require_multiple("point_grids", grid.size(), 2, &points);
+      sizes.push_back(signed_size(points));
+      grids.push_back(grid.data());
+    }
+    raw.point_grid_count = signed_size(grids.size());
+    raw.point_grid_sizes = sizes.data();
+    raw.point_grids = grids.data();
     Watch watch = {options.progress, nullptr};
     if (options.progress) {
       raw.progress = &on_progress;
