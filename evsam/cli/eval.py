@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from evsam.datasets import Photos
     from evsam.evaluation.protocols import PhotoProtocol
     from evsam.evaluation.report import Case
-    from evsam.evaluation.runner import Event, Part, Results
+    from evsam.evaluation.runner import Event, Part, Results, RowFiles
     from evsam.sam import Sam
 
 DESCRIPTION = """What a model scores on annotated photos, with prompts made from their masks.
@@ -191,6 +191,14 @@ def _add_process_arguments(group: argparse._ArgumentGroup) -> None:
         help="put parts together that were scored in folders of their own; with MODEL and DATA, pictures are made too",
     )
     group.add_argument(
+        "--side-by-side",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="write comparison.md and comparison.json: scores of finished evaluations of the same photos, and how they "
+        "differ from the first's",
+    )
+    group.add_argument(
         "--pictures", type=whole(0, 100), default=4, metavar="N", help="worst and median cases on the page (default: 4)"
     )
 
@@ -211,6 +219,8 @@ def run(arguments: argparse.Namespace) -> int:
     from evsam.writing import check_folder
 
     check_folder(arguments.output)
+    if arguments.side_by_side:
+        return _side_by_side(arguments)
     if arguments.merge:
         return _merge(arguments)
     if arguments.model is None or arguments.data is None:
@@ -261,8 +271,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         console.say(f"part {part} is done, {missing} photos are left; the part that is done last writes the scores")
         console.say("parts in folders of their own are put together by evsam eval --merge")
         return 0
-    document = files.settings()
-    settled = _settled_protocols(document, arguments.backend)
+    document = files.told()
+    settled = _settled_protocols(document, arguments.backend, files)
     cases = _cases(job.open_model, settled, sets, results, arguments.pictures)
     return _write(arguments.output, document, results, settled, cases)
 
@@ -281,7 +291,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     )
 
     files = [RowFiles(folder) for folder in arguments.merge]
-    document = files[0].settings()
+    document = files[0].told()
     for other in files[1:]:
         compare_settings(other.settings()["settings"], document["settings"], str(other.folder))
     settings, photos = document["settings"], document["settings"]["photos"]
@@ -290,11 +300,12 @@ def _merge(arguments: argparse.Namespace) -> int:
     results = read_results(files, places)
     found = len(results.scored) + len(results.broken)
     if found < len(places):
+        damaged = f"; damaged: {', '.join(results.damaged)}" if results.damaged else ""
         raise EvaluationError(
             f"--merge: expected all {len(places)} photos in {', '.join(map(str, arguments.merge))}, got {found}; score "
-            "the other parts first"
+            f"the others first, by the commands of their parts{damaged}"
         )
-    protocols = _settled_protocols(document, arguments.backend)
+    protocols = _settled_protocols(document, arguments.backend, files[0])
     cases: dict[str, list[Case]] = {}
     if arguments.model is not None and arguments.data is not None:
         _, options = _share(arguments)
@@ -308,15 +319,47 @@ def _merge(arguments: argparse.Namespace) -> int:
     return _write(arguments.output, document, results, protocols, cases)
 
 
-def _settled_protocols(document: Mapping[str, Any], backend: str) -> dict[str, tuple[PhotoProtocol, ...]]:
-    """By set, the protocols of an evaluation, made of what its folder says alone."""
-    from evsam.datasets import Category
+def _side_by_side(arguments: argparse.Namespace) -> int:
+    """Compare finished evaluations; nothing is scored."""
+    if arguments.model is not None or arguments.merge:
+        arguments.fail("--side-by-side: expected no MODEL and no --merge, as it is of finished evaluations")
+    if len(arguments.side_by_side) < 2:
+        arguments.fail("--side-by-side: expected the folders of two evaluations at least, got one")
+    from evsam.evaluation.side_by_side import compare, markdown, read_runs
 
-    protocols = Protocols.settled(document["settings"]["prompts"], backend)
+    runs = read_runs(arguments.side_by_side)
+    texts = {
+        "comparison.json": json.dumps(compare(runs), indent=1, allow_nan=False) + "\n",
+        "comparison.md": markdown(runs) + "\n",
+    }
+    _write_texts(arguments.output, texts)
+    console.say(texts["comparison.md"])
+    console.say(f"wrote {' and '.join(str(arguments.output / name) for name in texts)}")
+    return 0
+
+
+def _settled_protocols(
+    document: Mapping[str, Any], backend: str, files: RowFiles
+) -> dict[str, tuple[PhotoProtocol, ...]]:
+    """By set, the protocols of an evaluation, made of what its folder says alone.
+
+    Raises:
+        EvaluationError: it does not say what this version of evsam knows.
+    """
+    from evsam.datasets import Category
+    from evsam.evaluation.runner import EvaluationError
+
     made = {}
-    for name in document["settings"]["photos"]["sets"]:
-        categories = [Category(*one) for one in document["given"]["categories"].get(name, ())]
-        made[name] = protocols.without_photos({one.id: one for one in categories})
+    try:
+        protocols = Protocols.settled(document["settings"]["prompts"], backend)
+        for name in document["settings"]["photos"]["sets"]:
+            categories = [Category(*one) for one in document["given"].get("categories", {}).get(name, ())]
+            made[name] = protocols.without_photos({one.id: one for one in categories})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EvaluationError(
+            f"{files.folder}: expected prompts and categories as this version of evsam writes them, got others "
+            f"({type(error).__name__}: {error})"
+        ) from error
     return made
 
 
@@ -442,7 +485,6 @@ def _write(
 ) -> int:
     """Write what was found in all its forms, and say it."""
     from evsam.evaluation import report
-    from evsam.writing import replaced
 
     tables = results.tables(protocols)
     scores = {
@@ -458,12 +500,19 @@ def _write(
         "scores.md": report.as_markdown(sections) + "\n",
         "report.html": report.as_page(document, sections, results),
     }
-    for name, text in texts.items():
-        with replaced(folder / name) as temporary:
-            # names of files may be no text in any encoding
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    _write_texts(folder, texts)
     console.say(texts["scores.md"])
     console.say(f"wrote {folder / 'scores.json'}, {folder / 'scores.md'} and {folder / 'report.html'}")
     if results.broken:
         console.complain(f"{len(results.broken)} of {len(results.broken) + len(results.scored)} photos were left out")
     return 1 if results.broken else 0
+
+
+def _write_texts(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write files to a folder, each whole or not at all."""
+    from evsam.writing import replaced
+
+    for name, text in texts.items():
+        with replaced(folder / name) as temporary:
+            # names of files may be no text in any encoding
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

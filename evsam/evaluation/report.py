@@ -55,6 +55,7 @@ class Table:
         rows: name of each, and its numbers; None where there is none.
         note: what a reader needs to know, or nothing.
         digits: behind the decimal point.
+        signed: so many of the last columns are differences, which are shown with their sign.
     """
 
     title: str
@@ -62,12 +63,21 @@ class Table:
     rows: tuple[tuple[str, tuple[float | None, ...]], ...]
     note: str = ""
     digits: int = 3
+    signed: int = 0
 
-    def cell(self, value: float | None) -> str:
-        """A number as it is shown."""
+    def cells(self, values: Sequence[float | None]) -> list[str]:
+        """The numbers of a row as they are shown."""
+        plain = len(values) - self.signed
+        return [self._cell(value, "") for value in values[:plain]] + [
+            self._cell(value, "+") for value in values[plain:]
+        ]
+
+    def _cell(self, value: float | None, sign: str) -> str:
         if value is None or not math.isfinite(value):
             return "–"
-        return f"{value:.0f}" if isinstance(value, int) else f"{value:.{self.digits}f}"
+        if sign and value == 0:
+            return "0"
+        return f"{value:{sign}.0f}" if isinstance(value, int) else f"{value:{sign}.{self.digits}f}"
 
 
 @dataclass(frozen=True)
@@ -203,11 +213,17 @@ def markdown(tables: Sequence[Table]) -> str:
     """Tables in Markdown, with their titles."""
     parts = []
     for table in tables:
-        lines = [f"**{table.title}**" + (f" ({table.note})" if table.note else ""), ""]
-        lines += ["| | " + " | ".join(map(_in_cell, table.columns)) + " |", "|---|" + "---:|" * len(table.columns)]
-        lines += [f"| {_in_cell(name)} | " + " | ".join(map(table.cell, values)) + " |" for name, values in table.rows]
-        parts.append("\n".join(lines))
+        title = f"**{table.title}**" + (f" ({table.note})" if table.note else "")
+        rows = [(name, table.cells(values)) for name, values in table.rows]
+        parts.append(f"{title}\n\n{text_table(table.columns, rows)}")
     return "\n\n".join(parts)
+
+
+def text_table(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """A table of texts in Markdown, each row with its name."""
+    lines = ["| | " + " | ".join(map(_in_cell, columns)) + " |", "|---|" + "---:|" * len(columns)]
+    lines += [f"| {_in_cell(name)} | " + " | ".join(map(_in_cell, cells)) + " |" for name, cells in rows]
+    return "\n".join(lines)
 
 
 def _in_cell(text: str) -> str:
@@ -592,7 +608,7 @@ def _html_table(table: Table) -> str:
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
     body = "".join(
-        f"<tr><th>{escape(name)}</th>" + "".join(f"<td>{table.cell(value)}</td>" for value in values) + "</tr>"
+        f"<tr><th>{escape(name)}</th>" + "".join(f"<td>{cell}</td>" for cell in table.cells(values)) + "</tr>"
         for name, values in table.rows
     )
     return (

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from evsam.arguments import shown
 from evsam.datasets.records import BrokenSample, Photo, Photos
 from evsam.errors import EvsamError, EvsamWarning
 from evsam.evaluation.protocols import PhotoProtocol, Row, Tables
@@ -44,11 +45,41 @@ _ROWS = re.compile(r"rows-\d+-of-\d+\.jsonl")
 _LINE: dict[str, type] = {"set": str, "number": int, "photo": str}
 """What each line of them has, beside ``rows`` or why the photo is ``broken``."""
 
+_TOLD: dict[str, type | tuple[type, ...]] = {
+    "settings.evsam": str,
+    "settings.model": dict,
+    "settings.model.variant": str,
+    "settings.model.weights": (str, dict),
+    "settings.model.engine": str,
+    "settings.model.precision": str,
+    "settings.prompts": dict,
+    "settings.photos": dict,
+    "settings.photos.every_nth": int,
+    "settings.photos.limit": (int, type(None)),
+    "settings.photos.sets": dict,
+    "given.model": str,
+    "given.kind": str,
+    "given.protocol": str,
+    "given.detections": (str, type(None)),
+}
+"""What a report tells of the settings of an evaluation."""
+
 _SAMPLED = 16
 """Photos of a set by which it is known again."""
 
 _SAMPLES = "samples"
 """The setting that tells of them."""
+
+_MISSING = object()
+
+_JSON_TYPES: dict[type, str] = {
+    str: "a text",
+    int: "a whole number",
+    dict: "an object",
+    list: "a list",
+    type(None): "null",
+}
+"""Types of values of json documents, as messages call them."""
 
 _PATIENCE = 0.25
 """Seconds between looks at worker processes that say nothing."""
@@ -142,23 +173,51 @@ class Results:
         rows: by set and protocol, in the photos' order.
         scored: places of photos that were scored, with their keys.
         broken: of photos that could not be used: set, number, photo (its key) and reason.
+        damaged: files and numbers of the lines that could not be read; their photos may have been scored again.
     """
 
     rows: dict[str, dict[str, list[Row]]] = field(default_factory=dict)
     scored: dict[Place, str] = field(default_factory=dict)
     broken: list[Row] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
     def tables(self, protocols: Mapping[str, Sequence[PhotoProtocol]]) -> dict[str, dict[str, Tables]]:
         """The protocols' tables, by set and protocol.
 
         Args:
             protocols: by set.
+
+        Raises:
+            EvaluationError: there are rows that a protocol does not make.
         """
         return {
-            name: {protocol.name: protocol.summary(self.rows[name].get(protocol.name, ())) for protocol in of_set}
+            name: {
+                protocol.name: _summary(name, protocol, self.rows[name].get(protocol.name, ())) for protocol in of_set
+            }
             for name, of_set in protocols.items()
             if name in self.rows
         }
+
+
+def _summary(name: str, protocol: PhotoProtocol, rows: Sequence[Row]) -> Tables:
+    """Tables of a set's rows; rows that are damaged, though they are json, are named."""
+
+    def summary(some: Sequence[Row]) -> Tables | Exception:
+        try:
+            return protocol.summary(some)
+        except EvsamError:
+            raise
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            return error
+
+    tables = summary(rows)
+    if not isinstance(tables, Exception):
+        return tables
+    photo = next((row["photo"] for row in rows if isinstance(summary([row]), Exception)), "some photo")
+    raise EvaluationError(
+        f"set {name}, {photo}: expected rows of {protocol.name} as this version makes them, got others "
+        f"({type(tables).__name__}: {tables}); remove the photo's lines from rows-*.jsonl, and run the command again"
+    ) from tables
 
 
 class RowFiles:
@@ -195,57 +254,111 @@ class RowFiles:
             EvaluationError: there are none, or they are damaged.
         """
         path = self.folder / SETTINGS
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise EvaluationError(
-                f"{self.folder}: expected the folder of an evaluation, with its {SETTINGS}, got {error.strerror}"
-            ) from error
-        except ValueError as error:
-            raise EvaluationError(f"{path}: expected json, got a damaged file ({error})") from error
-        if not isinstance(found, dict) or not all(isinstance(found.get(key), dict) for key in ("settings", "given")):
-            raise EvaluationError(f"{path}: expected the settings of an evaluation, got other json")
+        found: dict[str, Any] = read_document(path, f"the folder of an evaluation, with its {SETTINGS}")
+        check_document(found, path, {"settings": dict, "given": dict})
+        return found
+
+    def told(self) -> dict[str, Any]:
+        """The same with all that a report tells.
+
+        Raises:
+            EvaluationError: something of it is missing, or damaged.
+        """
+        path = self.folder / SETTINGS
+        found = self.settings()
+        check_document(found, path, _TOLD)
+        for name, one in found["settings"]["photos"]["sets"].items():
+            check_document(one, f"{path}: set {name}", {"photos": int, _SAMPLES: dict})
         return found
 
     def append(self, part: Part) -> _Appender:
         """The file of a part, to write lines to."""
         return _Appender(self.folder / f"rows-{part.index + 1}-of-{part.count}.jsonl")
 
-    def lines(self) -> Iterator[Row]:
-        """All lines of all parts; where a kill left half a line, without that.
-
-        Raises:
-            EvaluationError: a whole line is damaged.
-        """
+    def lines(self) -> Iterator[tuple[str, Row | None]]:
+        """All lines of all parts, each behind its file and number; None for those that a kill tore or are damaged."""
         if not self.folder.is_dir():
             return
         for path in sorted(self.folder.iterdir()):
             if _ROWS.fullmatch(path.name):
-                yield from _whole_lines(path)
+                for number, line in enumerate(_lines(path), 1):
+                    yield f"{path} line {number}", line
 
 
-def compare_settings(there: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+def read_document(path: Path, expected: str) -> Any:
+    """A json file of an evaluation.
+
+    Args:
+        path: of it.
+        expected: what it is part of, for messages.
+
+    Raises:
+        EvaluationError: it is not there, or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EvaluationError(f"{path.parent}: expected {expected}, got {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise EvaluationError(f"{path}: expected json, got a damaged file ({error})") from error
+
+
+def check_document(found: object, where: Path | str, wanted: Mapping[str, type | tuple[type, ...]]) -> None:
+    """Make sure that a json document has values of some types.
+
+    Args:
+        found: the document.
+        where: it lies.
+        wanted: types by names, with points between those on the way to them.
+
+    Raises:
+        EvaluationError: it does not; the message names the first value that is not as expected.
+    """
+    for name, kind in wanted.items():
+        value = found
+        for key in name.split("."):
+            value = value.get(key, _MISSING) if isinstance(value, dict) else _MISSING
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        if type(value) not in kinds:
+            expected = " or ".join(_JSON_TYPES[one] for one in kinds)
+            got = "none" if value is _MISSING else shown(value)
+            raise EvaluationError(f"{where}: expected {name}, {expected}, as evsam eval writes it, got {got}")
+
+
+def compare_settings(
+    there: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    where: str,
+    advice: str = "choose another folder, or remove this one",
+) -> None:
     """Make sure that settings are the same.
+
+    Args:
+        there: the settings that are looked at.
+        wanted: those that they should be.
+        where: the first lie.
+        advice: what to do if they differ.
 
     Raises:
         EvaluationError: they are not; the message names the first that differs.
     """
-    before, now = _flat(there), _flat(wanted)
+    before, now = flat(there), flat(wanted)
     for name in [*now, *before]:
         if f".{_SAMPLES}." in name and name in before and name in now and None in (before[name], now[name]):
             continue  # a photo that was broken, before or now, is no other photo
         if before.get(name) != now.get(name):
             raise EvaluationError(
                 f"{where}: expected an evaluation with {name} {_told(now.get(name))}, got one with "
-                f"{_told(before.get(name))}; choose another folder, or remove this one"
+                f"{_told(before.get(name))}; {advice}"
             )
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of settings by all names on the way to them, with points between."""
+    found: dict[str, Any] = {}
     for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
 
 
 def _told(value: Any) -> str:
@@ -280,22 +393,25 @@ class _Appender:
             data = data[os.write(self._handle, data) :]
 
 
-def _whole_lines(path: Path) -> Iterator[Row]:
+def _lines(path: Path) -> Iterator[Row | None]:
     with path.open("rb") as file:
         for text in file:
-            if not text.endswith(b"}\n"):
-                continue  # torn by a kill: that photo is scored again
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if isinstance(line, dict) and _is_line(line):
-                yield line
+            line = None
+            if text.endswith(b"}\n"):  # else torn by a kill: that photo is scored again
+                with contextlib.suppress(ValueError, RecursionError):
+                    line = json.loads(text)
+            yield line if isinstance(line, dict) and _is_line(line) else None
 
 
 def _is_line(line: Row) -> bool:
-    found = isinstance(line.get("broken"), str) or isinstance(line.get("rows"), dict)
-    return found and all(isinstance(line.get(key), kind) for key, kind in _LINE.items())
+    if not all(isinstance(line.get(key), kind) for key, kind in _LINE.items()):
+        return False
+    rows = line.get("rows")
+    return isinstance(line.get("broken"), str) or (isinstance(rows, dict) and all(map(_are_rows, rows.values())))
+
+
+def _are_rows(rows: object) -> bool:
+    return isinstance(rows, list) and all(isinstance(row, dict) and isinstance(row.get("photo"), str) for row in rows)
 
 
 def read_results(files: Iterable[RowFiles], places: Sequence[Place]) -> Results:
@@ -309,12 +425,15 @@ def read_results(files: Iterable[RowFiles], places: Sequence[Place]) -> Results:
     """
     order = {place: index for index, place in enumerate(places)}
     found: dict[int, Row] = {}
+    results = Results()
     for some in files:
-        for line in some.lines():
+        for where, line in some.lines():
+            if line is None:
+                results.damaged.append(where)
+                continue
             index = order.get((line["set"], line["number"]))
             if index is not None and (index not in found or "broken" in found[index]):
                 found[index] = line
-    results = Results()
     for index in sorted(found):
         line = found[index]
         if "broken" in line:

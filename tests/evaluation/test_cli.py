@@ -140,6 +140,148 @@ def test_shared_out_photos_give_the_same_file(
     assert (out / "scores.json").read_bytes() == (plain / "scores.json").read_bytes()
 
 
+def test_finished_evaluations_side_by_side(dataset: Path, plain: Path, tmp_path: Path, capsys: Any) -> None:
+    other, out = tmp_path / "int8", tmp_path / "both"
+    assert evaluate(dataset, other, "--prompts", "box", "--measures", "f", "--pictures", 0, "--precision", "int8") == 0
+    capsys.readouterr()
+    assert main(["eval", "--side-by-side", str(plain), str(other), "-o", str(out)]) == 0
+    said = capsys.readouterr().out
+    found = json.loads((out / "comparison.json").read_text())
+    assert [run["name"] for run in found["runs"]] == ["out", "int8"]
+    assert found["settings"]["model.precision"] == ["fp32", "int8"]
+    assert found["settings"]["prompts.clicks.clicks"] == [2, None]
+    assert not [name for name in found["settings"] if name.startswith(("photos", "evsam"))]
+    ious = [scores(folder)["tables"]["three"]["box"]["mean"]["IoU"]["all"] for folder in (plain, other)]
+    assert ious[0] != ious[1]
+    box = found["tables"]["three"]["box"]["mean"]
+    assert box["IoU"]["all"] == {"values": ious, "differences": [ious[1] - ious[0]]}
+    assert box["objects"]["all"] == {"values": [5, 5], "differences": [0]}
+    assert box["F"]["all"]["values"][0] is None
+    assert box["F"]["all"]["differences"] == [None]
+    assert found["tables"]["three"]["clicks"]["curve"]["IoU"]["1"]["values"][1] is None
+    text = (out / "comparison.md").read_text()
+    assert text.rstrip() in said
+    assert "| | out | int8 | int8 - out |" in text
+    assert f"| IoU, all | {ious[0]:.3f} | {ious[1]:.3f} | {ious[1] - ious[0]:+.3f} |" in text
+    assert "| objects, all | 5 | 5 | 0 |" in text
+    assert "| model.precision | fp32 | int8 |" in text
+    assert "| F, all | – |" in text
+    three = [str(folder) for folder in (plain, other / "scores.json", plain.parent / "." / "out")]
+    assert main(["eval", "--side-by-side", *three[:2], "-o", str(out)]) == 0
+    assert "| | out | scores.json | scores.json - out |" in (out / "comparison.md").read_text()
+    assert main(["eval", "--side-by-side", *three, "-o", str(out)]) == 1
+    assert "runs: expected each once, got" in capsys.readouterr().err
+
+
+def test_only_scores_of_the_same_photos_are_compared(dataset: Path, plain: Path, tmp_path: Path, capsys: Any) -> None:
+    few = tmp_path / "few"
+    assert evaluate(dataset, few, "--prompts", "ellipse", "--limit", 2, "--pictures", 0) == 0
+    assert main(["eval", "--side-by-side", str(plain), str(few), "-o", str(tmp_path / "both")]) == 1
+    error = capsys.readouterr().err
+    assert "few/scores.json: expected an evaluation with photos.limit none, got one with 2; scores of other" in error
+    none = tmp_path / "none"
+    assert evaluate(dataset, none, "--prompts", "ellipse", "--pictures", 0) == 0
+    assert main(["eval", "--side-by-side", str(plain), str(none), "-o", str(tmp_path / "both")]) == 1
+    assert "runs: expected some scores in all of out, none, got none" in capsys.readouterr().err
+    assert not (tmp_path / "both").exists()
+
+
+def _without(*keys: str) -> Callable[[Any], None]:
+    """Takes an entry out of a document."""
+
+    def change(document: Any) -> None:
+        for key in keys[:-1]:
+            document = document[key]
+        del document[keys[-1]]
+
+    return change
+
+
+def _with(value: Any, *keys: str) -> Callable[[Any], None]:
+    """Puts a value into a document."""
+
+    def change(document: Any) -> None:
+        for key in keys[:-1]:
+            document = document[key]
+        document[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_without("settings", "photos"), "expected settings.photos, an object, as evsam eval writes it, got none"),
+        (_without("settings", "photos", "limit"), "expected settings.photos.limit, a whole number or null, as"),
+        (_with("3", "settings", "photos", "every_nth"), "settings.photos.every_nth, a whole number, as evsam eval"),
+        (_with([], "settings", "photos", "sets", "three"), "set three: expected photos, a whole number, as"),
+        (_without("settings", "model", "weights"), "expected settings.model.weights, a text or an object, as"),
+        (_without("given", "protocol"), "expected given.protocol, a text, as evsam eval writes it, got none"),
+        (
+            _with({"box": {"size": 3}}, "settings", "prompts"),
+            "expected prompts and categories as this version of evsam",
+        ),
+        (_with({"line": {}}, "settings", "prompts"), "expected prompts and categories as this version of evsam"),
+        (_with(None, "settings", "prompts", "box"), "expected prompts and categories as this version of evsam"),
+        (_with({"three": [3]}, "given", "categories"), "expected prompts and categories as this version of evsam"),
+    ],
+)
+def test_damaged_settings_are_named(
+    change: Callable[[Any], None], message: str, plain: Path, tmp_path: Path, capsys: Any
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(plain, copy)
+    document = json.loads((copy / "settings.json").read_text())
+    change(document)
+    (copy / "settings.json").write_text(json.dumps(document))
+    assert main(["eval", "--merge", str(copy), "-o", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert str(copy) in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "expected the folder of a finished evaluation, with its scores.json, got No such file"),
+        ("{", "scores.json: expected json, got a damaged file"),
+        ("[]", "scores.json: expected given.model, a text, as evsam eval writes it, got none"),
+        (_without("tables"), "scores.json: expected tables, an object, as evsam eval writes it, got none"),
+        (_with(3, "tables", "three", "box"), "scores.json: expected a table in three: box, got 3"),
+        (
+            _with("high", "tables", "three", "box", "mean", "IoU", "all"),
+            "scores.json: expected a number in three: box: mean: IoU: all, got 'high'",
+        ),
+        (_with(float("nan"), "tables", "three", "box", "mean", "IoU", "all"), "mean: IoU: all, got nan"),
+        (_with("0.0.9", "settings", "photos", "sets"), "expected an evaluation with photos.sets"),
+    ],
+)
+def test_damaged_scores_are_named(content: Any, message: str, plain: Path, tmp_path: Path, capsys: Any) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    if callable(content):
+        document = scores(plain)
+        content(document)
+        content = json.dumps(document)
+    if content is not None:
+        (copy / "scores.json").write_text(content)
+    assert main(["eval", "--side-by-side", str(plain), str(copy), "-o", str(tmp_path / "out")]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_damaged_lines_are_named_where_their_photos_are_missing(plain: Path, tmp_path: Path, capsys: Any) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(plain, copy)
+    (path,) = copy.glob("rows-*.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], lines[1][:50] + b"\n", lines[2]]))
+    assert main(["eval", "--merge", str(copy), "-o", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert f"expected all 3 photos in {copy}, got 2" in error
+    assert f"damaged: {path} line 2" in error
+
+
 def test_a_finished_evaluation_is_not_computed_again(
     dataset: Path, plain: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -331,6 +473,8 @@ def test_names_that_are_no_text(dataset: Path, tmp_path: Path) -> None:
         (["nano", "DATA", "--ignore", "edge"], "argument --ignore: expected a whole number from 0 to"),
         (["nano", "DATA", "--prompts", "detections"], "--prompts detections needs --detections"),
         (["nano", "--merge", "a"], "--merge: give the model and its data, for pictures, or neither"),
+        (["--side-by-side", "a"], "--side-by-side: expected the folders of two evaluations at least, got one"),
+        (["nano", "DATA", "--side-by-side", "a", "b"], "--side-by-side: expected no MODEL"),
         (["nano", "DATA", "--compare", "l0"], "--compare is of --prompts fidelity"),
         (["nano", "DATA", "--prompts", "box", "box"], "--prompts: expected each once"),
         (["nano", "DATA", "--crop-n-layers", "7"], "argument --crop-n-layers: expected a whole number from 0 to 6"),

@@ -152,6 +152,10 @@ def test_every_nth_and_limit_choose_by_set() -> None:
         b'{"set":"first","number":4,"ph',
         b'{"set":"first","number":4,"rows":{"thirds":[{}\n',
         b'{"set":"first","number":4}\n',
+        b'{"set":"first","number":4,"photo":"4.png","rows":{"thirds":[3]}}\n',
+        b'{"set":"first","number":4,"photo":"4.png","rows":{"thirds":[{"object":0}]}}\n',
+        b'{"set":"first","number":4,"photo":"4.png","rows":[]}\n',
+        b"\xff\xfe}\n",
     ],
 )
 def test_what_a_kill_tore_is_scored_again_and_nothing_else(torn: bytes, whole: Any, tmp_path: Path) -> None:
@@ -165,6 +169,23 @@ def test_what_a_kill_tore_is_scored_again_and_nothing_else(torn: bytes, whole: A
     assert [event.place for event in heard] == job().places(made_sets())[4:]
     assert tables([files], job()) == whole
     run_part(replace(job(), open_model=pytest.fail), files)
+
+
+def test_damaged_lines_and_rows_are_named(whole: Any, tmp_path: Path) -> None:
+    files = RowFiles(tmp_path / "damaged")
+    run_part(job(), files)
+    (path,) = files.folder.glob("rows-*.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], lines[2].replace(b":", b";"), *lines[3:]]))
+    results = read_results([files], job().places(made_sets()))
+    assert results.damaged == [f"{path} line 3"]
+    assert len(results.scored) == len(lines) - 1
+    path.write_bytes(b"".join([*lines[:2], lines[2].replace(b'"iou"', b'"io"'), *lines[3:]]))
+    with pytest.raises(EvaluationError, match=r"set first, 2.png: expected rows of thirds as .*KeyError: 'iou'"):
+        tables([files], job())
+    path.write_bytes(b"".join([*lines[:2], lines[2].replace(b'"iou":', b'"iou":null,"was":'), *lines[3:]]))
+    with pytest.raises(EvaluationError, match=r"set first, 2.png: expected rows of thirds as .*TypeError"):
+        tables([files], job())
 
 
 def test_a_run_goes_on_with_another_number_of_processes(whole: Any, tmp_path: Path) -> None:
@@ -329,8 +350,10 @@ def test_photos_that_were_mended_are_no_others(tmp_path: Path) -> None:
     [
         (None, "expected the folder of an evaluation, with its settings.json, got No such file"),
         ("{", "expected json, got a damaged file"),
-        ("[]", "expected the settings of an evaluation, got other json"),
-        ('{"settings": {}}', "expected the settings of an evaluation, got other json"),
+        ("[]", "expected settings, an object, as evsam eval writes it, got none"),
+        ('{"settings": []}', r"settings.json: expected settings, an object, as evsam eval writes it, got \[\]"),
+        ('{"settings": {}}', "settings.json: expected given, an object, as evsam eval writes it, got none"),
+        ("[" * 100_000, "expected json, got a damaged file"),
     ],
 )
 def test_folders_of_something_else_are_named(content: str | None, message: str, tmp_path: Path) -> None:
