@@ -2,6 +2,7 @@
 // zero. Per register tile of 12 pixels x 32 channels and 2 input channels: 2 loads, 24 vdpbf16ps, which broadcast their
 // other operand; Intel's cores begin one a cycle, AMD's Zen 5 two.
 #include "isa/avx512.h"
+#include "narrow/avx512_numbers.inl"
 #include "narrow/convert.inl"
 #include "narrow/rows.inl"
 
@@ -33,21 +34,6 @@ struct Dot {
     __m512bh result;
     __builtin_memcpy(&result, &x, sizeof(result));
     return result;
-  }
-};
-
-struct Bf16 {
-  static constexpr std::int64_t kBytes = 2;
-
-  // Adds half a step less one, and one where the last bit that stays is odd.
-  EVSAM_SIMD_INLINE void store(std::uint8_t* to, F32::Reg x) {
-    const __m512i bits = _mm512_castps_si512(x);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
-    const __m512i sum = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
-    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    const __m512i rounded = _mm512_mask_mov_epi32(sum, nan, _mm512_set1_epi32(0x7fc0));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(rounded));
   }
 };
 

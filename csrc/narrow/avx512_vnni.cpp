@@ -1,6 +1,7 @@
 // int8 by AVX512_VNNI: vpdpbusd adds 64 products of bytes to 16 sums. Per register tile of 12 pixels x 32 channels and
 // 4 input channels: 2 loads, 12 broadcasts, 24 vpdpbusd, which take 12 cycles at 2 a cycle.
 #include "isa/avx512.h"
+#include "narrow/avx512_numbers.inl"
 #include "narrow/convert.inl"
 #include "narrow/rows.inl"
 
@@ -26,16 +27,6 @@ struct Dot {
   EVSAM_SIMD_INLINE Weights load(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
   EVSAM_SIMD_INLINE Reg dot(Group a, Weights b, Reg sum) { return _mm512_dpbusd_epi32(sum, a, b); }
   EVSAM_SIMD_INLINE F32::Reg to_float(Reg x) { return _mm512_cvtepi32_ps(x); }
-};
-
-struct Byte {
-  EVSAM_SIMD_INLINE I32::Reg whole(float x) { return I32::set(static_cast<std::int32_t>(x)); }
-  EVSAM_SIMD_INLINE void store(std::uint8_t* to, F32::Reg x, I32::Reg zero) {
-    I32::store_bytes(to, I32::add(_mm512_cvtps_epi32(x), zero));
-  }
-  EVSAM_SIMD_INLINE float least(F32::Reg x) { return _mm512_reduce_min_ps(x); }
-  EVSAM_SIMD_INLINE float most(F32::Reg x) { return _mm512_reduce_max_ps(x); }
-  EVSAM_SIMD_INLINE float sum(F32::Reg x) { return _mm512_reduce_add_ps(x); }
 };
 
 }  // namespace

@@ -23,11 +23,13 @@ bool on_this_machine(const char* extension) {
   [[maybe_unused]] const CpuFeatures& cpu = cpu_features();
   const auto is = [=](const char* name) { return std::strcmp(extension, name) == 0; };
 #if EVSAM_EMULATE_AVX512
-  if (is("avx512_vnni") || is("avx512_bf16")) return true;
+  if (is("avx512_vnni") || is("avx512_bf16") || is("amx_int8") || is("amx_bf16")) return true;
 #endif
   if (is("avx512_vnni")) return cpu.avx512vnni;
   if (is("avx512_bf16")) return cpu.avx512_bf16;
   if (is("avx_vnni")) return cpu.avx_vnni;
+  if (is("amx_int8")) return cpu.amx_int8;
+  if (is("amx_bf16")) return cpu.amx_bf16;
   return true;  // those of the base instruction sets
 }
 

@@ -13,8 +13,73 @@
 namespace evsam::EVSAM_SIMD_NAMESPACE {
 namespace {
 
-// Dot: Reg (sums), Group (the same for all lanes), Weights (of each lane); zero, broadcast, load, dot, to_float;
-// kRows and kVectors, the register tile; kBytes of a group; kScaled, whether there are scales.
+// What becomes of the sums of some pixels and one panel. Dot: Reg, of sums; to_float; kScaled, whether there are
+// scales.
+template <typename Dot, int V>
+struct NarrowResults {
+  static constexpr int L = F32::kLanes;
+
+  const narrow::Rows& all;
+  std::int64_t first_channel;  // of the panel
+  std::int64_t columns;        // valid ones, at most V * L
+
+  // Of the pixels from `first` on.
+  template <int R>
+  EVSAM_SIMD_INLINE void store(const NarrowResults& results, std::int64_t first,
+                               const typename Dot::Reg (&sums)[R][V]) {
+    const narrow::Rows& all = results.all;
+    const std::int64_t columns = results.columns;
+    float* y = all.y + first * all.y_stride + results.first_channel;
+    const float* added = all.added == nullptr ? nullptr : all.added + first * all.added_stride + results.first_channel;
+    if (columns == V * L) return store(results, first, sums, y, all.y_stride, added, all.added_stride);
+    // A panel that ends inside a vector works on copies.
+    float spill[R * V * L];
+    float copy[R * V * L] = {};
+    if (added != nullptr) {
+      for (int r = 0; r < R; ++r) {
+        for (std::int64_t c = 0; c < columns; ++c) copy[r * V * L + c] = added[r * all.added_stride + c];
+      }
+    }
+    store(results, first, sums, spill, V * L, added == nullptr ? nullptr : copy, V * L);
+    for (int r = 0; r < R; ++r) {
+      for (std::int64_t c = 0; c < columns; ++c) y[r * all.y_stride + c] = spill[r * V * L + c];
+    }
+  }
+
+ private:
+  template <int R>
+  EVSAM_SIMD_INLINE void store(const NarrowResults& results, std::int64_t first, const typename Dot::Reg (&sums)[R][V],
+                               float* y, std::int64_t y_stride, const float* added, std::int64_t added_stride) {
+    const narrow::Rows& all = results.all;
+    const Limits limits = Limits::of(all.activation);
+    for (int v = 0; v < V; ++v) {
+      const std::int64_t channel = results.first_channel + v * L;
+      const F32::Reg bias = F32::load(all.bias + channel);
+      F32::Reg weight_scale = F32::zero();
+      F32::Reg offset = F32::zero();
+      if constexpr (Dot::kScaled) {
+        weight_scale = F32::load(all.weight_scale + channel);
+        offset = F32::load(all.offset + channel);
+      }
+      for (int r = 0; r < R; ++r) {
+        F32::Reg sum = Dot::to_float(sums[r][v]);
+        F32::Reg start = bias;
+        if (added != nullptr) start = F32::add(bias, F32::load(added + r * added_stride + v * L));
+        if constexpr (Dot::kScaled) {
+          const std::int64_t pixel = (first + r) * all.scale_stride;
+          sum = F32::fma(F32::broadcast(all.zero + pixel), offset, sum);
+          sum = F32::fma(F32::mul(sum, F32::broadcast(all.scale + pixel)), weight_scale, start);
+        } else {
+          sum = F32::add(sum, start);
+        }
+        F32::store(y + r * y_stride + v * L, Limits::apply(limits, sum));
+      }
+    }
+  }
+};
+
+// Dot: what NarrowResults needs, and Group (the same for all lanes), Weights (of each lane); zero, broadcast, load,
+// dot; kRows and kVectors, the register tile; kBytes of a group.
 template <typename Dot>
 struct NarrowRows {
   static constexpr int L = F32::kLanes;
@@ -26,56 +91,13 @@ struct NarrowRows {
   struct Panel {
     const narrow::Rows& all;
     const std::uint8_t* weights;
-    std::int64_t first_channel;
-    std::int64_t columns;  // valid ones, at most V * L
+    NarrowResults<Dot, V> results;
 
     template <int R>
     inline __attribute__((always_inline)) void rows(std::int64_t first) const {
-      float* y = all.y + first * all.y_stride + first_channel;
-      const float* added = all.added == nullptr ? nullptr : all.added + first * all.added_stride + first_channel;
-      if (columns == V * L) return tile<R>(first, y, all.y_stride, added, all.added_stride);
-      // A panel that ends inside a vector works on copies.
-      float spill[R * V * L];
-      float copy[R * V * L] = {};
-      if (added != nullptr) {
-        for (int r = 0; r < R; ++r) {
-          for (std::int64_t c = 0; c < columns; ++c) copy[r * V * L + c] = added[r * all.added_stride + c];
-        }
-      }
-      tile<R>(first, spill, V * L, added == nullptr ? nullptr : copy, V * L);
-      for (int r = 0; r < R; ++r) {
-        for (std::int64_t c = 0; c < columns; ++c) y[r * all.y_stride + c] = spill[r * V * L + c];
-      }
-    }
-
-    template <int R>
-    inline __attribute__((always_inline)) void tile(std::int64_t first, float* y, std::int64_t y_stride,
-                                                    const float* added, std::int64_t added_stride) const {
       typename Dot::Reg sums[R][V];
       accumulate<R>(first, sums);
-      const Limits limits = Limits::of(all.activation);
-      for (int v = 0; v < V; ++v) {
-        const F32::Reg bias = F32::load(all.bias + first_channel + v * L);
-        F32::Reg weight_scale = F32::zero();
-        F32::Reg offset = F32::zero();
-        if constexpr (Dot::kScaled) {
-          weight_scale = F32::load(all.weight_scale + first_channel + v * L);
-          offset = F32::load(all.offset + first_channel + v * L);
-        }
-        for (int r = 0; r < R; ++r) {
-          F32::Reg sum = Dot::to_float(sums[r][v]);
-          F32::Reg start = bias;
-          if (added != nullptr) start = F32::add(bias, F32::load(added + r * added_stride + v * L));
-          if constexpr (Dot::kScaled) {
-            const std::int64_t pixel = (first + r) * all.scale_stride;
-            sum = F32::fma(F32::broadcast(all.zero + pixel), offset, sum);
-            sum = F32::fma(F32::mul(sum, F32::broadcast(all.scale + pixel)), weight_scale, start);
-          } else {
-            sum = F32::add(sum, start);
-          }
-          F32::store(y + r * y_stride + v * L, Limits::apply(limits, sum));
-        }
-      }
+      results.store(results, first, sums);
     }
 
     // A function of its own, with the sums handed over in memory: inlined, GCC 12 runs out of registers in its loop.
@@ -128,7 +150,7 @@ struct NarrowRows {
     if constexpr (V > 1) {
       if (columns <= (V - 1) * L) return panel<V - 1>(all, weights, c, columns);
     }
-    const Panel<V> tiles = {all, weights, c, columns};
+    const Panel<V> tiles = {all, weights, {all, c, columns}};
     std::int64_t first = 0;
     for (; first + Dot::kRows <= all.pixels; first += Dot::kRows) tiles.template rows<Dot::kRows>(first);
     rest<Dot::kRows - 1>(tiles, all.pixels - first, first);

@@ -16,6 +16,15 @@
 #include "narrow/narrow.h"
 #include "test_data.h"
 
+#if EVSAM_EMULATED_TILES
+namespace evsam::emulated_amx_bf16 {
+extern const narrow::Kernel narrow_kernel;
+}
+namespace evsam::emulated_amx_int8 {
+extern const narrow::Kernel narrow_kernel;
+}
+#endif
+
 namespace {
 
 using namespace evsam;
@@ -28,6 +37,18 @@ std::vector<const narrow::Kernel*> supported_kernels() {
   for (const narrow::Extension& each : narrow::extensions()) {
     if (each.supported) kernels.push_back(each.kernel);
   }
+  return kernels;
+}
+
+// Those, and on emulated tile registers.
+std::vector<const narrow::Kernel*> tested_kernels() {
+  std::vector<const narrow::Kernel*> kernels = supported_kernels();
+#if EVSAM_EMULATED_TILES
+  if (isa_supported(Isa::avx512)) {
+    kernels.push_back(&emulated_amx_bf16::narrow_kernel);
+    kernels.push_back(&emulated_amx_int8::narrow_kernel);
+  }
+#endif
   return kernels;
 }
 
@@ -301,7 +322,7 @@ void check_largest(const narrow::Kernel& kernel) {
 }
 
 void test_kernels() {
-  for (const narrow::Kernel* kernel : supported_kernels()) {
+  for (const narrow::Kernel* kernel : tested_kernels()) {
     const std::int64_t tile = kernel->row_tile;
     const std::int64_t panel = kernel->panel;
     const Activation none = Activation::none;
@@ -340,7 +361,7 @@ void test_rounding() {
   CHECK(narrow::bf16_of(3.4e38F) == 0x7f80);
   CHECK(narrow::float_of_bf16(0xbf80) == -1.0F);
 
-  for (const narrow::Kernel* kernel : supported_kernels()) {
+  for (const narrow::Kernel* kernel : tested_kernels()) {
     std::vector<float> row(64, 1.0F);
     row[0] = 1000.0F;
     const double error = narrow::rounding_error(*kernel, row.data(), 1, 64);

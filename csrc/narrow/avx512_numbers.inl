@@ -1,0 +1,36 @@
+// How AVX-512 rounds a vector of floats to narrow numbers, for narrow/convert.inl: without the extensions, which
+// several extensions have in common. Include isa/avx512.h first.
+#pragma once
+
+#include <cstdint>
+
+namespace evsam::avx512 {
+namespace {
+
+struct Bf16 {
+  static constexpr std::int64_t kBytes = 2;
+
+  // Adds half a step less one, and one where the last bit that stays is odd.
+  EVSAM_SIMD_INLINE void store(std::uint8_t* to, F32::Reg x) {
+    const __m512i bits = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+    const __m512i sum = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    const __m512i rounded = _mm512_mask_mov_epi32(sum, nan, _mm512_set1_epi32(0x7fc0));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(rounded));
+  }
+};
+
+struct Byte {
+  EVSAM_SIMD_INLINE I32::Reg whole(float x) { return I32::set(static_cast<std::int32_t>(x)); }
+  EVSAM_SIMD_INLINE void store(std::uint8_t* to, F32::Reg x, I32::Reg zero) {
+    I32::store_bytes(to, I32::add(_mm512_cvtps_epi32(x), zero));
+  }
+  EVSAM_SIMD_INLINE float least(F32::Reg x) { return _mm512_reduce_min_ps(x); }
+  EVSAM_SIMD_INLINE float most(F32::Reg x) { return _mm512_reduce_max_ps(x); }
+  EVSAM_SIMD_INLINE float sum(F32::Reg x) { return _mm512_reduce_add_ps(x); }
+};
+
+}  // namespace
+}  // namespace evsam::avx512
