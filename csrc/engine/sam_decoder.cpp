@@ -18,6 +18,8 @@ constexpr std::int64_t kHiddenOfIou = 256;
 
 // Prompts decoded together: weights of the token side are read once for all of them, but each has cells of its own.
 constexpr std::int64_t kGroup = 2;
+// With cells in factors a prompt needs less memory, and what they share is read once for several of them.
+constexpr std::int64_t kFactoredGroup = 8;
 static_assert(kGroup <= TwoWayTransformer::kMaxPrompts, "the transformer takes such groups");
 
 class SamDecoder final : public Decoder {
@@ -33,10 +35,11 @@ class SamDecoder final : public Decoder {
   // Where one call keeps what.
   struct Buffers {
     float* embedding;  // panels, with the embedding of "no mask" where there is no mask prompt
-    float* projected;  // what the prompts share in the transformer's first layer; nullptr: nothing
-    float* images;     // (prompts of a group) panels
-    float* tokens;     // (prompts of a group, tokens, dim)
-    float* vectors;    // (prompts of a group, masks, features)
+    float* shared;     // what the prompts share in the transformer; nullptr: nothing
+    FactoredCells::Group factored;
+    float* images;   // (prompts with cells of their own) panels
+    float* tokens;   // (prompts of a group, tokens, dim)
+    float* vectors;  // (prompts of a group, masks, features)
   };
 
   std::int64_t cells() const { return grid_ * grid_; }
@@ -45,12 +48,21 @@ class SamDecoder final : public Decoder {
   static bool shares(const Prompts& prompts) {
     return prompts.masks == nullptr && prompts.count >= TwoWayTransformer::kMinPromptsToProject;
   }
+  bool factors(const Prompts& prompts) const {
+    return prompts.masks == nullptr && transformer_.prefers_factored(prompts.count, token_count(prompts));
+  }
+  std::int64_t group_size(const Prompts& prompts) const {
+    return std::min(prompts.count, factors(prompts) ? kFactoredGroup : kGroup);
+  }
   std::int64_t image_floats() const { return static_cast<std::int64_t>(position_.size()); }
   std::int64_t token_count(const Prompts& prompts) const { return PromptTokens::kOutputTokens + prompts.points; }
 
-  Buffers carve(Scratch& scratch, const Prompts& prompts) const;
+  Buffers carve(Scratch& scratch, const Prompts& prompts, int threads) const;
   Status load_mask_prompt(const std::vector<std::int64_t>& channels, const TensorTable& tensors);
   Status load_upscaling(const TensorTable& tensors);
+  // The transformer for prompts with cells of their own.
+  void run_group(const RunContext& context, const Prompts& prompts, std::int64_t first, std::int64_t count,
+                 const Buffers& buffers) const;
   void fill_embedding(const RunContext& context, const float* embedding, bool mask, float* panels) const;
 
   std::int64_t dim_ = 0;
@@ -75,6 +87,7 @@ Status SamDecoder::load(const VariantConfig& config, const TensorTable& tensors)
   }
   EVSAM_RETURN_IF_ERROR(tokens_.load(dim_, tensors));
   EVSAM_RETURN_IF_ERROR(transformer_.load(config.decoder, tensors, "mask_decoder.transformer"));
+  EVSAM_RETURN_IF_ERROR(transformer_.load_factored(tensors, "mask_decoder.transformer"));
   EVSAM_RETURN_IF_ERROR(tensors.read("prompt_encoder.no_mask_embed.weight", {1, dim_}, &no_mask_));
   EVSAM_RETURN_IF_ERROR(load_mask_prompt(config.decoder.mask_channels, tensors));
   EVSAM_RETURN_IF_ERROR(load_upscaling(tensors));
@@ -124,12 +137,17 @@ Status SamDecoder::load_upscaling(const TensorTable& tensors) {
   return sam_head::pack(params, weights, nullptr, &upscaling_);
 }
 
-SamDecoder::Buffers SamDecoder::carve(Scratch& scratch, const Prompts& prompts) const {
-  const std::int64_t group = std::min(prompts.count, kGroup);
+SamDecoder::Buffers SamDecoder::carve(Scratch& scratch, const Prompts& prompts, int threads) const {
+  const std::int64_t group = group_size(prompts);
   Buffers buffers = {};
   buffers.embedding = scratch.take<float>(image_floats());
-  if (shares(prompts)) buffers.projected = scratch.take<float>(transformer_.projected_floats(cells()));
-  buffers.images = scratch.take<float>(group * image_floats());
+  if (factors(prompts)) {
+    buffers.shared = scratch.take<float>(transformer_.shared_floats(cells()));
+    buffers.factored = transformer_.carve_factored(scratch, group, token_count(prompts), cells(), threads);
+  } else if (shares(prompts)) {
+    buffers.shared = scratch.take<float>(transformer_.projected_floats(cells()));
+  }
+  buffers.images = scratch.take<float>(std::min(group, kGroup) * image_floats());
   buffers.tokens = scratch.take<float>(group * token_count(prompts) * dim_);
   buffers.vectors = scratch.take<float>(group * kMaskTokens * features());
   return buffers;
@@ -137,12 +155,15 @@ SamDecoder::Buffers SamDecoder::carve(Scratch& scratch, const Prompts& prompts) 
 
 std::size_t SamDecoder::workspace_bytes(const Prompts& prompts, int threads) const {
   Scratch scratch;
-  carve(scratch, prompts);
-  const std::int64_t group = std::min(prompts.count, kGroup);
-  return scratch.bytes() + std::max({transformer_.workspace_bytes(group, token_count(prompts), cells(), threads),
-                                     transformer_.project_workspace_bytes(threads), heads_.workspace_bytes(group),
-                                     mask_prompt::workspace_bytes(mask_prompt_, threads),
-                                     sam_head::workspace_bytes(upscaling_, group, threads)});
+  carve(scratch, prompts, threads_or_default(threads));
+  const std::int64_t group = group_size(prompts);
+  const std::int64_t tokens = token_count(prompts);
+  return scratch.bytes() +
+         std::max({factors(prompts) ? transformer_.factored_workspace_bytes(group, tokens)
+                                    : transformer_.workspace_bytes(group, tokens, cells(), threads),
+                   transformer_.prepare_workspace_bytes(threads), transformer_.project_workspace_bytes(threads),
+                   heads_.workspace_bytes(group), mask_prompt::workspace_bytes(mask_prompt_, threads),
+                   sam_head::workspace_bytes(upscaling_, kGroup, threads)});
 }
 
 // A channel's cells are contiguous in the embedding, and a panel's cells in each channel of the panels. Several panels
@@ -168,56 +189,80 @@ void SamDecoder::fill_embedding(const RunContext& context, const float* embeddin
 void SamDecoder::decode(const RunContext& context, const float* const* features, const Prompts& prompts,
                         const MaskFilter& filter, float* logits, float* iou) const {
   Scratch scratch(context.workspace);
-  const Buffers buffers = carve(scratch, prompts);
+  Buffers buffers = carve(scratch, prompts, context.thread_count());
   const RunContext rest = scratch.rest(context);
   const bool mask = prompts.masks != nullptr;
+  const bool factored = factors(prompts);
   const std::int64_t tokens = token_count(prompts);
   const std::int64_t plane = 16 * cells();
   fill_embedding(context, features[0], mask, buffers.embedding);
 
-  if (shares(prompts)) transformer_.project(rest, buffers.embedding, position_.data(), cells(), buffers.projected);
+  if (factored) {
+    transformer_.prepare(rest, buffers.embedding, position_.data(), cells(), buffers.shared);
+    buffers.factored.shared = buffers.shared;
+  } else if (shares(prompts)) {
+    transformer_.project(rest, buffers.embedding, position_.data(), cells(), buffers.shared);
+  }
 
-  for (std::int64_t first = 0; first < prompts.count; first += kGroup) {
-    const std::int64_t count = std::min(kGroup, prompts.count - first);
-    const float* image_in[kGroup];
-    float* image_out[kGroup];
-    for (std::int64_t p = 0; p < count; ++p) {
-      image_out[p] = buffers.images + p * image_floats();
-      image_in[p] = mask ? image_out[p] : buffers.embedding;
-      if (mask) {
-        mask_prompt::run(mask_prompt_, rest, prompts.masks + (first + p) * plane, buffers.embedding, grid_, grid_,
-                         image_out[p]);
-      }
-      tokens_.write(prompts, first + p, buffers.tokens + p * tokens * dim_);
+  const std::int64_t size = group_size(prompts);
+  for (std::int64_t first = 0; first < prompts.count; first += size) {
+    const std::int64_t count = std::min(size, prompts.count - first);
+    for (std::int64_t p = 0; p < count; ++p) tokens_.write(prompts, first + p, buffers.tokens + p * tokens * dim_);
+    if (factored) {
+      buffers.factored.prompts = count;
+      transformer_.run_factored(rest, buffers.factored, buffers.tokens);
+    } else {
+      run_group(rest, prompts, first, count, buffers);
     }
-
-    TwoWayTransformer::Group group;
-    group.prompts = count;
-    group.token_count = tokens;
-    group.cells = cells();
-    group.tokens = buffers.tokens;
-    group.image_in = image_in;
-    group.image_out = image_out;
-    group.position = position_.data();
-    group.projected = buffers.projected;
-    transformer_.run(rest, group);
 
     float* const of_group = iou + first * kMaskTokens;
     heads_.run(rest, buffers.tokens, count, tokens, filter, buffers.vectors, of_group);
     sam_head::Prompt heads[kGroup];
     std::int64_t with_masks = 0;
+    const auto upscale = [&] {
+      if (with_masks > 0) sam_head::run(upscaling_, rest, heads, with_masks, grid_, grid_);
+      with_masks = 0;
+    };
     for (std::int64_t p = 0; p < count; ++p) {
       const ChosenMasks chosen(filter, of_group + p * kMaskTokens, buffers.vectors + p * kMaskTokens * this->features(),
                                this->features(), logits + (first + p) * filter.count * plane);
       if (chosen.count == 0) continue;
+      if (with_masks == kGroup) upscale();
+      float* const image = buffers.images + (factored ? with_masks : p) * image_floats();
+      if (factored) transformer_.restore(rest, buffers.factored, p, image);
       sam_head::Prompt& head = heads[with_masks++];
-      head.image = image_out[p];
+      head.image = image;
       head.masks = chosen.count;
       head.vectors = chosen.vectors;
       std::copy_n(chosen.logits, chosen.count, head.logits);
     }
-    if (with_masks > 0) sam_head::run(upscaling_, rest, heads, with_masks, grid_, grid_);
+    upscale();
   }
+}
+
+void SamDecoder::run_group(const RunContext& context, const Prompts& prompts, std::int64_t first, std::int64_t count,
+                           const Buffers& buffers) const {
+  const bool mask = prompts.masks != nullptr;
+  const float* image_in[kGroup];
+  float* image_out[kGroup];
+  for (std::int64_t p = 0; p < count; ++p) {
+    image_out[p] = buffers.images + p * image_floats();
+    image_in[p] = mask ? image_out[p] : buffers.embedding;
+    if (mask) {
+      mask_prompt::run(mask_prompt_, context, prompts.masks + (first + p) * 16 * cells(), buffers.embedding, grid_,
+                       grid_, image_out[p]);
+    }
+  }
+  TwoWayTransformer::Group group;
+  group.prompts = count;
+  group.token_count = token_count(prompts);
+  group.cells = cells();
+  group.tokens = buffers.tokens;
+  group.image_in = image_in;
+  group.image_out = image_out;
+  group.position = position_.data();
+  group.projected = buffers.shared;
+  transformer_.run(context, group);
 }
 
 }  // namespace

@@ -205,6 +205,7 @@ struct TwoWayTransformer::Impl {
   QueryAttention final_query;
   Norm final_norm;
   CellProjection first_keys, first_queries;  // of the first layer, for cells that prompts share
+  FactoredCells factored;
 
   std::int64_t dim() const { return config.dim; }
   std::int64_t inner() const { return config.dim / 2; }
@@ -301,13 +302,14 @@ struct TwoWayTransformer::Impl {
     });
   }
 
-  // What the cells said, to the tokens.
-  void hear(const Call& call, const QueryAttention& attention, const Norm& norm) const {
+  // What the cells said, to the tokens. values: (rows, inner) to be added to the values of b.means; nullptr: none.
+  void hear(const Call& call, const QueryAttention& attention, const Norm& norm, const float* values = nullptr) const {
     const Buffers& b = call.b;
     for_heads(call, [&](std::int64_t, std::int64_t head, std::int64_t first, std::int64_t column) {
       attention.value[size(head)].run(call.alone, b.means + column * row(), row(), call.group.token_count,
                                       b.v + first * inner() + head * width(), inner());
     });
+    for (std::int64_t i = 0; values != nullptr && i < call.rows() * inner(); ++i) b.v[i] += values[i];
     attention.out.run(call.context, b.v, inner(), call.rows(), call.group.tokens, dim(), call.group.tokens);
     norm.run(call.context, call.group.tokens, call.rows());
   }
@@ -446,6 +448,75 @@ void TwoWayTransformer::run(const RunContext& context, const Group& group) const
     model.walk(call, &layer.update, i == 0);
   }
   model.hear(call, model.final_query, model.final_norm);
+}
+
+Status TwoWayTransformer::load_factored(const TensorTable& tensors, const std::string& prefix) {
+  return impl_->factored.load(impl_->config, tensors, prefix, impl_->kernel);
+}
+
+bool TwoWayTransformer::prefers_factored(std::int64_t prompts, std::int64_t token_count) const {
+  // A cell's share of a prompt is the weights of all its tokens instead of the channels, and products of their pairs.
+  return prompts >= kMinPromptsToFactor && 2 * impl_->config.depth * impl_->heads() * token_count <= impl_->dim();
+}
+
+std::int64_t TwoWayTransformer::shared_floats(std::int64_t cells) const { return impl_->factored.shared_floats(cells); }
+
+std::size_t TwoWayTransformer::prepare_workspace_bytes(int threads) const {
+  return impl_->factored.prepare_workspace_bytes(threads);
+}
+
+void TwoWayTransformer::prepare(const RunContext& context, const float* image, const float* position,
+                                std::int64_t cells, float* shared) const {
+  impl_->factored.prepare(context, image, position, cells, shared);
+}
+
+FactoredCells::Group TwoWayTransformer::carve_factored(Scratch& scratch, std::int64_t prompts, std::int64_t token_count,
+                                                       std::int64_t cells, int threads) const {
+  return impl_->factored.carve(scratch, prompts, token_count, cells, threads);
+}
+
+std::size_t TwoWayTransformer::factored_workspace_bytes(std::int64_t prompts, std::int64_t token_count) const {
+  Scratch scratch;
+  impl_->carve(scratch, prompts, token_count);
+  return scratch.bytes();
+}
+
+void TwoWayTransformer::run_factored(const RunContext& context, const FactoredCells::Group& cells,
+                                     float* tokens) const {
+  const Impl& model = *impl_;
+  Scratch scratch(context.workspace);
+  const Impl::Buffers b = model.carve(scratch, cells.prompts, cells.tokens);
+  Group group;
+  group.prompts = cells.prompts;
+  group.token_count = cells.tokens;
+  group.tokens = tokens;
+  const Impl::Call call = {context, scratch.rest(context), context.alone(), group, b};
+  std::copy_n(tokens, call.rows() * model.dim(), b.origin);
+
+  const auto depth = static_cast<std::int64_t>(model.layers.size());
+  const auto ask = [&](std::int64_t updates) {
+    const QueryAttention& query = updates < depth ? model.layers[size(updates)].query : model.final_query;
+    model.ask(call, query, false);
+    model.factored.set_query(context, cells, updates, b.queries, model.row());
+    model.factored.walk(context, cells, updates, b.q, b.means, model.row(), b.k);
+  };
+  model.self_attention(call, model.layers[0], true);
+  ask(0);
+  for (std::int64_t i = 0; i < depth; ++i) {
+    const Layer& layer = model.layers[size(i)];
+    model.hear(call, layer.query, layer.norm2, b.k);
+    model.mlp(call, layer);
+    model.answer(call, layer.update, false);
+    model.factored.set_update(context, cells, i, {b.k, b.keys, b.key_bias, b.v, b.values, model.row()});
+    if (i + 1 < depth) model.self_attention(call, model.layers[size(i + 1)], false);
+    ask(i + 1);
+  }
+  model.hear(call, model.final_query, model.final_norm, b.k);
+}
+
+void TwoWayTransformer::restore(const RunContext& context, const FactoredCells::Group& group, std::int64_t prompt,
+                                float* cells) const {
+  impl_->factored.restore(context, group, prompt, cells);
 }
 
 std::size_t TwoWayTransformer::project_workspace_bytes(int threads) const {

@@ -9,7 +9,9 @@
 
 #include "core/aligned_buffer.h"
 #include "core/run_context.h"
+#include "core/scratch.h"
 #include "engine/architecture.h"
+#include "engine/factored_cells.h"
 #include "engine/tensor_table.h"
 #include "evsam/status.h"
 #include "ops/two_way_attention/two_way_attention_kernel.h"
@@ -52,6 +54,26 @@ class TwoWayTransformer {
   std::int64_t projected_floats(std::int64_t cells) const;
   void project(const RunContext& context, const float* image, const float* position, std::int64_t cells,
                float* out) const;
+
+  // Many prompts on the same cells: these are kept in factors (engine/factored_cells.h), which costs a prompt less than
+  // half and the image about as much as six prompts. Needs load_factored(), from the same tensors as load().
+  static constexpr std::int64_t kMinPromptsToFactor = 8;
+  Status load_factored(const TensorTable& tensors, const std::string& prefix);
+  bool prefers_factored(std::int64_t prompts, std::int64_t token_count) const;
+  std::int64_t shared_floats(std::int64_t cells) const;
+  std::size_t prepare_workspace_bytes(int threads) const;
+  void prepare(const RunContext& context, const float* image, const float* position, std::int64_t cells,
+               float* shared) const;
+
+  // Memory of a group of up to `prompts` prompts from `scratch`; its `prompts` may be lowered before a run, and its
+  // `shared` is set to what prepare() made.
+  FactoredCells::Group carve_factored(Scratch& scratch, std::int64_t prompts, std::int64_t token_count,
+                                      std::int64_t cells, int threads) const;
+  std::size_t factored_workspace_bytes(std::int64_t prompts, std::int64_t token_count) const;
+  // tokens: (prompts, token_count, dim), replaced by the processed ones.
+  void run_factored(const RunContext& context, const FactoredCells::Group& group, float* tokens) const;
+  // The processed cells of a prompt of the last run, panels.
+  void restore(const RunContext& context, const FactoredCells::Group& group, std::int64_t prompt, float* cells) const;
 
  private:
   struct Impl;

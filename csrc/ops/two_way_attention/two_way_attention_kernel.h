@@ -14,6 +14,9 @@ struct Partial {
   float* sums;    // [channels][columns]
   float* maxima;  // [columns]
   float* totals;  // [columns]
+  // Of factored cells (factored_kernel.h), whose sums are of their weights: [column][width of a head, padded to lanes],
+  // the same of values that were projected before.
+  float* values = nullptr;
 };
 
 // Queries or keys of the cells where they were projected before, because several prompts share the cells: panels
@@ -84,13 +87,27 @@ struct Merge {
   std::int64_t columns;     // heads * tokens
   float* out;               // [columns][channels], rows of out_stride floats: the weighted means of the image
   std::int64_t out_stride;
+  float* values_out = nullptr;  // [columns][value_width]: of the values; nullptr: there are none
+  std::int64_t value_width = 0;
 };
+
+struct Preparation;
+struct FactoredPass;
+struct SmallProduct;
+struct Basis;
+struct Restoration;
 
 struct Kernel {
   void (*pass)(const Pass& pass);
   void (*project)(const Projection& projection);
   // The part of a merge that concerns `lanes` columns from `first` on.
   void (*merge)(const Merge& merge, std::int64_t first);
+  // Of cells in factors (factored_kernel.h).
+  void (*prepare)(const Preparation& preparation);
+  void (*factored_pass)(const FactoredPass& pass);
+  void (*multiply)(const SmallProduct& product);
+  void (*make_basis)(const Basis& basis);
+  void (*restore)(const Restoration& restoration);
   std::int64_t panel;  // cells of a panel
   std::int64_t lanes;  // columns are padded to a multiple of this
   std::int64_t strip;  // cells of a strip, a multiple of panel

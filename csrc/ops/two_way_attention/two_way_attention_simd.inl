@@ -145,21 +145,21 @@ struct TwoWayAttention {
   };
 
   template <int V>
-  static void sum_columns(const Pass& pass, const float* image, const float* weights, std::int64_t stride,
-                          std::int64_t cells, const float* factors, float* sums) {
-    for_tiles<Gemm::kRows * kVectors / V>(pass.channels,
-                                          Sums<V>{image, pass.channels, weights, stride, cells, factors, sums});
+  static void sum_columns(std::int64_t rows, std::int64_t channels, const float* image, const float* weights,
+                          std::int64_t stride, std::int64_t cells, const float* factors, float* sums) {
+    for_tiles<Gemm::kRows * kVectors / V>(rows, Sums<V>{image, channels, weights, stride, cells, factors, sums});
   }
 
-  static void sum_all(const Pass& pass, const float* image, const float* weights, std::int64_t stride,
-                      std::int64_t cells, const float* factors, float* sums) {
+  // The first `rows` of an image's channels.
+  static void sum_all(std::int64_t rows, std::int64_t channels, const float* image, const float* weights,
+                      std::int64_t stride, std::int64_t cells, const float* factors, float* sums) {
     std::int64_t column = 0;
     const auto factors_at = [&] { return factors == nullptr ? nullptr : factors + column; };
     for (; column + kPanel <= stride; column += kPanel) {
-      sum_columns<kVectors>(pass, image, weights + column, stride, cells, factors_at(), sums + column);
+      sum_columns<kVectors>(rows, channels, image, weights + column, stride, cells, factors_at(), sums + column);
     }
     for (; column < stride; column += L) {
-      sum_columns<1>(pass, image, weights + column, stride, cells, factors_at(), sums + column);
+      sum_columns<1>(rows, channels, image, weights + column, stride, cells, factors_at(), sums + column);
     }
   }
 
@@ -183,9 +183,11 @@ struct TwoWayAttention {
     }
   }
 
-  // The strip's share of a softmax over cells: weights = exp(scores - maximum so far); factors rescale earlier sums.
+  // The strip's share of a softmax over cells: weights = exp(scores - maximum so far), times each cell's scale where
+  // there are scales; factors rescale earlier sums.
   static void softmax_over_cells(float* scores, std::int64_t stride, std::int64_t cells, bool first,
-                                 const two_way_attention::Partial& partial, float* factors) {
+                                 const two_way_attention::Partial& partial, float* factors,
+                                 const float* scales = nullptr) {
     for (std::int64_t j = 0; j < stride; j += L) {
       const Reg before = first ? F32::load(scores + j) : F32::load(partial.maxima + j);
       Reg maximum = before;
@@ -197,7 +199,7 @@ struct TwoWayAttention {
       for (std::int64_t cell = 0; cell < cells; ++cell) {
         const Reg e = vexp(F32::sub(F32::load(scores + cell * stride + j), maximum));
         total = F32::add(total, e);
-        F32::store(scores + cell * stride + j, e);
+        F32::store(scores + cell * stride + j, scales == nullptr ? e : F32::mul(e, F32::broadcast(scales + cell)));
       }
       F32::store(partial.maxima + j, maximum);
       F32::store(partial.totals + j, total);
@@ -288,7 +290,8 @@ struct TwoWayAttention {
       if (pass.query != nullptr) {
         const bool first = start == 0;
         softmax_over_cells(weights, stride, cells, first, pass.query->partial, factors);
-        sum_all(pass, strip, weights, stride, cells, first ? nullptr : factors, pass.query->partial.sums);
+        sum_all(pass.channels, pass.channels, strip, weights, stride, cells, first ? nullptr : factors,
+                pass.query->partial.sums);
       }
     }
   }
@@ -299,6 +302,22 @@ struct TwoWayAttention {
       add_position(projection.image + at, projection.position + at, projection.channels * kPanel, projection.scratch);
       for_tiles<Gemm::kRows>(projection.inner, Scores{projection.matrix, projection.bias, projection.scratch,
                                                       projection.channels, projection.out + cell * projection.inner});
+    }
+  }
+
+  static void merge_values(const two_way_attention::Merge& merge, std::int64_t first, std::int64_t valid,
+                           const Reg* scale) {
+    float scales[two_way_attention::kMaxChunks][L];
+    for (std::int64_t chunk = 0; chunk < merge.chunks; ++chunk) F32::store(scales[chunk], scale[chunk]);
+    for (std::int64_t i = 0; i < valid; ++i) {
+      const std::int64_t at = (first + i) * merge.value_width;
+      for (std::int64_t d = 0; d < merge.value_width; d += L) {
+        Reg sum = F32::zero();
+        for (std::int64_t chunk = 0; chunk < merge.chunks; ++chunk) {
+          sum = F32::fma(F32::broadcast(scales[chunk] + i), F32::load(merge.partials[chunk].values + at + d), sum);
+        }
+        F32::store(merge.values_out + at + d, sum);
+      }
     }
   }
 
@@ -317,6 +336,7 @@ struct TwoWayAttention {
 
     const std::int64_t stride = pad(merge.columns);
     const std::int64_t valid = merge.columns - first < L ? merge.columns - first : L;
+    if (merge.values_out != nullptr) merge_values(merge, first, valid, scale);
     for (std::int64_t c = 0; c < merge.channels; c += L) {
       const std::int64_t channels = merge.channels - c < L ? merge.channels - c : L;
       Reg block[L];
@@ -343,9 +363,15 @@ struct TwoWayAttention {
 };
 
 }  // namespace
+}  // namespace evsam::EVSAM_SIMD_NAMESPACE
+
+#include "ops/two_way_attention/factored_simd.inl"
+
+namespace evsam::EVSAM_SIMD_NAMESPACE {
 
 extern const two_way_attention::Kernel two_way_attention_kernel = {
-    &TwoWayAttention::run, &TwoWayAttention::project, &TwoWayAttention::merge, TwoWayAttention::kPanel,
-    F32::kLanes,           TwoWayAttention::kStrip};
+    &TwoWayAttention::run,  &TwoWayAttention::project, &TwoWayAttention::merge, &Factored::prepare,      &Factored::run,
+    &Factored::multiply,    &Factored::make_basis,     &Factored::restore,      TwoWayAttention::kPanel, F32::kLanes,
+    TwoWayAttention::kStrip};
 
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE
