@@ -54,14 +54,6 @@ Status FactoredCells::load(const DecoderConfig& config, const TensorTable& tenso
   heads_ = config.heads;
   updates_ = config.depth;
   kernel_ = kernel;
-  if (dim_ % kernel->panel != 0 || updates_ > kMostUpdates) {
-    return Status::invalid_argument(expected_got("decoder",
-                                                 "a width that is a multiple of " + std::to_string(kernel->panel) +
-                                                     " and at most " + std::to_string(kMostUpdates) +
-                                                     " layers, for cells that prompts share",
-                                                 std::to_string(dim_) + " and " + std::to_string(updates_)));
-  }
-
   std::vector<std::vector<double>> rows;  // of matrices, in the order of parts_, then values
   const auto layer_of = [&](std::int64_t i) { return prefix + ".layers." + std::to_string(i); };
   const auto question = [&](std::int64_t i) {

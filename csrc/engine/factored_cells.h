@@ -22,7 +22,8 @@ class FactoredCells {
  public:
   static constexpr std::int64_t kMostUpdates = 4;
 
-  // Reads what the cells are multiplied with in `<prefix>.layers.*` and `<prefix>.final_attn_token_to_image`.
+  // For at most kMostUpdates layers. Reads what the cells are multiplied with in `<prefix>.layers.*` and
+  // `<prefix>.final_attn_token_to_image`.
   Status load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix,
               const two_way_attention::Kernel* kernel);
 

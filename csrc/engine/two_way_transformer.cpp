@@ -13,6 +13,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/math.h"
 #include "core/scratch.h"
 #include "engine/tokens.h"
 #include "ops/two_way_attention/two_way_attention.h"
@@ -211,7 +212,8 @@ struct TwoWayTransformer::Impl {
   std::int64_t inner() const { return config.dim / 2; }
   std::int64_t heads() const { return config.heads; }
   std::int64_t width() const { return inner() / heads(); }  // of a head in attention between tokens and image
-  std::int64_t row() const { return dim() + kRowGap; }
+  // Of folded rows and of means, which the attention may write in whole panels of columns.
+  std::int64_t row() const { return divide_up(dim(), kernel->panel) * kernel->panel + kRowGap; }
 
   // Rows are those of all prompts: prompt * token_count + token. Columns are prompt, head, token.
   struct Buffers {
@@ -451,12 +453,14 @@ void TwoWayTransformer::run(const RunContext& context, const Group& group) const
 }
 
 Status TwoWayTransformer::load_factored(const TensorTable& tensors, const std::string& prefix) {
+  if (impl_->config.depth > FactoredCells::kMostUpdates) return {};  // prefers_factored() says no
   return impl_->factored.load(impl_->config, tensors, prefix, impl_->kernel);
 }
 
 bool TwoWayTransformer::prefers_factored(std::int64_t prompts, std::int64_t token_count) const {
   // A cell's share of a prompt is the weights of all its tokens instead of the channels, and products of their pairs.
-  return prompts >= kMinPromptsToFactor && 2 * impl_->config.depth * impl_->heads() * token_count <= impl_->dim();
+  return prompts >= kMinPromptsToFactor && impl_->config.depth <= FactoredCells::kMostUpdates &&
+         2 * impl_->config.depth * impl_->heads() * token_count <= impl_->dim();
 }
 
 std::int64_t TwoWayTransformer::shared_floats(std::int64_t cells) const { return impl_->factored.shared_floats(cells); }

@@ -257,9 +257,9 @@ void test_run(const TwoWayTransformer& transformer, const Weights& weights, std:
 
 // The same by cells in factors: with memory for more prompts than there are.
 void test_factored(const TwoWayTransformer& transformer, const Weights& weights, std::int64_t prompts,
-                   std::int64_t count) {
-  const std::vector<float> position = random_floats(kCells * kDim, 1, 0.7F);
-  const std::vector<float> image = random_floats(kCells * kDim, 2, 1.0F);
+                   std::int64_t count, std::int64_t cells) {
+  const std::vector<float> position = random_floats(cells * kDim, 1, 0.7F);
+  const std::vector<float> image = random_floats(cells * kDim, 2, 1.0F);
   const std::vector<float> tokens = random_floats(prompts * count * kDim, 3, 1.0F);
   const AlignedBuffer<float> image_panels = transformer.to_panels(image);
   const AlignedBuffer<float> position_panels = transformer.to_panels(position);
@@ -267,16 +267,16 @@ void test_factored(const TwoWayTransformer& transformer, const Weights& weights,
   std::vector<std::vector<float>> first_cells(size(prompts));
   for (int threads = 1; threads <= 4; ++threads) {
     const std::string name = std::to_string(prompts) + " prompts in factors, " + std::to_string(count) + " tokens, " +
-                             std::to_string(threads) + " threads";
+                             std::to_string(cells) + " cells, " + std::to_string(threads) + " threads";
     Workspace memory;
-    std::vector<float> shared(size(transformer.shared_floats(kCells)), kNaN);
+    std::vector<float> shared(size(transformer.shared_floats(cells)), kNaN);
     transformer.prepare(poisoned(memory, transformer.prepare_workspace_bytes(threads), threads), image_panels.data(),
-                        position_panels.data(), kCells, shared.data());
+                        position_panels.data(), cells, shared.data());
     Scratch counted;
-    transformer.carve_factored(counted, prompts + 1, count, kCells, threads);
+    transformer.carve_factored(counted, prompts + 1, count, cells, threads);
     Workspace of_group;
     Scratch scratch(poisoned(of_group, counted.bytes(), threads).workspace);
-    FactoredCells::Group group = transformer.carve_factored(scratch, prompts + 1, count, kCells, threads);
+    FactoredCells::Group group = transformer.carve_factored(scratch, prompts + 1, count, cells, threads);
     group.prompts = prompts;
     group.shared = shared.data();
     std::vector<float> t = tokens;
@@ -287,8 +287,8 @@ void test_factored(const TwoWayTransformer& transformer, const Weights& weights,
     for (std::int64_t p = 0; p < prompts; ++p) {
       std::vector<float> panels(image_panels.size(), kNaN);
       transformer.restore(context, group, p, panels.data());
-      std::vector<float> x(size(kCells * kDim));
-      two_way_attention::from_panels(transformer.kernel(), RunContext(), panels.data(), kCells, kDim, x.data());
+      std::vector<float> x(size(cells * kDim));
+      two_way_attention::from_panels(transformer.kernel(), RunContext(), panels.data(), cells, kDim, x.data());
       if (threads == 1) {
         first_cells[size(p)] = x;
         const auto first = tokens.begin() + p * count * kDim;
@@ -341,9 +341,10 @@ int main() {
   test_in_place(transformer, weights);
   CHECK(transformer.load_factored(weights.table, "t").ok());
   for (const std::int64_t count : {std::int64_t{1}, std::int64_t{5}, kTokens, std::int64_t{20}}) {
-    test_factored(transformer, weights, 1, count);
+    test_factored(transformer, weights, 1, count, kCells);
   }
-  test_factored(transformer, weights, 9, kTokens);
+  test_factored(transformer, weights, 9, kTokens, kCells);
+  test_factored(transformer, weights, 2, kTokens, 16 * 64 + kCells);  // tasks of more than one strip
   TwoWayTransformer other;
   CHECK(other.load(config, weights.table, "u").message() ==
         "u.layers.0.self_attn.q_proj.weight: expected a tensor of shape (32, 32), got none");

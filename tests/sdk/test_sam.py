@@ -463,5 +463,8 @@ class TestHugeNumbers:
             variant=embedding.variant,
             fingerprint=embedding.fingerprint,
         )
-        with pytest.raises(EvsamError, match=r"^weights or embedding: expected finite results, got NaN or infinity$"):
-            sam.predict(damaged, points=[(60, 40)])
+        for points in ([(60, 40)], [[(60, 40)]] * 9):  # alone, and many that share their image's work
+            with pytest.raises(
+                EvsamError, match=r"^weights or embedding: expected finite results, got NaN or infinity$"
+            ):
+                sam.predict(damaged, points=points)

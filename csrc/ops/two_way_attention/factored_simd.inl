@@ -138,8 +138,8 @@ struct Factored {
     for (int v = 0; v < kVectors; ++v) {
       const Reg squares =
           F32::fma(F32::set(2.0F), F32::load(sum + v * L), F32::load(cells.shared + update.squares * kPanel + v * L));
-      // Rounding may leave a little less than nothing where all channels are the same.
-      Reg variance = F32::mul(F32::max(squares, F32::zero()), per_channel);
+      // Rounding may leave a little less than nothing where all channels are the same. In this order NaN stays NaN.
+      Reg variance = F32::mul(F32::max(F32::zero(), squares), per_channel);
       Reg before = F32::set(1.0F);
       if (pass.updates > 0) before = F32::load(inverse_of(pass.updates - 1) + v * L);
       variance = F32::fma(F32::mul(variance, before), before, F32::set(1e-6F));
