@@ -116,4 +116,4 @@ def test_get_variant() -> None:
 
 def test_zoo_and_weights_import_no_torch() -> None:
     code = "import sys, evsam.zoo, evsam.weights; sys.exit(int('torch' in sys.modules))"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -212,37 +214,49 @@ def test_another_process_was_faster(tmp_path, monkeypatch) -> None:
 
 
 LOCKER = """
-import sys, time
+import sys
 from pathlib import Path
 from evsam.writing import locked
 with locked(Path(sys.argv[1])):
     print("inside", flush=True)
-    time.sleep(float(sys.argv[2]))
+    sys.stdin.readline()
 """
+
+
+@contextmanager
+def locking_process(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the lock, until its input ends."""
+    command = [sys.executable, "-c", LOCKER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "inside\n"
+        yield process
+        process.stdin.close()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no locks of files there")
 def test_processes_wait_for_each_other(tmp_path) -> None:
     path = tmp_path / "key"
-    with subprocess.Popen(
-        [sys.executable, "-c", LOCKER, str(path), "0.5"], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "inside\n"
-        before = time.monotonic()
+    inside = threading.Event()
+
+    def enter() -> None:
         with locked(path):
-            assert time.monotonic() - before > 0.2
-        assert process.wait(10) == 0
+            inside.set()
+
+    with locking_process(path) as process:
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        assert not inside.wait(0.2)
+    waiting.join()
+    assert inside.is_set()
+    assert process.returncode == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no locks of files there")
 def test_the_lock_of_a_dead_process_is_free(tmp_path) -> None:
     path = tmp_path / "key"
-    with subprocess.Popen(
-        [sys.executable, "-c", LOCKER, str(path), "60"], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+    with locking_process(path) as process:
         process.kill()
         process.wait()
         with locked(path):
