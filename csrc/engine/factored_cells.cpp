@@ -49,7 +49,7 @@ std::int64_t FactoredCells::partial_floats(std::int64_t tokens) const {
 }
 
 Status FactoredCells::load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix,
-                           const two_way_attention::Kernel* kernel) {
+                           const two_way_attention::Kernel* kernel, const Output& output) {
   dim_ = config.dim;
   heads_ = config.heads;
   updates_ = config.depth;
@@ -146,6 +146,18 @@ Status FactoredCells::load(const DecoderConfig& config, const TensorTable& tenso
     places.query_position = add(Source::position, 0, keys[size(u + 1)], -1);
     places_.push_back(std::move(places));
   }
+  std::vector<float> last;
+  output_count_ = output.count;
+  for (std::int64_t r = 0; r < output.count; ++r) {
+    const float* const row = output.matrix.data + r * output.matrix.stride;
+    last.insert(last.end(), row, row + dim_);
+    auto shifted = static_cast<double>(output.bias[r]);
+    for (std::int64_t c = 0; c < dim_; ++c) {
+      shifted += static_cast<double>(row[c]) * static_cast<double>(shifts_.back()[size(c)]);
+    }
+    output_bias_.push_back(static_cast<float>(shifted));
+  }
+  output_at_ = add(Source::stage, updates_, last, updates_ - 1);
   for (std::int64_t i = 0; i <= updates_; ++i) {
     for (std::int64_t d = 0; d < inner(); ++d) {
       const auto first = values[size(i)].begin() + d * dim_;
@@ -169,15 +181,16 @@ Status FactoredCells::load(const DecoderConfig& config, const TensorTable& tenso
   for (SharedPart& part : parts_) {
     part.matrix = take(part.count);
     if (part.at == places_[0].update) part.bias = first_bias_.data();
+    if (part.at == output_at_) output_matrix_ = part.matrix;
   }
   for (std::int64_t i = 0; i <= updates_; ++i) value_matrices_.push_back(take(inner()));
   for (const std::vector<float>& gain : gains_) gain_data_.push_back(gain.data());
   return {};
 }
 
-// Panels, then the values of each query, then common.
+// Panels, then the values of each query.
 std::int64_t FactoredCells::shared_floats(std::int64_t cells) const {
-  return padded_cells(cells) * (shared_rows_ + (updates_ + 1) * heads_ * value_width() + dim_);
+  return padded_cells(cells) * (shared_rows_ + (updates_ + 1) * heads_ * value_width());
 }
 
 std::int64_t FactoredCells::values_at(std::int64_t cells, std::int64_t query) const {
@@ -221,7 +234,6 @@ void FactoredCells::prepare(const RunContext& context, const float* image, const
     p.out = shared + first * shared_rows_;
     p.rows = shared_rows_;
     p.values_out = values;
-    p.common = shared + common_at(cells) + first * dim_;
     p.scratch = work.of(worker);
     kernel_->prepare(p);
   });
@@ -462,24 +474,34 @@ void FactoredCells::walk(const RunContext& context, const Group& group, std::int
   });
 }
 
-void FactoredCells::restore(const RunContext& context, const Group& group, std::int64_t prompt, float* cells) const {
-  const std::int64_t strip = kernel_->strip;
-  context.parallel_for(divide_up(group.cells, strip), [&](std::int64_t task, int) {
-    const std::int64_t cell = task * strip;
-    two_way_attention::Restoration r;
-    r.channels = dim_;
-    r.cells = std::min(strip, group.cells - cell);
-    r.weights = most_weights(group.tokens);
-    r.common = group.shared + common_at(group.cells) + cell * dim_;
-    r.state_rows = state_rows(group.tokens);
-    r.state = group.state + (prompt * padded_cells(group.cells) + cell) * r.state_rows;
-    r.inverse = r.weights + updates_ - 1;
-    r.basis = {group.basis + prompt * r.weights * basis_stride(), basis_stride()};
-    r.gain = gains_.back().data();
-    r.shift = shifts_.back().data();
-    r.out = cells + cell * dim_;
-    kernel_->restore(r);
+two_way_attention::FactoredOutput FactoredCells::output(const RunContext& context, const Group& group,
+                                                        std::int64_t prompt, float* matrix) const {
+  const std::int64_t weights = most_weights(group.tokens);
+  const std::int64_t rows = state_rows(group.tokens);
+  const std::int64_t stride = matrix_stride(group.tokens);
+  constexpr std::int64_t kTaskRows = 48;
+  context.parallel_for(divide_up(output_count_, kTaskRows), [&](std::int64_t task, int) {
+    const std::int64_t first = task * kTaskRows;
+    two_way_attention::SmallProduct product;
+    product.rows = std::min(kTaskRows, output_count_ - first);
+    product.depth = dim_;
+    product.columns = padded_weights(group.tokens);
+    product.a = {output_matrix_.data + first * output_matrix_.stride, output_matrix_.stride};
+    product.b = group.panels + prompt * padded_weights(group.tokens) * dim_;
+    product.b_panel = dim_ * kernel_->panel;
+    product.b_step = kernel_->panel;
+    product.c = matrix + first * stride;
+    product.c_stride = stride;
+    kernel_->multiply(product);
   });
+  return {group.shared + output_at_ * kernel_->panel,
+          shared_rows_,
+          group.state + prompt * padded_cells(group.cells) * rows,
+          rows,
+          weights,
+          weights + updates_ - 1,
+          {matrix, stride},
+          output_bias_.data()};
 }
 
 }  // namespace evsam

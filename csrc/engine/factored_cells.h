@@ -22,10 +22,17 @@ class FactoredCells {
  public:
   static constexpr std::int64_t kMostUpdates = 4;
 
+  // What the cells are multiplied with behind the transformer: (count, dim), and a bias for each row.
+  struct Output {
+    two_way_attention::Rows matrix;
+    const float* bias;
+    std::int64_t count;
+  };
+
   // For at most kMostUpdates layers. Reads what the cells are multiplied with in `<prefix>.layers.*` and
-  // `<prefix>.final_attn_token_to_image`.
+  // `<prefix>.final_attn_token_to_image`; copies the output's matrix.
   Status load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix,
-              const two_way_attention::Kernel* kernel);
+              const two_way_attention::Kernel* kernel, const Output& output);
 
   // What prompts share of an image: shared_floats floats. image and position: panels.
   std::int64_t shared_floats(std::int64_t cells) const;
@@ -76,8 +83,10 @@ class FactoredCells {
   // value is that of means[c], rows of `stride` floats, plus values[c], (rows, inner).
   void walk(const RunContext& context, const Group& group, std::int64_t updates, const float* queries, float* means,
             std::int64_t stride, float* values) const;
-  // The cells of one prompt after all updates, panels.
-  void restore(const RunContext& context, const Group& group, std::int64_t prompt, float* cells) const;
+  // The output of one prompt's cells after all updates. matrix: output_floats floats, for as long as it is used.
+  std::int64_t output_floats(std::int64_t tokens) const { return output_count_ * matrix_stride(tokens); }
+  two_way_attention::FactoredOutput output(const RunContext& context, const Group& group, std::int64_t prompt,
+                                           float* matrix) const;
 
  private:
   std::int64_t inner() const { return dim_ / 2; }
@@ -92,9 +101,8 @@ class FactoredCells {
   std::int64_t partial_floats(std::int64_t tokens) const;
   PerWorker<float> take_panels(Scratch& scratch, int threads) const;
   std::int64_t padded_cells(std::int64_t cells) const;
-  // Where in the shared floats they begin: the values of a query, and common.
+  // Where in the shared floats the values of a query begin.
   std::int64_t values_at(std::int64_t cells, std::int64_t query) const;
-  std::int64_t common_at(std::int64_t cells) const { return values_at(cells, updates_ + 1); }
 
   std::int64_t dim_ = 0;
   std::int64_t heads_ = 0;
@@ -118,6 +126,10 @@ class FactoredCells {
   std::vector<Places> places_;    // of each update
   std::int64_t first_query_ = 0;  // row of the query before all updates
   std::vector<std::int64_t> squares_;
+  std::int64_t output_count_ = 0;
+  std::int64_t output_at_ = 0;             // row in the shared panels
+  std::vector<float> output_bias_;         // with the last norm's shift
+  two_way_attention::Rows output_matrix_;  // with the last norm's gain
   std::vector<const float*> gain_data_;
 };
 

@@ -37,7 +37,8 @@ class SamDecoder final : public Decoder {
     float* embedding;  // panels, with the embedding of "no mask" where there is no mask prompt
     float* shared;     // what the prompts share in the transformer; nullptr: nothing
     FactoredCells::Group factored;
-    float* images;   // (prompts with cells of their own) panels
+    float* images;   // (prompts of a group) panels, where they have cells of their own
+    float* outputs;  // (kGroup) matrices of prompts whose cells are in factors
     float* tokens;   // (prompts of a group, tokens, dim)
     float* vectors;  // (prompts of a group, masks, features)
   };
@@ -87,10 +88,12 @@ Status SamDecoder::load(const VariantConfig& config, const TensorTable& tensors)
   }
   EVSAM_RETURN_IF_ERROR(tokens_.load(dim_, tensors));
   EVSAM_RETURN_IF_ERROR(transformer_.load(config.decoder, tensors, "mask_decoder.transformer"));
-  EVSAM_RETURN_IF_ERROR(transformer_.load_factored(tensors, "mask_decoder.transformer"));
   EVSAM_RETURN_IF_ERROR(tensors.read("prompt_encoder.no_mask_embed.weight", {1, dim_}, &no_mask_));
   EVSAM_RETURN_IF_ERROR(load_mask_prompt(config.decoder.mask_channels, tensors));
   EVSAM_RETURN_IF_ERROR(load_upscaling(tensors));
+  const FactoredCells::Output output = {
+      {upscaling_.first.data(), upscaling_.first_stride}, upscaling_.first_bias.data(), 4 * upscaling_.params.middle};
+  EVSAM_RETURN_IF_ERROR(transformer_.load_factored(tensors, "mask_decoder.transformer", output));
   EVSAM_RETURN_IF_ERROR(heads_.load(dim_, features(), kHiddenOfIou, tensors));
 
   std::vector<float> position(static_cast<std::size_t>(cells() * dim_));
@@ -144,10 +147,11 @@ SamDecoder::Buffers SamDecoder::carve(Scratch& scratch, const Prompts& prompts, 
   if (factors(prompts)) {
     buffers.shared = scratch.take<float>(transformer_.shared_floats(cells()));
     buffers.factored = transformer_.carve_factored(scratch, group, token_count(prompts), cells(), threads);
-  } else if (shares(prompts)) {
-    buffers.shared = scratch.take<float>(transformer_.projected_floats(cells()));
+    buffers.outputs = scratch.take<float>(kGroup * transformer_.output_floats(token_count(prompts)));
+  } else {
+    if (shares(prompts)) buffers.shared = scratch.take<float>(transformer_.projected_floats(cells()));
+    buffers.images = scratch.take<float>(group * image_floats());
   }
-  buffers.images = scratch.take<float>(std::min(group, kGroup) * image_floats());
   buffers.tokens = scratch.take<float>(group * token_count(prompts) * dim_);
   buffers.vectors = scratch.take<float>(group * kMaskTokens * features());
   return buffers;
@@ -228,10 +232,15 @@ void SamDecoder::decode(const RunContext& context, const float* const* features,
                                this->features(), logits + (first + p) * filter.count * plane);
       if (chosen.count == 0) continue;
       if (with_masks == kGroup) upscale();
-      float* const image = buffers.images + (factored ? with_masks : p) * image_floats();
-      if (factored) transformer_.restore(rest, buffers.factored, p, image);
-      sam_head::Prompt& head = heads[with_masks++];
-      head.image = image;
+      sam_head::Prompt& head = heads[with_masks];
+      head = {};
+      if (factored) {
+        float* const matrix = buffers.outputs + with_masks * transformer_.output_floats(tokens);
+        head.factored = transformer_.factored_output(rest, buffers.factored, p, matrix);
+      } else {
+        head.image = buffers.images + p * image_floats();
+      }
+      ++with_masks;
       head.masks = chosen.count;
       head.vectors = chosen.vectors;
       std::copy_n(chosen.logits, chosen.count, head.logits);

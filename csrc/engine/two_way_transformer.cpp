@@ -452,9 +452,10 @@ void TwoWayTransformer::run(const RunContext& context, const Group& group) const
   model.hear(call, model.final_query, model.final_norm);
 }
 
-Status TwoWayTransformer::load_factored(const TensorTable& tensors, const std::string& prefix) {
+Status TwoWayTransformer::load_factored(const TensorTable& tensors, const std::string& prefix,
+                                        const FactoredCells::Output& output) {
   if (impl_->config.depth > FactoredCells::kMostUpdates) return {};  // prefers_factored() says no
-  return impl_->factored.load(impl_->config, tensors, prefix, impl_->kernel);
+  return impl_->factored.load(impl_->config, tensors, prefix, impl_->kernel, output);
 }
 
 bool TwoWayTransformer::prefers_factored(std::int64_t prompts, std::int64_t token_count) const {
@@ -518,9 +519,14 @@ void TwoWayTransformer::run_factored(const RunContext& context, const FactoredCe
   model.hear(call, model.final_query, model.final_norm, b.k);
 }
 
-void TwoWayTransformer::restore(const RunContext& context, const FactoredCells::Group& group, std::int64_t prompt,
-                                float* cells) const {
-  impl_->factored.restore(context, group, prompt, cells);
+std::int64_t TwoWayTransformer::output_floats(std::int64_t token_count) const {
+  return impl_->factored.output_floats(token_count);
+}
+
+two_way_attention::FactoredOutput TwoWayTransformer::factored_output(const RunContext& context,
+                                                                     const FactoredCells::Group& group,
+                                                                     std::int64_t prompt, float* matrix) const {
+  return impl_->factored.output(context, group, prompt, matrix);
 }
 
 std::size_t TwoWayTransformer::project_workspace_bytes(int threads) const {

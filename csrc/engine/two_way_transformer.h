@@ -58,7 +58,7 @@ class TwoWayTransformer {
   // Many prompts on the same cells: these are kept in factors (engine/factored_cells.h), which costs a prompt less than
   // half and the image about as much as six prompts. Needs load_factored(), from the same tensors as load().
   static constexpr std::int64_t kMinPromptsToFactor = 8;
-  Status load_factored(const TensorTable& tensors, const std::string& prefix);
+  Status load_factored(const TensorTable& tensors, const std::string& prefix, const FactoredCells::Output& output);
   bool prefers_factored(std::int64_t prompts, std::int64_t token_count) const;
   std::int64_t shared_floats(std::int64_t cells) const;
   std::size_t prepare_workspace_bytes(int threads) const;
@@ -72,8 +72,10 @@ class TwoWayTransformer {
   std::size_t factored_workspace_bytes(std::int64_t prompts, std::int64_t token_count) const;
   // tokens: (prompts, token_count, dim), replaced by the processed ones.
   void run_factored(const RunContext& context, const FactoredCells::Group& group, float* tokens) const;
-  // The processed cells of a prompt of the last run, panels.
-  void restore(const RunContext& context, const FactoredCells::Group& group, std::int64_t prompt, float* cells) const;
+  // What the processed cells of a prompt of the last run become; see FactoredCells::output.
+  std::int64_t output_floats(std::int64_t token_count) const;
+  two_way_attention::FactoredOutput factored_output(const RunContext& context, const FactoredCells::Group& group,
+                                                    std::int64_t prompt, float* matrix) const;
 
  private:
   struct Impl;

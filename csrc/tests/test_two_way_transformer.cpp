@@ -255,6 +255,23 @@ void test_run(const TwoWayTransformer& transformer, const Weights& weights, std:
   }
 }
 
+// Its definition, written out.
+std::vector<float> cells_of(const two_way_attention::FactoredOutput& output, std::int64_t cells, std::int64_t panel) {
+  std::vector<float> x;
+  for (std::int64_t cell = 0; cell < cells; ++cell) {
+    const std::int64_t first = cell / panel * panel;
+    const float* const weights = output.weights + first * output.weight_rows + cell % panel;
+    for (std::int64_t c = 0; c < kDim; ++c) {
+      float sum = output.common[first * output.common_rows + c * panel + cell % panel];
+      for (std::int64_t m = 0; m < output.count; ++m) {
+        sum += output.matrix.data[c * output.matrix.stride + m] * weights[m * panel];
+      }
+      x.push_back(output.bias[c] + sum * weights[output.inverse * panel]);
+    }
+  }
+  return x;
+}
+
 // The same by cells in factors: with memory for more prompts than there are.
 void test_factored(const TwoWayTransformer& transformer, const Weights& weights, std::int64_t prompts,
                    std::int64_t count, std::int64_t cells) {
@@ -285,10 +302,9 @@ void test_factored(const TwoWayTransformer& transformer, const Weights& weights,
     if (threads == 1) first_tokens = t;
     CHECK_MSG(t == first_tokens, name + ": other bits");
     for (std::int64_t p = 0; p < prompts; ++p) {
-      std::vector<float> panels(image_panels.size(), kNaN);
-      transformer.restore(context, group, p, panels.data());
-      std::vector<float> x(size(cells * kDim));
-      two_way_attention::from_panels(transformer.kernel(), RunContext(), panels.data(), cells, kDim, x.data());
+      std::vector<float> matrix(size(transformer.output_floats(count)), kNaN);
+      const std::vector<float> x =
+          cells_of(transformer.factored_output(context, group, p, matrix.data()), cells, transformer.kernel().panel);
       if (threads == 1) {
         first_cells[size(p)] = x;
         const auto first = tokens.begin() + p * count * kDim;
@@ -339,7 +355,11 @@ int main() {
   }
   test_run(transformer, weights, 3, kTokens);
   test_in_place(transformer, weights);
-  CHECK(transformer.load_factored(weights.table, "t").ok());
+  // As they are: multiplied with the unit matrix.
+  std::vector<float> unit(size(kDim * kDim));
+  for (std::int64_t c = 0; c < kDim; ++c) unit[size(c * kDim + c)] = 1.0F;
+  const std::vector<float> no_bias(size(kDim));
+  CHECK(transformer.load_factored(weights.table, "t", {{unit.data(), kDim}, no_bias.data(), kDim}).ok());
   for (const std::int64_t count : {std::int64_t{1}, std::int64_t{5}, kTokens, std::int64_t{20}}) {
     test_factored(transformer, weights, 1, count, kCells);
   }

@@ -55,6 +55,7 @@ Status pack(const Params& params, const BasicWeights<float>& weights, const Kern
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
   packed->kernel = kernels->sam_head;
+  packed->first_stride = params.channels + kRowGap;
   packed->first = pack_rows(weights.first, params.channels, params.middle);
   packed->first_bias = repeat(weights.first_bias, params.middle, 4);
   packed->gain = repeat(weights.gain, params.middle, 1);
@@ -82,12 +83,10 @@ std::size_t workspace_bytes(const Packed& packed, std::int64_t count, int thread
 void run(const Packed& packed, const RunContext& context, const Prompt* prompts, std::int64_t count, std::int64_t rows,
          std::int64_t columns) {
   const Params& params = packed.params;
-  const Weights weights = {params.channels,           params.middle,
-                           params.features,           packed.first.data(),
-                           params.channels + kRowGap, packed.first_bias.data(),
-                           packed.gain.data(),        packed.shift.data(),
-                           packed.second.data(),      params.middle + kRowGap,
-                           packed.second_bias.data()};
+  const Weights weights = {
+      params.channels,          params.middle,      params.features,     packed.first.data(),  packed.first_stride,
+      packed.first_bias.data(), packed.gain.data(), packed.shift.data(), packed.second.data(), params.middle + kRowGap,
+      packed.second_bias.data()};
   Scratch scratch(context.workspace);
   const Memory memory(scratch, packed, count, context.thread_count());
   const auto vectors_of = [&](std::int64_t prompt) { return memory.vectors.of(static_cast<int>(prompt)); };
@@ -105,7 +104,14 @@ void run(const Packed& packed, const RunContext& context, const Prompt* prompts,
     const std::int64_t first = task % tasks * kTaskCells;
     Cells block;
     block.weights = &weights;
-    block.image = prompts[prompt].image + first * params.channels;
+    block.image = prompts[prompt].image;
+    block.factored = prompts[prompt].factored;
+    if (block.image != nullptr) {
+      block.image += first * params.channels;
+    } else {
+      block.factored.common += first * block.factored.common_rows;
+      block.factored.weights += first * block.factored.weight_rows;
+    }
     block.first_cell = first;
     block.cells = std::min(kTaskCells, cells - first);
     block.columns = columns;

@@ -30,9 +30,10 @@ struct BasicWeights {
   const T* second_bias;  // (K)
 };
 
-// Made once, then read by any number of threads.
+// Made once, then read by any number of threads. first: (4 M, C), row position * M + m, rows of first_stride floats.
 struct Packed {
   Params params;
+  std::int64_t first_stride = 0;
   const Kernel* kernel = nullptr;
   AlignedBuffer<float> first, first_bias, gain, shift, second, second_bias;
 };
@@ -42,7 +43,10 @@ Status pack(const Params& params, const BasicWeights<float>& weights, const Kern
 
 // One prompt's maps, and the masks that are wanted of it; those of one have the same bits whichever others are.
 struct Prompt {
-  const float* image = nullptr;    // panels [panel][C][cell in panel] of rows x columns cells (ops/two_way_attention)
+  // Panels [panel][C][cell in panel] of rows x columns cells (ops/two_way_attention); nullptr: cells in factors.
+  const float* image = nullptr;
+  // What Packed::first and first_bias make of the cells.
+  two_way_attention::FactoredOutput factored = {};
   int masks = kMasks;              // 1 to kMasks
   const float* vectors = nullptr;  // (masks, K)
   float* logits[kMasks] = {};      // of each mask, (4 rows, 4 columns)

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "ops/two_way_attention/factored_kernel.h"
+
 namespace evsam::sam_head {
 
 inline constexpr int kMasks = 4;  // at most
@@ -26,8 +28,9 @@ struct Weights {
 // A few panels of cells.
 struct Cells {
   const Weights* weights;
-  const float* image;       // panels [panel][C][cell in panel], from the block's first cell on
-  std::int64_t first_cell;  // a multiple of the panel
+  const float* image;  // panels [panel][C][cell in panel], from the block's first cell on; nullptr: factored
+  two_way_attention::FactoredOutput factored;  // what the first product makes of the cells, from that cell on
+  std::int64_t first_cell;                     // a multiple of the panel
   std::int64_t cells;
   std::int64_t columns;   // cells in a row of the grid
   int masks;              // 1 to kMasks

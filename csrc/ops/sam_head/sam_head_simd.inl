@@ -37,6 +37,31 @@ struct SamHead {
     }
   };
 
+  // The same of cells in factors.
+  struct FactoredFirst {
+    const two_way_attention::FactoredOutput& of;
+    std::int64_t cell;
+    float* y;
+
+    template <int R>
+    inline __attribute__((always_inline)) void rows(std::int64_t first) const {
+      const float* const common = of.common + cell * of.common_rows + first * kPanel;
+      const float* const weights = of.weights + cell * of.weight_rows;
+      Gemm::Reg acc[R][kVectors];
+      for (int r = 0; r < R; ++r) {
+        for (int v = 0; v < kVectors; ++v) acc[r][v] = F32::load(common + r * kPanel + v * L);
+      }
+      Gemm::accumulate(of.matrix.data + first * of.matrix.stride, of.matrix.stride, weights, of.count, acc);
+      for (int v = 0; v < kVectors; ++v) {
+        const Gemm::Reg inverse = F32::load(weights + of.inverse * kPanel + v * L);
+        for (int r = 0; r < R; ++r) {
+          F32::store(y + (first + r) * kPanel + v * L,
+                     F32::fma(acc[r][v], inverse, F32::broadcast(of.bias + first + r)));
+        }
+      }
+    }
+  };
+
   // dots[row / K][mask][cell] += vectors[row % K][mask] gelu(bias[row] + sum over m of second[row][m] y[m][cell]).
   struct Second {
     const sam_head::Weights& weights;
@@ -139,7 +164,11 @@ struct SamHead {
     float* const y = block.scratch;                       // [4][M][kPanel]
     float* const dots = y + 4 * weights.middle * kPanel;  // [4][4][kMasks][kPanel]
     for (std::int64_t cell = 0; cell < block.cells; cell += kPanel) {
-      Gemm::for_row_tiles(4 * weights.middle, First{weights, block.image + cell * weights.channels, y});
+      if (block.image != nullptr) {
+        Gemm::for_row_tiles(4 * weights.middle, First{weights, block.image + cell * weights.channels, y});
+      } else {
+        Gemm::for_row_tiles(4 * weights.middle, FactoredFirst{block.factored, cell, y});
+      }
       for (std::int64_t i = 0; i < 16 * kMasks * kPanel; ++i) dots[i] = 0.0F;
       for (std::int64_t position = 0; position < 4; ++position) {
         float* const at = y + position * weights.middle * kPanel;

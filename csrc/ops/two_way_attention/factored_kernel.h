@@ -42,7 +42,6 @@ struct Preparation {
   float* out;                   // panels of `rows` rows
   std::int64_t rows;
   float* const* values_out;  // [stages + 1] [cell][heads][width, padded to lanes]
-  float* common;             // panels: of the last stage, before its gain
   float* scratch;            // (2 channels + heads * width) floats per cell of a panel
 };
 
@@ -110,19 +109,17 @@ struct Basis {
   float* panels;
 };
 
-// out = inverse gain (common + weights . basis) + shift, panels.
-struct Restoration {
-  std::int64_t channels;
-  std::int64_t cells;
-  std::int64_t weights;
-  const float* common;
-  const float* state;
-  std::int64_t state_rows;
-  std::int64_t inverse;  // row of the state
-  Rows basis;            // [weights]
-  const float* gain;
-  const float* shift;
-  float* out;
+// What becomes of a matrix times the cells, after all updates: bias + inverse (common + matrix . weights), where common
+// is the part that all prompts share. Pointers to cells are to the panel of the first one.
+struct FactoredOutput {
+  const float* common;  // panels of common_rows rows, from the first row on
+  std::int64_t common_rows;
+  const float* weights;  // panels of weight_rows rows
+  std::int64_t weight_rows;
+  std::int64_t count;    // of weights
+  std::int64_t inverse;  // row of it, behind the weights
+  Rows matrix;           // a row of `count` floats for each row of the output
+  const float* bias;
 };
 
 }  // namespace evsam::two_way_attention

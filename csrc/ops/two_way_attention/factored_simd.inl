@@ -258,11 +258,7 @@ struct Factored {
         center(x, p.channels, panel + p.squares[stage - 1] * kPanel);
         write_parts(Source::stage, static_cast<int>(stage), x, panel);
         write_values(stage, x, cell);
-        if (stage == p.stages) {
-          float* const common = p.common + cell * p.channels;
-          for (std::int64_t i = 0; i < panel_floats; i += L) F32::store(common + i, F32::load(x + i));
-          break;
-        }
+        if (stage == p.stages) break;
         for (std::int64_t c = 0; c < p.channels; ++c) {
           const Reg gain = F32::broadcast(p.gains[stage - 1] + c);
           for (int v = 0; v < kVectors; ++v) {
@@ -339,36 +335,6 @@ struct Factored {
         F32::transpose(block);
         for (std::int64_t i = 0; i < L && c + i < basis.channels; ++i) F32::store(out + (c + i) * kPanel, block[i]);
       }
-    }
-  }
-
-  struct RestoreTile {
-    const two_way_attention::Restoration& of;
-    std::int64_t cell;
-
-    template <int R>
-    inline __attribute__((always_inline)) void rows(std::int64_t first) const {
-      const float* const state = of.state + cell * of.state_rows;
-      const std::int64_t at = cell * of.channels + first * kPanel;
-      Reg acc[R][kVectors];
-      for (int r = 0; r < R; ++r) {
-        for (int v = 0; v < kVectors; ++v) acc[r][v] = F32::load(of.common + at + r * kPanel + v * L);
-      }
-      Attention::accumulate(of.basis.data + first, 1, of.basis.stride, state, kPanel, of.weights, acc);
-      for (int v = 0; v < kVectors; ++v) {
-        const Reg inverse = F32::load(state + of.inverse * kPanel + v * L);
-        for (int r = 0; r < R; ++r) {
-          const Reg gain = F32::broadcast(of.gain + first + r);
-          F32::store(of.out + at + r * kPanel + v * L,
-                     F32::fma(F32::mul(acc[r][v], inverse), gain, F32::broadcast(of.shift + first + r)));
-        }
-      }
-    }
-  };
-
-  static void restore(const two_way_attention::Restoration& restoration) {
-    for (std::int64_t cell = 0; cell < restoration.cells; cell += kPanel) {
-      Attention::for_tiles<Gemm::kRows>(restoration.channels, RestoreTile{restoration, cell});
     }
   }
 };

@@ -95,7 +95,6 @@ struct Preparation;
 struct FactoredPass;
 struct SmallProduct;
 struct Basis;
-struct Restoration;
 
 struct Kernel {
   void (*pass)(const Pass& pass);
@@ -107,7 +106,6 @@ struct Kernel {
   void (*factored_pass)(const FactoredPass& pass);
   void (*multiply)(const SmallProduct& product);
   void (*make_basis)(const Basis& basis);
-  void (*restore)(const Restoration& restoration);
   std::int64_t panel;  // cells of a panel
   std::int64_t lanes;  // columns are padded to a multiple of this
   std::int64_t strip;  // cells of a strip, a multiple of panel

@@ -370,8 +370,8 @@ struct TwoWayAttention {
 namespace evsam::EVSAM_SIMD_NAMESPACE {
 
 extern const two_way_attention::Kernel two_way_attention_kernel = {
-    &TwoWayAttention::run,  &TwoWayAttention::project, &TwoWayAttention::merge, &Factored::prepare,      &Factored::run,
-    &Factored::multiply,    &Factored::make_basis,     &Factored::restore,      TwoWayAttention::kPanel, F32::kLanes,
-    TwoWayAttention::kStrip};
+    &TwoWayAttention::run, &TwoWayAttention::project, &TwoWayAttention::merge, &Factored::prepare,
+    &Factored::run,        &Factored::multiply,       &Factored::make_basis,   TwoWayAttention::kPanel,
+    F32::kLanes,           TwoWayAttention::kStrip};
 
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE
