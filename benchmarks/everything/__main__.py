@@ -6,7 +6,8 @@ all take turns. Its masks are left as uncompressed RLE, the form that costs it l
 or 64 at a time, whichever its runtime decodes fastest.
 
 l0 has seeded weights, whose predicted IoU means nothing: for such variants thresholds are chosen that a share of all
-masks passes, the same for all.
+masks passes, the same for all. Their predicted IoU, which lies around zero, is raised by one number for all masks
+beforehand, since segment_anything takes a threshold that is not above zero for none.
 
 Needs the packages torch, torchvision, segment-anything, pycocotools, onnx, onnxruntime, openvino and scikit-image, all
 in one environment. Models for the peers are made at first use and kept under --peers.
@@ -46,19 +47,22 @@ AGREEING = 0.98
 """Share of the masks that a peer must have in common with us to count as correct: a mask's scores can lie on a
 threshold, and which of two masks NMS keeps can depend on the last bit."""
 
+RAISED_IOU = 0.5
+"""Added to predicted IoU of seeded weights, so that their thresholds lie in the range of a trained model's."""
+
 
 def weights(peers: Peers, variant: str) -> str:
     """What `evsam.load` takes: the bundled weights, or seeded ones."""
     if get_variant(variant).bundled:
         return variant
-    path = peers.model(variant, "weights.safetensors")
-    write_weights(path, variant)
+    path = peers.model(variant, "everything_raised.safetensors")
+    write_weights(path, variant, RAISED_IOU)
     return str(path)
 
 
 def export(peers: Peers, variant: str) -> tuple[Path, Path]:
     """The encoder and the decoder (its three ambiguous masks) of `evsam export`, unless they are there already."""
-    encoder, decoder = (peers.model(variant, f"everything_{part}.onnx") for part in ("encoder", "decoder"))
+    encoder, decoder = (peers.model(variant, f"everything_raised_{part}.onnx") for part in ("encoder", "decoder"))
     if not decoder.exists():
         encoder.parent.mkdir(parents=True, exist_ok=True)
         models = build_models(load_weights(weights(peers, variant)), options=ExportOptions(masks="multi", opset=20))
@@ -92,6 +96,8 @@ def chosen_thresholds(model: str, image: NDArray[np.uint8], share: float) -> dic
     )
     iou, stability = every.predicted_iou, every.stability_score
     least = float(np.quantile(iou, 1 - min(1.0, 2 * share)))
+    if not 0 < least <= 1:
+        raise RuntimeError(f"pred_iou_thresh: expected one above 0, so that it filters, and at most 1, got {least:.4f}")
     sure = stability[iou > least]
     return {
         "pred_iou_thresh": round(least, 4),

@@ -25,6 +25,8 @@ from benchmarks.everything import memory, recall, thresholds
 from benchmarks.everything.halves import half_of, photos
 from benchmarks.everything.records import Records, compare, share_found
 from benchmarks.everything.thresholds import Candidates
+from benchmarks.models.inputs import write_weights
+from evsam.weights import load_weights
 
 SIZE = (40, 60)
 
@@ -158,6 +160,16 @@ def test_a_share_of_the_masks_passes() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
     few, many = (contest.chosen_thresholds("nano", pixels, share) for share in (0.1, 0.4))
     assert few["pred_iou_thresh"] > many["pred_iou_thresh"]
+
+
+def test_raised_iou(tmp_path: Path) -> None:
+    """The same masks, and another number for each."""
+    found = {}
+    for raised in (0.0, 0.5):
+        path = tmp_path / f"{raised}.safetensors"
+        write_weights(path, "l0", raised)
+        found[raised] = load_weights(path).tensors["mask_decoder.iou_prediction_head.layers.2.bias"]
+    np.testing.assert_allclose(found[0.5] - found[0.0], 0.5, rtol=1e-6)
 
 
 def test_contest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

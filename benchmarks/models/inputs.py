@@ -49,8 +49,17 @@ def clicks(count: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     return pad_points(xy, np.ones((count, 1), np.int32))
 
 
-def write_weights(path: Path, variant: str) -> None:
-    """Seeded weights of a variant as a safetensors file, unless it is there already."""
+def write_weights(path: Path, variant: str, raised_iou: float = 0.0) -> None:
+    """Seeded weights of a variant as a safetensors file, unless it is there already.
+
+    Args:
+        path: the file.
+        variant: its name.
+        raised_iou: what is added to every predicted IoU; that of seeded weights lies around zero.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_weights(path, seeded_state_dict(dict(expected_tensors(variant))), variant)
+        tensors = seeded_state_dict(dict(expected_tensors(variant)))
+        if raised_iou:
+            tensors["mask_decoder.iou_prediction_head.layers.2.bias"] += np.float32(raised_iou)
+        save_weights(path, tensors, variant)
