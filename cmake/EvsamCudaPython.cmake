@@ -16,6 +16,7 @@ function(evsam_add_cuda_python_module library)
   endif()
   pybind11_add_module(_cuda MODULE NO_EXTRAS ${sources})
   evsam_target_defaults(_cuda)
+  evsam_compile_together(_cuda)
   target_link_libraries(_cuda PRIVATE ${library})
   if(EVSAM_CUDA_EMULATION)
     target_compile_options(_cuda PRIVATE -O1)  # tests wait for it

@@ -25,6 +25,11 @@ function(evsam_target_defaults target)
   endif()
 endfunction()
 
+# For files of bindings, most of whose compilation is pybind11's headers: several of them are compiled as one.
+function(evsam_compile_together target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 9)
+endfunction()
+
 function(evsam_add_python_module)
   find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
   find_package(pybind11 2.13 CONFIG REQUIRED)
@@ -35,6 +40,7 @@ function(evsam_add_python_module)
     csrc/bindings/packed_op.cpp
     ${EVSAM_OP_BINDINGS})
   evsam_target_defaults(_C)
+  evsam_compile_together(_C)
   target_link_libraries(_C PRIVATE evsam_core)
   install(TARGETS _C LIBRARY DESTINATION evsam COMPONENT python)
 endfunction()

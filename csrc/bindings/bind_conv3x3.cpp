@@ -5,7 +5,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_conv3x3 {
 
 namespace op = conv3x3;
 
@@ -24,9 +24,10 @@ PackedOp pack(const py::array& weight, const py::object& bias, std::int64_t stri
   return PackedOp::from_maps<op::Packed>(std::move(packed), "x", "residual?");
 }
 
-}  // namespace
+}  // namespace of_conv3x3
 
 void bind_conv3x3(py::module_& m) {
+  using namespace of_conv3x3;
   m.def("pack_conv3x3", &pack, py::arg("weight").noconvert(), py::arg("bias"), py::kw_only(), py::arg("stride"),
         py::arg("activation"), py::arg("algorithm") = "automatic", py::arg("isa") = "",
         "Weights (O, C, 3, 3) and bias (O), called with x (B, H, W, C) and residual.");

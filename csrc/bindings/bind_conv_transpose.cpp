@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_conv_transpose {
 
 namespace op = conv_transpose;
 
@@ -23,9 +23,10 @@ PackedOp pack(const py::array& weight, const py::object& bias, const py::object&
   return PackedOp::from_maps<op::Packed>(std::move(packed), "x", "lateral?", "side?");
 }
 
-}  // namespace
+}  // namespace of_conv_transpose
 
 void bind_conv_transpose(py::module_& m) {
+  using namespace of_conv_transpose;
   m.def("pack_conv_transpose", &pack, py::arg("weight").noconvert(), py::arg("bias"), py::arg("side_weight"),
         py::kw_only(), py::arg("activation"), py::arg("isa") = "",
         "Weights (C, O, 2, 2), bias (O) and side weights (O, S), called with x (B, H, W, C), lateral and side.");

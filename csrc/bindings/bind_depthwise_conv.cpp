@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_depthwise_conv {
 
 namespace op = depthwise_conv;
 
@@ -23,9 +23,10 @@ PackedOp pack(const py::array& weight, const py::object& bias, std::int64_t stri
   return PackedOp::from_maps<op::Packed>(std::move(packed), "x");
 }
 
-}  // namespace
+}  // namespace of_depthwise_conv
 
 void bind_depthwise_conv(py::module_& m) {
+  using namespace of_depthwise_conv;
   m.def("pack_depthwise_conv", &pack, py::arg("weight").noconvert(), py::arg("bias"), py::kw_only(), py::arg("stride"),
         py::arg("activation"), py::arg("isa") = "", "Weights (C, 1, K, K) and bias (C), called with x (B, H, W, C).");
 }

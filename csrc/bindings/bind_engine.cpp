@@ -15,7 +15,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_engine {
 
 using Shape = std::vector<std::int64_t>;
 
@@ -240,11 +240,12 @@ class BoundEngine {
   std::unique_ptr<Engine> engine_;
 };
 
-}  // namespace
+}  // namespace of_engine
 
-const Engine& engine_of(const py::object& object) { return py::cast<const BoundEngine&>(object).engine(); }
+const Engine& engine_of(const py::object& object) { return py::cast<const of_engine::BoundEngine&>(object).engine(); }
 
 std::vector<const float*> input_features(const Engine& engine, const py::sequence& features) {
+  using namespace of_engine;
   const std::vector<MapShape>& shapes = engine.feature_shapes();
   check_count(shapes, features);
   std::vector<const float*> maps;
@@ -256,6 +257,7 @@ std::vector<const float*> input_features(const Engine& engine, const py::sequenc
 }
 
 void bind_engine(py::module_& m) {
+  using namespace of_engine;
   m.def(
       "read_variant", [](const std::string& record) { return variant_dict(checked_variant(record)); },
       py::arg("record"),

@@ -17,7 +17,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_everything {
 
 using everything::Generator;
 using everything::Options;
@@ -160,9 +160,10 @@ std::unique_ptr<BoundGenerator> make(std::int64_t height, std::int64_t width, co
   return std::make_unique<BoundGenerator>(height, width, std::move(options), mode, point_grids, threads);
 }
 
-}  // namespace
+}  // namespace of_everything
 
 void bind_everything(py::module_& m) {
+  using namespace of_everything;
   const Options stock;
   py::class_<BoundGenerator>(m, "EverythingGenerator", "Masks of everything in a photo; see csrc/engine/everything.h.")
       .def(py::init(&make), py::arg("height"), py::arg("width"), py::kw_only(), py::arg("mode") = "fast",

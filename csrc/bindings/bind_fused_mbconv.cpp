@@ -5,7 +5,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_fused_mbconv {
 
 namespace op = fused_mbconv;
 
@@ -28,9 +28,10 @@ PackedOp pack(const py::array& weight, const py::object& bias, const py::array& 
   return PackedOp::from_maps<op::Packed>(std::move(packed), "x", "residual?");
 }
 
-}  // namespace
+}  // namespace of_fused_mbconv
 
 void bind_fused_mbconv(py::module_& m) {
+  using namespace of_fused_mbconv;
   m.def("pack_fused_mbconv", &pack, py::arg("weight").noconvert(), py::arg("bias"), py::arg("point_weight").noconvert(),
         py::arg("point_bias"), py::kw_only(), py::arg("stride"), py::arg("activation"),
         py::arg("algorithm") = "automatic", py::arg("isa") = "",

@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_layer_norm {
 
 namespace op = layer_norm;
 
@@ -35,9 +35,10 @@ PackedOp pack(const py::array& weight, const py::array& bias, float eps, const s
   });
 }
 
-}  // namespace
+}  // namespace of_layer_norm
 
 void bind_layer_norm(py::module_& m) {
+  using namespace of_layer_norm;
   m.def("pack_layer_norm_2d", &pack, py::arg("weight").noconvert(), py::arg("bias").noconvert(), py::kw_only(),
         py::arg("eps"), py::arg("activation") = "none", py::arg("isa") = "",
         "Gains and biases (C), called with x (B, H, W, C).");

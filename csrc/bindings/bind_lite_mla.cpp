@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_lite_mla {
 
 namespace op = lite_mla;
 
@@ -35,9 +35,10 @@ PackedOp pack(const py::array& qkv, const py::object& qkv_bias, const py::array&
   return PackedOp::from_maps<op::Packed>(std::move(packed), "x", "residual?");
 }
 
-}  // namespace
+}  // namespace of_lite_mla
 
 void bind_lite_mla(py::module_& m) {
+  using namespace of_lite_mla;
   m.def("pack_lite_mla", &pack, py::arg("qkv_weight").noconvert(), py::arg("qkv_bias"),
         py::arg("depthwise").noconvert(), py::arg("grouped").noconvert(), py::arg("project_weight").noconvert(),
         py::arg("project_bias"), py::kw_only(), py::arg("eps"), py::arg("precision") = "fp32", py::arg("isa") = "",

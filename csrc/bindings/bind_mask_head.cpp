@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_mask_head {
 
 namespace op = mask_head;
 
@@ -69,9 +69,10 @@ PackedOp pack(const py::array& weight, const py::object& bias, const std::string
                   [packed](const Arguments& arguments) { return prepare(packed, arguments); });
 }
 
-}  // namespace
+}  // namespace of_mask_head
 
 void bind_mask_head(py::module_& m) {
+  using namespace of_mask_head;
   m.def("pack_mask_head", &pack, py::arg("weight").noconvert(), py::arg("bias"), py::kw_only(), py::arg("activation"),
         py::arg("isa") = "",
         "Weights (K, C, 2, 2) and bias (C), called with x (B, H, W, K), vectors (B, 4, C) and lateral (B, C, 2H, 2W).");

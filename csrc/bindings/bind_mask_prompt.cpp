@@ -10,7 +10,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_mask_prompt {
 
 namespace op = mask_prompt;
 
@@ -92,9 +92,10 @@ PackedOp pack(const py::array& first_weight, const py::array& first_bias, const 
   return PackedOp({"x", "mask"}, [weights](const Arguments& arguments) { return prepare(weights, arguments); });
 }
 
-}  // namespace
+}  // namespace of_mask_prompt
 
 void bind_mask_prompt(py::module_& m) {
+  using namespace of_mask_prompt;
   m.def("pack_mask_prompt", &pack, py::arg("first_weight").noconvert(), py::arg("first_bias").noconvert(),
         py::arg("first_gain").noconvert(), py::arg("first_shift").noconvert(), py::arg("second_weight").noconvert(),
         py::arg("second_bias").noconvert(), py::arg("second_gain").noconvert(), py::arg("second_shift").noconvert(),

@@ -10,7 +10,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_mask_upsample {
 
 namespace op = mask_upsample;
 
@@ -43,9 +43,10 @@ py::array upsample(const py::array& logits, const Side& resized, const Side& ori
   return out;
 }
 
-}  // namespace
+}  // namespace of_mask_upsample
 
 void bind_mask_upsample(py::module_& m) {
+  using namespace of_mask_upsample;
   m.def(
       "mask_upsample",
       [](const py::array& logits, const Side& resized, const Side& original, const py::object& threads,

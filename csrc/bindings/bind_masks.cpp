@@ -19,7 +19,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_masks {
 
 using namespace masks;
 
@@ -218,9 +218,10 @@ void stroke_rings(Array<std::uint8_t>& image, const Array<std::int32_t>& corners
   stroke(threads_of(canvas), canvas, outlines, width, colour, opacity);
 }
 
-}  // namespace
+}  // namespace of_masks
 
 void bind_masks(py::module_& m) {
+  using namespace of_masks;
   m.def("count_runs", &counts_of, py::arg("mask").noconvert(),
         "Lengths of the runs of a mask read column by column, zeros first.");
   m.def("run_ends", &run_ends_of, py::arg("counts"), py::arg("height"), py::arg("width"),

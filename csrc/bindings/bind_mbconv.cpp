@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_mbconv {
 
 namespace op = mbconv;
 
@@ -34,9 +34,10 @@ PackedOp pack(const py::array& expand, const py::object& expand_bias, const py::
   return PackedOp::from_maps<op::Packed>(std::move(packed), "x", "residual?");
 }
 
-}  // namespace
+}  // namespace of_mbconv
 
 void bind_mbconv(py::module_& m) {
+  using namespace of_mbconv;
   m.def("pack_mbconv", &pack, py::arg("expand_weight").noconvert(), py::arg("expand_bias"),
         py::arg("depthwise_weight").noconvert(), py::arg("depthwise_bias"), py::arg("project_weight").noconvert(),
         py::arg("project_bias"), py::kw_only(), py::arg("stride"), py::arg("activation"), py::arg("precision") = "fp32",

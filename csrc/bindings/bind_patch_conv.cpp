@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_patch_conv {
 
 namespace op = patch_conv;
 
@@ -17,9 +17,10 @@ PackedOp pack(const py::array& weight, const py::object& bias, const std::string
   return PackedOp::from_maps<op::Packed>(std::move(packed), "x");
 }
 
-}  // namespace
+}  // namespace of_patch_conv
 
 void bind_patch_conv(py::module_& m) {
+  using namespace of_patch_conv;
   m.def("pack_patch_conv", &pack, py::arg("weight").noconvert(), py::arg("bias"), py::kw_only(), py::arg("activation"),
         py::arg("isa") = "", "Weights (O, C, 2, 2) and bias (O), called with x (B, 2H, 2W, C).");
 }

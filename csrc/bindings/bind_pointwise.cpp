@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_pointwise {
 
 namespace op = pointwise;
 
@@ -23,9 +23,10 @@ PackedOp pack(const py::array& weight, const py::object& bias, const std::string
   return PackedOp::from_maps<op::Packed>(std::move(packed), "x", "residual?");
 }
 
-}  // namespace
+}  // namespace of_pointwise
 
 void bind_pointwise(py::module_& m) {
+  using namespace of_pointwise;
   m.def("pack_pointwise", &pack, py::arg("weight").noconvert(), py::arg("bias"), py::kw_only(), py::arg("activation"),
         py::arg("precision") = "fp32", py::arg("isa") = "",
         "Weights (O, C) and bias (O), called with x (B, H, W, C) and residual.");

@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_preprocess {
 
 namespace op = preprocess;
 
@@ -39,9 +39,10 @@ void run(const op::Photo& photo, std::int64_t side, const py::object& threads, c
   function(*kernels.preprocess, context, photo, side, out);
 }
 
-}  // namespace
+}  // namespace of_preprocess
 
 void bind_preprocess(py::module_& m) {
+  using namespace of_preprocess;
   m.def(
       "preprocess",
       [](const py::array& image, std::int64_t size, const py::object& threads, const std::string& isa) {

@@ -18,7 +18,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_prompts {
 
 template <typename T>
 using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
@@ -117,9 +117,10 @@ Array<float> to_frame(const Array<double>& points, const Size& original, const S
   return out;
 }
 
-}  // namespace
+}  // namespace of_prompts
 
 void bind_prompts(py::module_& m) {
+  using namespace of_prompts;
   m.def("read_prompts", &read, py::arg("original_size"), py::arg("resized_size"), py::kw_only(), py::arg("points"),
         py::arg("labels"), py::arg("boxes"), py::arg("masks"), py::arg("boxes_name"), py::arg("mask_prompt"),
         "Checks prompts and moves them to the frame: points (N, T, 2), labels (N, T), or of any shape without points, "

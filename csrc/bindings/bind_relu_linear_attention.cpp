@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_relu_linear_attention {
 
 namespace op = relu_linear_attention;
 
@@ -31,9 +31,10 @@ const char* run(const py::array& qkv, py::array& out, float eps, const py::objec
   return isa_name(kernels.isa);
 }
 
-}  // namespace
+}  // namespace of_relu_linear_attention
 
 void bind_relu_linear_attention(py::module_& m) {
+  using namespace of_relu_linear_attention;
   m.def("relu_linear_attention", &run, py::arg("qkv").noconvert(), py::arg("out").noconvert(), py::kw_only(),
         py::arg("eps"), py::arg("threads") = py::none(), py::arg("isa") = "",
         "Runs the kernel on float32 arrays with a token stride of 1; returns the instruction set's name.");

@@ -5,7 +5,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_resize {
 
 namespace op = resize;
 
@@ -22,9 +22,10 @@ PackedOp pack(std::int64_t channels, const Size& from, const Size& to, const std
   return PackedOp::from_maps<op::Packed>(std::move(packed), "x", "residual?");
 }
 
-}  // namespace
+}  // namespace of_resize
 
 void bind_resize(py::module_& m) {
+  using namespace of_resize;
   m.def("pack_resize", &pack, py::arg("channels"), py::arg("from_size"), py::arg("to_size"), py::kw_only(),
         py::arg("mode"), py::arg("isa") = "", "The taps of a resize, called with x (B, H, W, C) and residual.");
 }

@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_safetensors {
 
 py::tuple read_header(const std::string& name, const py::buffer& content) {
   const py::buffer_info info = content.request();
@@ -25,9 +25,10 @@ py::tuple read_header(const std::string& name, const py::buffer& content) {
   return py::make_tuple(entries, metadata);
 }
 
-}  // namespace
+}  // namespace of_safetensors
 
 void bind_safetensors(py::module_& m) {
+  using namespace of_safetensors;
   m.def("read_safetensors_header", &read_header, py::arg("name"), py::arg("content"),
         "Entries (name, dtype, shape, begin, end), in bytes of the whole content, and metadata of a safetensors file; "
         "`name` begins the messages of ValueErrors.");

@@ -10,7 +10,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_sam_head {
 
 namespace op = sam_head;
 
@@ -88,9 +88,10 @@ PackedOp pack(const py::array& first_weight, const py::array& first_bias, const 
   return PackedOp({"x", "vectors"}, [weights](const Arguments& arguments) { return prepare(weights, arguments); });
 }
 
-}  // namespace
+}  // namespace of_sam_head
 
 void bind_sam_head(py::module_& m) {
+  using namespace of_sam_head;
   m.def("pack_sam_head", &pack, py::arg("first_weight").noconvert(), py::arg("first_bias").noconvert(),
         py::arg("gain").noconvert(), py::arg("shift").noconvert(), py::arg("second_weight").noconvert(),
         py::arg("second_bias").noconvert(), py::kw_only(), py::arg("isa") = "",

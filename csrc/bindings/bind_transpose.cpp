@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_transpose {
 
 namespace op = transpose;
 
@@ -51,9 +51,10 @@ void to_channels_first(const py::array& x, py::array& out, const py::object& thr
       });
 }
 
-}  // namespace
+}  // namespace of_transpose
 
 void bind_transpose(py::module_& m) {
+  using namespace of_transpose;
   m.def("to_channels_last", &to_channels_last, py::arg("x").noconvert(), py::arg("out").noconvert(), py::kw_only(),
         py::arg("threads") = py::none(), py::arg("isa") = "", "float32 (B, C, H, W), contiguous, to (B, H, W, C).");
   m.def("to_channels_first", &to_channels_first, py::arg("x").noconvert(), py::arg("out").noconvert(), py::kw_only(),

@@ -7,7 +7,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings {
-namespace {
+namespace of_two_way_attention {
 
 namespace op = two_way_attention;
 
@@ -128,9 +128,10 @@ void run(const py::array& cells, const py::array& position, const py::object& up
   check(status);
 }
 
-}  // namespace
+}  // namespace of_two_way_attention
 
 void bind_two_way_attention(py::module_& m) {
+  using namespace of_two_way_attention;
   m.def(
       "two_way_attention", &run, py::arg("cells").noconvert(), py::arg("position").noconvert(), py::arg("update"),
       py::arg("queries"), py::arg("cells_out"), py::arg("means"), py::kw_only(), py::arg("heads"),

@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_conv3x3 {
 
 namespace op = evsam::cuda::conv3x3;
 
@@ -24,9 +24,10 @@ void run(const py::object& x, const py::object& weight, const py::object& bias, 
   call.run(params, op::run);
 }
 
-}  // namespace
+}  // namespace of_conv3x3
 
 void bind_conv3x3(py::module_& m) {
+  using namespace of_conv3x3;
   m.def("conv3x3", &run, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("residual"), py::arg("out"),
         py::kw_only(), py::arg("stride"), py::arg("activation"), py::arg("activation_scale"),
         py::arg("stream") = py::none());

@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_fused_mbconv {
 
 namespace op = evsam::cuda::fused_mbconv;
 
@@ -26,9 +26,10 @@ void run(const py::object& x, const py::object& weight, const py::object& bias, 
   call.run(params, op::validate, op::workspace_bytes, op::run);
 }
 
-}  // namespace
+}  // namespace of_fused_mbconv
 
 void bind_fused_mbconv(py::module_& m) {
+  using namespace of_fused_mbconv;
   m.def("fused_mbconv", &run, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("point_weight"),
         py::arg("point_bias"), py::arg("residual"), py::arg("out"), py::kw_only(), py::arg("stride"),
         py::arg("activation"), py::arg("activation_scale"), py::arg("stream") = py::none(),

@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_layer_norm {
 
 namespace op = evsam::cuda::layer_norm;
 
@@ -20,9 +20,10 @@ void run(const py::object& x, const py::object& weight, const py::object& bias, 
   call.run(params, op::run);
 }
 
-}  // namespace
+}  // namespace of_layer_norm
 
 void bind_layer_norm(py::module_& m) {
+  using namespace of_layer_norm;
   m.def("layer_norm", &run, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("out"), py::kw_only(),
         py::arg("eps"), py::arg("stream") = py::none());
 }

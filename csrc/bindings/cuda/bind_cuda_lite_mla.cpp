@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_lite_mla {
 
 namespace op = evsam::cuda::lite_mla;
 
@@ -28,9 +28,10 @@ void run(const py::object& x, const py::object& qkv_weight, const py::object& qk
   call.run(params, op::validate, op::workspace_bytes, op::run);
 }
 
-}  // namespace
+}  // namespace of_lite_mla
 
 void bind_lite_mla(py::module_& m) {
+  using namespace of_lite_mla;
   m.def("lite_mla", &run, py::arg("x"), py::arg("qkv_weight"), py::arg("qkv_bias"), py::arg("depthwise"),
         py::arg("grouped"), py::arg("project_weight"), py::arg("project_bias"), py::arg("residual"), py::arg("out"),
         py::kw_only(), py::arg("eps"), py::arg("split") = "automatic", py::arg("stream") = py::none(),

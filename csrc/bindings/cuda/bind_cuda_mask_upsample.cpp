@@ -8,7 +8,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_mask_upsample {
 
 namespace op = evsam::cuda::mask_upsample;
 
@@ -37,9 +37,10 @@ void run(const py::object& logits, const py::object& out, std::pair<std::int64_t
   call.run(params, op::run);
 }
 
-}  // namespace
+}  // namespace of_mask_upsample
 
 void bind_mask_upsample(py::module_& m) {
+  using namespace of_mask_upsample;
   m.def("mask_upsample", &run, py::arg("logits"), py::arg("out"), py::kw_only(), py::arg("resized_size"),
         py::arg("stream") = py::none());
 }

@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_mbconv {
 
 namespace op = evsam::cuda::mbconv;
 
@@ -29,9 +29,10 @@ void run(const py::object& x, const py::object& expand_weight, const py::object&
   call.run(params, op::validate, op::workspace_bytes, op::run);
 }
 
-}  // namespace
+}  // namespace of_mbconv
 
 void bind_mbconv(py::module_& m) {
+  using namespace of_mbconv;
   m.def("mbconv", &run, py::arg("x"), py::arg("expand_weight"), py::arg("expand_bias"), py::arg("depthwise_weight"),
         py::arg("depthwise_bias"), py::arg("project_weight"), py::arg("project_bias"), py::arg("residual"),
         py::arg("out"), py::kw_only(), py::arg("stride"), py::arg("activation"), py::arg("activation_scale"),

@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_pointwise {
 
 namespace op = evsam::cuda::pointwise;
 
@@ -22,9 +22,10 @@ void run(const py::object& x, const py::object& weight, const py::object& bias, 
   call.run(params, op::run);
 }
 
-}  // namespace
+}  // namespace of_pointwise
 
 void bind_pointwise(py::module_& m) {
+  using namespace of_pointwise;
   m.def("pointwise", &run, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("residual"), py::arg("out"),
         py::kw_only(), py::arg("activation"), py::arg("activation_scale"), py::arg("stream") = py::none());
 }

@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_preprocess {
 
 namespace op = evsam::cuda::preprocess;
 
@@ -16,9 +16,10 @@ void run(const py::object& image, const py::object& out, const py::object& strea
   call.run(params, op::validate, op::workspace_bytes, op::run);
 }
 
-}  // namespace
+}  // namespace of_preprocess
 
 void bind_preprocess(py::module_& m) {
+  using namespace of_preprocess;
   m.def("preprocess", &run, py::arg("image"), py::arg("out"), py::kw_only(), py::arg("stream") = py::none(),
         py::arg("workspace") = py::none());
 }

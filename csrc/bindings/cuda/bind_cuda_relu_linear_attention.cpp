@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_relu_linear_attention {
 
 namespace op = evsam::cuda::relu_linear_attention;
 
@@ -19,9 +19,10 @@ void run(const py::object& qkv, const py::object& out, float eps, const std::str
   call.run(params, op::validate, op::workspace_bytes, op::run);
 }
 
-}  // namespace
+}  // namespace of_relu_linear_attention
 
 void bind_relu_linear_attention(py::module_& m) {
+  using namespace of_relu_linear_attention;
   m.def("relu_linear_attention", &run, py::arg("qkv"), py::arg("out"), py::kw_only(), py::arg("eps"),
         py::arg("split") = "automatic", py::arg("stream") = py::none(), py::arg("workspace") = py::none());
 }

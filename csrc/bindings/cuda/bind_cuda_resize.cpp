@@ -4,7 +4,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_resize {
 
 namespace op = evsam::cuda::resize;
 
@@ -24,9 +24,10 @@ void run(const py::object& x, const py::object& x2, const py::object& residual, 
   call.run(params, op::run);
 }
 
-}  // namespace
+}  // namespace of_resize
 
 void bind_resize(py::module_& m) {
+  using namespace of_resize;
   m.def("upsample_add", &run, py::arg("x"), py::arg("x2"), py::arg("residual"), py::arg("out"), py::kw_only(),
         py::arg("mode"), py::arg("stream") = py::none());
 }

@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_device_array {
 
 DeviceArray empty(DeviceArray::Shape shape, const std::string& dtype, const DeviceArray::Shape& memory_order,
                   const py::object& stream) {
@@ -15,9 +15,10 @@ DeviceArray empty(DeviceArray::Shape shape, const std::string& dtype, const Devi
 
 py::tuple as_tuple(const DeviceArray::Shape& numbers) { return py::tuple(py::cast(numbers)); }
 
-}  // namespace
+}  // namespace of_device_array
 
 void bind_device_array(py::module_& m) {
+  using namespace of_device_array;
   py::class_<DeviceArray>(m, "DeviceArray",
                           "A dense array in device memory; exchanges memory by DLPack and __cuda_array_interface__.")
       .def_static("empty", &empty, py::arg("shape"), py::arg("dtype"), py::kw_only(),

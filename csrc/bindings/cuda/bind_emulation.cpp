@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace evsam::bindings::cuda {
-namespace {
+namespace of_emulation {
 
 py::tuple as_tuple(const evsam::cuda::Dim3& size) { return py::make_tuple(size.x, size.y, size.z); }
 
@@ -24,9 +24,10 @@ py::list end_trace() {
   return launches;
 }
 
-}  // namespace
+}  // namespace of_emulation
 
 void bind_emulation(py::module_& m) {
+  using namespace of_emulation;
   m.def("begin_trace", &evsam::cuda::emulation::start_launch_log, py::arg("execute") = true,
         "Records every launch from now on; with execute=False nothing is computed.");
   m.def("end_trace", &end_trace,
