@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from evsam.weights import Weights
 
 Source: TypeAlias = "str | os.PathLike[str] | Weights"
-Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+Precision: TypeAlias = Literal["fp32", "fp16", "int8", "fp8"]
 
 _MOST_THREADS = 2**31 - 1  # a C int
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         if name == "nano" and chosen.data is None:
             continue
         for kind, weights in networks(name):
-            examples = list(annotated(chosen.data, chosen.photos) if name == "nano" else plain_photos())
+            examples = list(annotated_photos(chosen.data, chosen.photos) if name == "nano" else plain_photos())
             for line in compare(kind, weights, chosen.storage, examples):
                 lines.append(line)
                 rows.append([str(value) for value in line_cells(line)])
@@ -69,10 +69,12 @@ def networks(name: str) -> Iterator[tuple[str, Weights]]:
     yield "amplified", amplified_weights(name)
 
 
-def annotated(data: Path, count: int) -> Iterator[tuple[NDArray[np.uint8], list[Prompt]]]:
-    """Photos with the true box of every object and a click into its middle."""
-    for name in list_sets(data, "val"):
-        for photo in read_set(data, "val", name)[:count]:
+def annotated_photos(
+    data: Path, count: int, split: str = "val", first: int = 0, sets: Sequence[str] | None = None
+) -> Iterator[tuple[NDArray[np.uint8], list[Prompt]]]:
+    """Photos of each set, all sets by default, with the true box of every object and a click into its middle."""
+    for name in sets or list_sets(data, split):
+        for photo in read_set(data, split, name)[first : first + count]:
             prompts: list[Prompt] = []
             for annotation in photo.annotations:
                 x, y, width, height = annotation.box
@@ -103,14 +105,14 @@ def compare(
     case = {"op": "narrow", "variant": weights.variant.name, "weights": kind, "photos": len(examples)}
     case["largest_activation"] = max(row.before for row in found.ranges if row.kind in ("stream", "hidden"))
     exact = Sam(weights.variant, create(weights, None, None), "")
-    truth = [_answers(exact, image, prompts) for image, prompts in examples]
+    truth = [answers(exact, image, prompts) for image, prompts in examples]
     for storage in formats:
         for ranges, encoder in (("as they are", None), ("folded", folded)):
             engine = simulate(weights, storage, encoder, pixels)  # type: ignore[arg-type]
             sam = Sam(weights.variant, engine, "")
             cosines, overlaps = [], []
             for (image, prompts), (features, masks) in zip(examples, truth, strict=True):
-                found_features, found_masks = _answers(sam, image, prompts)
+                found_features, found_masks = answers(sam, image, prompts)
                 finite = bool(np.isfinite(found_features).all())
                 cosines.append(cosine(found_features, features) if finite else float("nan"))
                 overlaps += [iou(a, b) for a, b in zip(found_masks, masks, strict=True)]
@@ -125,7 +127,7 @@ def compare(
             }
 
 
-def _answers(
+def answers(
     sam: Sam, image: NDArray[np.uint8], prompts: list[Prompt]
 ) -> tuple[NDArray[np.float32], list[NDArray[np.bool_]]]:
     """Features, and for each prompt the single mask."""

@@ -89,7 +89,7 @@ ENGINES: Mapping[str, EngineInfo] = MappingProxyType(
                 requires=("tensorrt", "cuda", "onnx", "onnxruntime"),
                 extra="tensorrt",
                 devices=("cuda",),
-                precisions=("fp16", "fp32"),
+                precisions=("fp16", "fp32", "int8", "fp8"),
                 opens="tensorrt",
             ),
         )
@@ -115,7 +115,7 @@ def create_engine(
         weights: the model.
         threads: upper limit of CPU threads, None for the engine's own choice.
         device: where to compute, None for the engine's own choice.
-        precision: ``fp32``, ``fp16`` or ``int8``; None for the engine's own choice.
+        precision: ``fp32``, ``fp16``, ``int8`` or ``fp8``; None for the engine's own choice.
 
     Raises:
         BackendUnavailable: no engine has that name, packages that it needs are missing, or it lacks the device or the

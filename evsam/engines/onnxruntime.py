@@ -33,6 +33,13 @@ PROVIDERS = {
 }
 """Execution providers of onnxruntime by the name of the device."""
 
+AS_WRITTEN = ("session.disable_quant_qdq", "1")
+"""Setting that leaves Q/DQ nodes as they are. With float16 scales onnxruntime (seen with 1.32) would else store biases
+as whole numbers, in a scale that float16 does not hold, and compute something else."""
+
+CLIP_BEFORE_QUANTIZE = "ClipQuantRewrite"
+"""An optimiser that ends with an error where a Clip stands before a float8 QuantizeLinear (seen with 1.32)."""
+
 SILENT = 3
 """Severity from which onnxruntime logs: errors."""
 
@@ -76,13 +83,16 @@ def open_session(
     onnxruntime = _import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
+    options.add_session_config_entry(*AS_WRITTEN)
     if threads is not None:
         options.intra_op_num_threads = threads
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     content = model if isinstance(model, bytes) else os.fspath(model)
     try:
-        return onnxruntime.InferenceSession(content, options, providers=list(providers))
+        return onnxruntime.InferenceSession(
+            content, options, providers=list(providers), disabled_optimizers=[CLIP_BEFORE_QUANTIZE]
+        )
     except Exception as error:  # onnxruntime's exceptions share no other base
         name = "model" if isinstance(model, bytes) else os.fspath(model)
         raise EvsamError(f"{name}: expected a model that onnxruntime can run, got: {error}") from error

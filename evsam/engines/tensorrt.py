@@ -38,7 +38,7 @@ logger = logging.getLogger("evsam.tensorrt")
 CALLS = 2
 """Calls that run at the same time, so that one copies while another computes; each takes memory of its own."""
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8", "fp8")
 
 
 def create(weights: Weights, threads: int | None, device: str | None, precision: str = "fp16") -> TensorRTEngine:
@@ -89,7 +89,7 @@ class TensorRTEngine:
         weights: the model; not kept.
         threads: upper limit of CPU threads for images and masks, None for all.
         device: ``cuda`` (the default) or ``cuda:N``.
-        precision: ``fp32`` or ``fp16``.
+        precision: ``fp32``, ``fp16``, ``int8`` or ``fp8``; see :func:`evsam.export.tensorrt.cached_plans`.
         plugins: whether evsam's plugins replace groups of layers; None takes them where this build of evsam has them.
         graphs: whether shapes that come again are recorded as CUDA graphs, which start faster; each takes some memory.
         calls: upper limit of calls that run at the same time.
@@ -118,8 +118,8 @@ class TensorRTEngine:
         options: BuildOptions | None = None,
     ) -> None:
         if precision not in PRECISIONS:
-            expected = " or ".join(PRECISIONS)
-            raise BackendUnavailable(f"precision: expected {expected} for engine tensorrt, got {precision!r}")
+            expected = ", ".join(PRECISIONS)
+            raise BackendUnavailable(f"precision: expected one of {expected} for engine tensorrt, got {precision!r}")
         check_shapes("weights", {name: tensor.shape for name, tensor in weights.tensors.items()}, weights.variant)
         from evsam.export.tensorrt import cached_plans
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ from PIL import Image
 from evsam.errors import ImageError
 from evsam.images import image_files, read_image
 from evsam.transforms import image_to_pixels
+
+if TYPE_CHECKING:
+    from evsam.weights import Weights
 
 GENERATED = 6
 """Images that are made where none are given."""
@@ -25,6 +29,13 @@ def calibration_folder(weights: str | os.PathLike[str]) -> Path:
     """Where photos to calibrate with lie beside a weights file; ``evsam convert`` of a training run puts them there."""
     path = Path(weights)
     return path.with_name(f"{path.stem}.calibration")
+
+
+def stored_calibration(weights: Weights) -> list[npt.NDArray[np.float32]] | None:
+    """What the encoder sees of the photos that lie beside the weights, None where there are none."""
+    if not weights.path or not (beside := calibration_folder(weights.path)).is_dir():
+        return None
+    return read_calibration([beside], weights.variant.image_size)
 
 
 def read_calibration(paths: Sequence[str | os.PathLike[str]], side: int) -> list[npt.NDArray[np.float32]]:

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 from evsam.cli.arguments import number, whole
 from evsam.cli.console import say
 from evsam.errors import EvsamError
-from evsam.export.options import FLOAT32_PLUGINS, OPSETS, PLUGINS, ExportOptions, ExportPrecision, check_plugins
+from evsam.export.options import (
+    OPSETS,
+    PLUGINS,
+    PRECISIONS,
+    QUANTIZED,
+    ExportOptions,
+    ExportPrecision,
+    check_plugins,
+    default_opset,
+    default_plugins,
+    usable_plugins,
+)
 from evsam.writing import check_folder
 
 if TYPE_CHECKING:
@@ -20,6 +31,7 @@ if TYPE_CHECKING:
 
     from evsam.engines.tensorrt_runtime.facts import Profiles
     from evsam.export.folder import ExportFolder
+    from evsam.export.sensitivity import Limits
     from evsam.weights import Weights
 
 FORMATS = ("onnx", "tensorrt", "triton")
@@ -32,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder to write to")
     parser.add_argument("--variant", help="the variant that the weights file is expected to hold")
     parser.add_argument(
-        "--precision", choices=("fp32", "fp16"), help="fp16 folds ranges first (default: fp32; fp16 for tensorrt)"
+        "--precision",
+        choices=PRECISIONS,
+        help="fp16 folds ranges first; int8 and fp8 are fp16 with Q/DQ nodes around layers that need no more bits "
+        "(default: fp32; fp16 for tensorrt)",
     )
     parser.add_argument(
         "--plugins",
@@ -46,8 +61,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="PATH",
-        help="photos, or folders of photos, to find the ranges of fp16 on (default: those that evsam convert left "
-        "beside the weights, else generated images)",
+        help="photos, or folders of photos, to find the ranges of fp16 on, and the scales of int8 and fp8 "
+        "(default: those that evsam convert left beside the weights, else generated images)",
+    )
+    parser.add_argument(
+        "--least-cosine",
+        type=number(0, 1),
+        help="int8, fp8: of embeddings with those of fp32, on every photo; layers stay in fp16 for it (default: 0.999)",
+    )
+    parser.add_argument(
+        "--least-iou", type=number(0, 1), help="int8, fp8: of masks with those of fp32, on average (default: 0.99)"
     )
     parser.add_argument(
         "--headroom", type=number(1, 65504), help="how far below 65504 values of fp16 stay (default: 16 times)"
@@ -68,7 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--opset",
         type=whole(min(OPSETS), max(OPSETS)),
         choices=OPSETS,
-        help=f"of the standard operators (default: {OPSETS[0]}, which onnxruntime 1.16 runs; 20 has GELU as one node)",
+        help=f"of the standard operators (default: {OPSETS[0]}, which onnxruntime 1.16 runs; 20 has GELU as one node, "
+        "and int8 and fp8 need it)",
     )
     target = parser.add_argument_group("tensorrt, on the machine that will run it")
     target.add_argument("--device", help="cuda or cuda:N (default: cuda)")
@@ -107,6 +131,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _check(arguments: argparse.Namespace, kind: str) -> None:
     if arguments.plugins is not None:
         check_plugins(arguments.plugins)
+    limits = (arguments.least_cosine, arguments.least_iou)
+    if arguments.precision not in QUANTIZED and limits != (None, None):
+        arguments.fail(f"--least-cosine and --least-iou need --precision {' or '.join(QUANTIZED)}")
     if kind == "tensorrt":
         if arguments.masks != "all" or arguments.image_size_masks:
             arguments.fail("--masks and --image-size-masks: not for TensorRT, whose engine needs all masks")
@@ -129,35 +156,43 @@ def _write(
     precision: ExportPrecision = arguments.precision or "fp32"
     plugins: frozenset[str] = frozenset()
     if arguments.plugins is not None:
-        usable = frozenset(PLUGINS) if precision == "fp16" else FLOAT32_PLUGINS
-        plugins = check_plugins(arguments.plugins) or usable
-        if beyond := sorted(plugins - usable):
+        plugins = check_plugins(arguments.plugins) or default_plugins(precision)
+        if beyond := sorted(plugins - usable_plugins(precision)):
             raise EvsamError(f"plugins: expected ones that take {precision}, got {', '.join(beyond)}")
     options = ExportOptions(
-        precision, plugins, arguments.masks, arguments.image_size_masks, arguments.opset or OPSETS[0]
+        precision, plugins, arguments.masks, arguments.image_size_masks, arguments.opset or default_opset(precision)
     )
     images = _calibration(arguments, weights)
     headroom = HEADROOM if arguments.headroom is None else arguments.headroom
-    folder, models = export_onnx(weights, output, options, images, headroom, arguments.threads)
+    folder, models = export_onnx(weights, output, options, images, headroom, arguments.threads, _limits(arguments))
     if not quiet:
         if models.report is not None:
             say(models.report.as_text())
+            if models.layers is not None:
+                say(models.layers.as_text())
             if images is None:
-                say("ranges were found on generated images; --calibration PHOTOS finds those of your photos")
-            if models.decoder_precision != "fp16":
+                found = "ranges were" if models.layers is None else "ranges, scales and layers of 8 bits were"
+                say(f"{found} found on generated images; --calibration PHOTOS finds those of your photos")
+            if models.decoder_precision == "fp32":
                 say("the decoder is float32: its values would come too close to the largest float16 number")
         say(f"wrote {output}: {weights.variant.name}, {precision}, {options.flavour} ONNX")
     return folder
 
 
+def _limits(arguments: argparse.Namespace) -> Limits:
+    from evsam.export.sensitivity import Limits
+
+    given = {"cosine": arguments.least_cosine, "iou": arguments.least_iou}
+    return Limits(**{name: value for name, value in given.items() if value is not None})
+
+
 def _calibration(arguments: argparse.Namespace, weights: Weights) -> list[npt.NDArray[np.float32]] | None:
     """The images that were named, else those beside the weights, else None."""
-    from evsam.export.calibration import calibration_folder, read_calibration
+    from evsam.export.calibration import read_calibration, stored_calibration
 
-    paths: list[Path] = arguments.calibration
-    if not paths and weights.path and (beside := calibration_folder(weights.path)).is_dir():
-        paths = [beside]
-    return read_calibration(paths, weights.variant.image_size) if paths else None
+    if not arguments.calibration:
+        return stored_calibration(weights)
+    return read_calibration(arguments.calibration, weights.variant.image_size)
 
 
 def _profiles(arguments: argparse.Namespace) -> Profiles:
@@ -185,6 +220,7 @@ def _write_tensorrt(arguments: argparse.Namespace, weights: Weights, output: Pat
         profiles=_profiles(arguments),
         calibration=images,
         headroom=arguments.headroom,
+        limits=_limits(arguments),
         threads=arguments.threads,
     )
     if not quiet:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from evsam.export.encoder import Model, read_numbers, write_op
-from evsam.export.graph import DOUBLE, FLOAT, INT64, Graph, Value
+from evsam.export.graph import DOUBLE, FLOAT, INT64, Graph, Layer, Value
 from evsam.export.nodes import write_residual
 from evsam.export.options import MaskSelection, decoder_interface
 from evsam.export.prompts import (
@@ -172,7 +172,9 @@ class _Writer:
     def _apply(self, linear: Linear, x: str) -> str:
         name = linear.name.rpartition(".")[2]
         weight, bias = (self._tensors[tensor] for tensor in linear.tensors)
-        product = self._graph.node("MatMul", x, self._graph.weight(f"{name}.weight", weight.T), name=f"{name}.product")
+        matrix = self._graph.weight(f"{name}.weight", weight.T)
+        x, matrix = self._graph.quantize(name, Layer(x, matrix, 1, grouped=False, work=linear.outputs))
+        product = self._graph.node("MatMul", x, matrix, name=f"{name}.product")
         return self._graph.node("Add", product, self._graph.weight(f"{name}.bias", bias), name=name)
 
 

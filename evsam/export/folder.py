@@ -20,6 +20,7 @@ MANIFEST = "evsam.json"
 KINDS = ("onnx", "tensorrt")
 PARTS = ("encoder", "decoder")
 RANGES = "ranges.json"
+LAYERS = "layers.json"
 
 
 @dataclass(frozen=True)

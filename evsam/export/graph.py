@@ -9,12 +9,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from evsam.errors import BackendUnavailable
+from evsam.export.quantization import NumberFormat, Quantization, quantize_weight
 
 try:
     import onnx
@@ -55,17 +57,48 @@ Body = Callable[["Graph", Sequence[str]], str]
 """Writes the body of a function, given the names of its inputs, and returns that of its output."""
 
 
+_EIGHT_BITS = {"int8": TensorProto.INT8, "fp8": TensorProto.FLOAT8E4M3FN}
+"""Types by the name of the format."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer with weights, which can read 8 bits.
+
+    Attributes:
+        x: what it reads.
+        weight: its weight.
+        axis: of the weight's output channels.
+        grouped: whether it is a convolution in groups.
+        work: multiply-adds for each number that it reads.
+    """
+
+    x: str
+    weight: str
+    axis: int
+    grouped: bool
+    work: float
+
+
 class Graph:
     """A graph in the making. Values are their names.
+
+    Attributes:
+        types: of all values.
+        layers: those with weights, by their names; of nodes of plugins there are none.
 
     Args:
         name: of the graph.
         half: whether the network computes on float16; :meth:`weight` and :meth:`narrow` then give float16.
         opset: one of :data:`IR_VERSIONS`, whose numbers :data:`evsam.export.options.OPSETS` lists without onnx.
+        quantization: which layers read 8 bits, None for none.
     """
 
-    def __init__(self, name: str, half: bool = False, opset: int = OPSET) -> None:
+    def __init__(
+        self, name: str, half: bool = False, opset: int = OPSET, quantization: Quantization | None = None
+    ) -> None:
         self.name = name
+        self.layers: dict[str, Layer] = {}
         self.opset = opset
         self.narrow_type = HALF if half else FLOAT
         self.types: dict[str, int] = {}
@@ -75,6 +108,8 @@ class Graph:
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}
         self._functions: dict[tuple[str, str], Any] = {}
+        self._quantization = quantization
+        self._rounded: dict[tuple[str, float], str] = {}
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -123,6 +158,49 @@ class Graph:
         """A named constant in the precision of the network."""
         values = np.asarray(array, np.float32)
         return self.constant(values.astype(np.float16) if self.narrow_type == HALF else values, name)
+
+    def quantize(self, name: str, layer: Layer) -> tuple[str, str]:
+        """What a layer is to read: value and weight, or what Q/DQ nodes make of them if it reads 8 bits.
+
+        Values that several layers read are rounded once. Weights that are not constants, as in the bodies of functions,
+        stay as they are, and their layers are not listed.
+
+        Args:
+            name: of the layer.
+            layer: with the values in the precision of the network.
+        """
+        if not self.is_constant(layer.weight):
+            return layer.x, layer.weight
+        name = self._qualified(name)
+        self.layers[name] = layer
+        if (plan := self._quantization) is None or name not in plan.scales:
+            return layer.x, layer.weight
+        return self._round_value(layer.x, plan.scales[name], plan.format), self._round_weight(layer, plan.format)
+
+    def _round_value(self, x: str, scale: float, number_format: NumberFormat) -> str:
+        if (x, scale) not in self._rounded:
+            name, factor, dtype = self._local(x), self.number(scale, x), self.types[x]
+            zero = self._eight_bits("zero", np.zeros((), np.float32), number_format)
+            eight = self.node("QuantizeLinear", x, factor, zero, name=f"{name}.quantized", dtype=self.types[zero])
+            self._rounded[x, scale] = self.node("DequantizeLinear", eight, factor, name=f"{name}.rounded", dtype=dtype)
+        return self._rounded[x, scale]
+
+    def _round_weight(self, layer: Layer, number_format: NumberFormat) -> str:
+        dtype, name = self.types[layer.weight], self._local(layer.weight)
+        weight = numpy_helper.to_array(self._initializers[layer.weight]).astype(np.float32)
+        numbers, scales = quantize_weight(weight, layer.axis, number_format)
+        eight = self._eight_bits(f"{layer.weight}.quantized", numbers, number_format)
+        factors = self.constant(scales.astype(helper.tensor_dtype_to_np_dtype(dtype)), f"{name}.scale")
+        return self.node("DequantizeLinear", eight, factors, name=f"{name}.rounded", dtype=dtype, axis=layer.axis)
+
+    def _eight_bits(self, name: str, numbers: npt.NDArray[np.float32], number_format: NumberFormat) -> str:
+        """A constant of the format, of numbers that it holds; made by hand, for numpy has no float8."""
+        if name not in self._initializers:
+            dtype = _EIGHT_BITS[number_format.name]
+            data = number_format.encode(numbers)
+            self._initializers[name] = helper.make_tensor(name, dtype, numbers.shape, data, raw=True)
+            self.types[name] = dtype
+        return name
 
     def number(self, value: float, like: str) -> str:
         """A scalar of the type of another value."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evsam.export.graph import Graph
+from evsam.export.graph import Graph, Layer
 from evsam.network import Activation, Conv, ConvWeights, ResizeMode, UpConv
 
 GELU_OPSET = 20
@@ -30,9 +30,13 @@ def convolve(graph: Graph, name: str, x: str, conv: Conv, numbers: ConvWeights) 
 
 def write_conv(graph: Graph, name: str, x: str, weight: str, bias: str | None, conv: Conv) -> str:
     """A convolution of values."""
+    transposed = isinstance(conv, UpConv)
+    positions = 1 if transposed else 1 / conv.stride**2  # for each of the input's
+    work = math.prod(conv.weight_shape) / conv.inputs * positions
+    x, weight = graph.quantize(name, Layer(x, weight, int(transposed), conv.groups > 1, work))
     inputs = [x, weight] if bias is None else [x, weight, bias]
     return graph.node(
-        "ConvTranspose" if isinstance(conv, UpConv) else "Conv",
+        "ConvTranspose" if transposed else "Conv",
         *inputs,
         name=name,
         kernel_shape=[conv.filter_size] * 2,

@@ -18,10 +18,12 @@ from evsam.engines.onnxruntime import open_session
 from evsam.export.calibration import generated_calibration
 from evsam.export.decoder import write_image_size_masks, write_network, write_selection
 from evsam.export.encoder import EncoderModel, read_encoder, write_encoder
-from evsam.export.folder import RANGES, ExportFolder, json_bytes, make_manifest, write_folder
+from evsam.export.folder import LAYERS, PARTS, RANGES, ExportFolder, json_bytes, make_manifest, write_folder
 from evsam.export.graph import HALF, Graph
-from evsam.export.options import ExportOptions, ExportPrecision, decoder_interface
+from evsam.export.options import ExportOptions, ExportPrecision, decoder_interface, default_options
+from evsam.export.quantization import FORMATS, Quantization, Rule
 from evsam.export.ranges import FLOAT16_MAX, HEADROOM, RangeReport, Ranges, add_probes, fold_ranges, measure
+from evsam.export.sensitivity import Array, Arrays, LayerReport, Limits, Parts, choose_layers, encode, open_part
 from evsam.prompts import read_prompts
 from evsam.record import write_record
 from evsam.weights import encoder_fingerprint
@@ -45,8 +47,9 @@ def export_onnx(
     calibration: Pixels | None = None,
     headroom: float = HEADROOM,
     threads: int | None = None,
+    limits: Limits | None = None,
 ) -> tuple[ExportFolder, Models]:
-    """Write ``encoder.onnx``, ``decoder.onnx`` and ``evsam.json``, and for float16 ``ranges.json``.
+    """Write ``encoder.onnx``, ``decoder.onnx``, ``evsam.json``, and what was found: ``ranges.json``, ``layers.json``.
 
     Args:
         weights: the model.
@@ -55,6 +58,7 @@ def export_onnx(
         calibration: see :func:`evsam.export.onnx.build_models`.
         headroom: see :func:`evsam.export.ranges.fold_ranges`.
         threads: upper limit of CPU threads for the calibration.
+        limits: see :func:`evsam.export.onnx.build_models`.
 
     Returns:
         The folder, and what was written.
@@ -64,7 +68,7 @@ def export_onnx(
         OSError: the folder cannot be written to.
     """
     options = options or ExportOptions()
-    models = build_models(weights, options.precision, options, calibration, headroom, threads)
+    models = build_models(weights, options.precision, options, calibration, headroom, threads, limits)
     path = Path(folder)
     files = {"encoder": models.encoder.SerializeToString(), "decoder": models.decoder.SerializeToString()}
     manifest = make_manifest(
@@ -82,9 +86,13 @@ def export_onnx(
         image_size_masks=options.image_size_masks,
         opset=options.opset,
     )
-    write_folder(path, files, manifest, {RANGES: json_bytes(models.report.as_json())} if models.report else None)
-    if not models.report:  # of an earlier export
-        (path / RANGES).unlink(missing_ok=True)
+    reports = {RANGES: models.report, LAYERS: models.layers}
+    write_folder(
+        path, files, manifest, {name: json_bytes(report.as_json()) for name, report in reports.items() if report}
+    )
+    for name, report in reports.items():
+        if not report:  # of an earlier export
+            (path / name).unlink(missing_ok=True)
     return ExportFolder(path, manifest), models
 
 
@@ -98,6 +106,7 @@ class Models:
         options: with the precision of the encoder.
         decoder_precision: ``fp32`` where the decoder's values would not fit into float16 with the same headroom.
         report: of the range folding, None for float32.
+        layers: which layers read 8 bits, None where none was to.
     """
 
     encoder: onnx.ModelProto
@@ -105,6 +114,7 @@ class Models:
     options: ExportOptions
     decoder_precision: ExportPrecision
     report: RangeReport | None
+    layers: LayerReport | None = None
 
 
 def build_models(
@@ -114,22 +124,28 @@ def build_models(
     calibration: Pixels | None = None,
     headroom: float = HEADROOM,
     threads: int | None = None,
+    limits: Limits | None = None,
+    rule: Rule | None = None,
 ) -> Models:
     """Build both models.
 
     Args:
         weights: the model.
-        precision: ``fp32``, or ``fp16`` with ranges folded; takes the place of the options' one.
+        precision: ``fp32``, or one of the others with ranges folded; takes the place of the options' one.
         options: how else; None for standard operators and all masks at low resolution.
         calibration: what the encoder sees of some images, see :mod:`evsam.export.calibration`; None for generated
-            images. Only ``fp16`` needs any.
+            images. ``fp32`` needs none.
         headroom: see :func:`evsam.export.ranges.fold_ranges`.
         threads: upper limit of CPU threads for the calibration.
+        limits: what ``int8`` and ``fp8`` must keep, None for the default ones.
+        rule: of their scales, see :func:`evsam.export.quantization.activation_scale`; None for the format's.
 
     Raises:
-        EvsamError: a precision that does not exist, or what :func:`evsam.export.ranges.fold_ranges` raises.
+        EvsamError: a precision that does not exist, or what :func:`evsam.export.ranges.fold_ranges` and
+            :func:`evsam.export.sensitivity.choose_layers` raise.
     """
-    options = replace(options or ExportOptions(), precision=cast("ExportPrecision", precision))
+    precision = cast("ExportPrecision", precision)
+    options = replace(options, precision=precision) if options else default_options(precision)
     encoder = read_encoder(weights)
     if options.precision == "fp32":
         return Models(build_encoder(weights, options, encoder), build_decoder(weights, options), options, "fp32", None)
@@ -138,13 +154,60 @@ def build_models(
     ranges = measure_decoder(weights, encoder, pixels, threads)
     fits = all(np.max(ranges[name]) <= FLOAT16_MAX / headroom for name in narrow_names(weights) if name in ranges)
     decoder_options = options if fits else replace(options, precision="fp32")
+    plans: Mapping[str, Quantization] = {}
+    layers = None
+    if options.precision in FORMATS:
+        rule = rule or FORMATS[options.precision].rule
+        plans, layers = _choose_layers(
+            weights, folded, options, decoder_options, pixels, limits or Limits(), rule, threads
+        )
     return Models(
-        build_encoder(weights, options, folded),
-        build_decoder(weights, decoder_options),
+        build_encoder(weights, options, folded, plans.get("encoder")),
+        build_decoder(weights, decoder_options, plans.get("decoder")),
         options,
         decoder_options.precision,
         report,
+        layers,
     )
+
+
+def _choose_layers(
+    weights: Weights,
+    encoder: EncoderModel,
+    options: ExportOptions,
+    decoder_options: ExportOptions,
+    pixels: Pixels,
+    limits: Limits,
+    rule: Rule,
+    threads: int | None,
+) -> tuple[Mapping[str, Quantization], LayerReport]:
+    decoder_options = replace(decoder_options, masks="all", image_size_masks=False)
+    parts = Parts(
+        lambda graph: write_encoder(graph, encoder),
+        lambda graph: write_decoder(graph, weights, ExportOptions()),
+        decoder_feeds,
+        usable_layers(weights, encoder, options, decoder_options),
+    )
+    chosen = choose_layers(parts, FORMATS[options.precision], pixels, limits, rule, threads)
+    made = (
+        build_encoder(weights, options, encoder, chosen.plans["encoder"]),
+        build_decoder(weights, decoder_options, chosen.plans["decoder"]),
+    )
+    sessions = [open_session(model.SerializeToString(), threads) for model in made]
+    agreement = chosen.reference.agreement(encode(sessions[0], chosen.reference.pixels), sessions[1])
+    others = len(pixels) - chosen.found_on
+    return chosen.plans, LayerReport(options.precision, rule, limits, chosen.found_on, others, chosen.layers, agreement)
+
+
+def usable_layers(
+    weights: Weights, encoder: EncoderModel, options: ExportOptions, decoder_options: ExportOptions
+) -> frozenset[str]:
+    """Names of the layers that can read 8 bits: outside of plugins' nodes, and of the decoder if it is narrow."""
+    graphs = [_graph(weights, part, options, None) for part in PARTS]
+    write_encoder(graphs[0], encoder, options.plugins)
+    if decoder_options.is_quantized:
+        write_decoder(graphs[1], weights, decoder_options)
+    return frozenset(name for graph in graphs for name in graph.layers)
 
 
 def narrow_names(weights: Weights) -> list[str]:
@@ -169,37 +232,51 @@ def measure_decoder(
     graph = graph or Graph("decoder with probes")
     write_decoder(graph, weights, ExportOptions())
     add_probes(graph)
-    return measure(graph.model({}), _decoder_feeds(weights, encoder, pixels, threads), threads)
+    features = encode(open_part(lambda graph: write_encoder(graph, encoder), threads=threads), pixels)
+    feeds = (
+        feed for maps, image in zip(features, pixels, strict=True) for feed in decoder_feeds(maps, image, (False, True))
+    )
+    return measure(graph.model({}), feeds, threads)
 
 
-def _decoder_feeds(
-    weights: Weights, encoder: EncoderModel, pixels: Pixels, threads: int | None
-) -> Iterator[Mapping[str, npt.NDArray[np.float32]]]:
-    session = open_session(build_encoder(weights, encoder=encoder).SerializeToString(), threads)
-    names = [output.name for output in session.get_outputs()]
+def decoder_feeds(features: Arrays, image: Array, masks: Sequence[bool] = (False,)) -> Iterator[Arrays]:
+    """Inputs of a decoder: clicks all over a photo, and boxes around them.
+
+    Args:
+        features: maps of the photo by their names, (1, C, G, G).
+        image: the photo, float32 (3, S, S); where it is zero at the bottom and at the right it is padding.
+        masks: whether there is a mask prompt besides.
+    """
     frame = (FRAME_SIZE, FRAME_SIZE)
-    quarter = FRAME_SIZE / 4
+    ends = [max(np.flatnonzero(image.any((0, axis))), default=image.shape[-1] - 1) + 1 for axis in (1, 2)]
+    width, height = (FRAME_SIZE / 4 * end / image.shape[-1] for end in ends)
+    places = [(x, y) for x in (1, 2, 3) for y in (1, 2, 3)]
     prompts = [
-        *read_prompts(frame, frame, points=[[[x * quarter, y * quarter]] for x in (1, 2, 3) for y in (1, 2, 3)]).groups,
-        *read_prompts(frame, frame, boxes=[(quarter, quarter, 3 * quarter, 2 * quarter), (0, 0, *frame)]).groups,
+        *read_prompts(frame, frame, points=[[[x * width, y * height]] for x, y in places]).groups,
+        *read_prompts(
+            frame,
+            frame,
+            boxes=[((x - 1) * width, (y - 1) * height, (x + 1) * width, (y + 1) * height) for x, y in places],
+        ).groups,
     ]
     blob = np.full((1, 1, LOGITS_SIZE, LOGITS_SIZE), -20, np.float32)
     blob[..., LOGITS_SIZE // 4 : -LOGITS_SIZE // 4, LOGITS_SIZE // 4 : -LOGITS_SIZE // 4] = 20
-    for image in pixels:
-        features = dict(zip(names, session.run(names, {"images": image[None]}), strict=True))
-        for prompt in prompts:
-            for given in (0, 1):
-                yield {
-                    **features,
-                    "point_coords": prompt.points,
-                    "point_labels": prompt.labels.astype(np.float32),
-                    "mask_input": blob,
-                    "has_mask_input": np.array([given], np.float32),
-                }
+    for prompt in prompts:
+        for given in masks:
+            yield {
+                **features,
+                "point_coords": prompt.points,
+                "point_labels": prompt.labels.astype(np.float32),
+                "mask_input": blob,
+                "has_mask_input": np.array([given], np.float32),
+            }
 
 
 def build_encoder(
-    weights: Weights, options: ExportOptions | None = None, encoder: EncoderModel | None = None
+    weights: Weights,
+    options: ExportOptions | None = None,
+    encoder: EncoderModel | None = None,
+    quantization: Quantization | None = None,
 ) -> onnx.ModelProto:
     """The image encoder as a model.
 
@@ -207,24 +284,32 @@ def build_encoder(
         weights: the model.
         options: how; None for float32 and standard operators.
         encoder: the network, where it is not what the weights say: with folded ranges.
+        quantization: which layers read 8 bits.
     """
     options = options or ExportOptions()
-    graph = Graph(f"evsam {weights.variant.name} encoder", half=options.precision == "fp16", opset=options.opset)
+    graph = _graph(weights, "encoder", options, quantization)
     write_encoder(graph, encoder or read_encoder(weights), options.plugins)
     return graph.model(_metadata(weights, options))
 
 
-def build_decoder(weights: Weights, options: ExportOptions | None = None) -> onnx.ModelProto:
+def build_decoder(
+    weights: Weights, options: ExportOptions | None = None, quantization: Quantization | None = None
+) -> onnx.ModelProto:
     """Prompt encoder and mask decoder as a model.
 
     Args:
         weights: the model.
         options: how; None for float32, all four masks, at low resolution alone.
+        quantization: which layers read 8 bits.
     """
     options = options or ExportOptions()
-    graph = Graph(f"evsam {weights.variant.name} decoder", half=options.precision == "fp16", opset=options.opset)
+    graph = _graph(weights, "decoder", options, quantization)
     write_decoder(graph, weights, options)
     return graph.model(_metadata(weights, options))
+
+
+def _graph(weights: Weights, part: str, options: ExportOptions, quantization: Quantization | None) -> Graph:
+    return Graph(f"evsam {weights.variant.name} {part}", options.is_narrow, options.opset, quantization)
 
 
 def write_decoder(graph: Graph, weights: Weights, options: ExportOptions) -> None:

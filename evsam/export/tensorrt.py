@@ -17,8 +17,9 @@ from evsam.engines.tensorrt_runtime.builder import build_plan, install_folder, s
 from evsam.engines.tensorrt_runtime.facts import ENTRY, BuildOptions, Facts, Profiles
 from evsam.engines.tensorrt_runtime.library import NO_PLUGINS, Setup
 from evsam.errors import EvsamError
+from evsam.export.calibration import stored_calibration
 from evsam.export.folder import PARTS, ExportFolder, make_manifest, write_folder
-from evsam.export.options import FLOAT32_PLUGINS, OPSETS, PLUGINS, ExportOptions, ExportPrecision
+from evsam.export.options import OPSETS, QUANTIZED, ExportOptions, ExportPrecision, default_plugins
 from evsam.record import write_record
 from evsam.weights import encoder_fingerprint
 from evsam.weights.locate import cache_dir
@@ -26,6 +27,7 @@ from evsam.writing import locked
 
 if TYPE_CHECKING:
     from evsam.export.onnx import Models, Pixels
+    from evsam.export.sensitivity import Limits
     from evsam.weights import Weights
     from evsam.zoo import Variant
 
@@ -74,6 +76,7 @@ def export_tensorrt(
     options: BuildOptions | None = None,
     calibration: Pixels | None = None,
     headroom: float | None = None,
+    limits: Limits | None = None,
     threads: int | None = None,
 ) -> ExportFolder:
     """Write the plans of a model for this machine's GPU: ``encoder.plan``, ``decoder.plan`` and ``evsam.json``.
@@ -81,13 +84,14 @@ def export_tensorrt(
     Args:
         source: the weights, or a folder with a model that was exported as ONNX, whose precision and flavour then hold.
         folder: to write to; made if it is missing.
-        precision: ``fp32`` or ``fp16``.
+        precision: ``fp32``, ``fp16``, ``int8`` or ``fp8``.
         plugins: whether evsam's plugins replace groups of layers; None for where this build of evsam has them.
         device: ``cuda``, ``cuda:N`` or None.
         profiles: limits of the shapes, None for the default ones.
         options: of TensorRT's builder, None for the default ones.
         calibration: see :func:`evsam.export.onnx.build_models`.
         headroom: see :func:`evsam.export.ranges.fold_ranges`, None for the default one.
+        limits: see :func:`evsam.export.onnx.build_models`, None for the default ones.
         threads: upper limit of CPU threads for the calibration.
 
     Returns:
@@ -105,7 +109,7 @@ def export_tensorrt(
         setup = Setup.find(device, model.flavour == "plugins")
     else:
         setup = Setup.find(device, plugins)
-        model = _WeightsModel(source, precision, setup.has_plugins, calibration, headroom, threads)
+        model = _WeightsModel(source, precision, setup.has_plugins, calibration, headroom, limits, threads)
     plans = _build(setup, model, profiles or Profiles(), options or BuildOptions())
     write_folder(Path(folder), plans.data, plans.manifest)
     return ExportFolder.open(Path(folder))
@@ -133,7 +137,8 @@ def cached_plans(
     Args:
         setup: device and TensorRT; plugins are used if it has them.
         weights: the model.
-        precision: ``fp32`` or ``fp16``.
+        precision: ``fp32``, ``fp16``, ``int8`` or ``fp8``; the last two find scales on the photos that lie beside the
+            weights, or on generated images, about which there is a warning.
         profiles: limits of the shapes, None for the default ones.
         options: of TensorRT's builder, None for the default ones.
         threads: upper limit of CPU threads for the calibration.
@@ -227,7 +232,7 @@ class _Model(Protocol):
 
     Attributes:
         variant: what it is a model of.
-        precision: ``fp32`` or ``fp16``.
+        precision: ``fp32``, ``fp16``, ``int8`` or ``fp8``.
         flavour: ``plain`` or ``plugins``.
         fingerprint: of the encoder's weights.
         digest: of all that it is made from.
@@ -253,22 +258,27 @@ class _WeightsModel:
         plugins: bool,
         calibration: Pixels | None = None,
         headroom: float | None = None,
+        limits: Limits | None = None,
         threads: int | None = None,
     ) -> None:
         from evsam.export.onnx import EXPORTER
 
-        able = frozenset(PLUGINS) if precision == "fp16" else FLOAT32_PLUGINS
+        if calibration is None and precision in QUANTIZED:
+            calibration = stored_calibration(weights)
         self._weights = weights
-        self._options = ExportOptions(precision, able if plugins else frozenset(), opset=OPSETS[-1])
+        self._options = ExportOptions(
+            precision, default_plugins(precision) if plugins else frozenset(), opset=OPSETS[-1]
+        )
         self._calibration = calibration
         self._headroom = headroom
+        self._limits = limits
         self._threads = threads
         self._models: Models | None = None
         self.variant = weights.variant
         self.precision: str = precision
         self.flavour = self._options.flavour
         self.fingerprint = encoder_fingerprint(weights)
-        made_by = f"{evsam.__version__} {EXPORTER} {sorted(self._options.plugins)} {self._headroom}"
+        made_by = f"{evsam.__version__} {EXPORTER} {sorted(self._options.plugins)} {self._headroom} {self._limits}"
         digest = hashlib.sha256(f"{made_by} {write_record(weights.variant)}".encode())
         for name in sorted(weights.tensors):
             digest.update(name.encode())
@@ -282,9 +292,14 @@ class _WeightsModel:
         from evsam.export.ranges import HEADROOM
 
         if self._models is None:
+            if self._calibration is None and self.precision in QUANTIZED:
+                logger.warning(
+                    "scales of %s are found on generated images; evsam export --calibration finds those of your photos",
+                    self.precision,
+                )
             headroom = HEADROOM if self._headroom is None else self._headroom
             self._models = build_models(
-                self._weights, self.precision, self._options, self._calibration, headroom, self._threads
+                self._weights, self.precision, self._options, self._calibration, headroom, self._threads, self._limits
             )
         model = self._models.encoder if name == "encoder" else self._models.decoder
         return bytes(model.SerializeToString())

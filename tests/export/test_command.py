@@ -86,6 +86,7 @@ def test_what_cannot_be_done_is_told(tmp_path, arguments, message, capsys) -> No
         ["--format", "tensorrt", "--masks", "auto"],
         ["--format", "tensorrt", "--plugins", "EvsamLiteMLA"],
         ["--format", "onnx", "--device", "cuda"],
+        ["--format", "onnx", "--precision", "fp16", "--least-iou", "0.9"],
     ],
 )
 def test_wrong_usage(tmp_path, arguments) -> None:
@@ -121,10 +122,12 @@ def test_decoder_with_large_values_stays_in_float32() -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(EvsamError, match="precision: expected fp32 or fp16, got 'fp8'"):
-        ExportOptions(precision="fp8")  # type: ignore[arg-type]
+    with pytest.raises(EvsamError, match="precision: expected one of fp32, fp16, int8, fp8, got 'bf16'"):
+        ExportOptions(precision="bf16")  # type: ignore[arg-type]
     with pytest.raises(EvsamError, match="masks: expected one of all, single, multi, auto, got 'best'"):
         ExportOptions(masks="best")  # type: ignore[arg-type]
+    with pytest.raises(EvsamError, match="opset: expected 20 for int8, got 17"):
+        ExportOptions(precision="int8")
     with pytest.raises(EvsamError, match="opset: expected 17 or 20, got 18"):
         ExportOptions(opset=18)
 

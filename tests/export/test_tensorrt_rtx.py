@@ -19,16 +19,18 @@ pytest.importorskip("onnx", reason="onnx not installed: pip install 'evsam[onnx]
 from onnx import helper
 
 from evsam.embedding import embedding_shapes
-from evsam.export.encoder import EncoderModel, read_encoder
+from evsam.export.encoder import EncoderModel, read_encoder, write_encoder
 from evsam.export.graph import Graph
-from evsam.export.onnx import build_decoder, build_encoder
+from evsam.export.onnx import build_decoder, build_encoder, write_decoder
 from evsam.export.options import ExportOptions
+from evsam.export.quantization import FORMATS, Quantization
 from evsam.network import Encoder, LiteMLA, describe_encoder
 from evsam.weights import Weights, expected_tensors, load_weights
-from evsam.zoo import VARIANTS
+from evsam.zoo import VARIANTS, Variant
 from tests.export.rtx import Network, build, import_rtx, inferred_types, parse
 from tests.golden.seeded_weights import seeded_state_dict
 from tests.memory import give_back
+from tests.own_variants import NANO_LIKE, SAM_LIKE, own_weights
 
 trt = import_rtx()
 
@@ -272,3 +274,45 @@ def test_folded_ranges(folded: EncoderModel) -> None:
     assert len(factors) == 2 * len(gelu)
     assert all(network.types(layer) == {trt.DataType.FLOAT} for layer in factors)
     check_engine(network)
+
+
+def quantized(build_part: Any, precision: Any, weights: Weights) -> Network:
+    """A part of a made-up variant with all layers in 8 bits, parsed."""
+    graph = Graph("layers")
+    if build_part is build_encoder:
+        write_encoder(graph, read_encoder(weights))
+    else:
+        write_decoder(graph, weights, ExportOptions())
+    layers = [name for name, layer in graph.layers.items() if FORMATS[precision].grouped or not layer.grouped]
+    plan = Quantization(FORMATS[precision], dict.fromkeys(layers, 0.05))
+    return parse(trt, build_part(weights, ExportOptions(precision, opset=20), quantization=plan))
+
+
+TARGETS = {"int8": ("SM86", "SM120"), "fp8": ("SM89", "SM120")}
+"""Ampere, the family of Jetson Orin, Ada, and Blackwell, that of Jetson Thor."""
+
+
+@pytest.mark.parametrize("precision", TARGETS)
+@pytest.mark.parametrize("build_part", [build_encoder, build_decoder])
+@pytest.mark.parametrize("variant", [SAM_LIKE, NANO_LIKE], ids=lambda variant: variant.name)
+def test_eight_bits(variant: Variant, build_part: Any, precision: str) -> None:
+    """All Q/DQ nodes become layers between float16 and the format, and the engine builds."""
+    network = quantized(build_part, precision, own_weights(variant))
+    check_every_value(network)
+    check_precision(network)
+    counts = Counter(node.op_type for node in network.model.graph.node)
+    stored = trt.DataType.INT8 if precision == "int8" else trt.DataType.FP8
+    pairs = [*network.layers("QUANTIZE"), *network.layers("DEQUANTIZE")]
+    assert len(pairs) == counts["QuantizeLinear"] + counts["DequantizeLinear"] > 0
+    for layer in pairs:
+        narrow = layer.get_output(0) if layer.type == trt.LayerType.QUANTIZE else layer.get_input(0)
+        assert narrow.dtype == stored
+        assert trt.DataType.HALF in network.types(layer)
+    assert build(network, profiles(network), TARGETS[precision]) > 0
+
+
+def test_fp8_needs_its_hardware() -> None:
+    """TensorRT builds it for compute capability 8.9 and later alone, so not for Orin."""
+    network = quantized(build_encoder, "fp8", own_weights(NANO_LIKE))
+    with pytest.raises(AssertionError, match=r"Cannot compile for target.*sm86, because .* datatypes: fp8_e4m3"):
+        build(network, profiles(network), ("SM86",))

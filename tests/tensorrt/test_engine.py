@@ -302,8 +302,9 @@ def test_device_and_precision_that_are_not_there(machine, small, weights) -> Non
     ]:
         with pytest.raises(BackendUnavailable, match=message):
             create(weights, None, name)
-    with pytest.raises(BackendUnavailable, match="precision: expected fp32 or fp16 for engine tensorrt, got 'int8'"):
-        create(weights, None, None, "int8")
+    expected = "precision: expected one of fp32, fp16, int8, fp8 for engine tensorrt, got 'bf16'"
+    with pytest.raises(BackendUnavailable, match=expected):
+        create(weights, None, None, "bf16")
     world.devices = 0
     with pytest.raises(BackendUnavailable, match=r"device: expected a CUDA device .*driver version is insufficient"):
         create(weights, None, None)

@@ -17,6 +17,7 @@ from evsam.engines.tensorrt_runtime.facts import BuildOptions
 from evsam.engines.tensorrt_runtime.library import load_library, register_plugins
 from evsam.export.folder import ExportFolder, make_manifest, write_folder
 from evsam.export.options import FLOAT32_PLUGINS, PLUGINS
+from evsam.export.sensitivity import Limits
 from evsam.export.tensorrt import _WeightsModel, export_tensorrt
 from evsam.weights import encoder_fingerprint
 from tests.tensorrt import small_models
@@ -176,7 +177,10 @@ def test_plugins_that_do_not_fit(world, monkeypatch, tmp_path, quiet) -> None:
         register_plugins(load_library(), required=True)
 
 
-@pytest.mark.parametrize(("precision", "names"), [("fp16", frozenset(PLUGINS)), ("fp32", FLOAT32_PLUGINS)])
+@pytest.mark.parametrize(
+    ("precision", "names"),
+    [("fp16", frozenset(PLUGINS)), ("fp32", FLOAT32_PLUGINS), ("int8", FLOAT32_PLUGINS), ("fp8", FLOAT32_PLUGINS)],
+)
 def test_which_plugins_are_used(machine, weights, monkeypatch, tmp_path, precision, names) -> None:
     world = machine(tensorrt="11.4.0")
     (tmp_path / "library").write_bytes(b"plugins")
@@ -205,7 +209,8 @@ def test_images_of_a_calibration_count(world, small, weights, tmp_path) -> None:
         for images in (None, [np.zeros((3, 512, 512), np.float32)], [np.ones((3, 512, 512), np.float32)])
     }
     keys.add(export(weights, tmp_path, headroom=8).manifest["key"])
-    assert len(keys) == 4
+    keys.add(export(weights, tmp_path, limits=Limits(iou=0.98)).manifest["key"])
+    assert len(keys) == 5
 
 
 def test_a_decoder_for_other_masks(world, tmp_path) -> None:

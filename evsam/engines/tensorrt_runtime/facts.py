@@ -163,7 +163,7 @@ class Facts:
     Attributes:
         machine: that it was built on; without plugins if the plan does not use them.
         model: digest of what was exported: of the ONNX files, or of the weights and the version of the exporter.
-        precision: ``fp32`` or ``fp16``.
+        precision: ``fp32``, ``fp16``, ``int8`` or ``fp8``.
         flavour: ``plain`` or ``plugins``.
         profiles: limits of the shapes, as JSON.
         build: settings of the builder, as JSON.
