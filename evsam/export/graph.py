@@ -109,7 +109,7 @@ class Graph:
         self._initializers: dict[str, Any] = {}
         self._functions: dict[tuple[str, str], Any] = {}
         self._quantization = quantization
-        self._rounded: dict[tuple[str, float], str] = {}
+        self._narrowed: dict[tuple[str, float], str] = {}
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -178,12 +178,12 @@ class Graph:
         return self._round_value(layer.x, plan.scales[name], plan.format), self._round_weight(layer, plan.format)
 
     def _round_value(self, x: str, scale: float, number_format: NumberFormat) -> str:
-        if (x, scale) not in self._rounded:
+        if (x, scale) not in self._narrowed:
             name, factor, dtype = self._local(x), self.number(scale, x), self.types[x]
             zero = self._eight_bits("zero", np.zeros((), np.float32), number_format)
             eight = self.node("QuantizeLinear", x, factor, zero, name=f"{name}.quantized", dtype=self.types[zero])
-            self._rounded[x, scale] = self.node("DequantizeLinear", eight, factor, name=f"{name}.rounded", dtype=dtype)
-        return self._rounded[x, scale]
+            self._narrowed[x, scale] = self.node("DequantizeLinear", eight, factor, name=f"{name}.rounded", dtype=dtype)
+        return self._narrowed[x, scale]
 
     def _round_weight(self, layer: Layer, number_format: NumberFormat) -> str:
         dtype, name = self.types[layer.weight], self._local(layer.weight)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+import onnx
 from onnx import TensorProto, numpy_helper
 from PIL import Image
 
@@ -245,9 +246,9 @@ def test_sensitive_layer_stays_in_float16() -> None:
         "product": "int8",
     }
     assert rows["second"].why == KEPT
-    errors = {name: row.error for name, row in rows.items()}
+    errors = {name: row.error for name, row in rows.items() if row.error is not None}
     assert errors["second"] > 10 * errors["first"] > 0
-    assert errors["product"] is None  # all of the decoder's were allowed at once
+    assert "product" not in errors  # all of the decoder's were allowed at once
     assert choice.found_on == len(choice.reference.pixels) == 2
     assert sum(row.share for row in choice.layers if row.part == "encoder") == pytest.approx(1)
     assert rows["second"].share == pytest.approx(64 / (24 + 64 + 8))
