@@ -6,10 +6,12 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from evsam import BackendUnavailable, EvsamError
 from evsam.engines.tensorrt import TensorRTEngine, open_folder, plugin_library
@@ -211,6 +213,33 @@ def test_images_of_a_calibration_count(world, small, weights, tmp_path) -> None:
     keys.add(export(weights, tmp_path, headroom=8).manifest["key"])
     keys.add(export(weights, tmp_path, limits=Limits(iou=0.98)).manifest["key"])
     assert len(keys) == 5
+
+
+def test_scales_are_found_on_stored_photos(monkeypatch, weights, tmp_path, quiet) -> None:
+    """Where there are none, a warning says that images are generated."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    seen: list[Any] = []
+
+    def build_models(_: Any, precision: str, options: Any, calibration: Any, *others: Any) -> Any:
+        seen.append((precision, options.opset, calibration, others[-1]))
+        return SimpleNamespace(encoder=onnx.ModelProto(), decoder=onnx.ModelProto())
+
+    monkeypatch.setattr("evsam.export.onnx.build_models", build_models)
+    limits = Limits(iou=0.9)
+    _WeightsModel(weights, "int8", plugins=False, limits=limits).part("encoder")
+    assert "scales of int8 are found on generated images" in quiet.text
+    quiet.clear()
+    stored = replace(weights, path=tmp_path / "own.safetensors")
+    (tmp_path / "own.calibration").mkdir()
+    Image.fromarray(np.full((8, 8, 3), 255, np.uint8)).save(tmp_path / "own.calibration" / "a.png")
+    _WeightsModel(stored, "fp8", plugins=False).part("decoder")
+    assert not quiet.text
+    assert [entry[:2] for entry in seen] == [("int8", 20), ("fp8", 20)]
+    assert seen[0][2:] == (None, limits)
+    assert len(seen[1][2]) == 1
+    digests = {_WeightsModel(given, "int8", plugins=False).digest for given in (weights, stored)}
+    assert len(digests) == 2
 
 
 def test_a_decoder_for_other_masks(world, tmp_path) -> None:
