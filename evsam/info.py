@@ -44,13 +44,18 @@ class IsaKernels(TypedDict):
 
 
 class CpuInfo(TypedDict):
-    """The CPU: how many may be used, what it has, kernels of this build, and the instruction set that is chosen."""
+    """The CPU: how many may be used, what it has, kernels of this build, and the instruction set that is chosen.
+
+    ``precisions`` names, for each precision but fp32, the instructions whose kernels compute it; None where it is computed
+    in fp32, because this CPU has none that are faster.
+    """
 
     machine: str
     cpus: int
     features: list[str]
     isa: str
     kernels: list[IsaKernels]
+    precisions: dict[str, str | None]
 
 
 class CudaInfo(TypedDict):
@@ -108,6 +113,7 @@ def collect() -> Info:
             features=[name for name, present in _C.cpu_features().items() if present],
             isa=_C.selected_isa(),
             kernels=cpu_kernels(),
+            precisions=_C.narrow_kernels(),
         ),
         cuda=cuda(),
         packages={name: installed(name) for name in PACKAGES},

@@ -9,6 +9,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/engine.h"
+#include "bindings/packed_op.h"
 #include "engine/architecture.h"
 #include "engine/engine.h"
 
@@ -107,11 +108,7 @@ class BoundEngine {
     const VariantConfig config = checked_variant(record);
     EngineOptions options;
     options.threads = thread_count(threads);
-    if (precision == "int8") {
-      options.precision = Precision::int8;
-    } else if (precision != "fp32") {
-      throw py::value_error(expected_got("precision", "fp32 or int8", precision));
-    }
+    options.precision = precision_of(precision);
     TensorTable table;
     for (const auto& item : tensors) {
       const std::string name = py::str(item.first);

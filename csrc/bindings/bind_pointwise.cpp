@@ -18,8 +18,14 @@ PackedOp pack(const py::array& weight, const py::object& bias, const std::string
   const float* biases = optional_weights_of(bias, "bias", {params.out_channels});
   const Kernels& kernels = kernels_named(isa);
   auto packed = std::make_shared<op::Packed>();
-  const bool int8 = precision_of(precision) == Precision::int8;  // whether or not that suits the weights
-  check((int8 ? op::pack_int8 : op::pack)(params, values, biases, &kernels, packed.get()));
+  params.precision = precision_of(precision);
+  const narrow::Kernel* kernel = nullptr;
+  check(narrow::kernel_for(params.precision, kernels.isa, &kernel));
+  if (kernel == nullptr) {
+    check(op::pack(params, values, biases, &kernels, packed.get()));
+  } else {
+    check(op::pack_narrow(params, *kernel, values, biases, packed.get()));  // whether or not that suits the weights
+  }
   return PackedOp::from_maps<op::Packed>(std::move(packed), "x", "residual?");
 }
 

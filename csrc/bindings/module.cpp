@@ -4,6 +4,7 @@
 #include "bindings/kernels.h"
 #include "core/cpu.h"
 #include "core/thread_pool.h"
+#include "narrow/narrow.h"
 #include "probes/probes.h"
 
 namespace py = pybind11;
@@ -63,6 +64,20 @@ py::list kernel_list() {
   return rows;
 }
 
+// Which kernel each precision but fp32 has here; None: it is computed in float32.
+py::dict precision_dict() {
+  Isa isa = Isa::scalar;
+  check(selected_isa(&isa));
+  py::dict kernels;
+  for (const Precision precision : kAllPrecisions) {
+    if (precision == Precision::fp32) continue;
+    const narrow::Kernel* kernel = nullptr;
+    check(narrow::kernel_for(precision, isa, &kernel));
+    kernels[precision_name(precision)] = kernel == nullptr ? py::object(py::none()) : py::str(kernel->name);
+  }
+  return kernels;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
@@ -95,6 +110,8 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
       "pin_threads", [](bool pinned) { return default_pool().pin_workers(pinned); }, py::arg("pinned"),
       "Ties each worker thread to a processor of its own, or frees them again; False where the system cannot.");
   m.def("kernels", &kernel_list, "Every kernel of this build.");
+  m.def("narrow_kernels", &precision_dict,
+        "For each precision but fp32 the extension whose kernels compute it here; None where float32 is faster.");
 
   m.def(
       "measure_fma_gflops",

@@ -131,9 +131,9 @@ Activation activation_of(const std::string& name) {
 }
 
 Precision precision_of(const std::string& name) {
-  if (name == "fp32") return Precision::fp32;
-  if (name == "int8") return Precision::int8;
-  throw py::value_error(expected_got("precision", "fp32 or int8", name));
+  Precision precision = Precision::fp32;
+  if (precision_named(name.c_str(), &precision)) return precision;
+  throw py::value_error(expected_got("precision", "one of fp32, bf16, fp16, int8", name));
 }
 
 void bind_packed_op(py::module_& m) {

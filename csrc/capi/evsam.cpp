@@ -154,11 +154,14 @@ Status read_options(const evsam_options* given, evsam::EngineOptions* options) {
   evsam_options read;
   EVSAM_RETURN_IF_ERROR(read_struct(given, "options", &read));
   if (read.threads < 0) return invalid("options.threads", "0 or more", std::to_string(read.threads));
-  if (read.precision != EVSAM_FP32 && read.precision != EVSAM_INT8) {
-    return invalid("options.precision", "an evsam_precision, 0 or 1", std::to_string(read.precision));
+  switch (read.precision) {
+    case EVSAM_FP32: options->precision = evsam::Precision::fp32; break;
+    case EVSAM_INT8: options->precision = evsam::Precision::int8; break;
+    case EVSAM_BF16: options->precision = evsam::Precision::bf16; break;
+    case EVSAM_FP16: options->precision = evsam::Precision::fp16; break;
+    default: return invalid("options.precision", "an evsam_precision, 0 to 3", std::to_string(read.precision));
   }
   options->threads = read.threads;
-  options->precision = read.precision == EVSAM_INT8 ? evsam::Precision::int8 : evsam::Precision::fp32;
   return Status();
 }
 

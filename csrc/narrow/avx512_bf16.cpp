@@ -52,6 +52,7 @@ extern const narrow::Kernel narrow_kernel = {"avx512_bf16",
                                              Dot::kBytes / Dot::kElement,
                                              Dot::kBytes / Dot::kElement,
                                              0,
+                                             false,
                                              &NarrowRows<Dot>::run,
                                              &convert_narrow<Bf16>,
                                              nullptr};

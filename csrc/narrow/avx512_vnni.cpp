@@ -44,6 +44,7 @@ extern const narrow::Kernel narrow_kernel = {"avx512_vnni",
                                              Dot::kBytes / Dot::kElement,
                                              Dot::kBytes / Dot::kElement,
                                              127,
+                                             true,
                                              &NarrowRows<Dot>::run,
                                              &ConvertInt8<Byte>::convert,
                                              &ConvertInt8<Byte>::widen};

@@ -50,7 +50,7 @@ struct Byte {
 };
 
 template <typename Dot>
-constexpr narrow::Kernel int8_kernel(const char* name, std::int64_t weight_limit) {
+constexpr narrow::Kernel int8_kernel(const char* name, std::int64_t weight_limit, bool beats_winograd) {
   return {name,
           Precision::int8,
           Dot::kElement,
@@ -59,6 +59,7 @@ constexpr narrow::Kernel int8_kernel(const char* name, std::int64_t weight_limit
           Dot::kBytes,
           Dot::kBytes,
           weight_limit,
+          beats_winograd,
           &NarrowRows<Dot>::run,
           &ConvertInt8<Byte>::convert,
           &ConvertInt8<Byte>::widen};

@@ -121,6 +121,8 @@ float float_of_bf16(std::uint16_t x) {
   return result;
 }
 
+float round_to(Precision precision, float x) { return precision == Precision::bf16 ? float_of_bf16(bf16_of(x)) : x; }
+
 float quantize(const float* weight, std::int64_t count, std::int64_t limit, std::int8_t* q) {
   float largest = 0.0F;
   for (std::int64_t k = 0; k < count; ++k) largest = std::max(largest, std::abs(weight[k]));
@@ -142,7 +144,7 @@ double rounding_error(const Kernel& kernel, const float* weight, std::int64_t ou
     const float scale = int8 ? quantize(weight, count, kernel.weight_limit, q.data()) : 0.0F;
     for (std::int64_t k = 0; k < count; ++k) {
       const float rounded =
-          int8 ? scale * static_cast<float>(q[static_cast<std::size_t>(k)]) : float_of_bf16(bf16_of(weight[k]));
+          int8 ? scale * static_cast<float>(q[static_cast<std::size_t>(k)]) : round_to(kernel.precision, weight[k]);
       const double error = static_cast<double>(weight[k]) - static_cast<double>(rounded);
       squared += static_cast<double>(weight[k]) * static_cast<double>(weight[k]);
       squared_error += error * error;

@@ -42,6 +42,8 @@ struct Weights {
   AlignedBuffer<float> offset;  // int8: the same
   AlignedBuffer<float> bias;    // the same
 
+  // Of an operand's pixel without a gap.
+  std::int64_t pixel_bytes() const { return depth * kernel->element; }
   std::size_t bytes() const { return values.bytes() + scale.bytes() + offset.bytes() + bias.bytes(); }
 };
 
@@ -60,6 +62,9 @@ float quantize(const float* weight, std::int64_t count, std::int64_t limit, std:
 // How much rounding to the kernel's numbers takes from weights (out_channels, count): the root mean square of the
 // errors over that of the weights. NaN where a weight is not finite.
 double rounding_error(const Kernel& kernel, const float* weight, std::int64_t out_channels, std::int64_t count);
+
+// The nearest number of a precision of 16 bits, halves to even.
+float round_to(Precision precision, float x);
 
 // A float to the nearest bfloat16, halves to even, and back.
 std::uint16_t bf16_of(float x);

@@ -78,6 +78,7 @@ extern const narrow::Kernel narrow_kernel = {"scalar_int8",
                                              Dot::kBytes / Dot::kElement,
                                              Dot::kBytes / Dot::kElement,
                                              127,
+                                             true,
                                              &NarrowRows<Dot>::run,
                                              &ConvertInt8<Byte>::convert,
                                              &ConvertInt8<Byte>::widen};

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-PRECISIONS = ("fp32", "fp16", "int8", "fp8")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "fp8")
 
 LARGEST = 2**31 - 1  # a C int
 

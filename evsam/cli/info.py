@@ -42,6 +42,8 @@ def _describe(info: Info) -> str:
         state = "" if kernels["supported"] else "; this CPU cannot run them"
         state = "; chosen" if kernels["isa"] == cpu["isa"] else state
         lines.append(f"kernels  {kernels['isa']}: {len(kernels['ops'])} ops{state}")
+    found = (f"{name} by {kernel or 'fp32, which is as fast'}" for name, kernel in cpu["precisions"].items())
+    lines.append(f"products {', '.join(found)}")
     cuda = info["cuda"]
     lines += ["", f"CUDA     {', '.join(cuda['devices']) or cuda['problem']}", f"kernels  {cuda['kernels']}", ""]
     lines.append("packages " + ", ".join(f"{name} {found}" for name, found in info["packages"].items() if found))

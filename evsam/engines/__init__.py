@@ -62,7 +62,7 @@ ENGINES: Mapping[str, EngineInfo] = MappingProxyType(
                 name="native",
                 module="evsam.engines.native",
                 summary="compiled, on the CPU; needs no other package",
-                precisions=("fp32", "int8"),
+                precisions=("fp32", "bf16", "int8"),
             ),
             EngineInfo(
                 name="torch",
@@ -115,7 +115,7 @@ def create_engine(
         weights: the model.
         threads: upper limit of CPU threads, None for the engine's own choice.
         device: where to compute, None for the engine's own choice.
-        precision: ``fp32``, ``fp16``, ``int8`` or ``fp8``; None for the engine's own choice.
+        precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``fp8``; None for the engine's own choice.
 
     Raises:
         BackendUnavailable: no engine has that name, packages that it needs are missing, or it lacks the device or the

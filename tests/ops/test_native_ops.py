@@ -513,7 +513,7 @@ class TestPack:
             ops.pack(ops.pointwise, x, weight, threads=1)
         with pytest.raises(ValueError, match=r"isa: expected an instruction set of this machine and build.*, got mmx"):
             ops.pack(ops.pointwise, x, weight, isa="mmx")
-        with pytest.raises(ValueError, match="precision: expected fp32 or int8, got fp8"):
+        with pytest.raises(ValueError, match="precision: expected one of fp32, bf16, fp16, int8, got fp8"):
             ops.pack(ops.pointwise, x, weight, precision="fp8")
         with pytest.raises(ValueError, match=r"algorithm: expected one of automatic, direct, .*, got fft"):
             ops.pack(ops.conv3x3, x, np.zeros((4, 2, 3, 3), np.float32), algorithm="fft")

@@ -50,7 +50,9 @@ typedef enum evsam_status {
   EVSAM_INTERNAL_ERROR = 5 /* a defect of the library */
 } evsam_status;
 
-typedef enum evsam_precision { EVSAM_FP32 = 0, EVSAM_INT8 = 1 } evsam_precision;
+/* How narrow the numbers may be that dense layers multiply; where a processor has no instructions for them that are
+ * faster, they are wider. */
+typedef enum evsam_precision { EVSAM_FP32 = 0, EVSAM_INT8 = 1, EVSAM_BF16 = 2, EVSAM_FP16 = 3 } evsam_precision;
 
 typedef enum evsam_multimask {
   EVSAM_MULTIMASK_AUTO = 0, /* three masks where each prompt is a single click and nothing else, otherwise one */

@@ -101,8 +101,9 @@ struct Launch {
                             memory.values.of(worker)};
       for (std::int64_t part = 0; part < 3; ++part) {
         const pointwise::Packed& group = packed.grouped[static_cast<std::size_t>(head * 3 + part)];
-        pointwise::multiply(group, {memory.filtered.of(worker) + part * dim, memory.filtered_stride, nullptr, nullptr},
-                            rows * width, 0, dim, nullptr, 0, to[part], dim);
+        const pointwise::Operand operand = pointwise::make_operand(
+            group, memory.filtered.of(worker) + part * dim, memory.filtered_stride, rows * width, {}, worker);
+        pointwise::multiply(group, operand, rows * width, 0, dim, nullptr, 0, to[part], dim);
       }
       accumulate(worker, rows * width);
     }

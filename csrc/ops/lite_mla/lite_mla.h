@@ -23,7 +23,7 @@ struct Params {
   std::int64_t head_dim = 0;              // kernels work on multiples of 16; others are filled up with zeros
   std::int64_t filter_size = 5;           // of the depthwise convolution: 3 or 5
   float eps = 1e-15F;                     // added to the denominators
-  Precision precision = Precision::fp32;  // int8: of those of the first and the last 1x1 convolution that it suits
+  Precision precision = Precision::fp32;  // of the first and the last 1x1 convolution, where that suits
 };
 
 // Channels of the 3 * heads * head_dim wide maps: for each head its q, k and v. T = heads * head_dim.

@@ -65,7 +65,7 @@ Tiling make_tiling(const Packed& packed, std::int64_t height, std::int64_t width
     tiling.strip = std::max(divide_up(tiling.out_height, tasks), tiling.chunk);
     tiling.strips = divide_up(tiling.out_height, tiling.strip);
   } else {
-    tiling.block = hidden % 64 == 0 || packed.expand.kernel->panel > 16 ? 64 : 48;  // whole panels
+    tiling.block = hidden % 64 == 0 || packed.expand.panel() > 16 ? 64 : 48;  // whole panels
     tiling.blocks = divide_up(hidden, tiling.block);
   }
   tiling.ring_stride = spread(std::min(tiling.block, hidden));
@@ -75,10 +75,10 @@ Tiling make_tiling(const Packed& packed, std::int64_t height, std::int64_t width
 
 // What a call works in.
 struct Memory {
-  pointwise::OperandMemory input;  // x in 16 bits, for an expansion in int8
+  pointwise::OperandMemory input;  // x, for a narrow expansion
   PerWorker<float> rings;
   PerWorker<float> filtered;         // one for all unless by strips
-  pointwise::OperandMemory rounded;  // filtered rows in 16 bits, for a projection in int8 by strips
+  pointwise::OperandMemory converted;  // filtered rows, for a narrow projection by strips
 
   Memory(Scratch& scratch, const Packed& packed, const Tiling& tiling, std::int64_t pixels, std::int64_t width,
          int threads)
@@ -87,7 +87,7 @@ struct Memory {
         filtered(scratch.take_each<float>(
             tiling.by_strips ? threads : 1,
             (tiling.by_strips ? tiling.chunk : tiling.out_height) * tiling.out_width * tiling.filtered_stride)) {
-    if (tiling.by_strips) rounded = {scratch, packed.project, threads, tiling.chunk * tiling.out_width};
+    if (tiling.by_strips) converted = {scratch, packed.project, threads, tiling.chunk * tiling.out_width};
   }
 };
 
@@ -152,7 +152,7 @@ struct Launch {
     const std::int64_t first = begin * tiling.out_width;
     const std::int64_t pixels = (end - begin) * tiling.out_width;
     const pointwise::Operand from = pointwise::make_operand(packed.project, filtered_of(worker), tiling.filtered_stride,
-                                                            pixels, memory.rounded, worker);
+                                                            pixels, memory.converted, worker);
     product(packed.project, 0, packed.params.out_channels, pixels, from,
             residual.data == nullptr ? nullptr : residual.data + first * residual.stride, residual.stride,
             y.data + first * y.stride, y.stride);

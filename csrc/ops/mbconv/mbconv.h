@@ -21,7 +21,7 @@ struct Params {
   std::int64_t filter_size = 3;              // of the depthwise convolution: 3 or 5
   std::int64_t stride = 1;                   // 1 or 2
   Activation activation = Activation::none;  // behind the first and the depthwise convolution
-  Precision precision = Precision::fp32;     // int8: of those 1x1 convolutions that it suits
+  Precision precision = Precision::fp32;     // of those 1x1 convolutions that it suits
 };
 
 // Biases may be nullptr. Shapes: expand (hidden, in), depthwise (hidden, 1, filter_size, filter_size), project (out,

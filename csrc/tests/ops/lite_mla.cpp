@@ -34,9 +34,6 @@ class Case final : public OpCase {
       inputs.push_back(input(inputs[0].height, inputs[0].width, params.channels, 8));
       replaceable.push_back(1);
     }
-    if (!rounds()) return;
-    round_to_8_bits(qkv, params.channels);
-    round_to_8_bits(project, 2 * total);
   }
 
   Expected expected() const override {
@@ -50,10 +47,7 @@ class Case final : public OpCase {
     op::run_float64(params, weights, widen(inputs[0].values).data(), adds_ == "nothing" ? nullptr : added.data(),
                     inputs[0].height, inputs[0].width, e.values.data());
     if (rounds()) {
-      // Against float64 on the weights that rounding leaves; a step of 2^-16 of a pixel's largest value is more than
-      // any rounding of float32, and the attention's division makes it larger where a denominator is small.
-      e.sizes = {largest(e.values)};
-      e.roundings = 0x1p24 * 2e-4;
+      allow_rounding(&e);
       return e;
     }
     // Attention is a quotient: a token whose queries meet few keys has a small denominator, and the rounding of q, k
@@ -75,7 +69,7 @@ class Case final : public OpCase {
     const op::Weights weights = {qkv.data(),     or_null(qkv_bias), depthwise.data(),
                                  grouped.data(), project.data(),    or_null(project_bias)};
     const Status status = op::pack(params, weights, &kernels, &packed_);
-    CHECK(!rounds() || (packed_.qkv.int8() && packed_.project.int8()));
+    CHECK(!rounds() || (packed_.qkv.is_narrow() && packed_.project.is_narrow()));
     return status;
   }
   std::size_t workspace_bytes(int threads) const override {
@@ -93,7 +87,7 @@ class Case final : public OpCase {
   std::int64_t total;
 
  private:
-  bool rounds() const { return params.precision == Precision::int8; }
+  bool rounds() const { return params.precision != Precision::fp32; }
   ConstFeatureMap residual() const { return adds_ == "nothing" ? ConstFeatureMap{} : in(inputs.size() - 1); }
 
   std::string adds_;

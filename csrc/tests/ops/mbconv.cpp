@@ -35,19 +35,13 @@ class Case final : public OpCase {
     if (residual_ && row.text("adds") == "other") {
       inputs.push_back(input(outputs[0].height, outputs[0].width, params_.out_channels, 8));
     }
-    if (!rounds()) return;
-    round_to_8_bits(expand_, params_.in_channels);
-    round_to_8_bits(project_, params_.hidden_channels);
   }
 
   Expected expected() const override {
     Expected e;
     e.values = definition(params_, widen);
     if (rounds()) {
-      // Against float64 on the weights that rounding leaves: only the 16 bits of the activations and float32's
-      // roundings are left. A step of 2^-16 of a pixel's largest value is more than any rounding of float32.
-      e.sizes = {largest(e.values)};
-      e.roundings = 0x1p24 * 1e-4;
+      allow_rounding(&e);
       return e;
     }
     op::Params sums = params_;
@@ -65,7 +59,7 @@ class Case final : public OpCase {
     const op::Weights weights = {expand_.data(),           or_null(expand_bias_), depthwise_.data(),
                                  or_null(depthwise_bias_), project_.data(),       or_null(project_bias_)};
     const Status status = op::pack(params_, weights, &kernels, &packed_);
-    CHECK(!rounds() || (packed_.expand.int8() && packed_.project.int8()));
+    CHECK(!rounds() || (packed_.expand.is_narrow() && packed_.project.is_narrow()));
     return status;
   }
   std::size_t workspace_bytes(int threads) const override {
@@ -80,7 +74,7 @@ class Case final : public OpCase {
   }
 
  private:
-  bool rounds() const { return params_.precision == Precision::int8; }
+  bool rounds() const { return params_.precision != Precision::fp32; }
   ConstFeatureMap residual() const { return residual_ ? in(inputs.size() - 1) : ConstFeatureMap{}; }
 
   std::vector<double> definition(const op::Params& params,
@@ -113,7 +107,7 @@ op::Packed packed_ones(const op::Params& params) {
 void check_messages() {
   // Few input channels stay in float32, in this case the first 1x1 convolution's.
   const op::Packed mixed = packed_ones({8, 96, 24, 3, 1, Activation::relu6, Precision::int8});
-  CHECK(!mixed.expand.int8() && mixed.project.int8());
+  CHECK(!mixed.expand.is_narrow() && mixed.project.is_narrow());
 
   const op::Packed packed = packed_ones({4, 10, 6, 5, 2, Activation::relu});
   std::vector<float> memory(1000);

@@ -264,8 +264,9 @@ Activation Row::activation() const {
 
 Precision Row::precision() const {
   const std::string& name = text("precision");
-  if (name != "fp32" && name != "int8") fail("precision: expected fp32 or int8, got " + name);
-  return name == "int8" ? Precision::int8 : Precision::fp32;
+  Precision precision = Precision::fp32;
+  if (!precision_named(name.c_str(), &precision)) fail("precision: expected one of core/precision.h, got " + name);
+  return precision;
 }
 
 DirtyWorkspace::DirtyWorkspace(std::size_t bytes, int threads) {

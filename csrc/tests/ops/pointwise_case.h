@@ -1,4 +1,4 @@
-// What the tests of pointwise in float32 and with weights in 8 bits share.
+// What the tests of pointwise in float32 and in 8 bits share.
 #pragma once
 
 #include <cstdint>
