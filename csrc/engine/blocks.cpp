@@ -128,7 +128,7 @@ Value BlockBuilder::conv3x3(std::int64_t channels, std::int64_t stride, Activati
                             const std::string& prefix, const std::string& label) {
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{half(in.height, stride), half(in.width, stride), channels};
-  const conv3x3::Params params{in.channels, channels, stride, activation, conv3x3::Algorithm::automatic};
+  const conv3x3::Params params{in.channels, channels, stride, activation, conv3x3::Algorithm::automatic, precision_};
   const double macs = pixels(out) * 9.0 * static_cast<double>(in.channels * channels);
   return add<conv3x3::Packed>(
       label, macs, x, residual, graph_.add_value(out), [&tensors = tensors_, params, prefix](auto* op) -> Status {
@@ -143,8 +143,8 @@ Value BlockBuilder::fused_mbconv(const BlockConfig& config, Value x, const std::
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{half(in.height, config.stride), half(in.width, config.stride), config.width};
   const std::int64_t hidden = hidden_channels(config.expand, in.channels);
-  const fused_mbconv::Params params{in.channels,   hidden,      config.width,
-                                    config.stride, activation_, conv3x3::Algorithm::automatic};
+  const fused_mbconv::Params params{
+      in.channels, hidden, config.width, config.stride, activation_, conv3x3::Algorithm::automatic, precision_};
   const double macs = pixels(out) * static_cast<double>(hidden * (9 * in.channels + config.width));
   return add<fused_mbconv::Packed>(
       label, macs, x, shortcut(config, x), graph_.add_value(out),

@@ -59,9 +59,19 @@ winograd::Scheme scheme(Algorithm algorithm, std::int64_t stride) {
 Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {
   EVSAM_RETURN_IF_ERROR(check(params));
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  if (params.algorithm == Algorithm::automatic) {
+    const narrow::Kernel* kernel = nullptr;
+    EVSAM_RETURN_IF_ERROR(narrow::kernel_for(params.precision, kernels->isa, &kernel));
+    if (kernel != nullptr && suits(*kernel, weight, params.in_channels, params.out_channels)) {
+      packed->params = params;
+      packed->narrow = pack_narrow(*kernel, weight, bias, params.in_channels, params.out_channels, params.stride);
+      return {};
+    }
+  }
   const std::int64_t panel = kernels->conv3x3->panel;
   const std::int64_t padded = (params.out_channels + panel - 1) / panel * panel;
   packed->params = params;
+  packed->params.precision = Precision::fp32;
   packed->params.algorithm = choose_algorithm(params);
   packed->kernel = kernels->conv3x3;
   packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(padded));
@@ -99,6 +109,10 @@ Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatu
 
 std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads) {
   Scratch scratch;
+  if (!packed.narrow.empty()) {
+    scratch.take_each<std::uint8_t>(threads, Bands(packed.narrow, height, width).bytes);
+    return scratch.bytes();
+  }
   if (packed.params.algorithm == Algorithm::direct) {
     take_gathered(scratch, packed.params, threads);
     return scratch.bytes();
@@ -127,6 +141,21 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   output.activation = params.activation;
 
   Scratch scratch(context.workspace);
+  if (!packed.narrow.empty()) {
+    const Bands bands(packed.narrow, x.height, x.width);
+    const PerWorker<std::uint8_t> memory = scratch.take_each<std::uint8_t>(threads, bands.bytes);
+    context.parallel_for(bands.count, [&](std::int64_t task, int worker) {
+      Band band = {packed.narrow, bands, memory.of(worker)};
+      band.convert(x, task * bands.rows);
+      for (std::int64_t row = band.first; row < std::min(band.first + bands.rows, y.height); ++row) {
+        const std::int64_t pixel = row * y.width;
+        band.run(row, y.width, params.activation,
+                 residual.data == nullptr ? nullptr : residual.data + pixel * residual.stride, residual.stride,
+                 y.data + pixel * y.stride, y.stride);
+      }
+    });
+    return;
+  }
   if (params.algorithm != Algorithm::direct) {
     const winograd::Tiling tiling = winograd::cut(packed.winograd, y.height, y.width, threads);
     const winograd::Memory memory(scratch, tiling, threads);

@@ -8,9 +8,11 @@
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
 #include "core/kernels.h"
+#include "core/precision.h"
 #include "core/run_context.h"
 #include "evsam/status.h"
 #include "ops/conv3x3/conv3x3_kernel.h"
+#include "ops/conv3x3/narrow_rows.h"
 #include "ops/conv3x3/winograd.h"
 
 namespace evsam::conv3x3 {
@@ -26,18 +28,20 @@ struct Params {
   std::int64_t stride = 1;
   Activation activation = Activation::none;
   Algorithm algorithm = Algorithm::automatic;
+  Precision precision = Precision::fp32;  // another one: where suits() says so, with the automatic algorithm
 };
 
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Packed {
-  Params params;  // with the algorithm that was chosen
+  Params params;  // with the algorithm and precision that were chosen
   const Kernel* kernel = nullptr;
   winograd::Weights winograd;    // of the Winograd algorithms
   AlignedBuffer<float> weights;  // of the direct one: [panel][tap][in_channels][panel columns], padded with zeros
   AlignedBuffer<float> bias;     // padded with zeros to whole panels
+  NarrowWeights narrow;          // of the other precisions, instead of all these
 
   std::size_t bytes() const {
-    return winograd.values.bytes() + winograd.zeros.bytes() + weights.bytes() + bias.bytes();
+    return winograd.values.bytes() + winograd.zeros.bytes() + weights.bytes() + bias.bytes() + narrow.values.bytes();
   }
 };
 

@@ -44,14 +44,61 @@ PerWorker<float> take_hidden(Scratch& scratch, const Packed& packed, const winog
   return scratch.take_each<float>(threads, tiling.task_tiles * outputs * outputs * packed.hidden_block);
 }
 
+// What a call with narrow products works in: for each worker a band of input rows, the hidden pixels of an output row,
+// and these converted.
+struct NarrowMemory {
+  conv3x3::Bands bands;
+  PerWorker<std::uint8_t> band;
+  PerWorker<float> hidden;
+  pointwise::OperandMemory converted;
+
+  NarrowMemory(Scratch& scratch, const Packed& packed, std::int64_t height, std::int64_t width, int threads)
+      : bands(packed.narrow, height, width),
+        band(scratch.take_each<std::uint8_t>(threads, bands.bytes)),
+        hidden(scratch.take_each<float>(threads,
+                                        conv3x3::output_size(width, packed.params.stride) * packed.params.hidden)),
+        converted(scratch, packed.point, threads, conv3x3::output_size(width, packed.params.stride)) {}
+};
+
+void run_narrow(const Packed& packed, const RunContext& context, const ConstFeatureMap& x,
+                const ConstFeatureMap& residual, const FeatureMap& y) {
+  const Params& params = packed.params;
+  Scratch scratch(context.workspace);
+  const NarrowMemory memory(scratch, packed, x.height, x.width, context.thread_count());
+  context.parallel_for(memory.bands.count, [&](std::int64_t task, int worker) {
+    conv3x3::Band band = {packed.narrow, memory.bands, memory.band.of(worker)};
+    band.convert(x, task * memory.bands.rows);
+    float* const hidden = memory.hidden.of(worker);
+    for (std::int64_t row = band.first; row < std::min(band.first + memory.bands.rows, y.height); ++row) {
+      band.run(row, y.width, params.activation, nullptr, 0, hidden, params.hidden);
+      const pointwise::Operand operand =
+          pointwise::make_operand(packed.point, hidden, params.hidden, y.width, memory.converted, worker);
+      const std::int64_t pixel = row * y.width;
+      pointwise::multiply(packed.point, operand, y.width, 0, params.out_channels,
+                          residual.data == nullptr ? nullptr : residual.data + pixel * residual.stride, residual.stride,
+                          y.data + pixel * y.stride, y.stride);
+    }
+  });
+}
+
 }  // namespace
 
 Status pack(const Params& params, const float* weight, const float* bias, const float* point_weight,
             const float* point_bias, const Kernels* kernels, Packed* packed) {
   EVSAM_RETURN_IF_ERROR(check(params));
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
-  const std::int64_t panel = kernels->fused_mbconv->panel;
   packed->params = params;
+  if (params.algorithm == conv3x3::Algorithm::automatic) {
+    const narrow::Kernel* kernel = nullptr;
+    EVSAM_RETURN_IF_ERROR(narrow::kernel_for(params.precision, kernels->isa, &kernel));
+    if (kernel != nullptr && conv3x3::suits(*kernel, weight, params.in_channels, params.hidden)) {
+      packed->narrow = conv3x3::pack_narrow(*kernel, weight, bias, params.in_channels, params.hidden, params.stride);
+      return pointwise::pack({params.hidden, params.out_channels, Activation::none, params.precision}, point_weight,
+                             point_bias, kernels, &packed->point);
+    }
+  }
+  packed->params.precision = Precision::fp32;
+  const std::int64_t panel = kernels->fused_mbconv->panel;
   if (params.algorithm == conv3x3::Algorithm::automatic) {
     packed->params.algorithm = params.stride == 2 ? conv3x3::Algorithm::winograd4 : conv3x3::Algorithm::winograd6;
   }
@@ -89,6 +136,11 @@ Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatu
 }
 
 std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int64_t width, int threads) {
+  if (!packed.narrow.empty()) {
+    Scratch narrow;
+    NarrowMemory(narrow, packed, height, width, threads);
+    return narrow.bytes();
+  }
   const std::int64_t stride = packed.params.stride;
   const winograd::Tiling tiling = winograd::cut(packed.winograd, conv3x3::output_size(height, stride),
                                                 conv3x3::output_size(width, stride), threads);
@@ -101,6 +153,7 @@ std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int6
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
          const FeatureMap& y) {
   if (y.pixels() == 0) return;
+  if (!packed.narrow.empty()) return run_narrow(packed, context, x, residual, y);
   const int threads = context.thread_count();
   const winograd::Tiling tiling = winograd::cut(packed.winograd, y.height, y.width, threads);
   Scratch scratch(context.workspace);

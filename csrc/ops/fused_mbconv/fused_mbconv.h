@@ -23,21 +23,24 @@ struct Params {
   std::int64_t stride = 1;
   Activation activation = Activation::none;
   conv3x3::Algorithm algorithm = conv3x3::Algorithm::automatic;  // any but direct
+  Precision precision = Precision::fp32;  // another one: where that suits the 3x3, with the automatic algorithm
 };
 
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Packed {
-  Params params;  // with the algorithm that was chosen
+  Params params;  // with the algorithm and precision that were chosen
   const Kernel* kernel = nullptr;
   winograd::Weights winograd;
   std::int64_t hidden_block = 0;
   AlignedBuffer<float> hidden_bias;    // padded with zeros to whole panels
   AlignedBuffer<float> point_weights;  // [hidden block][panel][channels of the block][panel columns]
   AlignedBuffer<float> bias;           // of the output, padded, then as many zeros
+  conv3x3::NarrowWeights narrow;       // of the other precisions, instead of all these
+  pointwise::Packed point;             // beside them
 
   std::size_t bytes() const {
-    return winograd.values.bytes() + winograd.zeros.bytes() + hidden_bias.bytes() + point_weights.bytes() +
-           bias.bytes();
+    return narrow.values.bytes() + point.bytes() + winograd.values.bytes() + winograd.zeros.bytes() +
+           hidden_bias.bytes() + point_weights.bytes() + bias.bytes();
   }
 };
 
@@ -58,7 +61,7 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
 
 // The 3x3 convolution in it.
 inline conv3x3::Params spatial(const Params& params) {
-  return {params.in_channels, params.hidden, params.stride, params.activation, params.algorithm};
+  return {params.in_channels, params.hidden, params.stride, params.activation, params.algorithm, params.precision};
 }
 
 // The oracle of the tests: the definition in float64, on contiguous arrays (channels last); biases and residual may be
