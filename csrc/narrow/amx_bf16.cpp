@@ -34,6 +34,7 @@ extern const narrow::Kernel narrow_kernel = {"amx_bf16",
                                              4 / Dot::kElement,
                                              TileRows<Dot>::kRowBytes / Dot::kElement,
                                              0,
+                                             true,
                                              &TileRows<Dot>::run,
                                              &convert_narrow<Bf16>,
                                              nullptr};

@@ -34,6 +34,7 @@ extern const narrow::Kernel narrow_kernel = {"amx_int8",
                                              4 / Dot::kElement,
                                              TileRows<Dot>::kRowBytes / Dot::kElement,
                                              127,
+                                             true,
                                              &TileRows<Dot>::run,
                                              &ConvertInt8<Byte>::convert,
                                              &ConvertInt8<Byte>::widen};

@@ -51,10 +51,10 @@ __all__ = ["CUDA_OPS", "OPS", "Case", "cases", "columns", "cuda_cases", "values"
 Option = str | int | float
 
 OPTIONS: Mapping[str, Mapping[str, Option]] = {
-    "conv3x3": {"bias": 1, "algorithm": "automatic"},
+    "conv3x3": {"bias": 1, "algorithm": "automatic", "precision": "fp32"},
     "conv_transpose": {"bias": 1},
     "depthwise_conv": {"bias": 1},
-    "fused_mbconv": {"bias": 1, "algorithm": "automatic", "adds": "input"},
+    "fused_mbconv": {"bias": 1, "algorithm": "automatic", "precision": "fp32", "adds": "input"},
     "layer_norm": {"mean": 0.0},
     "lite_mla": {"bias": 1, "precision": "fp32", "adds": "input"},
     "mask_head": {"bias": 1},
@@ -303,6 +303,11 @@ def _conv3x3() -> _Rows:
             yield Conv3x3("", 1, 24, 24, 64, 72, stride, "gelu_tanh"), options
             yield Conv3x3("", 1, 8, 8, 16, 16, stride, residual=True), options
         yield Conv3x3("", 1, 64, 37, 3, 32, stride, "gelu_tanh"), {"algorithm": "direct"}
+        # Bands of one row and of several, thin images, input channels that fill no group.
+        for height, width, inputs, outputs in ((1, 1, 16, 16), (70, 9, 17, 33), (33, 14, 35, 40), (5, 37, 32, 70)):
+            narrow: dict[str, Option] = {"precision": "int8"}
+            yield Conv3x3("", 1, height, width, inputs, outputs, stride, "gelu_tanh"), narrow
+            yield Conv3x3("", 1, height, width, inputs, outputs, stride, residual=True), narrow
     yield Conv3x3("", 1, 7, 9, 16, 24), {"bias": 0}
 
 
@@ -350,6 +355,10 @@ def _fused_mbconv() -> _Rows:
             # Several blocks of hidden channels, the last one not full.
             yield FusedMBConv("", 1, 12, 11, 32, 24, stride, "gelu_tanh", True, 301), {**options, **other}
             yield FusedMBConv("", 1, 9, 14, 40, 40, stride, "gelu", hidden=256), options
+        narrow: dict[str, Option] = {"precision": "int8", **other}
+        yield FusedMBConv("", 1, 34, 9, 17, 24, stride, "gelu_tanh", True, 65), narrow
+        yield FusedMBConv("", 1, 7, 13, 32, 40, stride, "relu", hidden=96), narrow
+        yield FusedMBConv("", 1, 7, 13, 32, 40, stride, "relu", True, hidden=24), narrow  # a 1x1 in float32
     yield FusedMBConv("", 1, 26, 22, 24, 24, 1, "gelu_tanh", True, 96), {}
     yield FusedMBConv("", 1, 13, 9, 17, 17, 1, "none", True, 40), {}
     yield FusedMBConv("", 1, 7, 9, 8, 9, 1, "relu", hidden=20), {"bias": 0}

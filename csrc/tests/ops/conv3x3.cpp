@@ -4,6 +4,7 @@
 #include "check.h"
 #include "ops/conv_algorithm.h"
 #include "ops/op_harness.h"
+#include "ops/quantized.h"
 
 namespace {
 
@@ -14,8 +15,8 @@ namespace op = evsam::conv3x3;
 class Case final : public OpCase {
  public:
   explicit Case(const Row& row)
-      : params_{row.number("in_channels"), row.number("out_channels"), row.number("stride"), row.activation(),
-                algorithm_of(row)},
+      : params_{row.number("in_channels"), row.number("out_channels"), row.number("stride"),
+                row.activation(),          algorithm_of(row),          row.precision()},
         residual_(row.flag("residual")),
         weight_(random_weights(params_.out_channels * params_.in_channels * 9, 9 * params_.in_channels, 2)),
         bias_(random_bias(row, params_.out_channels, 3)) {
@@ -35,6 +36,10 @@ class Case final : public OpCase {
     op::run_float64(params_, widen(inputs[0].values).data(), widen(weight_).data(), or_null(widen(bias_)),
                     residual_ ? widen(inputs[1].values).data() : nullptr, inputs[0].height, inputs[0].width,
                     e.values.data());
+    if (params_.precision != Precision::fp32) {
+      allow_rounding(&e);
+      return e;
+    }
     e.sizes = {1.0};
     // Twice the measured error; single values, of which the outermost outputs of a tile are the worst, 16 times. The
     // bias and the residual round once each, at magnitudes up to about 4.
@@ -45,7 +50,9 @@ class Case final : public OpCase {
   }
 
   Status pack(const Kernels& kernels) override {
-    return op::pack(params_, weight_.data(), or_null(bias_), &kernels, &packed_);
+    const Status status = op::pack(params_, weight_.data(), or_null(bias_), &kernels, &packed_);
+    CHECK(packed_.narrow.empty() != narrow_beside(params_.precision, kernels));
+    return status;
   }
   std::size_t workspace_bytes(int threads) const override {
     return op::workspace_bytes(packed_, inputs[0].height, inputs[0].width, threads);
@@ -54,8 +61,9 @@ class Case final : public OpCase {
   void run(const RunContext& context) override { op::run(packed_, context, in(0), residual(), out()); }
 
   // NaN reaches every output that the definition says, and with the direct algorithm no other; Winograd spreads it over
-  // the tiles that see it.
+  // the tiles that see it, narrow products over a band of rows.
   std::vector<Spoiler> spoilers() const override {
+    if (params_.precision != Precision::fp32) return {window_spoiler(params_.stride, 1, inputs[0].pixels())};
     return {window_spoiler(params_.stride, 1, params_.algorithm == op::Algorithm::direct ? 1 : 9)};
   }
 

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "ops/conv_algorithm.h"
 #include "ops/op_harness.h"
+#include "ops/quantized.h"
 
 namespace {
 
@@ -13,8 +14,13 @@ namespace op = evsam::fused_mbconv;
 class Case final : public OpCase {
  public:
   explicit Case(const Row& row)
-      : params_{row.number("in_channels"), row.number("hidden"), row.number("out_channels"),
-                row.number("stride"),      row.activation(),     algorithm_of(row)},
+      : params_{row.number("in_channels"),
+                row.number("hidden"),
+                row.number("out_channels"),
+                row.number("stride"),
+                row.activation(),
+                algorithm_of(row),
+                row.precision()},
         residual_(row.flag("residual")),
         weight_(random_weights(params_.hidden * params_.in_channels * 9, 9 * params_.in_channels, 2)),
         bias_(random_bias(row, params_.hidden, 3)),
@@ -39,6 +45,10 @@ class Case final : public OpCase {
                     widen(point_weight_).data(), or_null(widen(point_bias_)),
                     residual_ ? widen(inputs.back().values).data() : nullptr, inputs[0].height, inputs[0].width,
                     hidden.data(), e.values.data());
+    if (params_.precision != Precision::fp32) {
+      allow_rounding(&e);
+      return e;
+    }
     e.sizes = {1.0};
     // As conv3x3; the 1x1 convolution of unit-variance weights passes the errors on with the same size and adds a
     // direct sum's own.
@@ -49,8 +59,10 @@ class Case final : public OpCase {
   }
 
   Status pack(const Kernels& kernels) override {
-    return op::pack(params_, weight_.data(), or_null(bias_), point_weight_.data(), or_null(point_bias_), &kernels,
-                    &packed_);
+    const Status status = op::pack(params_, weight_.data(), or_null(bias_), point_weight_.data(), or_null(point_bias_),
+                                   &kernels, &packed_);
+    CHECK(packed_.narrow.empty() != narrow_beside(params_.precision, kernels));
+    return status;
   }
   std::size_t workspace_bytes(int threads) const override {
     return op::workspace_bytes(packed_, inputs[0].height, inputs[0].width, threads);
@@ -58,7 +70,9 @@ class Case final : public OpCase {
   Status validate() override { return op::validate(packed_, in(0), residual(), out()); }
   void run(const RunContext& context) override { op::run(packed_, context, in(0), residual(), out()); }
 
-  std::vector<Spoiler> spoilers() const override { return {window_spoiler(params_.stride, 1, 9)}; }
+  std::vector<Spoiler> spoilers() const override {
+    return {window_spoiler(params_.stride, 1, params_.precision == Precision::fp32 ? 9 : inputs[0].pixels())};
+  }
 
  private:
   ConstFeatureMap residual() const { return residual_ ? in(inputs.size() - 1) : ConstFeatureMap{}; }

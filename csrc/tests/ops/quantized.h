@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "narrow/narrow.h"
 #include "ops/op_harness.h"
 
 namespace evsam::test {
@@ -19,6 +20,12 @@ inline void allow_rounding(Expected* expected) {
   expected->sizes = {std::sqrt(square / static_cast<double>(expected->values.size()))};
   expected->rms_roundings = 0x1p24 * 0.025;
   expected->roundings = 5.0 * expected->rms_roundings;
+}
+
+// Whether 3x3 convolutions that it suits are narrow beside these kernels.
+inline bool narrow_beside(Precision precision, const Kernels& kernels) {
+  const narrow::Kernel* kernel = nullptr;
+  return narrow::kernel_for(precision, kernels.isa, &kernel).ok() && kernel != nullptr && kernel->beats_winograd;
 }
 
 }  // namespace evsam::test
