@@ -46,8 +46,8 @@ class IsaKernels(TypedDict):
 class CpuInfo(TypedDict):
     """The CPU: how many may be used, what it has, kernels of this build, and the instruction set that is chosen.
 
-    ``precisions`` names, for each precision but fp32, the instructions whose kernels compute it; None where it is computed
-    in fp32, because this CPU has none that are faster.
+    ``precisions`` names, for each precision but fp32, the instructions whose kernels compute it; None where it is
+    computed in fp32, because this CPU has none that are faster.
     """
 
     machine: str

@@ -301,7 +301,8 @@ def test_precision_that_an_engine_lacks(seeded_weights) -> None:
     pytest.importorskip("torch")
     with pytest.raises(BackendUnavailable, match="precision: expected fp32 for engine torch, got 'int8'"):
         create_engine("torch", seeded_weights("nano"), precision="int8")
-    with pytest.raises(BackendUnavailable, match="precision: expected fp32 or bf16 or int8 for engine native, got 'fp8'"):
+    expected = "precision: expected fp32 or bf16 or int8 for engine native, got 'fp8'"
+    with pytest.raises(BackendUnavailable, match=expected):
         create_engine("native", seeded_weights("nano"), precision="fp8")
 
 
