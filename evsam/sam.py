@@ -55,9 +55,10 @@ def load(
         engine: ``auto`` for the best that is installed, or the name of one (``evsam info`` lists them).
         threads: upper limit of CPU threads for this model; None leaves the choice to the engine.
         device: where to compute, for example ``cuda``, if the engine can; None is its default, ``cpu``.
-        precision: ``fp32``, ``bf16`` or ``fp16`` for 16 bits where they are enough, or ``int8`` for weights and
-            activations of 8 bits where they cost little accuracy, if the engine can; None for the engine's own choice,
-            which is ``fp32`` for all but TensorRT. Where ``auto`` then means another engine, an :class:`evsam.EvsamWarning` names it.
+        precision: ``fp32``, ``bf16`` or ``fp16`` for 16 bits where they are enough, or ``int8`` or ``fp8`` for weights
+            and activations of 8 bits where they cost little accuracy, if the engine can; None for the engine's own
+            choice, which is ``fp32`` for all but TensorRT. Where ``auto`` then means another engine, an
+            :class:`evsam.EvsamWarning` names it.
 
     Returns:
         The model. It may be used from several threads at once.
