@@ -208,6 +208,7 @@ def _profiles(arguments: argparse.Namespace) -> Profiles:
 
 
 def _write_tensorrt(arguments: argparse.Namespace, weights: Weights, output: Path, quiet: bool) -> ExportFolder:
+    from evsam.export.folder import LAYERS
     from evsam.export.tensorrt import export_tensorrt
 
     images = _calibration(arguments, weights)
@@ -225,5 +226,7 @@ def _write_tensorrt(arguments: argparse.Namespace, weights: Weights, output: Pat
     )
     if not quiet:
         manifest = folder.manifest
+        if arguments.precision in QUANTIZED:
+            say(f"{output / LAYERS} says which layers read 8 bits, and why not all")
         say(f"wrote {output}: {manifest['variant']}, {manifest['precision']}, {manifest['flavour']} plans for this GPU")
     return folder

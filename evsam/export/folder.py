@@ -21,6 +21,8 @@ KINDS = ("onnx", "tensorrt")
 PARTS = ("encoder", "decoder")
 RANGES = "ranges.json"
 LAYERS = "layers.json"
+REPORTS = (RANGES, LAYERS)
+"""Files with what was found out on the way, where there is something to tell."""
 
 
 @dataclass(frozen=True)
@@ -158,24 +160,30 @@ def make_manifest(
 
 
 def write_folder(
-    path: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any], more: Mapping[str, bytes] | None = None
+    path: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any], reports: Mapping[str, Any] | None = None
 ) -> None:
     """Write files and manifest, all or none. A reader finds the old ones or the new ones, or refuses a mixture.
+
+    Reports of an earlier export go.
 
     Args:
         path: of the folder; made if it is missing.
         files: content by part, whose names the manifest has.
         manifest: of :func:`make_manifest`.
-        more: content of further files by name.
+        reports: JSON documents by name of file, of :data:`REPORTS`.
 
     Raises:
         OSError: the folder cannot be written to.
     """
-    contents = {manifest["files"][part]["name"]: data for part, data in files.items()} | dict(more or {})
+    found = {name: json_bytes(document) for name, document in (reports or {}).items()}
+    contents = {manifest["files"][part]["name"]: data for part, data in files.items()} | found
     contents[MANIFEST] = json_bytes(manifest)  # last, so that it speaks of files that are there
     with replaced_together([path / name for name in contents]) as temporaries:
         for temporary, data in zip(temporaries, contents.values(), strict=True):
             temporary.write_bytes(data)
+    for name in REPORTS:
+        if name not in found:
+            (path / name).unlink(missing_ok=True)
 
 
 def json_bytes(document: Mapping[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from evsam.engines.onnxruntime import open_session
 from evsam.export.calibration import generated_calibration
 from evsam.export.decoder import write_image_size_masks, write_network, write_selection
 from evsam.export.encoder import EncoderModel, read_encoder, write_encoder
-from evsam.export.folder import LAYERS, PARTS, RANGES, ExportFolder, json_bytes, make_manifest, write_folder
+from evsam.export.folder import LAYERS, PARTS, RANGES, ExportFolder, make_manifest, write_folder
 from evsam.export.graph import HALF, Graph
 from evsam.export.options import ExportOptions, ExportPrecision, decoder_interface, default_options
 from evsam.export.quantization import FORMATS, Quantization, Rule
@@ -86,13 +86,7 @@ def export_onnx(
         image_size_masks=options.image_size_masks,
         opset=options.opset,
     )
-    reports = {RANGES: models.report, LAYERS: models.layers}
-    write_folder(
-        path, files, manifest, {name: json_bytes(report.as_json()) for name, report in reports.items() if report}
-    )
-    for name, report in reports.items():
-        if not report:  # of an earlier export
-            (path / name).unlink(missing_ok=True)
+    write_folder(path, files, manifest, models.reports)
     return ExportFolder(path, manifest), models
 
 
@@ -115,6 +109,12 @@ class Models:
     decoder_precision: ExportPrecision
     report: RangeReport | None
     layers: LayerReport | None = None
+
+    @property
+    def reports(self) -> dict[str, Any]:
+        """What was found, as JSON documents by name of file."""
+        found = {RANGES: self.report, LAYERS: self.layers}
+        return {name: report.as_json() for name, report in found.items() if report is not None}
 
 
 def build_models(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from evsam.engines.tensorrt_runtime.facts import ENTRY, BuildOptions, Facts, Pro
 from evsam.engines.tensorrt_runtime.library import NO_PLUGINS, Setup
 from evsam.errors import EvsamError
 from evsam.export.calibration import stored_calibration
-from evsam.export.folder import PARTS, ExportFolder, make_manifest, write_folder
+from evsam.export.folder import PARTS, REPORTS, ExportFolder, make_manifest, write_folder
 from evsam.export.options import OPSETS, QUANTIZED, ExportOptions, ExportPrecision, default_plugins
 from evsam.record import write_record
 from evsam.weights import encoder_fingerprint
@@ -81,6 +82,8 @@ def export_tensorrt(
 ) -> ExportFolder:
     """Write the plans of a model for this machine's GPU: ``encoder.plan``, ``decoder.plan`` and ``evsam.json``.
 
+    Beside them is what was found when the model was made, see :func:`evsam.export.onnx.export_onnx`.
+
     Args:
         source: the weights, or a folder with a model that was exported as ONNX, whose precision and flavour then hold.
         folder: to write to; made if it is missing.
@@ -111,7 +114,7 @@ def export_tensorrt(
         setup = Setup.find(device, plugins)
         model = _WeightsModel(source, precision, setup.has_plugins, calibration, headroom, limits, threads)
     plans = _build(setup, model, profiles or Profiles(), options or BuildOptions())
-    write_folder(Path(folder), plans.data, plans.manifest)
+    write_folder(Path(folder), plans.data, plans.manifest, model.reports())
     return ExportFolder.open(Path(folder))
 
 
@@ -247,6 +250,9 @@ class _Model(Protocol):
     def part(self, name: str) -> bytes:
         """The ``encoder`` or the ``decoder``."""
 
+    def reports(self) -> Mapping[str, Any]:
+        """What was found when it was made, by name of file."""
+
 
 class _WeightsModel:
     """A model that is made from weights when it is needed."""
@@ -304,6 +310,9 @@ class _WeightsModel:
         model = self._models.encoder if name == "encoder" else self._models.decoder
         return bytes(model.SerializeToString())
 
+    def reports(self) -> Mapping[str, Any]:
+        return {} if self._models is None else self._models.reports
+
 
 class _FolderModel:
     """A model that was exported as ONNX."""
@@ -319,3 +328,7 @@ class _FolderModel:
 
     def part(self, name: str) -> bytes:
         return self._folder.read(name)
+
+    def reports(self) -> Mapping[str, Any]:
+        files = [self._folder.path / name for name in REPORTS]
+        return {file.name: json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()}

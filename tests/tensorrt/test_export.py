@@ -215,6 +215,26 @@ def test_images_of_a_calibration_count(world, small, weights, tmp_path) -> None:
     assert len(keys) == 5
 
 
+def test_reports_lie_beside_the_plans(world, monkeypatch, weights, tmp_path) -> None:
+    """Those of weights, and of a folder that was exported as ONNX; those of an earlier export go."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    models = SimpleNamespace(reports={"layers.json": {"precision": "int8"}})
+    for part in ("encoder", "decoder"):
+        made = SimpleNamespace(SerializeToString=getattr(small_models, part))
+        setattr(models, part, made)
+    monkeypatch.setattr("evsam.export.onnx.build_models", lambda *_: models)
+    (tmp_path / "ranges.json").write_text("{}")
+    export(weights, tmp_path, precision="int8")
+    assert json.loads((tmp_path / "layers.json").read_text()) == {"precision": "int8"}
+    assert not (tmp_path / "ranges.json").exists()
+    files = {part: getattr(small_models, part)() for part in ("encoder", "decoder")}
+    manifest = make_manifest("onnx", "nano", "int8", "plain", "fingerprint", files, "onnx")
+    write_folder(tmp_path / "onnx", files, manifest, models.reports)
+    export(ExportFolder.open(tmp_path / "onnx"), tmp_path / "plans")
+    assert json.loads((tmp_path / "plans" / "layers.json").read_text()) == {"precision": "int8"}
+
+
 def test_scales_are_found_on_stored_photos(monkeypatch, weights, tmp_path, quiet) -> None:
     """Where there are none, a warning says that images are generated."""
     onnx = pytest.importorskip("onnx")
