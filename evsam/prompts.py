@@ -200,21 +200,37 @@ def decode(
             that are too large, of a damaged file or embedding, overflow on their way.
     """
     count, masks = _count(groups), chosen.stop - chosen.start
+    if len(groups) == 1 and count <= _AT_ONCE:  # all prompts in their order: so many logits are not copied without need
+        return _decode_part(engine, features, groups[0], slice(None), chosen)
     logits = np.empty((count, masks, LOGITS_SIZE, LOGITS_SIZE), np.float32)
     scores = np.empty((count, masks), np.float32)
     for group in groups:
         for start in range(0, len(group.rows), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            given = None if group.masks is None else group.masks[part]
-            some_logits, some_scores = engine.decode(features, group.points[part], group.labels[part], given, chosen)
-            if not (np.isfinite(some_scores).all() and np.isfinite(some_logits).all()):
-                raise EvsamError("weights or embedding: expected finite results, got NaN or infinity")
-            logits[group.rows[part]], scores[group.rows[part]] = some_logits, some_scores
+            logits[group.rows[part]], scores[group.rows[part]] = _decode_part(engine, features, group, part, chosen)
     return logits, scores
+
+
+def _decode_part(
+    engine: Engine, features: AnyFeatures, group: PromptGroup, part: slice, chosen: slice
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    given = None if group.masks is None else group.masks[part]
+    logits, scores = engine.decode(features, group.points[part], group.labels[part], given, chosen)
+    if not (_all_finite(scores) and _all_finite(logits)):
+        raise EvsamError("weights or embedding: expected finite results, got NaN or infinity")
+    return np.ascontiguousarray(logits, np.float32), np.ascontiguousarray(scores, np.float32)
+
+
+def _all_finite(values: npt.NDArray[np.float32]) -> bool:
+    """Whether no value is NaN or infinite; a finite sum says so without an array of answers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
 
 
 def refuse_binary(name: str, logits: npt.NDArray[np.floating[Any]]) -> None:
     """Raise a PromptError where numbers are those of a mask, 0 and 1, which as logits mean nothing."""
+    if logits.flat[0] not in (0, 1):  # as nearly all logits are
+        return
     if logits.min() == 0 and logits.max() == 1 and np.isin(logits, (0, 1)).all():
         raise PromptError(f"{name}: expected logits, got only 0 and 1; give Sam.predict a mask of the image as bool")
 

@@ -49,12 +49,15 @@ MaskPrompt mask_prompt_of(const std::string& name) {
   throw py::value_error(expected_got("mask_prompt", "logits or boxed", name));
 }
 
-// Rows, points, labels and masks of each.
-py::list list_of(const std::vector<PromptGroup>& groups, const float* masks) {
+// Rows, points, labels and masks of each. given: the array of these masks, if there is one; it need not be copied where
+// all prompts are in one group, in their order.
+py::list list_of(const std::vector<PromptGroup>& groups, const float* masks, const MaybeArray<float>& given) {
   py::list list;
   for (const PromptGroup& group : groups) {
     py::object own = py::none();
-    if (masks != nullptr) {
+    if (masks != nullptr && groups.size() == 1 && given && given->data() == masks) {
+      own = *given;
+    } else if (masks != nullptr) {
       py::array_t<float> rows({group.count(), std::int64_t{1}, kLogitsSize, kLogitsSize});
       for (std::int64_t i = 0; i < group.count(); ++i) {
         std::copy_n(masks + group.rows[static_cast<std::size_t>(i)] * kPlane, kPlane, rows.mutable_data() + i * kPlane);
@@ -85,7 +88,7 @@ py::tuple read(const Size& original, const Size& resized, const MaybeArray<doubl
   names.all = "points, box, boxes, mask";
   FramePrompts frame;
   check(read_prompts(given, {original.first, original.second}, {resized.first, resized.second}, names, &frame));
-  return py::make_tuple(list_of(frame.groups, frame.masks), frame.ambiguous);
+  return py::make_tuple(list_of(frame.groups, frame.masks, masks), frame.ambiguous);
 }
 
 py::list group(const Array<float>& xy, const Array<std::int32_t>& labels, const MaybeArray<float>& masks,
@@ -100,11 +103,12 @@ py::list group(const Array<float>& xy, const Array<std::int32_t>& labels, const 
     std::vector<float> one(points + 2 * n * each, points + 2 * (n + 1) * each);
     std::vector<std::int32_t> its(kinds + n * each, kinds + (n + 1) * each);
     if (masks && mask_prompt_of(mask_prompt) == MaskPrompt::boxed) {
-      box_mask({resized.first, resized.second}, own.data() + n * kPlane, &one, &its);
+      float* const mask = own.data() + n * kPlane;
+      if (box_mask({resized.first, resized.second}, mask, &one, &its)) make_sure(mask);
     }
     groups.add(n, one, its);
   }
-  return list_of(groups.take(), masks ? own.data() : nullptr);
+  return list_of(groups.take(), masks ? own.data() : nullptr, std::nullopt);
 }
 
 Array<float> to_frame(const Array<double>& points, const Size& original, const Size& resized) {

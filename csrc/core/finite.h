@@ -20,4 +20,17 @@ inline bool all_finite(const float* values, std::size_t count) {
   return bad == 0;
 }
 
+// Whether all are finite and no larger than that, which is positive, on either side.
+inline bool all_within(const float* values, std::size_t count, float limit) {
+  std::uint32_t most = 0;  // without the sign, bits are in the order of the numbers, and infinity and NaN are above
+  std::memcpy(&most, &limit, sizeof(most));
+  std::uint32_t bad = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, values + i, sizeof(bits));
+    bad |= static_cast<std::uint32_t>((bits & 0x7FFFFFFFU) > most);
+  }
+  return bad == 0;
+}
+
 }  // namespace evsam

@@ -33,16 +33,16 @@ std::int64_t cell_of(float coordinate) {
 
 }  // namespace
 
-void box_mask(ImageSize resized, float* mask, std::vector<float>* xy, std::vector<std::int32_t>* labels) {
+bool box_mask(ImageSize resized, const float* mask, std::vector<float>* xy, std::vector<std::int32_t>* labels) {
   const std::int64_t sizes[2] = {resized.width, resized.height};
   const auto points = [labels] { return labels->size(); };
   for (std::size_t t = 0; t < points(); ++t) {
     const std::int64_t cell = cell_of((*xy)[2 * t + 1]) * kSide + cell_of((*xy)[2 * t]);
-    if ((*labels)[t] == kTopLeft || ((*labels)[t] == kForeground && mask[cell] > 0.0F)) return;
+    if ((*labels)[t] == kTopLeft || ((*labels)[t] == kForeground && mask[cell] > 0.0F)) return false;
   }
   const auto cells = [](std::int64_t pixels) { return (pixels + kCell - 1) / kCell; };
   const std::vector<masks::Piece> regions = regions_of(mask, cells(sizes[1]), cells(sizes[0]));
-  if (regions.empty()) return;
+  if (regions.empty()) return false;
 
   const auto less = [](const masks::Piece& a, const masks::Piece& b) { return a.area < b.area; };
   const std::int64_t largest = std::max_element(regions.begin(), regions.end(), less)->area;
@@ -69,6 +69,10 @@ void box_mask(ImageSize resized, float* mask, std::vector<float>* xy, std::vecto
   }
   labels->insert(labels->end(), {kTopLeft, kBottomRight});
   xy->insert(xy->end(), {low[0], low[1], high[0], high[1]});
+  return true;
+}
+
+void make_sure(float* mask) {
   std::transform(mask, mask + kSide * kSide, mask, [](float logit) { return logit > 0.0F ? kSure : -kSure; });
 }
 

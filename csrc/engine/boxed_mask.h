@@ -10,11 +10,14 @@
 
 namespace evsam {
 
-// Completes one prompt that has a mask. xy (T, 2) and labels (T) are its points in the frame, as decoders read them;
-// the box that is added stands behind the clicks, in the place of their padding point. It goes around the large regions
-// of the mask, so that stray pixels do not stretch it, and the foreground clicks. The mask, (256, 256), becomes 10
-// where it was above 0 and -10 elsewhere. A mask that is nowhere above 0 within the image, of size `resized`, stays as
-// it is.
-void box_mask(ImageSize resized, float* mask, std::vector<float>* xy, std::vector<std::int32_t>* labels);
+// Completes one prompt that has a mask, (256, 256). xy (T, 2) and labels (T) are its points in the frame, as decoders
+// read them; the box that is added stands behind the clicks, in the place of their padding point. It goes around the
+// large regions of the mask, so that stray pixels do not stretch it, and the foreground clicks. Says whether there is
+// such a box, to which make_sure() of the mask belongs: not where the mask is nowhere above 0 within the image, of size
+// `resized`.
+bool box_mask(ImageSize resized, const float* mask, std::vector<float>* xy, std::vector<std::int32_t>* labels);
+
+// A mask (256, 256) becomes 10 where it was above 0, and -10 elsewhere.
+void make_sure(float* mask);
 
 }  // namespace evsam

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "core/finite.h"
 #include "engine/architecture.h"
 #include "engine/boxed_mask.h"
 
@@ -58,6 +59,7 @@ Status check_finite(const char* argument, const Number* values, std::int64_t cou
 constexpr float kLargestLogit = 1e6F;
 
 Status check_masks(const char* name, const float* masks, std::int64_t count) {
+  if (all_within(masks, static_cast<std::size_t>(count), kLargestLogit)) return {};
   EVSAM_RETURN_IF_ERROR(check_finite(name, masks, count));
   for (std::int64_t i = 0; i < count; ++i) {
     if (std::abs(masks[i]) > kLargestLogit) {
@@ -177,10 +179,7 @@ Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original
   const std::int64_t count = std::max({given.points_count, given.boxes_count, given.masks_count});
   frame->masks = given.masks;
   frame->own_masks.clear();
-  if (given.masks != nullptr && given.mask_prompt == MaskPrompt::boxed) {
-    frame->own_masks.assign(given.masks, given.masks + count * kPlane);
-    frame->masks = frame->own_masks.data();
-  }
+  const bool boxed = given.masks != nullptr && given.mask_prompt == MaskPrompt::boxed;
   PromptGroups groups;
   std::vector<float> xy;
   std::vector<std::int32_t> labels;
@@ -205,9 +204,13 @@ Status read_prompts(const GivenPrompts<Number, Label>& given, ImageSize original
       add(corners[2], corners[3], kBottomRight);
     }
     if (given.boxes == nullptr && !labels.empty()) add(0.0, 0.0, kPadding);  // SAM's, which stands for the box
-    if (!frame->own_masks.empty()) box_mask(resized, frame->own_masks.data() + n * kPlane, &xy, &labels);
+    if (boxed && box_mask(resized, given.masks + n * kPlane, &xy, &labels)) {
+      if (frame->own_masks.empty()) frame->own_masks.assign(given.masks, given.masks + count * kPlane);
+      make_sure(frame->own_masks.data() + n * kPlane);
+    }
     groups.add(n, xy, labels);
   }
+  if (!frame->own_masks.empty()) frame->masks = frame->own_masks.data();
   frame->count = count;
   frame->ambiguous = is_ambiguous(given);
   frame->groups = groups.take();

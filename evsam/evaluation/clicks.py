@@ -86,7 +86,7 @@ def next_click(
     missed, taken = true, None
     if predicted is not None:
         found = np.asarray(predicted, bool)
-        missed, taken = true & ~found, found & ~true
+        missed, taken = true > found, found > true
     if ignore is not None:
         counts = ~np.asarray(ignore, bool)
         missed, taken = missed & counts, None if taken is None else taken & counts

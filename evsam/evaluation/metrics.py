@@ -43,13 +43,19 @@ MAX_CLICKS = 20
 _DECAY_PARTS = 4
 
 
-def iou(predicted: MaskArray, truth: MaskArray, ignore: MaskArray | None = None) -> float:
+def iou(
+    predicted: MaskArray,
+    truth: MaskArray,
+    ignore: MaskArray | None = None,
+    box: tuple[int, int, int, int] | None = None,
+) -> float:
     """Intersection over union of two masks; DAVIS calls it J.
 
     Args:
         predicted: bool (H, W).
         truth: bool (H, W).
         ignore: bool (H, W), True where pixels do not count; None for nowhere.
+        box: that holds all of ``truth``, x0, y0, x1, y1, where it is known: it need not be looked for then.
 
     Raises:
         EvsamError: the shapes differ.
@@ -60,7 +66,11 @@ def iou(predicted: MaskArray, truth: MaskArray, ignore: MaskArray | None = None)
         (0.333, 0.5)
     """
     found, true = _counted(predicted, truth, ignore)
-    return _ratio(found, true)
+    left, top, right, bottom = bounding_box(true) if box is None else box  # most objects are small
+    inside = true[top:bottom, left:right]
+    common = int(np.count_nonzero(found[top:bottom, left:right] & inside))
+    union = int(np.count_nonzero(found)) + int(np.count_nonzero(inside)) - common
+    return common / union if union else 1.0
 
 
 def boundary(mask: MaskArray, ratio: float = BOUNDARY_RATIO) -> Bool:
@@ -334,14 +344,6 @@ def sequence_statistics(j: Mapping[str, Sequence[float]], f: Mapping[str, Sequen
     means = found["J mean"], found["F mean"]
     both = None if means[0] is None or means[1] is None else (means[0] + means[1]) / 2
     return {"J&F": both, **found}
-
-
-def _ratio(found: Bool, true: Bool) -> float:
-    left, top, right, bottom = bounding_box(true)  # most objects are small
-    inside = true[top:bottom, left:right]
-    common = int(np.count_nonzero(found[top:bottom, left:right] & inside))
-    union = int(np.count_nonzero(found)) + int(np.count_nonzero(inside)) - common
-    return common / union if union else 1.0
 
 
 def _counted(predicted: MaskArray, truth: MaskArray, ignore: MaskArray | None) -> tuple[Bool, Bool]:

@@ -24,7 +24,6 @@ from evsam.evaluation.metrics import (
     SizeBins,
     boundary_f,
     boundary_iou,
-    iou,
     mean_by_size,
     mean_curve,
     number_of_clicks,
@@ -129,10 +128,11 @@ class Boxes:
             answers = Answers(sam, embedding, result.logits, result.scores)
             for index, one in enumerate(objects[part]):
                 row = {**identify(one, truth), "box": [float(edge) for edge in boxes[part][index]]}
-                row |= score(answers.mask(index), one, self.measures, self.keep_masks)
+                mask, others = answers.masks(index, self.best and self.multimask)
+                row |= score(mask, one, self.measures, self.keep_masks)
                 row["predicted_iou"] = answers.predicted_iou(index)
-                if self.best and self.multimask:
-                    row["best_iou"] = max(iou(mask, one.mask, one.ignore) for mask in answers.masks(index))
+                if others is not None:
+                    row["best_iou"] = best_iou(others, one)
                 rows.append(row)
         return rows
 
@@ -206,6 +206,7 @@ class Clicks:
 
     def _rows(self, sam: Sam, embedding: Embedding, truth: Truth, objects: Sequence[TrueObject]) -> list[Row]:
         sessions = [_Session(one, row) for one in objects if (row := identify(one, truth))]
+        last = np.empty((0, LOGITS_SIZE, LOGITS_SIZE), np.float32)
         for number in range(self.clicks):
             going = [session for session in sessions if session.click(self.stop)]
             if not going:
@@ -216,15 +217,17 @@ class Clicks:
                 embedding,
                 points=[[self._place(click) for click in session.clicks] for session in going],
                 labels=[[click.label for click in session.clicks] for session in going],
-                mask=np.stack([session.logits for session in going]) if feed else None,
+                mask=_rows_of(last, [session.index for session in going]) if feed else None,
                 multimask=multimask,
                 masks=False,
             )
             answers = Answers(sam, embedding, result.logits, result.scores)
+            last = answers.logits()
             for index, session in enumerate(going):
-                session.take(answers.mask(index), answers.logits(index), answers.predicted_iou(index))
-                if self.best and multimask:
-                    session.best.append(best_iou(answers.masks(index), session.one))
+                mask, others = answers.masks(index, self.best and multimask)
+                session.take(mask, index, answers.predicted_iou(index))
+                if others is not None:
+                    session.best.append(best_iou(others, session.one))
         return [session.finish(self.measures, self.keep_masks) for session in sessions]
 
     def _place(self, click: Click) -> tuple[float, float]:
@@ -270,7 +273,7 @@ class _Session:
         self.predicted: list[float] = []
         self.best: list[float] = []
         self.mask: Bool | None = None
-        self.logits = np.zeros((LOGITS_SIZE, LOGITS_SIZE), np.float32)
+        self.index = 0  # of its last answer among those of all objects
         self.ended = False
 
     def click(self, stop: float | None) -> bool:
@@ -284,10 +287,10 @@ class _Session:
         self.clicks.append(click)
         return True
 
-    def take(self, mask: Bool, logits: npt.NDArray[np.float32], predicted_iou: float) -> None:
+    def take(self, mask: Bool, index: int, predicted_iou: float) -> None:
         """Keep an answer."""
-        self.mask, self.logits = mask, logits
-        self.curve.append(iou(mask, self.one.mask, self.one.ignore))
+        self.mask, self.index = mask, index
+        self.curve.append(self.one.iou(mask))
         self.predicted.append(predicted_iou)
 
     def finish(self, measures: Sequence[Measure], keep_masks: bool) -> Row:
@@ -379,24 +382,32 @@ class Answers:
         """Of the chosen mask of a prompt: the highest."""
         return float(self._scores[index, self._best[index]])
 
-    def logits(self, index: int) -> npt.NDArray[np.float32]:
-        """Float32 (256, 256), of the chosen mask."""
-        chosen: npt.NDArray[np.float32] = self._logits[index, self._best[index]]
-        return chosen
+    def logits(self) -> npt.NDArray[np.float32]:
+        """Float32 (N, 256, 256), of the chosen masks."""
+        only: npt.NDArray[np.float32] = self._logits[:, 0]
+        return only if self._logits.shape[1] == 1 else self._logits[np.arange(len(self._best)), self._best]
 
     def mask(self, index: int) -> Bool:
-        """Bool (H, W), the chosen mask."""
-        chosen: Bool = self._full_size(self.logits(index)[None])[0]
-        return chosen
+        """Bool (H, W), the chosen mask of a prompt."""
+        return self.masks(index, every=False)[0]
 
-    def masks(self, index: int) -> Bool:
-        """Bool (M, H, W), all masks."""
-        return self._full_size(self._logits[index])
+    def masks(self, index: int, every: bool) -> tuple[Bool, Bool | None]:
+        """Bool (H, W), the chosen mask of a prompt; and if wanted bool (M, H, W), all of its masks."""
+        best = int(self._best[index])
+        if not every:
+            return self._full_size(self._logits[index, best : best + 1])[0], None
+        masks = self._full_size(self._logits[index])
+        return masks[best], masks
 
     def _full_size(self, logits: npt.NDArray[np.float32]) -> Bool:
         sizes = self._embedding.resized_size, self._embedding.original_size
         masks: Bool = self._sam.masks_from_logits(logits[None], *sizes)[0]
         return masks
+
+
+def _rows_of(array: npt.NDArray[np.float32], rows: list[int]) -> npt.NDArray[np.float32]:
+    """Some rows of an array, which is not copied where they are all of them."""
+    return array if rows == list(range(len(array))) else array[rows]
 
 
 def parts(count: int, size: tuple[int, int]) -> Iterator[slice]:
@@ -419,7 +430,7 @@ def identify(one: TrueObject, truth: Truth) -> Row:
 
 def score(mask: Bool, one: TrueObject, measures: Sequence[Measure] = (), keep_mask: bool = False) -> Row:
     """What a mask is worth."""
-    row: Row = {"iou": iou(mask, one.mask, one.ignore)}
+    row: Row = {"iou": one.iou(mask)}
     if "boundary_iou" in measures:
         row["boundary_iou"] = boundary_iou(mask, one.mask, one.ignore)
     if "f" in measures:
@@ -431,7 +442,7 @@ def score(mask: Bool, one: TrueObject, measures: Sequence[Measure] = (), keep_ma
 
 def best_iou(masks: Bool, one: TrueObject) -> float:
     """The highest IoU of some masks (M, H, W)."""
-    return max(iou(mask, one.mask, one.ignore) for mask in masks)
+    return max(map(one.iou, masks))
 
 
 def usable_box(box: Corners, size: tuple[int, int]) -> Corners | None:

@@ -46,7 +46,7 @@ _LINE: dict[str, type] = {"set": str, "number": int, "photo": str}
 """What each line of them has, beside ``rows`` or why the photo is ``broken``."""
 
 _TOLD: dict[str, type | tuple[type, ...]] = {
-    "settings.evsam": str,
+    "settings.evsam": (str, type(None)),  # not known where evsam is not installed
     "settings.model": dict,
     "settings.model.variant": str,
     "settings.model.weights": (str, dict),

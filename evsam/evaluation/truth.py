@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam.boxes import bounding_box
+from evsam.evaluation.metrics import iou
 from evsam.rle import decode_rle
 
 if TYPE_CHECKING:
@@ -54,10 +55,14 @@ class TrueObject:
         x, y, width, height = self.annotation.stated_box or self.annotation.box
         return x, y, x + width, y + height
 
-    @property
-    def mask_box(self) -> Corners:
+    @cached_property
+    def mask_box(self) -> tuple[int, int, int, int]:
         """The box around the mask."""
         return bounding_box(self.mask)
+
+    def iou(self, predicted: Bool) -> float:
+        """IoU of a mask bool (H, W) with the object, without the pixels that are ignored."""
+        return iou(predicted, self.mask, self.ignore, self.mask_box)
 
     @property
     def area(self) -> float:
