@@ -1,5 +1,5 @@
 // Mutations of a target's seeds for some seconds, the same ones in every run: what the tests run where there is no
-// libFuzzer. Usage: mutate TARGET [NUMBER OF CONTENTS]
+// libFuzzer. Usage: mutate TARGET [N], the N-th part of the contents.
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -11,8 +11,6 @@
 namespace {
 
 using evsam::fuzz::Target;
-
-constexpr long kContents = 200'000;
 
 class Mutator {
  public:
@@ -73,7 +71,7 @@ class Mutator {
 int main(int argc, char** argv) {
   const Target* const target = argc > 1 ? evsam::fuzz::find_target(argv[1]) : nullptr;
   if (target == nullptr) return 2;
-  const long contents = argc > 2 ? std::atol(argv[2]) : kContents;
+  const long contents = target->contents / (argc > 2 ? std::atol(argv[2]) : 1);
   std::vector<std::string> pool = target->seeds;
   std::set<std::string> kinds;  // of errors: messages without their numbers
   Mutator mutator(*target);

@@ -6,7 +6,13 @@
 namespace evsam::fuzz {
 
 const Target* find_target(const std::string& name) {
-  for (const Target* target : {&safetensors_target(), &record_target()}) {
+  for (const Target* target : {
+           &safetensors_target(),
+           &record_target(),
+#ifdef EVSAM_NANO
+           &everything_target(),
+#endif
+       }) {
     if (name == target->name) return target;
   }
   return nullptr;

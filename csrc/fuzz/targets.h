@@ -1,5 +1,5 @@
-// What is fuzzed: readers of bytes from anywhere. Each target runs in libFuzzer (fuzz.cpp) and in the mutation driver
-// that is part of the tests (mutate.cpp).
+// What is fuzzed: readers of bytes from anywhere, and what takes many numbers. Each target runs in libFuzzer (fuzz.cpp)
+// and in the mutation driver that is part of the tests (mutate.cpp).
 #pragma once
 
 #include <cstddef>
@@ -28,10 +28,14 @@ struct Target {
   // Messages, numbers apart, that the driver's mutations must at least reach: a fuzzer whose contents are all refused
   // for one reason tests nothing.
   std::size_t kinds;
+
+  // How many contents the tests try: what takes seconds.
+  long contents = 200'000;
 };
 
 const Target& safetensors_target();  // engine/safetensors.h
 const Target& record_target();       // engine/architecture.h
+const Target& everything_target();   // evsam/evsam.h; only where there is the C interface
 
 // nullptr where there is none of that name.
 const Target* find_target(const std::string& name);
