@@ -111,6 +111,7 @@ def read_prompts(
     boxes: npt.ArrayLike | None = None,
     mask: npt.ArrayLike | None = None,
     mask_prompt: MaskPrompt = "logits",
+    copy: bool = True,
 ) -> Prompts:
     """Check prompts and bring them to the form that engines take.
 
@@ -127,6 +128,7 @@ def read_prompts(
             (N, 256, 256); or masks of the original image, (H, W), (1, H, W) or (N, H, W): bool, or integers that are 0
             and 1 or 0 and 255.
         mask_prompt: what the variant makes of masks, :attr:`evsam.zoo.Variant.mask_prompt`.
+        copy: whether masks are the caller's own; False for prompts that are not kept.
 
     Returns:
         The prompts; corners of boxes stand behind the points, and points without a box get SAM's padding point.
@@ -145,7 +147,7 @@ def read_prompts(
     clicks, kinds = _read_clicks(points, labels)
     name, given = ("box", box) if box is not None else ("boxes", boxes)
     corners = None if given is None else _read_boxes(name, given)
-    masks = None if mask is None else _read_mask(mask, original_size, resized_size)
+    masks = None if mask is None else _read_mask(mask, original_size, resized_size, copy)
     try:
         groups, ambiguous = _C.read_prompts(
             original_size,
@@ -355,7 +357,7 @@ def _read_boxes(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def _read_mask(
-    value: npt.ArrayLike, original_size: tuple[int, int], resized_size: tuple[int, int]
+    value: npt.ArrayLike, original_size: tuple[int, int], resized_size: tuple[int, int], copy: bool
 ) -> npt.NDArray[np.float32]:
     """Logits (N, 1, 256, 256). The dtype decides what they are read from: a photo may have 256 x 256 pixels too."""
     side, (height, width) = LOGITS_SIZE, original_size
@@ -378,4 +380,5 @@ def _read_mask(
         return np.stack([mask_to_logits(plane, resized_size) for plane in inside])[:, None]
     refuse_binary("mask", planes)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is refused as such
-        return np.array(planes, np.float32, order="C")[:, None]
+        given = np.ascontiguousarray(planes, np.float32)[:, None]
+        return given.copy() if copy and np.may_share_memory(given, planes) else given

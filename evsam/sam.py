@@ -297,6 +297,7 @@ class Sam:
             boxes=boxes,
             mask=mask,
             mask_prompt=self.variant.mask_prompt,
+            copy=False,
         )
         # Only now, so that a wrong prompt does not cost an encoding.
         chosen = _AMBIGUOUS if (prompts.ambiguous if multimask is None else multimask) else _SINGLE
