@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsam import _C
+from evsam.boxes import bounding_box
 
 Bool = npt.NDArray[np.bool_]
 
@@ -62,6 +63,7 @@ def next_click(
     predicted: npt.NDArray[Any] | None = None,
     ignore: npt.NDArray[Any] | None = None,
     clicks: Iterable[Click] = (),
+    box: tuple[int, int, int, int] | None = None,
 ) -> Click | None:
     """Where to click next.
 
@@ -70,6 +72,7 @@ def next_click(
         predicted: what was predicted of it, bool (H, W); None before the first click.
         ignore: bool (H, W), True where pixels count neither as the object nor as its background; None for nowhere.
         clicks: the clicks so far; no pixel is clicked twice.
+        box: around the object, x0, y0, x1, y1, where it is known: it need not be looked for then.
 
     Returns:
         The click, or None if nothing is wrong, or nothing that was not clicked before.
@@ -82,24 +85,32 @@ def next_click(
         >>> next_click(truth, np.ones((7, 20), bool))
         Click(x=12, y=3, label=0)
     """
-    true = np.asarray(truth, bool)
-    missed, taken = true, None
-    if predicted is not None:
-        found = np.asarray(predicted, bool)
-        missed, taken = true > found, found > true
+    true, found = np.asarray(truth, bool), None if predicted is None else np.asarray(predicted, bool)
+    boxes = [bounding_box(true) if box is None else box, (0, 0, 0, 0) if found is None else bounding_box(found)]
+    boxes = [one for one in boxes if one[0] < one[2]]
+    if not boxes:
+        return None
+    # beyond both masks nothing is wrong, and the end of a window counts as that does
+    left, top = (min(one[axis] for one in boxes) for axis in (0, 1))
+    right, bottom = (max(one[axis] for one in boxes) for axis in (2, 3))
+    window = (slice(top, bottom), slice(left, right))
+    missed, taken = true[window], None
+    if found is not None:
+        missed, taken = true[window] > found[window], found[window] > true[window]
     if ignore is not None:
-        counts = ~np.asarray(ignore, bool)
+        counts = ~np.asarray(ignore, bool)[window]
         missed, taken = missed & counts, None if taken is None else taken & counts
     passed = None
     for click in clicks:
-        passed = np.zeros(true.shape, np.uint8) if passed is None else passed
-        passed[click.y, click.x] = 1
+        if left <= click.x < right and top <= click.y < bottom:
+            passed = np.zeros(missed.shape, np.uint8) if passed is None else passed
+            passed[click.y - top, click.x - left] = 1
     depth, x, y = _C.deepest_pixel(_bytes(missed), passed)
     if taken is not None:
         other, other_x, other_y = _C.deepest_pixel(_bytes(taken), passed)
         if other and other >= depth:
-            return Click(other_x, other_y, 0)
-    return Click(x, y, 1) if depth else None
+            return Click(left + other_x, top + other_y, 0)
+    return Click(left + x, top + y, 1) if depth else None
 
 
 def _bytes(mask: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -280,7 +280,7 @@ class _Session:
         """Click where the last answer is wrong; False if there is no need to."""
         if self.ended or (stop is not None and self.curve and self.curve[-1] >= stop):
             return False
-        click = next_click(self.one.mask, self.mask, self.one.ignore, self.clicks)
+        click = next_click(self.one.mask, self.mask, self.one.ignore, self.clicks, self.one.mask_box)
         if click is None:
             self.ended = True
             return False
