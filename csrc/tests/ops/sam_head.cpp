@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "check.h"
 #include "ops/mask_choices.h"
@@ -81,6 +82,56 @@ class Case final : public OpCase {
              }}};
   }
 
+  // The same cells in factors: whatever the weights, `common` is what is missing to the first product.
+  void check_factored(const Kernels& kernels) {
+    CHECK(pack(kernels).ok());
+    const Expected right = expected();
+    prepare();
+    constexpr std::int64_t kWeights = 3;
+    const std::int64_t rows = 4 * params_.middle;
+    const std::int64_t panel = packed_.kernel->panel;
+    const std::int64_t cells = inputs[0].pixels();
+    const std::int64_t panels = (cells + panel - 1) / panel;
+    const std::int64_t common_rows = rows + 2;  // what lies between is not touched
+    const std::int64_t weight_rows = kWeights + 2;
+    const std::vector<float> matrix = random_floats(rows * (kWeights + 1), 9);
+    const std::vector<float> bias = random_floats(rows, 10);
+    const std::vector<float> numbers = random_floats(cells * (kWeights + 1), 11, 0.2, 1.0);
+    std::vector<float> common(size(panels * common_rows * panel), kNan);
+    std::vector<float> weights(size(panels * weight_rows * panel), kNan);
+    for (std::int64_t cell = 0; cell < cells; ++cell) {
+      const auto at = [&](std::int64_t of_rows, std::int64_t row) {
+        return size((cell / panel * of_rows + row) * panel + cell % panel);
+      };
+      const float* const own = numbers.data() + cell * (kWeights + 1);
+      for (std::int64_t m = 0; m < kWeights; ++m) weights[at(weight_rows, m)] = own[m];
+      const auto inverse = static_cast<double>(own[kWeights]);
+      weights[at(weight_rows, kWeights + 1)] = own[kWeights];
+      for (std::int64_t row = 0; row < rows; ++row) {
+        const std::int64_t m = row % params_.middle;
+        double sum = static_cast<double>(first_bias_[size(m)]) - static_cast<double>(bias[size(row)]);
+        for (std::int64_t c = 0; c < params_.channels; ++c) {
+          sum += static_cast<double>(first_[size((c * params_.middle + m) * 4 + row / params_.middle)]) *
+                 static_cast<double>(inputs[0].values[size(cell * params_.channels + c)]);
+        }
+        sum /= inverse;
+        for (std::int64_t i = 0; i < kWeights; ++i) {
+          sum -= static_cast<double>(matrix[size(row * (kWeights + 1) + i)]) * static_cast<double>(own[i]);
+        }
+        common[at(common_rows, 1 + row)] = static_cast<float>(sum);
+      }
+    }
+    std::vector<float> logits(size(op::kMasks * outputs[0].channels), kNan);
+    op::Prompt prompt;
+    prompt.factored = {common.data() + panel,         common_rows, weights.data(), weight_rows, kWeights, kWeights + 1,
+                       {matrix.data(), kWeights + 1}, bias.data()};
+    prompt.vectors = vectors_.data();
+    for (int m = 0; m < op::kMasks; ++m) prompt.logits[m] = logits.data() + m * outputs[0].channels;
+    const DirtyWorkspace workspace(op::workspace_bytes(packed_, 1, 2), 2);
+    op::run(packed_, workspace.context, &prompt, 1, inputs[0].height, inputs[0].width);
+    check_expected(logits, right, std::string(isa_name(kernels.isa)) + ": sam_head of cells in factors");
+  }
+
   void check_choices(const Kernels& kernels) {
     CHECK(pack(kernels).ok());
     const std::vector<float> all = run_once(*this, 2, 0, 0, isa_name(kernels.isa));
@@ -113,11 +164,13 @@ void check_messages() {
   EXPECT_MESSAGE(op::validate(packed, 0, 4), "image: expected at least one cell, got (0, 4)");
 }
 
-void check_choices(const Kernels& kernels) {
-  Case(Row({{"rows", "3"}, {"columns", "19"}, {"channels", "9"}, {"middle", "5"}, {"features", "7"}, {"prompts", "1"}}))
-      .check_choices(kernels);
+void check_variants(const Kernels& kernels) {
+  Case c(
+      Row({{"rows", "3"}, {"columns", "19"}, {"channels", "9"}, {"middle", "5"}, {"features", "7"}, {"prompts", "1"}}));
+  c.check_choices(kernels);
+  c.check_factored(kernels);
 }
 
-const OpTest kTest("sam_head", make_case<Case>, check_choices, check_messages);
+const OpTest kTest("sam_head", make_case<Case>, check_variants, check_messages);
 
 }  // namespace
