@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.cuda.toolchain import CSRC, find_nvcc
+from tests.cuda.toolchain import CSRC, KERNEL_OPTIONS, compile_ptx, find_nvcc
 
 __all__ = [
     "ARCHITECTURES",
@@ -44,7 +44,7 @@ CACHE = CSRC.parent / "build" / "cuda-budgets"
 """What was compiled before, by the contents of the files it came from."""
 
 _ENTRY = re.compile(
-    r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<architecture>\d+)a?'.*?"
+    r"Compiling entry function '(?P<name>\w+)' for 'sm_\d+a?'.*?"
     r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
     r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)",
     re.DOTALL,
@@ -93,36 +93,33 @@ def compile_file(
     architectures: Sequence[int] = ARCHITECTURES,
     options: Iterable[str] = (SPILL_GATE,),
 ) -> list[CompiledKernel]:
-    """Compiles one file for all architectures in one run of nvcc.
+    """Compiles one file for several architectures, for each from the PTX that the tests of PTX read as well.
 
     Args:
         source: ``.cu`` file.
         nvcc: the compiler.
         nvdisasm: the disassembler; None leaves ``instructions`` empty.
         architectures: as in ``sm_87``: 87.
-        options: more options of nvcc.
+        options: more options of nvcc, for the step from PTX to machine code.
 
     Raises:
         CompileError: nvcc refuses the file, for example because a kernel spills.
     """
+    kernels = []
     with tempfile.TemporaryDirectory(prefix="evsam-cuda-") as folder:
-        command = [str(nvcc), "-fatbin", "-std=c++17", f"-I{CSRC}", "-Xptxas=-v", *options]
-        # A cubin of its own for each architecture stays in the folder, beside the PTX it comes from.
-        command += [f"--generate-code=arch=compute_{a},code=sm_{a}" for a in architectures]
-        command += ["--keep", f"--keep-dir={folder}", "-o", f"{folder}/out.fatbin", str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise CompileError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-        kernels = []
-        stem = Path(folder) / source.stem
         for architecture in architectures:
-            # With a single architecture nvcc leaves it out of the file's name or not, depending on its release.
-            ptx = _kept(stem, architecture, "ptx").read_text()
-            threads = {m[1]: int(m[2]) * int(m[3] or 1) * int(m[4] or 1) for m in _MAX_THREADS.finditer(ptx)}
-            instructions = instructions_of(_kept(stem, architecture, "cubin"), nvdisasm) if nvdisasm else {}
+            text = compile_ptx(source, f"compute_{architecture}", KERNEL_OPTIONS)
+            threads = {m[1]: int(m[2]) * int(m[3] or 1) * int(m[4] or 1) for m in _MAX_THREADS.finditer(text)}
+            ptx = Path(folder) / f"{source.stem}.{architecture}.ptx"
+            ptx.write_text(text)
+            cubin = ptx.with_suffix(".cubin")
+            command = [str(nvcc), "-cubin", f"-arch=sm_{architecture}", "-Xptxas=-v", *options]
+            command += ["-o", str(cubin), str(ptx)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise CompileError(f"{source}: {' '.join(command)}\n{done.stdout}{done.stderr}")
+            instructions = instructions_of(cubin, nvdisasm) if nvdisasm else {}
             for match in _ENTRY.finditer(done.stdout + done.stderr):
-                if int(match["architecture"]) != architecture:
-                    continue
                 static = _STATIC_SHARED.search(match["rest"])
                 kernels.append(
                     CompiledKernel(
@@ -136,14 +133,6 @@ def compile_file(
                     )
                 )
     return kernels
-
-
-def _kept(stem: Path, architecture: int, kind: str) -> Path:
-    found = [p for p in stem.parent.glob(f"{stem.name}*.{kind}") if p.name.endswith(f"_{architecture}.{kind}")]
-    found = found or list(stem.parent.glob(f"{stem.name}.{kind}"))
-    if len(found) != 1:
-        raise CompileError(f"nvcc --keep: expected one .{kind} for {architecture}, got {sorted(stem.parent.iterdir())}")
-    return found[0]
 
 
 def compile_all(nvcc: Path, nvdisasm: Path | None) -> dict[str, dict[int, CompiledKernel]]:

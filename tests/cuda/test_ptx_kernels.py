@@ -19,7 +19,7 @@ from benchmarks.gpu_model.budgets import load
 from tests.cuda.cases import CASES, Call, Case
 from tests.cuda.ptx import Memory, Module, PendingCopy, SharedRace, parse
 from tests.cuda.ptx.replay import Launch, modules, recorded, replay
-from tests.cuda.toolchain import CSRC, PTX_ARCHITECTURES, compile_ptx, require_nvcc
+from tests.cuda.toolchain import CSRC, KERNEL_OPTIONS, PTX_ARCHITECTURES, compile_ptx, require_nvcc
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_broken_ptx_is_reported(module: ModuleType, name: str, mutation: str) ->
     pattern, replacement, fault = MUTATIONS[mutation]
     launched = launch(module, next(case for case in CASES if case.name == name))
     kernel = launched.launches[-1].name
-    whole = compile_ptx(launched.source[kernel], "compute_80", ("-lineinfo",))
+    whole = compile_ptx(launched.source[kernel], "compute_80", KERNEL_OPTIONS)
     text, count = re.subn(pattern, replacement, alone(whole, kernel))
     assert count
     ptx = {name: modules(source)["compute_80"] for name, source in launched.source.items()}

@@ -19,12 +19,15 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["CSRC", "PTX_ARCHITECTURES", "compile_ptx", "find_nvcc", "nvcc_version", "require_nvcc"]
+__all__ = ["CSRC", "KERNEL_OPTIONS", "PTX_ARCHITECTURES", "compile_ptx", "find_nvcc", "nvcc_version", "require_nvcc"]
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 
 PTX_ARCHITECTURES = ("compute_80", "compute_87", "compute_90", "compute_120")
 """Virtual architectures whose PTX is executed: A100, Orin, H100, RTX 50."""
+
+KERNEL_OPTIONS = ("-lineinfo",)
+"""For the PTX of the library's kernels, the same for all who read it, so that it is compiled once."""
 
 
 @cache

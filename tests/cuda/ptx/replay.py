@@ -12,7 +12,7 @@ from typing import Any
 from tests.cuda.ptx.launch import Report, run
 from tests.cuda.ptx.memory import Memory
 from tests.cuda.ptx.parser import Module, parse
-from tests.cuda.toolchain import PTX_ARCHITECTURES, compile_ptx
+from tests.cuda.toolchain import KERNEL_OPTIONS, PTX_ARCHITECTURES, compile_ptx
 
 __all__ = ["Launch", "modules", "recorded", "replay"]
 
@@ -42,7 +42,7 @@ def modules(source: Path) -> dict[str, Module]:
     parsed: dict[str, Module] = {}
     found: dict[str, Module] = {}
     for architecture in PTX_ARCHITECTURES:
-        text = re.sub(r"^\.target .*$", "", compile_ptx(source, architecture, ("-lineinfo",)), flags=re.M)
+        text = re.sub(r"^\.target .*$", "", compile_ptx(source, architecture, KERNEL_OPTIONS), flags=re.M)
         if text not in parsed:
             parsed[text] = parse(text)
         found[architecture] = parsed[text]
