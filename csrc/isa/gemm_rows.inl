@@ -38,6 +38,7 @@ struct MultiplyRows {
     const float* weights;        // slice of the panel
     std::int64_t first_channel;  // of the panel
     std::int64_t columns;        // valid ones, at most V * L
+    const Gemm::Ahead& ahead;    // how much
 
     template <int R>
     inline __attribute__((always_inline)) void rows(std::int64_t first) const {
@@ -110,8 +111,29 @@ struct MultiplyRows {
     inline __attribute__((always_inline)) const float* accumulate_part(const GemmPart& part, std::int64_t first,
                                                                        const float* w, Gemm::Reg (&acc)[R][V]) const {
       const std::int64_t depth = min(part.depth - slice.first, kDepth);
-      Gemm::accumulate(part.x + first * part.stride + slice.first, part.stride, w, depth, acc);
+      const float* x = part.x + first * part.stride + slice.first;
+      if constexpr (kOnePart) {
+        Gemm::accumulate(x, part.stride, w, depth, acc, ahead_of<R>(x, part.stride, first, depth));
+      } else {
+        Gemm::accumulate(x, part.stride, w, depth, acc);
+      }
       return w + depth * Gemm::kColumns;
+    }
+
+    // The first panel is the one that meets its pixels in L3. Behind its last tile comes the next panel.
+    template <int R>
+    inline __attribute__((always_inline)) Gemm::Ahead ahead_of(const float* x, std::int64_t stride, std::int64_t first,
+                                                               std::int64_t depth) const {
+      const bool more = first + R < all.pixels;
+      const bool cold = more && first_channel == 0 && depth >= Gemm::kRowsAheadDepth;
+      Gemm::Ahead next = ahead;
+      next.a = cold ? x + R * stride : nullptr;
+      next.a_stride = stride;
+      next.c = all.y + first_channel + (more ? (first + R) * all.y_stride : Gemm::kColumns);
+      next.c_stride = all.y_stride;
+      next.b = weights + depth * Gemm::kColumns +
+               first / Gemm::kRows * (depth / Gemm::kLineFloats) * next.b_lines * Gemm::kLineFloats;
+      return next;
     }
   };
 
@@ -132,13 +154,15 @@ struct MultiplyRows {
   // depth: of all slices together; done: of those before this one.
   template <bool kOnePart>
   static void run_slice(const GemmRows& all, const Slice& slice, std::int64_t depth, std::int64_t done) {
+    const Gemm::Ahead ahead = Gemm::Ahead::of(min(all.parts[slice.begin].depth - slice.first, kDepth),
+                                              (all.pixels + Gemm::kRows - 1) / Gemm::kRows);
     for (std::int64_t c = 0; c < all.out_channels; c += Gemm::kColumns) {
       const float* weights = all.weights + c * depth + done * Gemm::kColumns;
       const std::int64_t columns = min(all.out_channels - c, Gemm::kColumns);
       if (columns > (Gemm::kVectors - 1) * L) {
-        Gemm::for_row_tiles(all.pixels, Panel<Gemm::kVectors, kOnePart>{all, slice, weights, c, columns});
+        Gemm::for_row_tiles(all.pixels, Panel<Gemm::kVectors, kOnePart>{all, slice, weights, c, columns, ahead});
       } else {
-        narrow<Gemm::kVectors - 1, kOnePart>(all, slice, weights, c, columns);
+        narrow<Gemm::kVectors - 1, kOnePart>(all, slice, weights, c, columns, ahead);
       }
       if (slice.last) activate_stored(all.activation, all.y + c, all.y_stride, all.pixels, columns);
     }
@@ -147,11 +171,11 @@ struct MultiplyRows {
   // The last panel where it fills only some of its vectors.
   template <int V, bool kOnePart>
   static void narrow(const GemmRows& all, const Slice& slice, const float* weights, std::int64_t c,
-                     std::int64_t columns) {
+                     std::int64_t columns, const Gemm::Ahead& ahead) {
     if constexpr (V > 1) {
-      if (columns <= (V - 1) * L) return narrow<V - 1, kOnePart>(all, slice, weights, c, columns);
+      if (columns <= (V - 1) * L) return narrow<V - 1, kOnePart>(all, slice, weights, c, columns, ahead);
     }
-    Gemm::for_row_tiles(all.pixels, Panel<V, kOnePart>{all, slice, weights, c, columns});
+    Gemm::for_row_tiles(all.pixels, Panel<V, kOnePart>{all, slice, weights, c, columns, ahead});
   }
 };
 

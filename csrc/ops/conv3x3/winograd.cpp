@@ -71,8 +71,9 @@ std::int64_t cache_line_floats(std::int64_t floats) {
 Blocking choose_blocking(std::int64_t in_channels, std::int64_t out_channels, std::int64_t panel) {
   // Every byte of the weights that is read serves a task's tiles, so tiles want to be many; V and M of a task grow with
   // them and want to stay in L2 where there are few products per value of M, that is few input channels.
+  // Those whose panels are wider have an L2 of 1 MiB and more.
   Blocking blocking;
-  blocking.tiles = in_channels < 64 ? 24 : in_channels < 128 ? 48 : 64;
+  blocking.tiles = in_channels < 64 ? (panel > 16 ? 48 : 24) : in_channels < 128 ? 48 : 64;
   blocking.columns = std::min(divide_up(64, panel), divide_up(out_channels, panel)) * panel;
   return blocking;
 }

@@ -209,44 +209,57 @@ struct Winograd {
     }
   }
 
-  // `rows` rows of M, one panel wide: m = (resume ? m : 0) + v u.
-  template <int R>
-  EVSAM_SIMD_INLINE void rows(const float* v, std::int64_t v_stride, const float* u, std::int64_t depth, float* m,
-                              std::int64_t m_stride, bool resume) {
-    Reg acc[R][Gemm::kVectors];
-    for (int r = 0; r < R; ++r) {
-      for (int c = 0; c < Gemm::kVectors; ++c) acc[r][c] = resume ? F32::load(m + r * m_stride + c * L) : F32::zero();
-    }
-    Gemm::accumulate(v, v_stride, u, depth, acc);
-    for (int r = 0; r < R; ++r) {
-      for (int c = 0; c < Gemm::kVectors; ++c) F32::store(m + r * m_stride + c * L, acc[r][c]);
-    }
-  }
+  // One panel of one product. Its rows are cut into tiles as equal as can be, because a tile of few rows takes as long
+  // as a full one: 61 rows are 6 x 6 and 5 x 5, not 10 x 6 and 1.
+  struct Panel {
+    const float* v;
+    std::int64_t v_stride;
+    const float* u;
+    std::int64_t depth;
+    float* m;
+    std::int64_t m_stride;
+    bool resumes;         // what earlier slices of depth left in m
+    bool cold;            // V may be outside of the L2 cache
+    const float* next_v;  // the rows of V and M behind the last tile's; V nullptr if they are in L2
+    const float* next_m;
+    Gemm::Ahead ahead;  // how much, and the next part of the following panel
 
-  // Brings what the next panel needs into the L2 cache, a part of it before each tile of rows.
-  struct Ahead {
-    const char* from;
-    std::int64_t lines;  // at a time
-
-    void fetch() {
-      for (std::int64_t i = 0; i < lines; ++i) __builtin_prefetch(from + i * 64, 0, 2);
-      from += lines * 64;
-    }
-  };
-
-  // Tiles of rows as equal as can be, because a tile of few rows takes as long as a full one: 61 rows are 6 x 6 and
-  // 5 x 5, not 10 x 6 and 1.
-  template <int R>
-  static void even_rows(std::int64_t size, std::int64_t count, const float* v, std::int64_t v_stride, const float* u,
-                        std::int64_t depth, float* m, std::int64_t m_stride, bool resume, Ahead& ahead) {
-    if constexpr (R > 0) {
-      if (size != R) return even_rows<R - 1>(size, count, v, v_stride, u, depth, m, m_stride, resume, ahead);
-      for (std::int64_t i = 0; i < count; ++i) {
-        ahead.fetch();
-        rows<R>(v + i * R * v_stride, v_stride, u, depth, m + i * R * m_stride, m_stride, resume);
+    template <int R>
+    void tiles(std::int64_t count, std::int64_t first, bool last) const {
+      Gemm::Ahead next = ahead;
+      for (std::int64_t i = 0; i < count; ++i, first += R) {
+        const bool end = last && i + 1 == count;
+        next.a = end ? next_v : cold ? v + (first + R) * v_stride : nullptr;
+        next.c = end ? next_m : m + (first + R) * m_stride;
+        rows<R>(first, next);
+        next.b += next.b_lines * depth;
       }
     }
-  }
+
+    template <int R>
+    inline __attribute__((always_inline)) void rows(std::int64_t first, const Gemm::Ahead& next) const {
+      Reg acc[R][Gemm::kVectors];
+      float* to = m + first * m_stride;
+      for (int r = 0; r < R; ++r) {
+        for (int c = 0; c < Gemm::kVectors; ++c) {
+          acc[r][c] = resumes ? F32::load(to + r * m_stride + c * L) : F32::zero();
+        }
+      }
+      Gemm::accumulate(v + first * v_stride, v_stride, u, depth, acc, next);
+      for (int r = 0; r < R; ++r) {
+        for (int c = 0; c < Gemm::kVectors; ++c) F32::store(to + r * m_stride + c * L, acc[r][c]);
+      }
+    }
+
+    // `count` tiles of `size` rows; `last`: none follow.
+    template <int R = Gemm::kRows>
+    void tiles_of(std::int64_t size, std::int64_t count, std::int64_t first, bool last) const {
+      if constexpr (R > 0) {
+        if (size != R) return tiles_of<R - 1>(size, count, first, last);
+        tiles<R>(count, first, last);
+      }
+    }
+  };
 
   // M for the block of columns that starts at packed weights `u`: [filter][panel][depth][panel columns].
   static void multiply(const winograd::Tiles& block, const float* u, std::int64_t columns) {
@@ -255,20 +268,39 @@ struct Winograd {
     const std::int64_t larger = block.tiles % row_tiles;  // tiles of size + 1 rows; they come first
     for (int fi = 0; fi < kFilters; ++fi) {
       for (int fj = 0; fj < kFilters; ++fj) {
+        // The products that share the filter.
+        const int end_i = fi + 1 < kFilters ? fi + 1 : kProducts;
+        const int end_j = fj + 1 < kFilters ? fj + 1 : kProducts;
         for (std::int64_t column = 0; column < columns; column += Gemm::kColumns) {
           for (std::int64_t k = 0; k < block.depth; k += kDepth) {
-            const std::int64_t depth = block.depth - k < kDepth ? block.depth - k : kDepth;
-            const std::int64_t lines = (depth * Gemm::kColumns * 4 / 64 + row_tiles - 1) / row_tiles;
-            for (int i = fi; i < (fi + 1 < kFilters ? fi + 1 : kProducts); ++i) {
-              for (int j = fj; j < (fj + 1 < kFilters ? fj + 1 : kProducts); ++j) {
-                const float* v = block.v + (i * kProducts + j) * block.v_stride + k;
-                float* m = block.m + (i * kProducts + j) * block.m_stride + column;
-                const float* panel = u + k * Gemm::kColumns;
-                Ahead ahead{reinterpret_cast<const char*>(panel + depth * Gemm::kColumns), lines};
-                even_rows<Gemm::kRows>(size + 1, larger, v, block.depth, panel, depth, m, block.columns, k > 0, ahead);
-                const std::int64_t done = larger * (size + 1);
-                even_rows<Gemm::kRows>(size, row_tiles - larger, v + done * block.depth, block.depth, panel, depth,
-                                       m + done * block.columns, block.columns, k > 0, ahead);
+            Panel panel;
+            panel.v_stride = block.depth;
+            panel.u = u + k * Gemm::kColumns;
+            panel.depth = block.depth - k < kDepth ? block.depth - k : kDepth;
+            panel.m_stride = block.columns;
+            panel.resumes = k > 0;
+            const bool deep = panel.depth >= Gemm::kRowsAheadDepth;
+            const bool last_panel = column + Gemm::kColumns >= columns && k + kDepth >= block.depth;
+            panel.cold = deep && column == 0;
+            panel.ahead = Gemm::Ahead::of(panel.depth, row_tiles);
+            panel.ahead.a_stride = panel.v_stride;
+            panel.ahead.c_stride = panel.m_stride;
+            for (int i = fi; i < end_i; ++i) {
+              for (int j = fj; j < end_j; ++j) {
+                const std::int64_t product = i * kProducts + j;
+                const bool more = j + 1 < end_j || i + 1 < end_i;  // with this panel
+                std::int64_t next = j + 1 < end_j ? product + 1 : (i + 1) * kProducts + fj;
+                if (!more)
+                  next = !last_panel ? fi * kProducts + fj : fj + 1 < kFilters ? product + 1 : (fi + 1) * kProducts;
+                const bool next_cold = deep && (more ? panel.cold : last_panel);
+                panel.v = block.v + product * block.v_stride + k;
+                panel.m = block.m + product * block.m_stride + column;
+                panel.next_v = next_cold ? block.v + next * block.v_stride + (more ? k : 0) : nullptr;
+                panel.next_m = block.m + next * block.m_stride + (last_panel && !more ? 0 : column);
+                panel.ahead.b = panel.u + panel.depth * Gemm::kColumns;
+                if (larger > 0) panel.tiles_of(size + 1, larger, 0, larger == row_tiles);
+                panel.ahead.b += larger * panel.ahead.b_lines * panel.depth;
+                panel.tiles_of(size, row_tiles - larger, larger * (size + 1), true);
               }
             }
           }
