@@ -4,30 +4,13 @@
 #include <cstring>
 
 #include "core/finite.h"
+#include "core/float16.h"
 #include "core/mapped_file.h"
 
 namespace evsam {
 namespace {
 
 constexpr double kNormEps = 1e-6;  // every batch norm of the family
-
-// IEEE half to single: shift exponent and mantissa into place and rescale, which also does the subnormals.
-float half_to_float(std::uint16_t half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
-  std::uint32_t bits = static_cast<std::uint32_t>(half & 0x7FFFU) << 13;
-  float value = 0.0F;
-  if ((half & 0x7C00U) == 0x7C00U) {  // infinity and NaN keep an exponent of all ones
-    bits |= 0x7F800000U;
-    std::memcpy(&value, &bits, sizeof(value));
-  } else {
-    std::memcpy(&value, &bits, sizeof(value));
-    value *= 5.192296858534828e33F;  // 2^112: the difference of the exponents' biases
-  }
-  std::memcpy(&bits, &value, sizeof(bits));
-  bits |= sign;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
-}
 
 Status not_finite(const std::string& name, const std::string& expected) {
   return Status::invalid_argument(expected_got(name, expected, "NaN or infinity"));
@@ -66,7 +49,7 @@ Status TensorTable::read(const std::string& name, const std::vector<std::int64_t
     case DType::kFloat32: std::memcpy(values->data(), tensor.data, count * sizeof(float)); break;
     case DType::kFloat16:
       for (std::size_t i = 0; i < count; ++i) {
-        (*values)[i] = half_to_float(load_element<std::uint16_t>(tensor.data, i));
+        (*values)[i] = float_of_fp16(load_element<std::uint16_t>(tensor.data, i));
       }
       break;
     case DType::kFloat64:

@@ -22,14 +22,25 @@ struct Bf16 {
   }
 };
 
-struct Byte {
+struct Lanes {
+  EVSAM_SIMD_INLINE float least(F32::Reg x) { return _mm512_reduce_min_ps(x); }
+  EVSAM_SIMD_INLINE float most(F32::Reg x) { return _mm512_reduce_max_ps(x); }
+  EVSAM_SIMD_INLINE float sum(F32::Reg x) { return _mm512_reduce_add_ps(x); }
+};
+
+struct Half : Lanes {
+  EVSAM_SIMD_INLINE int whole(float) { return 0; }
+  EVSAM_SIMD_INLINE void store(std::uint8_t* to, F32::Reg x, int) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                        _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+};
+
+struct Byte : Lanes {
   EVSAM_SIMD_INLINE I32::Reg whole(float x) { return I32::set(static_cast<std::int32_t>(x)); }
   EVSAM_SIMD_INLINE void store(std::uint8_t* to, F32::Reg x, I32::Reg zero) {
     I32::store_bytes(to, I32::add(_mm512_cvtps_epi32(x), zero));
   }
-  EVSAM_SIMD_INLINE float least(F32::Reg x) { return _mm512_reduce_min_ps(x); }
-  EVSAM_SIMD_INLINE float most(F32::Reg x) { return _mm512_reduce_max_ps(x); }
-  EVSAM_SIMD_INLINE float sum(F32::Reg x) { return _mm512_reduce_add_ps(x); }
 };
 
 }  // namespace

@@ -35,11 +35,59 @@ void convert_narrow(const narrow::Pixels& pixels) {
   }
 }
 
-// Number: store(to, x, zero), whole numbers x + zero (x rounded, zero a whole number in each lane) cut to 0 .. 255;
-// least(Reg) and most(Reg), of the lanes.
-template <typename Number>
-struct ConvertInt8 {
+// Of int8, and what scales: see narrow/kernel.h. Signed instructions store numbers from kLowest = -128 on.
+template <std::int32_t kLowest>
+struct ByteScaling {
+  static constexpr std::int64_t kBytes = 1;
+
+  float scale;
+  float factor;
+  float zero;
+
+  explicit ByteScaling(const narrow::Range& range) {
+    const float size = range.high - range.low;
+    const bool finite = size <= __FLT_MAX__;
+    const bool something = finite && size >= narrow::kSmallestRange;
+    scale = finite ? something ? size / 255.0F : 0.0F : __builtin_nanf("");
+    factor = something ? 255.0F / size : 0.0F;
+    zero = (something ? __builtin_rintf(-range.low * factor) : 0.0F) + static_cast<float>(kLowest);
+  }
+};
+
+// Of fp16: powers of two.
+struct HalfScaling {
+  static constexpr std::int64_t kBytes = 2;
+
+  float scale;
+  float factor;
+  float zero = 0.0F;
+
+  explicit HalfScaling(const narrow::Range& range) {
+    const float size = range.high > -range.low ? range.high : -range.low;
+    std::int32_t bits;
+    __builtin_memcpy(&bits, &size, sizeof(bits));
+    const std::int32_t exponent = (bits >> 23) - 127 - narrow::kHalfExponent;
+    const bool finite = size <= __FLT_MAX__;
+    const bool something = finite && size >= narrow::kSmallestRange;
+    scale = finite ? something ? power_of_two(exponent) : 0.0F : __builtin_nanf("");
+    factor = something ? power_of_two(-exponent) : 0.0F;
+  }
+
+ private:
+  static float power_of_two(std::int32_t exponent) {
+    const std::int32_t bits = (exponent + 127) << 23;
+    float result;
+    __builtin_memcpy(&result, &bits, sizeof(result));
+    return result;
+  }
+};
+
+// Number: store(to, x, zero), of int8 whole numbers x + zero (x rounded, zero = whole(Scaling::zero)) cut to a byte;
+// least(Reg), most(Reg) and sum(Reg), of the lanes.
+template <typename Number, typename Scaling>
+struct ConvertScaled {
   static constexpr int L = F32::kLanes;
+  static constexpr std::int64_t kBytes = Scaling::kBytes;
 
   static void widen(const float* x, std::int64_t x_stride, std::int64_t count, std::int64_t channels,
                     narrow::Range* range) {
@@ -85,21 +133,6 @@ struct ConvertInt8 {
   }
 
  private:
-  struct Scaling {
-    float scale;
-    float factor;
-    float zero;
-
-    explicit Scaling(const narrow::Range& range) {
-      const float size = range.high - range.low;
-      const bool finite = size <= __FLT_MAX__;
-      const bool something = finite && size >= narrow::kSmallestRange;
-      scale = finite ? something ? size / 255.0F : 0.0F : __builtin_nanf("");
-      factor = something ? 255.0F / size : 0.0F;
-      zero = something ? __builtin_rintf(-range.low * factor) : 0.0F;
-    }
-  };
-
   // Numbers that are NaN or infinite become anything: their scale is NaN.
   static void convert_pixel(const narrow::Pixels& pixels, std::int64_t p, const Scaling& scaling) {
     const float* x = pixels.x + p * pixels.x_stride;
@@ -107,14 +140,23 @@ struct ConvertInt8 {
     const F32::Reg factor = F32::set(scaling.factor);
     const auto zero = Number::whole(scaling.zero);
     const std::int64_t whole = pixels.channels / L * L;
-    for (std::int64_t k = 0; k < whole; k += L) Number::store(to + k, F32::mul(F32::load(x + k), factor), zero);
+    for (std::int64_t k = 0; k < whole; k += L)
+      Number::store(to + k * kBytes, F32::mul(F32::load(x + k), factor), zero);
     if (whole == pixels.depth) return;
     const NarrowTail tail(x, whole, pixels.channels);
-    std::uint8_t last[L];
+    std::uint8_t last[L * kBytes];
     Number::store(last, F32::mul(F32::load(tail.values), factor), zero);
-    for (std::int64_t k = whole; k < pixels.depth; ++k) to[k] = k < pixels.channels ? last[k - whole] : std::uint8_t{0};
+    for (std::int64_t i = whole * kBytes; i < pixels.depth * kBytes; ++i) {
+      to[i] = i < pixels.channels * kBytes ? last[i - whole * kBytes] : std::uint8_t{0};
+    }
   }
 };
+
+template <typename Number, std::int32_t kLowest = 0>
+using ConvertInt8 = ConvertScaled<Number, ByteScaling<kLowest>>;
+
+template <typename Number>
+using ConvertFp16 = ConvertScaled<Number, HalfScaling>;
 
 }  // namespace
 }  // namespace evsam::EVSAM_SIMD_NAMESPACE

@@ -10,16 +10,18 @@
 namespace evsam::narrow {
 
 // Numbers of an operand lie as the products read them: `depth` of a pixel one after the other, pixels some bytes apart.
-// In int8 they stand for scale (q - zero).
+// In int8 they stand for scale (q - zero), in fp16 for scale q.
 struct Part {
   const std::uint8_t* x;
   std::int64_t stride;  // bytes from one pixel to the next
 };
 
 // y[p][c] = activation(bias[c] + added[p][c] + the sum over parts i and k of parts[i].x[p][k] w[i][k][c]) for some
-// pixels and output channels; in int8 the sum is
+// pixels and output channels; in int8 and fp16 the sum is
 //
 //   scale[p] weight_scale[c] (sum of q[i][p][k] w[i][k][c] + zero[p] offset[c])     offset[c] = -(sum of w[i][k][c])
+//
+// and in fp16 zero and offset are 0. There, sums of kHalfTerms products at a time may be in float16, of all in float32.
 //
 // Parts are the taps of a filter, or a row of them: pixels of neighbouring taps overlap. Strides of floats count
 // floats.
@@ -29,11 +31,11 @@ struct Rows {
   Part parts[kMaxParts];
   int count;
   std::int64_t depth;           // of each part; a multiple of Kernel::depth
-  const float* scale;           // int8: of pixel p at p * scale_stride
+  const float* scale;           // int8, fp16: of pixel p at p * scale_stride
   const float* zero;            // the same, whole numbers
   std::int64_t scale_stride;    // 1, or 0 where all pixels have one scale
   const std::uint8_t* weights;  // [panel of channels][part][depth / group][channels of a panel][group]
-  const float* weight_scale;    // int8: padded with zeros to whole panels
+  const float* weight_scale;    // int8, fp16: padded with zeros to whole panels
   const float* offset;          // the same
   const float* bias;            // padded with zeros to whole panels
   const float* added;           // nullptr: none; may be y
@@ -56,6 +58,9 @@ struct Range {
 // int8: scale = (high - low) / 255, zero = round(-low (255 / (high - low))), q = round(x (255 / (high - low))) + zero
 // cut to 0 .. 255, halves to even. A range below kSmallestRange counts as nothing (scale 0); one that is NaN, or whose
 // size is infinite, makes scale NaN.
+//
+// fp16: scale is the power of two that brings the range's largest magnitude to [2^kHalfExponent, 2^(kHalfExponent +
+// 1)), zero is 0, q = fp16(x / scale), halves to even. The same ranges count as nothing, and make scale NaN.
 struct Pixels {
   const float* x;
   std::int64_t x_stride;  // floats
@@ -64,14 +69,18 @@ struct Pixels {
   std::int64_t count;
   std::int64_t channels;
   std::int64_t depth;  // >= channels, a multiple of Kernel::depth
-  const Range* range;  // int8: of all these pixels; nullptr: each has its own
-  float* scale;        // int8: of each pixel, or one with `range`
+  const Range* range;  // int8, fp16: of all these pixels; nullptr: each has its own
+  float* scale;        // int8, fp16: of each pixel, or one with `range`
   float* zero;         // the same
 };
 
 inline constexpr float kSmallestRange = 1e-30F;
 
-// int8 of signed instructions: q - 128 is what is stored, and zero - 128 what scales.
+// fp16: pixels and output channels' weights are scaled alike, so that kHalfTerms products of one sign come to at most
+// 64 * 2^4 * 2^4 = 2^14: nothing overflows, whatever the numbers are. (float16 ends at 65504.)
+inline constexpr int kHalfExponent = 3;
+inline constexpr std::int64_t kHalfTerms = 64;
+
 struct Kernel {
   const char* name;  // of the extension: avx512_vnni
   Precision precision;
@@ -84,8 +93,9 @@ struct Kernel {
   bool beats_winograd;        // 3x3 convolutions are faster by it than in float32 with 2.25 to 5 times fewer products
   void (*run)(const Rows& rows);
   void (*convert)(const Pixels& pixels);
-  // int8: widens a range by some pixels' numbers.
+  // int8, fp16: widens a range by some pixels' numbers.
   void (*widen)(const float* x, std::int64_t x_stride, std::int64_t count, std::int64_t channels, Range* range);
+  std::int64_t lowest = 0;  // int8: -128 where q - 128 is stored as a signed byte; `zero` is then that of these numbers
 };
 
 }  // namespace evsam::narrow

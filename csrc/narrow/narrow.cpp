@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/float16.h"
 #include "core/math.h"
 
 // evsam_narrow.inc, written by CMake, has one line EVSAM_NARROW(extension, isa) per extension of this build.
@@ -30,6 +31,11 @@ bool on_this_machine(const char* extension) {
   if (is("avx_vnni")) return cpu.avx_vnni;
   if (is("amx_int8")) return cpu.amx_int8;
   if (is("amx_bf16")) return cpu.amx_bf16;
+  if (is("avx512_fp16")) return cpu.avx512_fp16;
+  if (is("neon_fp16")) return cpu.fp16;
+  if (is("neon_bf16")) return cpu.bf16;
+  if (is("neon_dot")) return cpu.dotprod;
+  if (is("neon_i8mm")) return cpu.i8mm;
   return true;  // those of the base instruction sets
 }
 
@@ -77,9 +83,22 @@ const Names& names_of_environment() {
 
 bool beside(Isa own, Isa isa) { return own == isa || (own == Isa::avx2 && isa == Isa::avx512); }
 
-void store_bf16(float x, std::uint8_t* to) {
-  const std::uint16_t rounded = bf16_of(x);
-  std::memcpy(to, &rounded, sizeof(rounded));
+bool scaled(const Kernel& kernel) { return kernel.precision != Precision::bf16; }
+
+// One output channel's weights as the kernel reads them, `element` bytes each. Returns their scale.
+float narrow_weights(const Kernel& kernel, const float* weight, std::int64_t count, std::uint8_t* to) {
+  if (kernel.precision == Precision::int8) {
+    return quantize(weight, count, kernel.weight_limit, reinterpret_cast<std::int8_t*>(to));
+  }
+  std::vector<std::uint16_t> half(static_cast<std::size_t>(count));
+  float scale = 1.0F;
+  if (kernel.precision == Precision::fp16) {
+    scale = scale_to_fp16(weight, count, half.data());
+  } else {
+    std::transform(weight, weight + count, half.begin(), bf16_of);
+  }
+  std::memcpy(to, half.data(), half.size() * sizeof(std::uint16_t));
+  return scale;
 }
 
 }  // namespace
@@ -121,7 +140,23 @@ float float_of_bf16(std::uint16_t x) {
   return result;
 }
 
-float round_to(Precision precision, float x) { return precision == Precision::bf16 ? float_of_bf16(bf16_of(x)) : x; }
+float round_to(Precision precision, float x) {
+  if (precision == Precision::bf16) return float_of_bf16(bf16_of(x));
+  if (precision != Precision::fp16 || x == 0.0F || !std::isfinite(x)) return x;
+  int exponent = 0;
+  const float fraction = std::frexp(x, &exponent);
+  return std::ldexp(float_of_fp16(fp16_of(fraction)), exponent);
+}
+
+float scale_to_fp16(const float* weight, std::int64_t count, std::uint16_t* half) {
+  float largest = 0.0F;
+  for (std::int64_t k = 0; k < count; ++k) largest = std::max(largest, std::abs(weight[k]));
+  const bool something = largest >= kSmallestRange && std::isfinite(largest);
+  const int exponent = something ? std::ilogb(largest) - kHalfExponent : 0;
+  for (std::int64_t k = 0; k < count; ++k)
+    half[k] = something ? fp16_of(std::ldexp(weight[k], -exponent)) : std::uint16_t{0};
+  return something ? std::ldexp(1.0F, exponent) : 0.0F;
+}
 
 float quantize(const float* weight, std::int64_t count, std::int64_t limit, std::int8_t* q) {
   float largest = 0.0F;
@@ -158,7 +193,6 @@ void pack(const Kernel& kernel, const float* weight, const float* bias, std::int
           std::int64_t channels, Weights* packed) {
   const std::int64_t padded = divide_up(out_channels, kernel.panel) * kernel.panel;
   const std::int64_t depth = divide_up(channels, kernel.depth) * kernel.depth;
-  const bool int8 = kernel.precision == Precision::int8;
   packed->kernel = &kernel;
   packed->parts = parts;
   packed->depth = depth;
@@ -166,31 +200,27 @@ void pack(const Kernel& kernel, const float* weight, const float* bias, std::int
   packed->values = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(padded * parts * depth * kernel.element));
   packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(padded));
   if (bias != nullptr) std::copy_n(bias, out_channels, packed->bias.data());
-  if (int8) {
+  if (scaled(kernel)) {
     packed->scale = AlignedBuffer<float>(static_cast<std::size_t>(padded));
     packed->offset = AlignedBuffer<float>(static_cast<std::size_t>(padded));
   }
-  std::vector<std::int8_t> q(static_cast<std::size_t>(int8 ? parts * channels : 0));
+  const std::int64_t element = kernel.element;
+  std::vector<std::uint8_t> row(static_cast<std::size_t>(parts * channels * element));
   for (std::int64_t c = 0; c < out_channels; ++c) {
-    const float* const row = weight + c * parts * channels;
-    const auto channel = static_cast<std::size_t>(c);
-    if (int8) {
-      packed->scale[channel] = quantize(row, parts * channels, kernel.weight_limit, q.data());
+    const float scale = narrow_weights(kernel, weight + c * parts * channels, parts * channels, row.data());
+    if (scaled(kernel)) packed->scale[static_cast<std::size_t>(c)] = scale;
+    if (kernel.precision == Precision::int8) {
       std::int64_t sum = 0;
-      for (const std::int8_t value : q) sum += value;
-      packed->offset[channel] = static_cast<float>(-sum);
+      for (const std::uint8_t value : row) sum += static_cast<std::int8_t>(value);
+      packed->offset[static_cast<std::size_t>(c)] = static_cast<float>(-sum);
     }
     const std::int64_t in_panel = c % kernel.panel;
-    std::uint8_t* const panel = packed->values.data() + (c - in_panel) * parts * depth * kernel.element;
+    std::uint8_t* const panel = packed->values.data() + (c - in_panel) * parts * depth * element;
     for (std::int64_t i = 0; i < parts; ++i) {
       for (std::int64_t k = 0; k < channels; ++k) {
         const std::int64_t at =
             (i * depth + k / kernel.group * kernel.group) * kernel.panel + in_panel * kernel.group + k % kernel.group;
-        if (int8) {
-          std::memcpy(panel + at, &q[static_cast<std::size_t>(i * channels + k)], 1);
-        } else {
-          store_bf16(row[i * channels + k], panel + at * kernel.element);
-        }
+        std::memcpy(panel + at * element, row.data() + (i * channels + k) * element, static_cast<std::size_t>(element));
       }
     }
   }
@@ -201,7 +231,7 @@ Rows rows_of(const Weights& packed, std::int64_t channel, std::int64_t channels)
   rows.count = static_cast<int>(packed.parts);
   rows.depth = packed.depth;
   rows.weights = packed.values.data() + channel * packed.parts * packed.depth * packed.kernel->element;
-  if (packed.kernel->precision == Precision::int8) {
+  if (scaled(*packed.kernel)) {
     rows.weight_scale = packed.scale.data() + channel;
     rows.offset = packed.offset.data() + channel;
   }

@@ -38,7 +38,7 @@ struct Weights {
   std::int64_t depth = 0;  // of each part, padded to the kernel's
   std::int64_t out_channels = 0;
   AlignedBuffer<std::uint8_t> values;
-  AlignedBuffer<float> scale;   // int8: padded with zeros to whole panels
+  AlignedBuffer<float> scale;   // int8, fp16: padded with zeros to whole panels
   AlignedBuffer<float> offset;  // int8: the same
   AlignedBuffer<float> bias;    // the same
 
@@ -63,10 +63,15 @@ float quantize(const float* weight, std::int64_t count, std::int64_t limit, std:
 // errors over that of the weights. NaN where a weight is not finite.
 double rounding_error(const Kernel& kernel, const float* weight, std::int64_t out_channels, std::int64_t count);
 
-// The nearest number of a precision of 16 bits, halves to even.
+// One output channel's weights in fp16, divided by a power of two: half[k] = fp16(weight[k] / scale), returns scale,
+// which brings the largest magnitude to [2^kHalfExponent, 2^(kHalfExponent + 1)).
+float scale_to_fp16(const float* weight, std::int64_t count, std::uint16_t* half);
+
+// The nearest number of a precision of 16 bits, halves to even; of fp16 without a smallest and a largest one, since
+// scales keep what matters between them.
 float round_to(Precision precision, float x);
 
-// A float to the nearest bfloat16, halves to even, and back.
+// A float to the nearest bfloat16, halves to even, and back. (core/float16.h has those of fp16.)
 std::uint16_t bf16_of(float x);
 float float_of_bf16(std::uint16_t x);
 

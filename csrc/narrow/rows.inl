@@ -78,9 +78,50 @@ struct NarrowResults {
   }
 };
 
-// Dot: what NarrowResults needs, and Group (the same for all lanes), Weights (of each lane); zero, broadcast, load,
-// dot; kRows and kVectors, the register tile; kBytes of a group.
+// The sums of a tile, where a load puts a pixel's group into all lanes. Instructions that read their operands in
+// another way have a loop of their own. Dot: what NarrowResults needs, and Group (the same for all lanes), Weights (of
+// each lane); zero, broadcast, load, dot; kRows and kVectors, the register tile; kBytes of a group.
 template <typename Dot>
+struct BroadcastLoop {
+  // A function of its own, with the sums handed over in memory: inlined, GCC 12 runs out of registers in its loop.
+  template <int R, int V>
+  static __attribute__((noinline)) void accumulate(const narrow::Rows& all, const std::uint8_t* weights,
+                                                   std::int64_t first, typename Dot::Reg (&sums)[R][V]) {
+    constexpr std::int64_t kVectorBytes = F32::kLanes * Dot::kBytes;
+    constexpr std::int64_t kPanelBytes = Dot::kVectors * kVectorBytes;
+    typename Dot::Reg acc[R][V];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) acc[r][v] = Dot::zero();
+    }
+    const std::uint8_t* w = weights;
+    for (int i = 0; i < all.count; ++i) {
+      const std::int64_t stride = all.parts[i].stride;
+      const std::uint8_t* x = all.parts[i].x + first * stride;
+      for (const std::uint8_t* const end = x + all.depth * Dot::kElement; x != end;
+           x += Dot::kBytes, w += kPanelBytes) {
+        typename Dot::Weights column[V];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) column[v] = Dot::load(w + v * kVectorBytes);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) {
+          const typename Dot::Group row = Dot::broadcast(x + r * stride);
+#pragma GCC unroll 4
+          for (int v = 0; v < V; ++v) acc[r][v] = Dot::dot(row, column[v], acc[r][v]);
+        }
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sums[r][v] = acc[r][v];
+    }
+  }
+};
+
+// Dot: what NarrowResults needs; kRows, kVectors and kElement. Loop: the sums of a tile.
+template <typename Dot, typename Loop = BroadcastLoop<Dot>>
 struct NarrowRows {
   static constexpr int L = F32::kLanes;
   static constexpr int kVectors = Dot::kVectors;
@@ -96,41 +137,8 @@ struct NarrowRows {
     template <int R>
     inline __attribute__((always_inline)) void rows(std::int64_t first) const {
       typename Dot::Reg sums[R][V];
-      accumulate<R>(first, sums);
+      Loop::template accumulate<R, V>(all, weights, first, sums);
       results.store(results, first, sums);
-    }
-
-    // A function of its own, with the sums handed over in memory: inlined, GCC 12 runs out of registers in its loop.
-    template <int R>
-    __attribute__((noinline)) void accumulate(std::int64_t first, typename Dot::Reg (&sums)[R][V]) const {
-      typename Dot::Reg acc[R][V];
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) acc[r][v] = Dot::zero();
-      }
-      const std::uint8_t* w = weights;
-      for (int i = 0; i < all.count; ++i) {
-        const std::int64_t stride = all.parts[i].stride;
-        const std::uint8_t* x = all.parts[i].x + first * stride;
-        for (const std::uint8_t* const end = w + all.depth * kColumns * Dot::kElement; w != end;
-             w += kColumns * Dot::kBytes, x += Dot::kBytes) {
-          typename Dot::Weights column[V];
-#pragma GCC unroll 4
-          for (int v = 0; v < V; ++v) column[v] = Dot::load(w + v * L * Dot::kBytes);
-#pragma GCC unroll 16
-          for (int r = 0; r < R; ++r) {
-            const typename Dot::Group row = Dot::broadcast(x + r * stride);
-#pragma GCC unroll 4
-            for (int v = 0; v < V; ++v) acc[r][v] = Dot::dot(row, column[v], acc[r][v]);
-          }
-        }
-      }
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) sums[r][v] = acc[r][v];
-      }
     }
   };
 

@@ -1,6 +1,7 @@
 // int8 on any processor: the reference for tests, and what machines without any of the instructions compute.
 #include "isa/scalar.h"
 #include "narrow/convert.inl"
+#include "narrow/lanes_scalar.inl"
 #include "narrow/rows.inl"
 
 namespace evsam::scalar {
@@ -40,7 +41,7 @@ struct Dot {
   EVSAM_SIMD_INLINE F32::Reg to_float(Reg x) { return __builtin_convertvector(x, F32::Reg); }
 };
 
-struct Byte {
+struct Byte : Lanes {
   EVSAM_SIMD_INLINE std::int32_t whole(float x) { return static_cast<std::int32_t>(x); }
   EVSAM_SIMD_INLINE void store(std::uint8_t* to, F32::Reg x, std::int32_t zero) {
     // What is out of range belongs to a pixel whose scale is NaN.
@@ -50,17 +51,6 @@ struct Byte {
       to[lane] = static_cast<std::uint8_t>(q < 0 ? 0 : q > 255 ? 255 : q);
     }
   }
-  EVSAM_SIMD_INLINE float least(F32::Reg x) {
-    float result = x[0];
-    for (int lane = 1; lane < F32::kLanes; ++lane) result = x[lane] < result ? x[lane] : result;
-    return result;
-  }
-  EVSAM_SIMD_INLINE float most(F32::Reg x) {
-    float result = x[0];
-    for (int lane = 1; lane < F32::kLanes; ++lane) result = x[lane] > result ? x[lane] : result;
-    return result;
-  }
-  EVSAM_SIMD_INLINE float sum(F32::Reg x) { return x[0] + x[1] + x[2] + x[3]; }
 };
 
 }  // namespace

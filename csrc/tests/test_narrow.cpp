@@ -1,5 +1,7 @@
 // Products of narrow numbers: every extension that this machine has against float64, with the same roundings of both
-// operands. With the argument "forced": what EVSAM_NARROW of the environment does. With "perf": how fast they are.
+// operands. With the argument "forced": what EVSAM_NARROW of the
+// environment does; "extensions": also whether the processor has those of ARM that are named. With "perf": how fast
+// they are.
 #include <time.h>
 
 #include <algorithm>
@@ -13,6 +15,7 @@
 
 #include "check.h"
 #include "core/activation.h"
+#include "core/float16.h"
 #include "narrow/narrow.h"
 #include "test_data.h"
 
@@ -52,14 +55,15 @@ std::vector<const narrow::Kernel*> tested_kernels() {
   return kernels;
 }
 
-// What the numbers that a kernel reads stand for, and the numbers themselves for sums that scales follow.
+// The numbers that a kernel reads, for sums that scales follow.
 struct Rounded {
-  std::vector<double> values;
-  std::vector<double> stored;  // int8: q - zero; else the values
-  std::vector<double> q;       // int8: q
+  std::vector<double> stored;  // int8: q - zero
+  std::vector<double> q;       // int8: q; else the same
   std::vector<double> scale;   // of each row
   std::vector<double> zero;
 };
+
+double value_of_fp16(float x) { return double(float_of_fp16(fp16_of(x))); }
 
 // Rows of activations, each with its own range or all with one: the definition of narrow/kernel.h, once more.
 Rounded round_pixels(Precision precision, const std::vector<float>& x, std::int64_t channels, bool one_range) {
@@ -67,47 +71,57 @@ Rounded round_pixels(Precision precision, const std::vector<float>& x, std::int6
   const std::int64_t pixels = static_cast<std::int64_t>(x.size()) / channels;
   for (std::int64_t p = 0; p < pixels; ++p) {
     const float* const row = x.data() + p * channels;
-    if (precision != Precision::int8) {
-      for (std::int64_t k = 0; k < channels; ++k) {
-        rounded.values.push_back(static_cast<double>(narrow::float_of_bf16(narrow::bf16_of(row[k]))));
-      }
-      rounded.scale.push_back(1.0);
-      rounded.zero.push_back(0.0);
-      continue;
-    }
     const float* const begin = one_range ? x.data() : row;
     const float* const end = one_range ? x.data() + x.size() : row + channels;
     const float low = std::min(*std::min_element(begin, end), 0.0F);
     const float high = std::max(*std::max_element(begin, end), 0.0F);
-    const bool nothing = high - low < narrow::kSmallestRange;
-    const float scale = nothing ? 0.0F : (high - low) / 255.0F;
-    const float factor = nothing ? 0.0F : 255.0F / (high - low);
-    const long zero = std::lrintf(-low * factor);
-    for (std::int64_t k = 0; k < channels; ++k) {
-      const long q = std::clamp<long>(std::lrintf(row[k] * factor) + zero, 0, 255);
-      rounded.q.push_back(static_cast<double>(q));
-      rounded.stored.push_back(static_cast<double>(q - zero));
-      rounded.values.push_back(static_cast<double>(scale) * static_cast<double>(q - zero));
+    double scale = 1.0;
+    long zero = 0;
+    if (precision == Precision::int8) {
+      const bool nothing = high - low < narrow::kSmallestRange;
+      const float factor = nothing ? 0.0F : 255.0F / (high - low);
+      zero = std::lrintf(-low * factor);
+      for (std::int64_t k = 0; k < channels; ++k) {
+        const long q = std::clamp<long>(std::lrintf(row[k] * factor) + zero, 0, 255);
+        rounded.q.push_back(static_cast<double>(q));
+        rounded.stored.push_back(static_cast<double>(q - zero));
+      }
+      scale = nothing ? 0.0 : static_cast<double>((high - low) / 255.0F);
+    } else {
+      if (precision == Precision::fp16) {
+        const float largest = std::max(high, -low);
+        const int exponent = std::ilogb(largest) - narrow::kHalfExponent;
+        scale = largest < narrow::kSmallestRange ? 0.0 : std::ldexp(1.0, exponent);
+      }
+      for (std::int64_t k = 0; k < channels; ++k) {
+        rounded.stored.push_back(precision == Precision::bf16 ? double(narrow::float_of_bf16(narrow::bf16_of(row[k])))
+                                 : scale == 0.0 ? 0.0
+                                                : value_of_fp16(static_cast<float>(double(row[k]) / scale)));
+        rounded.q.push_back(rounded.stored.back());
+      }
     }
-    rounded.scale.push_back(static_cast<double>(scale));
+    rounded.scale.push_back(scale);
     rounded.zero.push_back(static_cast<double>(zero));
   }
-  if (rounded.stored.empty()) rounded.stored = rounded.q = rounded.values;
   return rounded;
 }
 
 Rounded round_weights(const narrow::Kernel& kernel, const std::vector<float>& weight, std::int64_t count) {
   Rounded rounded;
   std::vector<std::int8_t> q(size(count));
+  std::vector<std::uint16_t> half(size(count));
   for (std::size_t c = 0; c < weight.size(); c += q.size()) {
     double scale = 1.0;
     if (kernel.precision == Precision::int8) {
       scale = static_cast<double>(narrow::quantize(weight.data() + c, count, kernel.weight_limit, q.data()));
+    } else if (kernel.precision == Precision::fp16) {
+      scale = static_cast<double>(narrow::scale_to_fp16(weight.data() + c, count, half.data()));
     }
     for (std::size_t k = 0; k < q.size(); ++k) {
-      rounded.stored.push_back(kernel.precision == Precision::int8
-                                   ? static_cast<double>(q[k])
-                                   : static_cast<double>(narrow::float_of_bf16(narrow::bf16_of(weight[c + k]))));
+      rounded.stored.push_back(kernel.precision == Precision::int8 ? static_cast<double>(q[k])
+                               : kernel.precision == Precision::fp16
+                                   ? double(float_of_fp16(half[k]))
+                                   : double(narrow::float_of_bf16(narrow::bf16_of(weight[c + k]))));
     }
     rounded.scale.push_back(scale);
   }
@@ -188,13 +202,17 @@ void check_products(const narrow::Kernel& kernel, const Shape& shape) {
   const Rounded rx = round_pixels(kernel.precision, x, shape.channels, shape.one_range);
   const Rounded rw = round_weights(kernel, weight, depth);
   const bool int8 = kernel.precision == Precision::int8;
+  const bool fp16 = kernel.precision == Precision::fp16;
   for (std::int64_t p = 0; p < shape.pixels; ++p) {
     for (std::int64_t c = 0; c < shape.out_channels; ++c) {
       double sum = 0.0;
       double sizes = 0.0;
+      double squares = 0.0;
       for (std::int64_t k = 0; k < depth; ++k) {
         const double w = rw.stored[size(c * depth + k)];
-        sum += rx.stored[size(p * shape.channels + k)] * w;
+        const double product = rx.stored[size(p * shape.channels + k)] * w;
+        sum += product;
+        squares += product * product;
         sizes += std::abs(rx.q[size(p * shape.channels + k)] * w);
         if (int8) sizes += std::abs(rx.zero[size(p)] * w);
       }
@@ -205,7 +223,11 @@ void check_products(const narrow::Kernel& kernel, const Shape& shape) {
       // int8: exact sums, then the sum, its correction, two scales, the addition. bf16: an addition per product, whose
       // errors add up like steps of a random walk.
       const double roundings = int8 ? 8.0 : 4.0 + 2.0 * std::sqrt(double(depth));
-      const double limit = std::ldexp(roundings * (scale * sizes + std::abs(start) + 1.0), -24) +
+      // fp16: sums of n products in float16 are off by steps of a random walk, each up to 2^-11 of what the sum has
+      // come to, which is another one: their root mean square is 2^-11 / sqrt(3) sqrt(n / 2) of that of all products.
+      const double terms = double(std::min(depth, narrow::kHalfTerms));
+      const double half = fp16 ? 6.0 * std::ldexp(std::sqrt(terms / 6.0 * squares), -11) : 0.0;
+      const double limit = std::ldexp(roundings * (scale * sizes + std::abs(start) + 1.0), -24) + scale * half +
                            (shape.activation >= Activation::gelu_tanh ? 4e-7 * std::max(1.0, std::abs(right)) : 0.0);
       const double got = double(y[size(p * y_stride + c)]);
       CHECK_MSG(std::abs(got - right) <= limit, text(kernel, shape) + ", at " + std::to_string(p) + ", " +
@@ -232,7 +254,7 @@ void check_conversion(const narrow::Kernel& kernel) {
       for (std::int64_t p = 0; p < 7; ++p) {
         const std::uint8_t* row = got.bytes.data() + p * got.stride;
         double zero = 0.0;
-        if (kernel.precision == Precision::int8) {
+        if (kernel.precision != Precision::bf16) {
           const std::size_t at = one_range ? 0 : size(p);
           CHECK(double(got.scale[at]) == right.scale[size(p)]);
           zero = double(got.zero[at]);
@@ -242,9 +264,10 @@ void check_conversion(const narrow::Kernel& kernel) {
           if (kernel.element == 2) {
             std::uint16_t bits;
             std::memcpy(&bits, row + 2 * k, 2);
-            number = double(narrow::float_of_bf16(bits));
+            number = double(kernel.precision == Precision::fp16 ? float_of_fp16(bits) : narrow::float_of_bf16(bits));
           } else {
-            number = double(row[k]) - (k < channels ? zero : 0.0);
+            const double stored = kernel.lowest < 0 ? double(static_cast<std::int8_t>(row[k])) : double(row[k]);
+            number = stored - (k < channels ? zero : 0.0);
           }
           const double expected = k < channels ? right.stored[size(p * channels + k)] : 0.0;
           CHECK_MSG(number == expected, std::string(kernel.name) + ", channel " + std::to_string(k) + " of " +
@@ -255,6 +278,28 @@ void check_conversion(const narrow::Kernel& kernel) {
       }
     }
   }
+}
+
+// 1x1 products of contiguous pixels without bias, each with its own range.
+std::vector<float> multiply(const narrow::Kernel& kernel, const std::vector<float>& x, std::int64_t channels,
+                            const std::vector<float>& weight, Activation activation = Activation::none) {
+  const auto pixels = static_cast<std::int64_t>(x.size()) / channels;
+  const auto out_channels = static_cast<std::int64_t>(weight.size()) / channels;
+  narrow::Weights packed;
+  narrow::pack(kernel, weight.data(), nullptr, out_channels, 1, channels, &packed);
+  const Operand operand = convert(kernel, x, channels, packed.depth, false, 0);
+  std::vector<float> y(size(pixels * out_channels));
+  narrow::Rows rows = narrow::rows_of(packed, 0, out_channels);
+  rows.parts[0] = {operand.bytes.data(), operand.stride};
+  rows.scale = operand.scale.data();
+  rows.zero = operand.zero.data();
+  rows.scale_stride = 1;
+  rows.y = y.data();
+  rows.y_stride = out_channels;
+  rows.pixels = pixels;
+  rows.activation = activation;
+  kernel.run(rows);
+  return y;
 }
 
 // A pixel with a NaN or an infinity is NaN; its neighbours are not.
@@ -271,28 +316,18 @@ void check_special(const narrow::Kernel& kernel) {
     bits = 0xffffffffU;
     std::memcpy(&x[6 * kChannels + 4], &bits, sizeof(bits));
     const std::vector<float> weight = random_floats(kOut * kChannels, 2);
-    narrow::Weights packed;
-    narrow::pack(kernel, weight.data(), nullptr, kOut, 1, kChannels, &packed);
-    if (kernel.precision == Precision::int8) {
+    if (kernel.precision != Precision::bf16) {
       x[7 * kChannels] = std::numeric_limits<float>::infinity();
+    }
+    if (kernel.precision == Precision::int8) {
       x[8 * kChannels] = 3e38F;  // the range overflows
       x[8 * kChannels + 1] = -3e38F;
     }
-    const Operand operand = convert(kernel, x, kChannels, packed.depth, false, 0);
-    std::vector<float> y(9 * kOut);
-    narrow::Rows rows = narrow::rows_of(packed, 0, kOut);
-    rows.parts[0] = {operand.bytes.data(), operand.stride};
-    rows.scale = operand.scale.data();
-    rows.zero = operand.zero.data();
-    rows.scale_stride = 1;
-    rows.y = y.data();
-    rows.y_stride = kOut;
-    rows.pixels = 9;
-    rows.activation = activation;
-    kernel.run(rows);
+    const std::vector<float> y = multiply(kernel, x, kChannels, weight, activation);
     for (std::int64_t i = 0; i < 9 * kOut; ++i) {
       const std::int64_t p = i / kOut;
-      const bool spoiled = p == 2 || p == 4 || p == 5 || p == 6 || (kernel.precision == Precision::int8 && p >= 7);
+      const bool spoiled = p == 2 || p == 4 || p == 5 || p == 6 || (kernel.precision != Precision::bf16 && p == 7) ||
+                           (kernel.precision == Precision::int8 && p == 8);
       CHECK_MSG(std::isnan(y[size(i)]) == spoiled, std::string(kernel.name) + ", pixel " + std::to_string(p));
     }
   }
@@ -304,20 +339,29 @@ void check_largest(const narrow::Kernel& kernel) {
   for (const float sign : {1.0F, -1.0F}) {
     const std::vector<float> weight(kChannels, sign);
     const std::vector<float> x(kChannels, 3.0F);
-    narrow::Weights packed;
-    narrow::pack(kernel, weight.data(), nullptr, 1, 1, kChannels, &packed);
-    const Operand operand = convert(kernel, x, kChannels, packed.depth, false, 0);
-    float y = 0.0F;
-    narrow::Rows rows = narrow::rows_of(packed, 0, 1);
-    rows.parts[0] = {operand.bytes.data(), operand.stride};
-    rows.scale = operand.scale.data();
-    rows.zero = operand.zero.data();
-    rows.scale_stride = 1;
-    rows.y = &y;
-    rows.y_stride = 1;
-    rows.pixels = 1;
-    kernel.run(rows);
+    const float y = multiply(kernel, x, kChannels, weight)[0];
     CHECK_MSG(std::abs(y - sign * 3.0F * kChannels) < 1e-3F, std::string(kernel.name) + ": " + std::to_string(y));
+  }
+}
+
+// Activations of any size give what they would give at an ordinary one: a power of two more is a power of two more of
+// the result, up to the rounding of smaller numbers to float32's subnormal ones.
+void check_magnitudes(const narrow::Kernel& kernel) {
+  constexpr std::int64_t kChannels = 300;
+  constexpr std::int64_t kOut = 11;
+  const std::vector<float> weight = random_floats(kOut * kChannels, 2);
+  const auto products = [&](float factor) {
+    std::vector<float> x = random_floats(2 * kChannels, 1, 1.0, 2.0);
+    for (float& value : x) value *= factor;
+    return multiply(kernel, x, kChannels, weight);
+  };
+  const std::vector<float> ordinary = products(1.0F);
+  for (const float factor : {0x1p17F, 0x1p100F, 0x1p-60F}) {
+    const std::vector<float> y = products(factor);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      CHECK_MSG(std::abs(y[i] / factor - ordinary[i]) <= 1e-5F * std::abs(ordinary[i]),
+                std::string(kernel.name) + ", " + std::to_string(i));
+    }
   }
 }
 
@@ -341,6 +385,7 @@ void test_kernels() {
     check_conversion(*kernel);
     check_special(*kernel);
     check_largest(*kernel);
+    check_magnitudes(*kernel);
   }
 }
 
@@ -361,12 +406,32 @@ void test_rounding() {
   CHECK(narrow::bf16_of(3.4e38F) == 0x7f80);
   CHECK(narrow::float_of_bf16(0xbf80) == -1.0F);
 
+  CHECK(fp16_of(1.0F) == 0x3c00 && fp16_of(-2.0F) == 0xc000 && fp16_of(65504.0F) == 0x7bff);
+  CHECK(fp16_of(65519.0F) == 0x7bff && fp16_of(65520.0F) == 0x7c00 && fp16_of(kNan) == 0x7e00);
+  CHECK(fp16_of(1.00048828125F) == 0x3c00 && fp16_of(1.00146484375F) == 0x3c02);  // halves to even
+  CHECK(fp16_of(0x1p-24F) == 1 && fp16_of(0x1p-25F) == 0 && fp16_of(0x1.8p-24F) == 2 &&
+        fp16_of(-0x1.ffp-15F) == 0x83fe);
+  for (int half = 0; half < 0x10000; ++half) {
+    const auto bits = static_cast<std::uint16_t>(half);
+    const float value = float_of_fp16(bits);
+    CHECK(std::isnan(value) ? (bits & 0x7fffU) > 0x7c00U : fp16_of(value) == bits);
+  }
+  const float large[3] = {3e5F, -1e38F, 7.0F};
+  std::uint16_t scaled[3];
+  CHECK(narrow::scale_to_fp16(large, 3, scaled) == 0x1p123F);
+  CHECK(float_of_fp16(scaled[1]) == float_of_fp16(fp16_of(-1e38F / 0x1p123F)) && scaled[2] == 0);
+
   for (const narrow::Kernel* kernel : tested_kernels()) {
     std::vector<float> row(64, 1.0F);
     row[0] = 1000.0F;
     const double error = narrow::rounding_error(*kernel, row.data(), 1, 64);
     const bool int8 = kernel->precision == Precision::int8;
     CHECK(int8 ? std::abs(error - std::sqrt(63.0) / 1000.0) < 1e-4 : error == 0.0);
+    if (kernel->precision == Precision::fp16) {
+      row[0] = 2049.0F;  // between two steps of 2
+      row[1] = 1e-9F;    // below float16's steps, but not below those of a number with a scale
+      CHECK(std::abs(narrow::rounding_error(*kernel, row.data(), 1, 64) - 1.0 / 2049.0) < 1e-6);
+    }
     row[1] = kNan;
     CHECK(std::isnan(narrow::rounding_error(*kernel, row.data(), 1, 64)));
   }
@@ -383,6 +448,25 @@ void test_choice() {
   }
   CHECK(narrow::kernel_for(Precision::int8, Isa::scalar, &kernel).ok());
   CHECK(kernel != nullptr && std::strcmp(kernel->name, "scalar_int8") == 0);
+}
+
+// On a processor with just these extensions, or none: each precision has the last one of its own, else float32.
+void test_extensions(const std::string& expected) {
+  std::string found;
+  const narrow::Kernel* best[3] = {};
+  const Precision precisions[] = {Precision::bf16, Precision::fp16, Precision::int8};
+  for (const narrow::Extension& each : narrow::extensions()) {
+    if (!each.supported || each.isa != Isa::neon) continue;
+    found += (found.empty() ? "" : ",") + std::string(each.kernel->name);
+    for (int i = 0; i < 3; ++i) {
+      if (each.kernel->precision == precisions[i]) best[i] = each.kernel;
+    }
+  }
+  CHECK_MSG(found == expected, "expected \"" + expected + "\", got \"" + found + "\"");
+  for (int i = 0; i < 3; ++i) {
+    const narrow::Kernel* kernel = nullptr;
+    CHECK(narrow::kernel_for(precisions[i], Isa::neon, &kernel).ok() && kernel == best[i]);
+  }
 }
 
 void test_forced() {
@@ -465,6 +549,9 @@ int main(int argc, char** argv) {
     perf();
   } else if (mode == "forced") {
     test_forced();
+  } else if (mode == "extensions") {
+    test_extensions(argc > 2 ? argv[2] : "");
+    test_kernels();
   } else {
     test_kernels();
     test_rounding();

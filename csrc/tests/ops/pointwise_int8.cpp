@@ -20,6 +20,8 @@ namespace op = evsam::pointwise;
 const narrow::Kernel& kernel_of(const Kernels& kernels) {
   const narrow::Kernel* kernel = nullptr;
   CHECK(narrow::kernel_for(Precision::int8, kernels.isa, &kernel).ok());
+  // A processor may have none of the extensions beside that instruction set; all have the scalar one.
+  if (kernel == nullptr) CHECK(narrow::kernel_for(Precision::int8, Isa::scalar, &kernel).ok());
   if (kernel == nullptr) std::abort();
   return *kernel;
 }
