@@ -62,7 +62,7 @@ ENGINES: Mapping[str, EngineInfo] = MappingProxyType(
                 name="native",
                 module="evsam.engines.native",
                 summary="compiled, on the CPU; needs no other package",
-                precisions=("fp32", "bf16", "int8"),
+                precisions=("fp32", "bf16", "fp16", "int8"),
             ),
             EngineInfo(
                 name="torch",

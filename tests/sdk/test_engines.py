@@ -75,9 +75,11 @@ def test_auto_looks_at_device_and_precision(monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("one_calibration_image")
-def test_another_engine_because_of_the_precision_is_said_at_the_users_line(seeded_weights) -> None:
+def test_another_engine_because_of_the_precision_is_said_at_the_users_line(seeded_weights, monkeypatch) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
+    native = replace(ENGINES["native"], precisions=("fp32",))
+    monkeypatch.setattr(engines, "ENGINES", MappingProxyType({**ENGINES, "native": native}))
     with pytest.warns(EvsamWarning) as caught:
         made = evsam.load(seeded_weights("nano"), precision="fp16", threads=1)
     made.close()
@@ -96,6 +98,7 @@ def test_an_engine_that_was_named_or_is_the_usual_one_is_taken_in_silence() -> N
     pytest.importorskip("onnxruntime")  # warnings are errors
     assert engines.find_engine("onnxruntime", precision="fp16").name == "onnxruntime"
     assert engines.find_engine("auto", precision="int8").name == "native"
+    assert engines.find_engine("auto", precision="fp16").name == "native"
     assert engines.find_engine("auto", precision="fp32").name == "native"
 
 
@@ -301,7 +304,7 @@ def test_precision_that_an_engine_lacks(seeded_weights) -> None:
     pytest.importorskip("torch")
     with pytest.raises(BackendUnavailable, match="precision: expected fp32 for engine torch, got 'int8'"):
         create_engine("torch", seeded_weights("nano"), precision="int8")
-    expected = "precision: expected fp32 or bf16 or int8 for engine native, got 'fp8'"
+    expected = "precision: expected fp32 or bf16 or fp16 or int8 for engine native, got 'fp8'"
     with pytest.raises(BackendUnavailable, match=expected):
         create_engine("native", seeded_weights("nano"), precision="fp8")
 
