@@ -23,9 +23,8 @@ struct Gemm {
 
   static constexpr std::int64_t kLineFloats = 16;  // of a cache line
 
-  // From this depth on it pays to ask for the panel, and for the rows, of the tile that follows. In shorter tiles
-  // asking costs more than it brings: their rows are in L2, or lie one behind the other, which the processor foresees.
-  static constexpr std::int64_t kPanelAheadDepth = 32;
+  // From this depth on it pays to ask for the rows of the tile that follows. Those of less are in L2, or lie one behind
+  // the other, which the processor foresees.
   static constexpr std::int64_t kRowsAheadDepth = 64;
 
   // What a tile asks the caches for while it computes: what the tile that follows reads and writes, and a part of the
@@ -58,11 +57,11 @@ struct Gemm {
     for (const float* const end = b + depth * kColumns; b != end; b += kColumns, ++a) step(a, a_stride, b, acc);
   }
 
-  // The same, for tiles that follow each other.
+  // The same, for tiles that follow each other. Where there is nothing to ask for, the loop above is faster.
   template <int R, int V>
   EVSAM_SIMD_INLINE void accumulate(const float* a, std::int64_t a_stride, const float* b, std::int64_t depth,
                                     Reg (&acc)[R][V], Ahead ahead) {
-    if (depth >= kPanelAheadDepth) {
+    if (ahead.b_lines > 0) {
       for (; depth >= kLineFloats; depth -= kLineFloats) {
         ask<R, V>(ahead);
         // More at a time would not fit into the buffer of decoded instructions.

@@ -125,7 +125,7 @@ struct MultiplyRows {
     inline __attribute__((always_inline)) Gemm::Ahead ahead_of(const float* x, std::int64_t stride, std::int64_t first,
                                                                std::int64_t depth) const {
       const bool more = first + R < all.pixels;
-      const bool cold = more && first_channel == 0 && depth >= Gemm::kRowsAheadDepth;
+      const bool cold = more && first_channel == 0 && ahead.c_rows > 0;
       Gemm::Ahead next = ahead;
       next.a = cold ? x + R * stride : nullptr;
       next.a_stride = stride;
@@ -154,8 +154,9 @@ struct MultiplyRows {
   // depth: of all slices together; done: of those before this one.
   template <bool kOnePart>
   static void run_slice(const GemmRows& all, const Slice& slice, std::int64_t depth, std::int64_t done) {
-    const Gemm::Ahead ahead = Gemm::Ahead::of(min(all.parts[slice.begin].depth - slice.first, kDepth),
-                                              (all.pixels + Gemm::kRows - 1) / Gemm::kRows);
+    const std::int64_t size = min(all.parts[slice.begin].depth - slice.first, kDepth);
+    const std::int64_t row_tiles = (all.pixels + Gemm::kRows - 1) / Gemm::kRows;
+    const Gemm::Ahead ahead = size < Gemm::kRowsAheadDepth ? Gemm::Ahead{} : Gemm::Ahead::of(size, row_tiles);
     for (std::int64_t c = 0; c < all.out_channels; c += Gemm::kColumns) {
       const float* weights = all.weights + c * depth + done * Gemm::kColumns;
       const std::int64_t columns = min(all.out_channels - c, Gemm::kColumns);
