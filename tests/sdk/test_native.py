@@ -19,6 +19,7 @@ import evsam
 from evsam import _C, BackendUnavailable, WeightsError
 from evsam.engines import create_engine
 from evsam.engines.native import NativeEngine, pin_threads
+from evsam.info import collect
 from evsam.record import write_record
 from evsam.transforms import image_to_pixels
 from evsam.weights import Weights
@@ -101,6 +102,25 @@ def test_int8() -> None:
     assert cosine > 0.999
     masks = [sam.predict(a, box=(60, 20, 420, 290)).masks for sam in (exact, rounded)]
     assert (masks[0] != masks[1]).mean() < 0.01
+
+
+def test_bf16(weights, engine, image) -> None:
+    """By instructions that are faster than float32's, or in float32."""
+    (exact,), (rounded,) = (each.encode([image]) for each in (engine, NativeEngine(weights, 1, precision="bf16")))
+    if _C.narrow_kernels()["bf16"] is None:
+        assert equal(list(exact), list(rounded))
+        return
+    a, b = (np.asarray(maps[0], np.float64) for maps in (exact, rounded))
+    assert 0.9999 < np.vdot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) < 1 - 1e-9
+
+
+def test_narrow_kernels_are_told() -> None:
+    """What computes each precision here: an extension of the instruction set that is chosen, or nothing."""
+    found = _C.narrow_kernels()
+    assert set(found) == {"bf16", "fp16", "int8"}
+    assert collect()["cpu"]["precisions"] == found
+    if _C.selected_isa() in ("scalar", "avx2", "avx512"):
+        assert found["int8"] is not None
 
 
 def test_weights_of_a_wrong_dtype(weights) -> None:
