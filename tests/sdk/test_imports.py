@@ -169,8 +169,8 @@ LAYERS = {
         "evsam.rle",
     ),
     "evaluation/metrics.py": ("evsam.arguments", "evsam.boxes", "evsam.errors"),
-    "evaluation/clicks.py": ("evsam._C",),
-    "evaluation/truth.py": ("evsam.boxes", "evsam.rle"),
+    "evaluation/clicks.py": ("evsam._C", "evsam.boxes"),
+    "evaluation/truth.py": ("evsam.boxes", "evsam.evaluation.metrics", "evsam.rle"),
     "evaluation/average_precision.py": ("evsam.arguments", "evsam.errors", "evsam.evaluation.metrics", "evsam.rle"),
     "evaluation/protocols.py": (
         "evsam.evaluation.clicks",
@@ -208,6 +208,7 @@ LAYERS = {
     "datasets/coco.py": ("evsam.datasets.files", "evsam.datasets.packed", "evsam.datasets.records", "evsam.errors"),
     "datasets/annotated.py": ("evsam.datasets.files", "evsam.datasets.packed", "evsam.datasets.records"),
     "evaluation/runner.py": (
+        "evsam.arguments",
         "evsam.datasets.records",
         "evsam.errors",
         "evsam.evaluation.protocols",
