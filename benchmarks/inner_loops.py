@@ -60,6 +60,8 @@ class Loop:
         isa: Instruction set, as in csrc/isa.
         cpu: llvm-mca's name of the processor.
         multiply_add: Pattern of the instructions whose number is the work.
+        flags: Of the compiler, beyond those of the instruction set.
+        features: llvm-mca's names of extensions that it does not take the processor to have.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Loop:
     isa: str
     cpu: str
     multiply_add: str
+    flags: tuple[str, ...] = ()
+    features: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} {self.isa} {self.cpu}"
@@ -75,13 +79,27 @@ class Loop:
 X86 = r"vfmadd\w+"
 ARM = r"fmla"
 
+
+def _narrow(extension: str, cpu: str, multiply_add: str, feature: str, *flags: str) -> Loop:
+    """An extension of NEON for narrow numbers, with the flags of CMakeLists.txt and cmake/EvsamNarrow.cmake."""
+    source = f'#include "narrow/{extension}.cpp"\n'
+    flags = (f"-march=armv8.2-a+{feature}", "-fno-schedule-insns", *flags)
+    features = {"fp16": "+fullfp16"}.get(feature, f"+{feature}")
+    return Loop(extension, source, "neon", cpu, multiply_add, flags, features)
+
+
+BY_LANE = ("cortex-a76", "cortex-a78", "neoverse-n1", "neoverse-v1", "apple-m1")
+BY_MATRIX = ("neoverse-v2", "apple-m2")
+"""Known to LLVM from version 16 on. Earlier ones give its zips three times the work that they are."""
+
 LOOPS = [
     *(Loop("gemm", GEMM, "avx512", cpu, X86) for cpu in ("skylake-avx512", "sapphirerapids")),
     *(Loop("gemm", GEMM, "avx2", cpu, X86) for cpu in ("haswell", "alderlake", "znver2", "znver3")),
-    *(
-        Loop("gemm", GEMM, "neon", cpu, ARM)
-        for cpu in ("cortex-a76", "cortex-a78", "neoverse-n1", "neoverse-v1", "apple-m1")
-    ),
+    *(Loop("gemm", GEMM, "neon", cpu, ARM) for cpu in BY_LANE),
+    *(_narrow("neon_dot", cpu, "sdot", "dotprod") for cpu in BY_LANE),
+    *(_narrow("neon_fp16", cpu, "fmla", "fp16") for cpu in BY_LANE),
+    *(_narrow("neon_i8mm", cpu, "usmmla", "i8mm") for cpu in BY_MATRIX),
+    *(_narrow("neon_bf16", cpu, "bfmmla", "bf16", "-fira-algorithm=priority") for cpu in BY_MATRIX),
 ]
 
 TARGETS = {"neon": ("aarch64-linux-gnu-g++", "aarch64-linux-gnu")}
@@ -120,7 +138,7 @@ def _assembly(loop: Loop) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "loop.cpp"
         source.write_text(loop.source.format(isa=loop.isa))
-        command = [compiler, "-O3", "-std=c++17", "-w", "-S", "-o", "-", *_flags(loop.isa)]
+        command = [compiler, "-O3", "-std=c++17", "-w", "-S", "-o", "-", *_flags(loop.isa), *loop.flags]
         command += [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}", str(source)]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
@@ -151,6 +169,7 @@ def _cycles(loop: Loop, instructions: list[str]) -> float:
     """Of one turn, in the steady state."""
     triple = TARGETS[loop.isa][1] if loop.isa in TARGETS else "x86_64-linux-gnu"
     command = [_tool("llvm-mca"), f"-mtriple={triple}", f"-mcpu={loop.cpu}", f"-iterations={ITERATIONS}"]
+    command += [f"-mattr={loop.features}"] if loop.features else []
     text = "\n".join(re.sub(r"\.L\w+", "again", line) for line in instructions)
     ran = subprocess.run(command, input=f"again:\n{text}\n", capture_output=True, text=True, check=False)
     total = re.search(r"Total Cycles:\s+(\d+)", ran.stdout)

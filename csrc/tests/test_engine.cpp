@@ -267,7 +267,7 @@ int main(int argc, char** argv) {
   CHECK(engine->encode(image, features.pointers.data()).ok());
   CHECK(features.complete());
   if (argc > 1 && std::strcmp(argv[1], "precisions") == 0) {
-    test_precision(Precision::fp16, 0.99999, features, image);
+    test_precision(Precision::fp16, 0.9999, features, image);
     test_precision(Precision::bf16, 0.9995, features, image);
     test_precision(Precision::int8, 0.999, features, image);
     return evsam::test::test_result();
