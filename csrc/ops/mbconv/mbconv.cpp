@@ -65,7 +65,8 @@ Tiling make_tiling(const Packed& packed, std::int64_t height, std::int64_t width
     tiling.strip = std::max(divide_up(tiling.out_height, tasks), tiling.chunk);
     tiling.strips = divide_up(tiling.out_height, tiling.strip);
   } else {
-    tiling.block = hidden % 64 == 0 || packed.expand.panel() > 16 ? 64 : 48;  // whole panels
+    const std::int64_t panel = packed.expand.panel();
+    tiling.block = 64 % panel == 0 && (hidden % 64 == 0 || panel > 16) ? 64 : 48;  // whole panels, of 24 channels too
     tiling.blocks = divide_up(hidden, tiling.block);
   }
   tiling.ring_stride = spread(std::min(tiling.block, hidden));
@@ -77,7 +78,7 @@ Tiling make_tiling(const Packed& packed, std::int64_t height, std::int64_t width
 struct Memory {
   pointwise::OperandMemory input;  // x, for a narrow expansion
   PerWorker<float> rings;
-  PerWorker<float> filtered;         // one for all unless by strips
+  PerWorker<float> filtered;           // one for all unless by strips
   pointwise::OperandMemory converted;  // filtered rows, for a narrow projection by strips
 
   Memory(Scratch& scratch, const Packed& packed, const Tiling& tiling, std::int64_t pixels, std::int64_t width,
