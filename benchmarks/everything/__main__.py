@@ -5,9 +5,10 @@ weights, photo, grid, thresholds and number of threads. What it finds is compare
 all take turns. Its masks are left as uncompressed RLE, the form that costs it least, and prompts reach the decoder 1, 8
 or 64 at a time, whichever its runtime decodes fastest.
 
-l0 has seeded weights, whose predicted IoU means nothing: for such variants thresholds are chosen that a share of all
-masks passes, the same for all. Their predicted IoU, which lies around zero, is raised by one number for all masks
-beforehand, since segment_anything takes a threshold that is not above zero for none.
+l0 has seeded weights, whose predicted IoU means nothing, while how many masks pass the thresholds decides how much is to
+do. Such a variant is made to look like nano on the same photo, the same for all: predicted IoU gets nano's mean and
+deviation, by the last layer's weights, and thresholds let as many points keep a mask, and as many of the masks whose
+predicted IoU passes, as nano's own do.
 
 Needs the packages torch, torchvision, segment-anything, pycocotools, onnx, onnxruntime, openvino and scikit-image, all
 in one environment. Models for the peers are made at first use and kept under --peers.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from benchmarks import harness
 from benchmarks.everything.records import Records, compare, share_found
 from benchmarks.models import report
 from benchmarks.models.contest import Contest, Contestant
-from benchmarks.models.inputs import photo, write_weights
+from benchmarks.models.inputs import Scores, photo, write_weights
 from benchmarks.models.peers import Peers, default_folder
 from evsam.cli.arguments import whole
 from evsam.export.onnx import build_models
@@ -47,41 +49,106 @@ AGREEING = 0.98
 """Share of the masks that a peer must have in common with us to count as correct: a mask's scores can lie on a
 threshold, and which of two masks NMS keeps can depend on the last bit."""
 
-RAISED_IOU = 0.5
-"""Added to predicted IoU of seeded weights, so that their thresholds lie in the range of a trained model's."""
+MODEL = "nano"
+"""Whose scores those of seeded weights resemble."""
+
+GRID = 12
+"""Points a side on which scores are compared."""
 
 
-def weights(peers: Peers, variant: str) -> str:
-    """What `evsam.load` takes: the bundled weights, or seeded ones."""
-    if get_variant(variant).bundled:
-        return variant
-    path = peers.model(variant, "everything_raised.safetensors")
-    write_weights(path, variant, RAISED_IOU)
-    return str(path)
+@dataclass(frozen=True)
+class Scored:
+    """All masks of a grid of points: predicted IoU, stability, and the number of the point that each is of."""
+
+    iou: NDArray[np.float64]
+    stability: NDArray[np.float64]
+    points: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, model: str, image: NDArray[np.uint8]) -> Scored:
+        """With the model that `evsam.load` takes."""
+        every = evsam.load(model).segment_everything(
+            image, mode="exact", points_per_side=GRID, pred_iou_thresh=-1, stability_score_thresh=0, box_nms_thresh=1
+        )
+        _, points = np.unique([segment.point for segment in every], axis=0, return_inverse=True)
+        return cls(every.predicted_iou, every.stability_score, points.ravel())
+
+    def best(self) -> NDArray[np.float64]:
+        """The largest predicted IoU of each point of the grid; those without a mask have none that passes."""
+        best = np.full(GRID**2, -np.inf)
+        np.maximum.at(best, self.points, self.iou)
+        return best
 
 
-def export(peers: Peers, variant: str) -> tuple[Path, Path]:
+def scores_like(model: Scored, seeded: Scored) -> Scores:
+    """What gives seeded predicted IoU the mean and the deviation of a model's."""
+    scale = float(model.iou.std() / seeded.iou.std())
+    return Scores(scale, float(model.iou.mean() - scale * seeded.iou.mean()))
+
+
+def thresholds_like(model: Scored, seeded: Scored) -> dict[str, float]:
+    """Thresholds that as many points and masks pass as the model's with its own.
+
+    The same share of points keeps a mask by predicted IoU; of the masks that do, the same share is stable.
+    """
+    own = get_variant(MODEL).everything
+    passing = model.iou > own.pred_iou_thresh
+    kept = float(np.mean(model.best() > own.pred_iou_thresh))
+    stable = float(np.mean(model.stability[passing] >= own.stability_score_thresh))
+    least = float(np.quantile(seeded.best(), 1 - kept))
+    if not 0 < least <= 1:
+        raise RuntimeError(f"pred_iou_thresh: expected one above 0, so that it filters, and at most 1, got {least:.4f}")
+    sure = seeded.stability[seeded.iou > least]
+    return {
+        "pred_iou_thresh": round(least, 4),
+        "stability_score_thresh": round(float(np.quantile(sure, 1 - stable)), 4),
+    }
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model for a photo: what `evsam.load` takes, its thresholds, and how its files for the peers begin."""
+
+    source: str
+    thresholds: dict[str, float]
+    files: str = "everything"
+
+
+def prepared(peers: Peers, variant: str, image: NDArray[np.uint8], photo_name: str) -> Model:
+    """The bundled weights with the variant's thresholds, or seeded ones with thresholds and scores like nano's."""
+    record = get_variant(variant)
+    if record.bundled:
+        return Model(variant, dict(vars(record.everything)))
+    plain = peers.model(variant, "everything_seeded.safetensors")
+    write_weights(plain, variant)
+    model = Scored.of(MODEL, image)
+    files = f"everything_like_{MODEL}_{Path(photo_name).stem}"
+    path = peers.model(variant, f"{files}.safetensors")
+    write_weights(path, variant, scores_like(model, Scored.of(str(plain), image)))
+    return Model(str(path), thresholds_like(model, Scored.of(str(path), image)), files)
+
+
+def export(peers: Peers, variant: str, model: Model) -> tuple[Path, Path]:
     """The encoder and the decoder (its three ambiguous masks) of `evsam export`, unless they are there already."""
-    encoder, decoder = (peers.model(variant, f"everything_raised_{part}.onnx") for part in ("encoder", "decoder"))
+    encoder, decoder = (peers.model(variant, f"{model.files}_{part}.onnx") for part in ("encoder", "decoder"))
     if not decoder.exists():
         encoder.parent.mkdir(parents=True, exist_ok=True)
-        models = build_models(load_weights(weights(peers, variant)), options=ExportOptions(masks="multi", opset=20))
+        models = build_models(load_weights(model.source), options=ExportOptions(masks="multi", opset=20))
         encoder.write_bytes(models.encoder.SerializeToString())
         decoder.write_bytes(models.decoder.SerializeToString())
     return encoder, decoder
 
 
-def contestants(peers: Peers, variant: str, settings: Mapping[str, Any]) -> list[Contestant]:
+def contestants(peers: Peers, variant: str, model: Model, settings: Mapping[str, Any]) -> list[Contestant]:
     """Ours in both modes, and the peers."""
     environment = {"PYTHONPATH": str(WORKERS)}
-    model = weights(peers, variant)
-    encoder, decoder = export(peers, variant)
+    encoder, decoder = export(peers, variant, model)
     files = {"encoder": str(encoder), "decoder": str(decoder)}
     features = [tensor.name for tensor in encoder_interface(variant).outputs]
     side: dict[str, Any] = {"features": features, "image_size": get_variant(variant).image_size}
     listed = []
     for mode in ("exact", "fast"):
-        request = {"model": model, "mode": mode, "settings": settings}
+        request = {"model": model.source, "mode": mode, "settings": settings}
         listed.append(Contestant(f"evsam {mode}", "segment_everything", peers.python, request, environment))
     for name, runtime in PEERS.items():
         request = {**files, **side, "runtime": runtime, "settings": settings}
@@ -89,35 +156,13 @@ def contestants(peers: Peers, variant: str, settings: Mapping[str, Any]) -> list
     return listed
 
 
-def chosen_thresholds(model: str, image: NDArray[np.uint8], share: float) -> dict[str, float]:
-    """Thresholds that about this share of all masks passes: twice as many pass that of predicted IoU."""
-    every = evsam.load(model).segment_everything(
-        image, mode="exact", points_per_side=12, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1
-    )
-    iou, stability = every.predicted_iou, every.stability_score
-    least = float(np.quantile(iou, 1 - min(1.0, 2 * share)))
-    if not 0 < least <= 1:
-        raise RuntimeError(f"pred_iou_thresh: expected one above 0, so that it filters, and at most 1, got {least:.4f}")
-    sure = stability[iou > least]
-    return {
-        "pred_iou_thresh": round(least, 4),
-        "stability_score_thresh": round(float(np.quantile(sure, 1 - share * len(iou) / max(len(sure), 1))), 4),
-    }
-
-
-def thresholds(variant: str, model: str, image: NDArray[np.uint8], share: float) -> dict[str, float]:
-    """The variant's own; where weights are seeded, those that a share of all masks of the photo passes."""
-    record = get_variant(variant)
-    return vars(record.everything) if record.bundled else chosen_thresholds(model, image, share)
-
-
-def settings_of(chosen: argparse.Namespace, variant: str, model: str, image: NDArray[np.uint8]) -> dict[str, Any]:
+def settings_of(chosen: argparse.Namespace, thresholds: Mapping[str, float]) -> dict[str, Any]:
     """Arguments that all generators get."""
     given = {"pred_iou_thresh": chosen.pred_iou_thresh, "stability_score_thresh": chosen.stability_score_thresh}
     return {
         "points_per_side": chosen.points_per_side,
         "crop_n_layers": chosen.crop_n_layers,
-        **thresholds(variant, model, image, chosen.share),
+        **thresholds,
         **{name: value for name, value in given.items() if value is not None},
     }
 
@@ -183,11 +228,12 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
 def run(chosen: argparse.Namespace, peers: Peers, variant: str, name: str) -> list[dict[str, Any]]:
     """One table: a variant and a photo."""
     image = read_image(name) if Path(name).exists() else photo(name)
-    settings = settings_of(chosen, variant, weights(peers, variant), image)
+    model = prepared(peers, variant, image, name)
+    settings = settings_of(chosen, model.thresholds)
     case = {"op": "everything", "variant": variant, "photo": Path(name).name, "threads": chosen.threads}
     case = {**case, "size": list(image.shape[:2]), **settings}
     entrants = [
-        each for each in contestants(peers, variant, settings) if chosen.only is None or each.name in chosen.only
+        each for each in contestants(peers, variant, model, settings) if chosen.only is None or each.name in chosen.only
     ]
     with Contest(entrants, chosen.threads, {"image": image}) as contest:
         outputs = {entry.name: entry.outputs for entry in contest.entries}
@@ -213,12 +259,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--crop-n-layers", type=whole(0), default=0)
     parser.add_argument("--pred-iou-thresh", type=float, help="default: the variant's")
     parser.add_argument("--stability-score-thresh", type=float, help="default: the variant's")
-    parser.add_argument(
-        "--share",
-        type=float,
-        default=0.2,
-        help="of all masks, that pass both thresholds of a variant with seeded weights",
-    )
     parser.add_argument("--rounds", type=whole(1), default=4, help="turns; who is much slower takes a third of them")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="contestants to run, by the names of the table")
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
-from benchmarks.everything.__main__ import WORKERS, thresholds, weights
+from benchmarks.everything.__main__ import WORKERS, prepared
 from benchmarks.models import report
 from benchmarks.models.contest import Contestant, Worker
-from benchmarks.models.inputs import frame, photo
+from benchmarks.models.inputs import PHOTO, frame, photo
 from benchmarks.models.peers import Peers, default_folder
 from evsam.cli.arguments import whole
 
@@ -55,7 +55,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--crop-n-layers", nargs="+", type=whole(0), default=[0, 1])
     parser.add_argument("--points-per-side", type=whole(1), default=32)
     parser.add_argument("--size", nargs=2, type=whole(1), default=SIZE, metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--share", type=float, default=0.1, help="see python -m benchmarks.everything --help")
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
     chosen = parser.parse_args(arguments)
 
@@ -67,12 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
         image = Path(temporary) / "image.npy"
         np.save(image, frame(*chosen.size))
         for variant in chosen.variant:
-            model = weights(peers, variant)
-            limits = thresholds(variant, model, photo(), chosen.share)
+            model = prepared(peers, variant, photo(PHOTO), PHOTO)
             for mode, layers in product(chosen.mode, chosen.crop_n_layers):
                 same = {"points_per_side": chosen.points_per_side, "crop_n_layers": layers}
-                settings = {**same, **limits}
-                request = {"model": model, "mode": mode, "settings": settings}
+                settings = {**same, **model.thresholds}
+                request = {"model": model.source, "mode": mode, "settings": settings}
                 contestant = Contestant(f"evsam {mode}", "segment_everything", peers.python, request, environment)
                 got = rise(contestant, chosen.threads, image, Path(temporary) / "log")
                 loaded, peak = (round(got[key] / MIB, 1) for key in ("before", "peak"))

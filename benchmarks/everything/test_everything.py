@@ -25,8 +25,9 @@ from benchmarks.everything import memory, recall, thresholds
 from benchmarks.everything.halves import half_of, photos
 from benchmarks.everything.records import Records, compare, share_found
 from benchmarks.everything.thresholds import Candidates
-from benchmarks.models.inputs import write_weights
+from benchmarks.models.inputs import Scores, write_weights
 from evsam.weights import load_weights
+from evsam.zoo import get_variant
 
 SIZE = (40, 60)
 
@@ -156,20 +157,46 @@ def test_recall_and_thresholds(data: Path, capsys: pytest.CaptureFixture[str]) -
     assert len(lines) == 5
 
 
-def test_a_share_of_the_masks_passes() -> None:
-    pixels = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
-    few, many = (contest.chosen_thresholds("nano", pixels, share) for share in (0.1, 0.4))
-    assert few["pred_iou_thresh"] > many["pred_iou_thresh"]
+def test_seeded_scores_are_made_like_a_models() -> None:
+    rng = np.random.default_rng(0)
+    points = np.repeat(np.arange(contest.GRID**2), 3)
+    model = contest.Scored(rng.uniform(0.2, 0.9, points.size), rng.uniform(0.5, 1, points.size), points)
+    seeded = contest.Scored(rng.normal(0.01, 0.002, points.size), rng.uniform(0.1, 0.4, points.size), points)
+    scores = contest.scores_like(model, seeded)
+    like = contest.Scored(scores.scale * seeded.iou + scores.shift, seeded.stability, points)
+    np.testing.assert_allclose([like.iou.mean(), like.iou.std()], [model.iou.mean(), model.iou.std()])
+
+    found = contest.thresholds_like(model, like)
+    own = get_variant(contest.MODEL).everything
+    for wanted, got in (
+        (model.best() > own.pred_iou_thresh, like.best() > found["pred_iou_thresh"]),
+        (
+            model.stability[model.iou > own.pred_iou_thresh] >= own.stability_score_thresh,
+            like.stability[like.iou > found["pred_iou_thresh"]] >= found["stability_score_thresh"],
+        ),
+    ):
+        assert 0.1 < wanted.mean() < 0.95
+        assert got.mean() == pytest.approx(wanted.mean(), abs=0.01)
 
 
-def test_raised_iou(tmp_path: Path) -> None:
+def test_scores_of_seeded_weights(tmp_path: Path) -> None:
     """The same masks, and another number for each."""
     found = {}
-    for raised in (0.0, 0.5):
-        path = tmp_path / f"{raised}.safetensors"
-        write_weights(path, "l0", raised)
-        found[raised] = load_weights(path).tensors["mask_decoder.iou_prediction_head.layers.2.bias"]
-    np.testing.assert_allclose(found[0.5] - found[0.0], 0.5, rtol=1e-6)
+    for scores in (Scores(), Scores(3.0, 0.5)):
+        path = tmp_path / f"{scores.scale}.safetensors"
+        write_weights(path, "nano", scores)
+        found[scores.scale] = load_weights(path).tensors
+    name = "mask_decoder.iou_prediction_head.layers.2"
+    np.testing.assert_allclose(found[3.0][f"{name}.bias"], 3 * found[1.0][f"{name}.bias"] + 0.5, rtol=1e-6)
+    np.testing.assert_allclose(found[3.0][f"{name}.weight"], 3 * found[1.0][f"{name}.weight"], rtol=1e-6)
+
+
+def test_points_without_a_mask_have_none_that_passes() -> None:
+    scored = contest.Scored(np.array([0.2, 0.7, 0.4]), np.ones(3), np.array([3, 3, 5]))
+    best = scored.best()
+    assert best[3] == 0.7
+    assert best[5] == 0.4
+    assert np.isneginf(np.delete(best, [3, 5])).all()
 
 
 def test_contest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,17 +50,27 @@ def clicks(count: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     return pad_points(xy, np.ones((count, 1), np.int32))
 
 
-def write_weights(path: Path, variant: str, raised_iou: float = 0.0) -> None:
+@dataclass(frozen=True)
+class Scores:
+    """What becomes of predicted IoU: ``scale * predicted + shift``."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+def write_weights(path: Path, variant: str, scores: Scores = Scores()) -> None:
     """Seeded weights of a variant as a safetensors file, unless it is there already.
 
     Args:
         path: the file.
         variant: its name.
-        raised_iou: what is added to every predicted IoU; that of seeded weights lies around zero.
+        scores: of predicted IoU, which lies closely around zero with seeded weights.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = seeded_state_dict(dict(expected_tensors(variant)))
-        if raised_iou:
-            tensors["mask_decoder.iou_prediction_head.layers.2.bias"] += np.float32(raised_iou)
+        weight, bias = (tensors[f"mask_decoder.iou_prediction_head.layers.2.{name}"] for name in ("weight", "bias"))
+        weight *= np.float32(scores.scale)
+        bias *= np.float32(scores.scale)
+        bias += np.float32(scores.shift)
         save_weights(path, tensors, variant)
