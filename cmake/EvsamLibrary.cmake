@@ -22,8 +22,8 @@ function(evsam_add_c_library)
 
   # An archive is not linked, so it has to hold the objects of everything.
   add_library(evsam_static STATIC $<TARGET_OBJECTS:evsam_capi> $<TARGET_OBJECTS:evsam_core>)
-  foreach(isa IN LISTS EVSAM_ISAS)
-    target_sources(evsam_static PRIVATE $<TARGET_OBJECTS:evsam_${isa}>)
+  foreach(kernels IN LISTS EVSAM_ISAS EVSAM_EXTENSIONS)
+    target_sources(evsam_static PRIVATE $<TARGET_OBJECTS:evsam_${kernels}>)
   endforeach()
   target_link_libraries(evsam_static PUBLIC Threads::Threads)
 

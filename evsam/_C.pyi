@@ -189,6 +189,7 @@ def pack_conv3x3(
     stride: int,
     activation: str,
     algorithm: str = "automatic",
+    precision: str = "fp32",
     isa: str = "",
 ) -> PackedOp: ...
 def pack_pointwise(
@@ -211,6 +212,7 @@ def pack_fused_mbconv(
     stride: int,
     activation: str,
     algorithm: str = "automatic",
+    precision: str = "fp32",
     isa: str = "",
 ) -> PackedOp: ...
 def pack_mbconv(

@@ -5,8 +5,8 @@ weights, photo, grid, thresholds and number of threads. What it finds is compare
 all take turns. Its masks are left as uncompressed RLE, the form that costs it least, and prompts reach the decoder 1, 8
 or 64 at a time, whichever its runtime decodes fastest.
 
-l0 has seeded weights, whose predicted IoU means nothing, while how many masks pass the thresholds decides how much is to
-do. Such a variant is made to look like nano on the same photo, the same for all: predicted IoU gets nano's mean and
+l0 has seeded weights, whose predicted IoU means nothing, while how many masks pass the thresholds decides how much is
+to do. Such a variant is made to look like nano on the same photo, the same for all: predicted IoU gets nano's mean and
 deviation, by the last layer's weights, and thresholds let as many points keep a mask, and as many of the masks whose
 predicted IoU passes, as nano's own do.
 

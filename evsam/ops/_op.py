@@ -202,8 +202,8 @@ def pack(function: Callable[..., Any], *arguments: Any, isa: str | None = None, 
         isa: Instruction set of the kernels: "scalar", "avx2", "avx512" or "neon"; None: the best one, or that of the
             environment variable EVSAM_ISA.
         keywords: The op's, and options that only the CPU's kernels have: `algorithm` of `conv3x3` and `fused_mbconv`
-            ("automatic", "direct", "winograd2", "winograd4", "winograd6"), `precision` of `pointwise`, `mbconv` and
-            `lite_mla` ("fp32", "bf16", "fp16", "int8"), `activation` of `layer_norm_2d`.
+            ("automatic", "direct", "winograd2", "winograd4", "winograd6"), `precision` of these two, `pointwise`,
+            `mbconv` and `lite_mla` ("fp32", "bf16", "fp16", "int8"), `activation` of `layer_norm_2d`.
 
     Returns:
         What takes the maps: `packed(x, residual, out=out, threads=1)`.

@@ -11,7 +11,7 @@ from evsam.ops.reference import Activation
 __all__ = ["fused_mbconv", "lite_mla", "mbconv"]
 
 
-@op(("x", "residual"), convolved("point_weight"), options=("algorithm",), cuda="fused_mbconv")
+@op(("x", "residual"), convolved("point_weight"), options=("algorithm", "precision"), cuda="fused_mbconv")
 def fused_mbconv(
     x: Any,
     weight: Any,

@@ -16,7 +16,13 @@ def activates_or_adds(shapes: Shapes, numbers: Numbers) -> bool:
     return numbers["activation"] == "none" or "residual" not in shapes
 
 
-@op(("x", "residual"), convolved("weight"), supports=activates_or_adds, options=("algorithm",), cuda="conv3x3")
+@op(
+    ("x", "residual"),
+    convolved("weight"),
+    supports=activates_or_adds,
+    options=("algorithm", "precision"),
+    cuda="conv3x3",
+)
 def conv3x3(
     x: Any,
     weight: Any,

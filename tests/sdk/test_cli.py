@@ -9,16 +9,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from evsam import WeightsError, cli, info
+from evsam import WeightsError, cli, engines, info
 from evsam.cli import info as info_command
 from evsam.cli import predict as predict_command
 from evsam.cli.parser import make_parser
@@ -64,9 +65,11 @@ def failure(capsys, *arguments: object) -> str:
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.usefixtures("one_calibration_image")
-def test_warnings_are_a_line(capsys, photo_file, seeded_file, tmp_path) -> None:
+def test_warnings_are_a_line(capsys, monkeypatch, photo_file, seeded_file, tmp_path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
+    native = replace(engines.ENGINES["native"], precisions=("fp32",))
+    monkeypatch.setattr(engines, "ENGINES", MappingProxyType({**engines.ENGINES, "native": native}))
     arguments = ["predict", photo_file, "--model", seeded_file("nano"), "--threads", 1, "--point", 9, 9]
     assert cli.main([*map(str, arguments), "--precision", "fp16", "--json", str(tmp_path / "out.json")]) == 0
     assert capsys.readouterr().err == (
@@ -425,12 +428,14 @@ NUMERIC = [
     for option in action.option_strings[:1]
 ]
 
-COORDINATES = ("--box", "--point", "--negative-point")
+NEGATIVE = ("--box", "--point", "--negative-point", "--pred-iou-thresh", "--stability-score-thresh")
+"""Options that take -1: coordinates, and thresholds that let everything pass."""
 
-OUT_OF_RANGE = [(*row, value) for row in NUMERIC for value in ODD if not (value == "-1" and row[1] in COORDINATES)]
+OUT_OF_RANGE = [(*row, value) for row in NUMERIC for value in ODD if not (value == "-1" and row[1] in NEGATIVE)]
 
 MANDATORY = {
     "predict": ["photo.png"],
+    "everything": ["photo.png"],
     "export": ["nano", "--format", "onnx", "-o", "folder"],
     "convert": ["nano", "x.safetensors"],
 }

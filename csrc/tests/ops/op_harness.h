@@ -123,6 +123,8 @@ class OpCase {
   virtual std::vector<Spoiler> spoilers() const { return {}; }
   // Whether bits may depend on gaps: the tail of a vector may be another pixel's numbers or none.
   virtual bool gaps_change_bits() const { return false; }
+  // Whether what is expected depends on the kernels that pack() was given; expected() is called behind it then.
+  virtual bool expects_by_kernels() const { return false; }
   // Whether the kernels of all instruction sets give the same bits.
   virtual bool same_bits_everywhere() const { return false; }
 

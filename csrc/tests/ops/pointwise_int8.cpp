@@ -43,6 +43,7 @@ class Case final : public PointwiseCase {
     return e;
   }
 
+  bool expects_by_kernels() const override { return true; }  // the limit of weights
   Status pack(const Kernels& kernels) override {
     kernel_ = &kernel_of(kernels);
     return op::pack_narrow(params_, *kernel_, weight_.data(), or_null(bias_), &packed_);
