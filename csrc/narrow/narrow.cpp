@@ -42,8 +42,6 @@ bool on_this_machine(const char* extension) {
 // Intel's cores begin a vdpbf16ps every other cycle, which is half as many products as by FMA in float32 (measured on
 // Sapphire Rapids: 44 and 92 G a second).
 bool faster_than_float32(const char* extension) {
-  // Panels of 24 channels: right by themselves (test_narrow), not yet shown to be right in whole models.
-  if (std::strcmp(extension, "neon_bf16") == 0 || std::strcmp(extension, "neon_i8mm") == 0) return false;
   return std::strcmp(extension, "avx512_bf16") != 0 || !cpu_features().intel;
 }
 
