@@ -16,8 +16,8 @@ struct Dot {
     std::int8_t w[F32::kLanes][4];
   };
   static constexpr int kRows = 4;
-  static constexpr int kVectors =
-      6;  // panels of 24 channels, which divide no power of two: what assumes that they do fails
+  // Panels of 24 channels divide no power of two, so that an op that assumes it fails on any processor.
+  static constexpr int kVectors = 6;
   static constexpr std::int64_t kElement = 1;
   static constexpr std::int64_t kBytes = 4;
   static constexpr bool kScaled = true;
