@@ -223,48 +223,24 @@ Status Engine::decode(const float* const* features, const Prompts& prompts, cons
   return out_of_memory();
 }
 
-namespace {
-
-// uint8 (height, width): 1 on the mask, 0 elsewhere.
-void paint(const masks::RowRuns& mask, std::int64_t height, std::int64_t width, std::uint8_t* pixels) {
-  std::fill_n(pixels, height * width, std::uint8_t{0});
-  for (std::int64_t y = mask.box.y0; y < mask.box.y1; ++y) {
-    for (const masks::RowRun* run = mask.row_begin(y); run != mask.row_end(y); ++run) {
-      std::fill(pixels + y * width + run->x0, pixels + y * width + run->x1, std::uint8_t{1});
-    }
-  }
-}
-
-}  // namespace
-
 Status Engine::masks(const float* logits, std::int64_t count, std::int64_t resized_height, std::int64_t resized_width,
                      std::int64_t original_height, std::int64_t original_width, std::uint8_t* masks) const try {
   const mask_upsample::Params params{count, resized_height, resized_width, original_height, original_width};
   EVSAM_RETURN_IF_ERROR(mask_upsample::validate(params));
   const mask_upsample::Kernel& kernel = *impl_->kernels->mask_upsample;
   const Profiler::Scope scope(impl_->profiler, "masks at the photo's size");
-  if (impl_->thread_count() > count) {  // all threads on one mask after the other
-    const std::size_t bytes = align_up(mask_upsample::workspace_bytes(kernel, params, impl_->thread_count()));
-    ArenaPool::Lease arena = impl_->arenas.borrow(bytes);
-    mask_upsample::run(kernel, impl_->context(arena.data(), bytes), params, logits, masks);
-    return {};
-  }
   // Most of a mask is far from its outline, where the scanner needs no upscaled logits.
   const masks::Scanner scanner(kernel, resized_height, resized_width, original_height, original_width);
+  const std::int64_t bands = scanner.bands();
   const std::size_t each = align_up(scanner.workspace_bytes());
   const std::size_t bytes = each * static_cast<std::size_t>(impl_->thread_count());
   ArenaPool::Lease arena = impl_->arenas.borrow(bytes);
-  std::atomic<bool> no_memory = false;
-  impl_->context(arena.data(), bytes).parallel_for(count, [&](std::int64_t i, int worker) {
-    try {
-      char* const workspace = arena.data() + static_cast<std::size_t>(worker) * each;
-      const masks::RowRuns mask = scanner.scan(logits + i * kLogitsSize * kLogitsSize, {}, workspace).mask;
-      paint(mask, original_height, original_width, masks + i * original_height * original_width);
-    } catch (const std::bad_alloc&) {
-      no_memory = true;
-    }
+  impl_->context(arena.data(), bytes).parallel_for(count * bands, [&](std::int64_t task, int worker) {
+    const std::int64_t i = task / bands;
+    scanner.paint(task % bands, logits + i * kLogitsSize * kLogitsSize, 0.0F,
+                  arena.data() + static_cast<std::size_t>(worker) * each, masks + i * original_height * original_width);
   });
-  return no_memory ? out_of_memory() : Status();
+  return {};
 } catch (const std::bad_alloc&) {
   return out_of_memory();
 }

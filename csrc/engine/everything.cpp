@@ -121,10 +121,15 @@ std::vector<Crop> crops_of(const Options& options, ImageSize photo) {
   return crops;
 }
 
+// Before doubles are dropped there are many: some kilobytes each of a trained model, half a megabyte of noise.
 struct Candidate {
-  Segment segment;
+  Segment segment;  // but for its mask
+  masks::PackedRuns mask;
   CornerBox box;  // in the photo
 };
+
+using Candidates = std::vector<Candidate>;
+using Segments = std::vector<Segment>;
 
 CornerBox box_in_photo(const masks::RowRuns& mask, const Box& crop) {
   if (mask.area > 0) return masks::corner_box(mask.box);
@@ -154,8 +159,6 @@ std::vector<T> pick(std::vector<T>&& from, const std::vector<std::size_t>& indic
   return picked;
 }
 
-using Candidates = std::vector<Candidate>;
-
 template <typename Score>
 std::vector<std::size_t> best_boxes(const Candidates& candidates, double threshold, const Score& score_of) {
   std::vector<CornerBox> boxes;
@@ -180,31 +183,40 @@ Candidates across_crops(Candidates candidates, const Options& options) {
   return pick(std::move(candidates), best);
 }
 
+Segments unpacked(Candidates&& candidates) {
+  Segments segments;
+  segments.reserve(candidates.size());
+  for (Candidate& candidate : candidates) {
+    segments.push_back(std::move(candidate.segment));
+    segments.back().mask = std::exchange(candidate.mask, {}).unpack();
+  }
+  return segments;
+}
+
 // Without masks that are nearly the same as one before them.
-Candidates without_same(Candidates candidates) {
+Segments without_same(Segments segments) {
   std::vector<const masks::RowRuns*> runs;
   std::vector<float> ranks;
-  for (const Candidate& candidate : candidates) {
-    runs.push_back(&candidate.segment.mask);
+  for (const Segment& segment : segments) {
+    runs.push_back(&segment.mask);
     ranks.push_back(-static_cast<float>(ranks.size()));
   }
-  const std::vector<std::size_t> best = masks::mask_nms(runs, ranks, kSameMask);
-  return pick(std::move(candidates), best);
+  return pick(std::move(segments), masks::mask_nms(runs, ranks, kSameMask));
 }
 
 // Small holes and islands go; of masks that are doubles now, those that did not change stay.
-Candidates without_small_regions(Candidates candidates, const Options& options, ImageSize photo) {
+Segments without_small_regions(Segments segments, const Options& options, ImageSize photo) {
   const std::int64_t area = options.min_mask_region_area;
   std::vector<CornerBox> boxes;
   std::vector<float> scores;
-  for (Candidate& candidate : candidates) {
-    masks::RowRuns& mask = candidate.segment.mask;
+  for (Segment& segment : segments) {
+    masks::RowRuns& mask = segment.mask;
     const bool filled = masks::fill_small_gaps(photo.height, photo.width, area, &mask);
     const bool cleared = masks::remove_small_pieces(area, masks::Touch::corners, &mask);
     scores.push_back(filled || cleared ? 0.0F : 1.0F);
     boxes.push_back(masks::corner_box(mask.box));
   }
-  return pick(std::move(candidates),
+  return pick(std::move(segments),
               masks::box_nms(boxes, scores, std::max(options.box_nms_thresh, options.crop_nms_thresh)));
 }
 
@@ -294,7 +306,8 @@ struct Generator::Impl {
   AlignedBuffer<float> own_logits;  // of ask()
   std::vector<float> own_iou;
 
-  Candidates kept;  // of crops that are done; the result, once finished
+  Candidates kept;  // of crops that are done
+  Segments result;  // once finished
 
   std::int64_t points_of(const Crop& of) const { return static_cast<std::int64_t>(grids[of.layer].size()) / 2; }
 
@@ -412,7 +425,7 @@ struct Generator::Impl {
     const CornerBox corners = box_in_photo(scan.mask, box);
     if (is_cut_off(corners, box, photo)) return;
     Candidate candidate;
-    candidate.segment.mask = std::move(scan.mask);
+    candidate.mask = masks::PackedRuns(scan.mask);
     candidate.segment.predicted_iou = answer->iou;
     candidate.segment.stability_score = stability;
     candidate.segment.x = points[2 * answer->point] + static_cast<double>(box.x0);
@@ -457,18 +470,17 @@ struct Generator::Impl {
       return;
     }
     finished = true;
-    kept = finish(std::move(kept));
+    result = finish(std::exchange(kept, {}));
     scanner.reset();
     workspaces.clear();
     own_logits = {};
   }
 
-  Candidates finish(Candidates candidates) const {
+  Segments finish(Candidates candidates) const {
     if (crops.size() > 1) candidates = across_crops(std::move(candidates), options);
-    if (options.min_mask_region_area > 0) {
-      candidates = without_small_regions(std::move(candidates), options, photo);
-    }
-    return options.mode == Mode::fast ? without_same(std::move(candidates)) : std::move(candidates);
+    Segments segments = unpacked(std::move(candidates));
+    if (options.min_mask_region_area > 0) segments = without_small_regions(std::move(segments), options, photo);
+    return options.mode == Mode::fast ? without_same(std::move(segments)) : segments;
   }
 };
 
@@ -547,27 +559,20 @@ Status Generator::ask(const Engine& engine, const float* const* features) try {
 }
 
 std::vector<Segment> Generator::segments() const {
-  const auto segments_of = [](Candidates&& candidates) {
-    std::vector<Segment> segments;
-    for (Candidate& candidate : candidates) segments.push_back(std::move(candidate.segment));
-    return segments;
-  };
+  if (impl_->finished) return impl_->result;
   Candidates all = impl_->kept;
-  if (!impl_->finished) {
-    for (const std::size_t i : best_of_crop(impl_->found, impl_->options)) all.push_back(impl_->found[i]);
-    all = impl_->finish(std::move(all));
-  }
-  return segments_of(std::move(all));
+  for (const std::size_t i : best_of_crop(impl_->found, impl_->options)) all.push_back(impl_->found[i]);
+  return impl_->finish(std::move(all));
 }
 
 std::size_t Generator::bytes() const {
   std::size_t bytes = 0;
   for (const Candidates* candidates : {&impl_->found, &impl_->kept}) {
-    for (const Candidate& candidate : *candidates) {
-      const masks::RowRuns& mask = candidate.segment.mask;
-      bytes += sizeof(candidate) + mask.runs.capacity() * sizeof(masks::RowRun) +
-               mask.row_ends.capacity() * sizeof(std::uint32_t);
-    }
+    for (const Candidate& candidate : *candidates) bytes += sizeof(candidate) + candidate.mask.bytes();
+  }
+  for (const Segment& segment : impl_->result) {
+    bytes += sizeof(segment) + segment.mask.runs.capacity() * sizeof(masks::RowRun) +
+             segment.mask.row_ends.capacity() * sizeof(std::uint32_t);
   }
   return bytes;
 }

@@ -4,6 +4,59 @@
 #include <utility>
 
 namespace evsam::masks {
+namespace {
+
+// The highest bit of a byte says that more follow.
+constexpr std::uint32_t kMore = 0x80;
+
+void put(std::uint32_t value, std::vector<std::uint8_t>* bytes) {
+  for (; value >= kMore; value >>= 7) bytes->push_back(static_cast<std::uint8_t>(value | kMore));
+  bytes->push_back(static_cast<std::uint8_t>(value));
+}
+
+std::uint32_t take_value(const std::uint8_t** byte) {
+  std::uint32_t value = 0;
+  for (int shift = 0;; shift += 7) {
+    const std::uint32_t next = *(*byte)++;
+    value |= (next & (kMore - 1)) << shift;
+    if (next < kMore) return value;
+  }
+}
+
+}  // namespace
+
+PackedRuns::PackedRuns(const RowRuns& mask) : box_(mask.box), area_(mask.area), run_count_(mask.runs.size()) {
+  steps_.reserve(2 * mask.runs.size() + mask.row_ends.size());
+  for (std::int64_t y = box_.y0; y < box_.y1; ++y) {
+    put(static_cast<std::uint32_t>(mask.row_end(y) - mask.row_begin(y)), &steps_);
+    auto x = static_cast<std::int32_t>(box_.x0);
+    for (const RowRun* run = mask.row_begin(y); run != mask.row_end(y); ++run) {
+      put(static_cast<std::uint32_t>(run->x0 - x), &steps_);
+      put(static_cast<std::uint32_t>(run->x1 - run->x0), &steps_);
+      x = run->x1;
+    }
+  }
+  steps_.shrink_to_fit();
+}
+
+RowRuns PackedRuns::unpack() const {
+  RowRuns mask;
+  mask.box = box_;
+  mask.area = area_;
+  mask.runs.reserve(run_count_);
+  mask.row_ends.reserve(static_cast<std::size_t>(box_.y1 - box_.y0));
+  const std::uint8_t* step = steps_.data();
+  for (std::int64_t y = box_.y0; y < box_.y1; ++y) {
+    auto x = static_cast<std::int32_t>(box_.x0);
+    for (std::uint32_t left = take_value(&step); left > 0; --left) {
+      const std::int32_t x0 = x + static_cast<std::int32_t>(take_value(&step));
+      x = x0 + static_cast<std::int32_t>(take_value(&step));
+      mask.runs.push_back({x0, x});
+    }
+    mask.row_ends.push_back(static_cast<std::uint32_t>(mask.runs.size()));
+  }
+  return mask;
+}
 
 void RowRunsWriter::end_row(std::int64_t y) {
   Box& box = mask_.box;

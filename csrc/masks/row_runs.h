@@ -28,6 +28,23 @@ struct RowRuns {
   const RowRun* row_end(std::int64_t y) const { return runs.data() + row_ends[static_cast<std::size_t>(y - box.y0)]; }
 };
 
+// RowRuns that wait, in a quarter of their memory where runs are short: of each row the number of runs, and of each run
+// its distance from the one before and its length, in bytes of seven bits.
+class PackedRuns {
+ public:
+  PackedRuns() = default;
+  explicit PackedRuns(const RowRuns& mask);
+
+  RowRuns unpack() const;
+  std::size_t bytes() const { return steps_.capacity(); }
+
+ private:
+  Box box_;
+  std::int64_t area_ = 0;
+  std::size_t run_count_ = 0;
+  std::vector<std::uint8_t> steps_;
+};
+
 // Makes RowRuns from the top down.
 class RowRunsWriter {
  public:

@@ -95,38 +95,44 @@ void compare(const float* logits, std::int64_t count, const Thresholds& t, std::
   counts->low += low;
 }
 
-// Columns [x0, x1) of a band of rows that are in the mask, or of which the band's bytes say what is.
+// Columns [x0, x1) of a band of rows that are in the mask, or not, or of which the band's bytes say what is.
 struct Span {
   std::int64_t x0;
   std::int64_t x1;
-  bool inside;
+  Side side;
 };
 
-void extend(std::vector<Span>* spans, std::int64_t x0, std::int64_t x1, bool inside) {
-  if (!spans->empty() && spans->back().x1 == x0 && spans->back().inside == inside) {
+void extend(std::vector<Span>* spans, std::int64_t x0, std::int64_t x1, Side side) {
+  if (!spans->empty() && spans->back().x1 == x0 && spans->back().side == side) {
     spans->back().x1 = x1;
   } else {
-    spans->push_back({x0, x1, inside});
+    spans->push_back({x0, x1, side});
   }
 }
 
 }  // namespace
 
+// Of a band.
 struct Scanner::Memory {
-  float* least;  // (blocks of rows, blocks of columns)
+  float* least;  // of each block of columns
   float* most;
   float* scratch;       // of the kernel
   float* upscaled;      // a block
-  std::uint8_t* bytes;  // a band
+  std::uint8_t* bytes;  // which pixels are in the mask
 
   Memory(Scratch& memory, const Scanner& scanner)
-      : least(
-            memory.take<float>(static_cast<std::int64_t>(scanner.row_blocks_.size() * scanner.column_blocks_.size()))),
-        most(memory.take<float>(static_cast<std::int64_t>(scanner.row_blocks_.size() * scanner.column_blocks_.size()))),
+      : least(memory.take<float>(static_cast<std::int64_t>(scanner.column_blocks_.size()))),
+        most(memory.take<float>(static_cast<std::int64_t>(scanner.column_blocks_.size()))),
         scratch(memory.take<float>(
             mask_upsample::scratch_floats(*scanner.kernel_, kPadding, kResizedColumns, scanner.block_columns_))),
         upscaled(memory.take<float>(scanner.band_rows_ * scanner.block_columns_)),
         bytes(memory.take<std::uint8_t>(scanner.band_rows_ * scanner.width_)) {}
+
+  // On which side of a threshold all pixels of a block of columns are.
+  Side side(std::size_t column, float threshold) const {
+    const float margin = kRoundings * std::max(std::abs(least[column]), std::abs(most[column])) + FLT_MIN;
+    return side_of(least[column], most[column], margin, threshold);
+  }
 };
 
 std::vector<Scanner::Block> Scanner::cut(const std::vector<Tap>& frame, const std::vector<Tap>& photo,
@@ -193,92 +199,88 @@ std::size_t Scanner::workspace_bytes() const {
   return scratch.bytes();
 }
 
-// Of the logits that the blocks read.
-void Scanner::find_ranges(const float* logits, float* least, float* most) const {
+// Of the logits that the band's blocks read. False where some are not finite, so that nothing is known.
+bool Scanner::find_ranges(const Block& band, const float* logits, const Memory& memory) const {
+  const float* rows = logits + band.logits_first * kLogitsSize;
+  const std::int64_t count = band.logits_last - band.logits_first;
+  if (!all_finite(rows, count * kLogitsSize)) return false;
   const auto less = [](float a, float b) { return a < b; };
   const auto more = [](float a, float b) { return a > b; };
-  const std::size_t columns = column_blocks_.size();
   Row low;
   Row high;
-  for (std::size_t r = 0; r < row_blocks_.size(); ++r) {
-    const Block& rows = row_blocks_[r];
-    float* lowest = low.values[0];
-    float* highest = high.values[0];
-    std::copy_n(logits + rows.logits_first * kLogitsSize, kLogitsSize, lowest);
-    std::copy_n(lowest, kLogitsSize, highest);
-    for (std::int64_t y = rows.logits_first + 1; y < rows.logits_last; ++y) {
-      const float* row = logits + y * kLogitsSize;
-      for (std::int64_t x = 0; x < kLogitsSize; ++x) lowest[x] = less(row[x], lowest[x]) ? row[x] : lowest[x];
-      for (std::int64_t x = 0; x < kLogitsSize; ++x) highest[x] = more(row[x], highest[x]) ? row[x] : highest[x];
-    }
-    combine_neighbours(less, &low);
-    combine_neighbours(more, &high);
-    for (std::size_t c = 0; c < columns; ++c) {
-      const Block& block = column_blocks_[c];
-      least[r * columns + c] = best_of(less, low, block.logits_first, block.logits_last);
-      most[r * columns + c] = best_of(more, high, block.logits_first, block.logits_last);
-    }
+  float* lowest = low.values[0];
+  float* highest = high.values[0];
+  std::copy_n(rows, kLogitsSize, lowest);
+  std::copy_n(rows, kLogitsSize, highest);
+  for (const float* row = rows + kLogitsSize; row < rows + count * kLogitsSize; row += kLogitsSize) {
+    for (std::int64_t x = 0; x < kLogitsSize; ++x) lowest[x] = less(row[x], lowest[x]) ? row[x] : lowest[x];
+    for (std::int64_t x = 0; x < kLogitsSize; ++x) highest[x] = more(row[x], highest[x]) ? row[x] : highest[x];
   }
+  combine_neighbours(less, &low);
+  combine_neighbours(more, &high);
+  for (std::size_t c = 0; c < column_blocks_.size(); ++c) {
+    const Block& block = column_blocks_[c];
+    memory.least[c] = best_of(less, low, block.logits_first, block.logits_last);
+    memory.most[c] = best_of(more, high, block.logits_first, block.logits_last);
+  }
+  return true;
+}
+
+// The pixels of a block of rows and columns, to memory.upscaled.
+void Scanner::upscale(const Block& band, const Block& block, const float* logits, const Memory& memory) const {
+  mask_upsample::OutputRows rows = {};
+  rows.logits = logits + block.logits_begin;
+  rows.logits_columns = kPadding;
+  rows.frame_columns = frame_columns_.data() + block.frame_taps;
+  rows.frame_rows = frame_rows_.data();
+  rows.columns = columns_.data() + block.taps;
+  rows.rows = rows_.data();
+  rows.resized_height = resized_height_;
+  rows.resized_width = block.resized_last - block.resized_first;
+  rows.width = block.last - block.first;
+  rows.first_row = band.first;
+  rows.last_row = band.last;
+  rows.upscaled = memory.upscaled;
+  rows.scratch = memory.scratch;
+  kernel_->run(rows);
 }
 
 Scan Scanner::scan(const float* logits, const Thresholds& thresholds, void* workspace, std::int64_t dx,
                    std::int64_t dy) const {
   Scratch scratch(workspace);
   const Memory memory(scratch, *this);
-  const bool finite = all_finite(logits, row_blocks_.back().logits_last * kLogitsSize);
-  if (finite) find_ranges(logits, memory.least, memory.most);
-
-  mask_upsample::OutputRows upsampled = {};
-  upsampled.logits_columns = kPadding;
-  upsampled.frame_rows = frame_rows_.data();
-  upsampled.rows = rows_.data();
-  upsampled.resized_height = resized_height_;
-  upsampled.upscaled = memory.upscaled;
-  upsampled.scratch = memory.scratch;
-
   Counts counts;
   RowRunsWriter writer;
   std::vector<Span> spans;
-  for (std::size_t r = 0; r < row_blocks_.size(); ++r) {
-    const Block& band = row_blocks_[r];
+  for (const Block& band : row_blocks_) {
     const std::int64_t rows = band.last - band.first;
+    const bool known = find_ranges(band, logits, memory);
     spans.clear();
     for (std::size_t c = 0; c < column_blocks_.size(); ++c) {
       const Block& block = column_blocks_[c];
       const std::int64_t columns = block.last - block.first;
       Side sides[3] = {Side::both, Side::both, Side::both};
-      if (finite) {
-        const std::size_t at = r * column_blocks_.size() + c;
-        const float least = memory.least[at];
-        const float most = memory.most[at];
-        const float margin = kRoundings * std::max(std::abs(least), std::abs(most)) + FLT_MIN;
-        sides[0] = side_of(least, most, margin, thresholds.mask);
-        sides[1] = side_of(least, most, margin, thresholds.high);
-        sides[2] = side_of(least, most, margin, thresholds.low);
+      if (known) {
+        sides[0] = memory.side(c, thresholds.mask);
+        sides[1] = memory.side(c, thresholds.high);
+        sides[2] = memory.side(c, thresholds.low);
       }
       if (sides[0] != Side::both && sides[1] != Side::both && sides[2] != Side::both) {
-        if (sides[0] == Side::above) extend(&spans, block.first, block.last, true);
+        if (sides[0] == Side::above) extend(&spans, block.first, block.last, Side::above);
         if (sides[1] == Side::above) counts.high += rows * columns;
         if (sides[2] == Side::above) counts.low += rows * columns;
         continue;
       }
-      upsampled.logits = logits + block.logits_begin;
-      upsampled.frame_columns = frame_columns_.data() + block.frame_taps;
-      upsampled.columns = columns_.data() + block.taps;
-      upsampled.resized_width = block.resized_last - block.resized_first;
-      upsampled.width = columns;
-      upsampled.first_row = band.first;
-      upsampled.last_row = band.last;
-      kernel_->run(upsampled);
+      upscale(band, block, logits, memory);
       for (std::int64_t y = 0; y < rows; ++y) {
         compare(memory.upscaled + y * columns, columns, thresholds, memory.bytes + y * width_ + block.first, &counts);
       }
-      extend(&spans, block.first, block.last, false);
+      extend(&spans, block.first, block.last, Side::both);
     }
     if (spans.empty()) continue;
     for (std::int64_t y = 0; y < rows; ++y) {
       for (const Span& span : spans) {
-        if (span.inside) {
+        if (span.side == Side::above) {
           writer.add(span.x0, span.x1);
         } else {
           for_each_run(memory.bytes + y * width_, span.x0, span.x1,
@@ -289,6 +291,41 @@ Scan Scanner::scan(const float* logits, const Thresholds& thresholds, void* work
     }
   }
   return {writer.take(dx, dy), counts.high, counts.low};
+}
+
+void Scanner::paint(std::int64_t band, const float* logits, float threshold, void* workspace,
+                    std::uint8_t* mask) const {
+  Scratch scratch(workspace);
+  const Memory memory(scratch, *this);
+  const Block& rows = row_blocks_[static_cast<std::size_t>(band)];
+  const bool known = find_ranges(rows, logits, memory);
+  // Neighbouring blocks on one side are filled at once: those up to the one at hand, from this column on.
+  std::int64_t from = 0;
+  Side side = Side::below;
+  const auto fill_to = [&](std::int64_t to) {
+    for (std::int64_t y = rows.first; from < to && y < rows.last; ++y) {
+      std::memset(mask + y * width_ + from, side == Side::above ? 1 : 0, static_cast<std::size_t>(to - from));
+    }
+    from = to;
+  };
+  for (std::size_t c = 0; c < column_blocks_.size(); ++c) {
+    const Block& block = column_blocks_[c];
+    const Side next = known ? memory.side(c, threshold) : Side::both;
+    if (next != side) fill_to(block.first);
+    if (next != Side::both) {
+      side = next;
+      continue;
+    }
+    upscale(rows, block, logits, memory);
+    const std::int64_t columns = block.last - block.first;
+    for (std::int64_t y = rows.first; y < rows.last; ++y) {
+      const float* upscaled = memory.upscaled + (y - rows.first) * columns;
+      std::uint8_t* to = mask + y * width_ + block.first;
+      for (std::int64_t x = 0; x < columns; ++x) to[x] = upscaled[x] > threshold ? 1 : 0;
+    }
+    from = block.last;
+  }
+  fill_to(width_);
 }
 
 }  // namespace evsam::masks

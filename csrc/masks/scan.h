@@ -42,6 +42,11 @@ class Scanner {
   Scan scan(const float* logits, const Thresholds& thresholds, void* workspace, std::int64_t dx = 0,
             std::int64_t dy = 0) const;
 
+  // The picture of the mask above a threshold, in bands of rows, each of which may be painted by another thread with a
+  // workspace of its own. mask: (height, width), 1 on it and 0 elsewhere.
+  std::int64_t bands() const { return static_cast<std::int64_t>(row_blocks_.size()); }
+  void paint(std::int64_t band, const float* logits, float threshold, void* workspace, std::uint8_t* mask) const;
+
  private:
   using Tap = mask_upsample::Tap;
 
@@ -60,7 +65,8 @@ class Scanner {
   struct Memory;
 
   static std::vector<Block> cut(const std::vector<Tap>& frame, const std::vector<Tap>& photo, std::int64_t reach);
-  void find_ranges(const float* logits, float* least, float* most) const;
+  bool find_ranges(const Block& band, const float* logits, const Memory& memory) const;
+  void upscale(const Block& band, const Block& block, const float* logits, const Memory& memory) const;
 
   const mask_upsample::Kernel* kernel_;
   std::int64_t resized_height_;

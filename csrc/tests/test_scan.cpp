@@ -73,6 +73,11 @@ void check_scan(const mask_upsample::Kernel& kernel, const Sizes& s, const Logit
                            std::to_string(kernel.lanes) + " lanes";
   CHECK_MSG(same(scan.mask, mask, s.height, s.width), what + ": mask");
   CHECK_MSG(scan.above_high == high && scan.above_low == low, what + ": counts");
+  Pixels painted(mask.size(), 7);
+  for (std::int64_t band = 0; band < scanner.bands(); ++band) {
+    scanner.paint(band, logits.data(), t.mask, own.data(), painted.data());
+  }
+  CHECK_MSG(painted == mask, what + ": painted");
 }
 
 // Ovals on noise, so that some blocks are decided and some are not.
@@ -128,6 +133,13 @@ Pixels noise(std::int64_t height, std::int64_t width, double mean, unsigned seed
   return mask;
 }
 
+bool equal(const RowRuns& a, const RowRuns& b) {
+  const auto same_runs = [](const RowRun& x, const RowRun& y) { return x.x0 == y.x0 && x.x1 == y.x1; };
+  return a.area == b.area && a.box.x0 == b.box.x0 && a.box.y0 == b.box.y0 && a.box.x1 == b.box.x1 &&
+         a.box.y1 == b.box.y1 && a.row_ends == b.row_ends &&
+         std::equal(a.runs.begin(), a.runs.end(), b.runs.begin(), b.runs.end(), same_runs);
+}
+
 void check_row_runs(std::int64_t height, std::int64_t width, double mean, unsigned seed) {
   const Pixels mask = noise(height, width, mean, seed);
   const Pixels other = noise(height, width, -mean, seed + 1);
@@ -141,6 +153,9 @@ void check_row_runs(std::int64_t height, std::int64_t width, double mean, unsign
   CHECK(extent.box.x0 == runs.box.x0 && extent.box.x1 == runs.box.x1);
   CHECK(extent.box.y0 == runs.box.y0 && extent.box.y1 == runs.box.y1);
   CHECK(count_runs(runs, height, width) == count_runs({mask.data(), height, width}));
+  const PackedRuns packed(runs);
+  CHECK(equal(packed.unpack(), runs));
+  CHECK(packed.bytes() <= 2 * runs.runs.size() + 2 * runs.row_ends.size());
 
   std::int64_t common = 0;
   std::int64_t either = 0;
@@ -226,6 +241,20 @@ void check_moved() {
   CHECK(writer.take(3, 3).box.x1 == 0);
 }
 
+// Distances and lengths of one byte to four, and rows without runs.
+void check_packed() {
+  RowRunsWriter writer;
+  for (const std::int64_t step : {1, 127, 128, 16383, 16384, 2097151, 2097152}) {
+    writer.add(step, 2 * step);
+    writer.add(3 * step + 1, 3 * step + 2);
+    writer.end_row(step);
+  }
+  const RowRuns runs = writer.take(5, 7);
+  CHECK(runs.area == 2097152 * 2 - 1 + 16384 * 2 - 1 + 128 * 2 - 1 + 1 + 7);
+  CHECK(equal(PackedRuns(runs).unpack(), runs));
+  CHECK(equal(PackedRuns(RowRuns{}).unpack(), {}) && PackedRuns().bytes() == 0);
+}
+
 }  // namespace
 
 int main() {
@@ -238,5 +267,6 @@ int main() {
   }
   check_nms();
   check_moved();
+  check_packed();
   return test::test_result();
 }
