@@ -1,5 +1,5 @@
 // 3x3 convolution in float32, once for all vector instruction sets. An ISA file includes isa/<isa>.h, then this.
-#include "isa/gemm_rows.inl"
+#include "isa/multiply_rows.h"
 #include "ops/conv3x3/conv3x3_kernel.h"
 #include "ops/conv3x3/winograd_simd.inl"
 
@@ -110,7 +110,7 @@ struct Conv3x3 {
       product.pixels = pixels;
       product.out_channels = output.channels;
       product.activation = output.activation;
-      MultiplyRows::run(product);
+      multiply_rows(product);
     }
   }
 };

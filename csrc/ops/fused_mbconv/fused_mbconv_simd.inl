@@ -3,7 +3,7 @@
 // For each block of hidden channels: the Winograd stages of conv3x3, activation included, into a buffer that stays in
 // the cache, then its product with the 1x1 weights, added to what the earlier blocks left in y. The first block brings
 // bias and residual.
-#include "isa/gemm_rows.inl"
+#include "isa/multiply_rows.h"
 #include "ops/conv3x3/winograd_simd.inl"
 #include "ops/fused_mbconv/fused_mbconv_kernel.h"
 
@@ -90,7 +90,7 @@ struct FusedMbconv {
           product.pixels = strip.columns;
           product.out_channels = tail.channels;
           product.activation = Activation::none;
-          MultiplyRows::run(product);
+          multiply_rows(product);
         }
       });
     }
