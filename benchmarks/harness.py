@@ -102,8 +102,10 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "usable_cpus": _C.usable_cpus(),
         "isa": _C.selected_isa(),
+        "products": _C.narrow_kernels(),
         "versions": versions,
         "commit": commit,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
 
 

@@ -126,15 +126,19 @@ class Entry:
         worker: its process.
         load_seconds: from nothing to ready, imports not included.
         version: of its package.
+        computes: which numbers it multiplies where it was asked for narrow ones, in its own words.
         outputs: of the first run.
-        first: seconds of a second run (a first, where that took long), the first guess at how long one takes.
+        first: seconds of the first run.
+        guess: of a second run (of the first, where that took long): about how long one takes.
     """
 
     worker: Worker
     load_seconds: float
     version: str
+    computes: str
     outputs: list[NDArray[np.float32]]
     first: float
+    guess: float
 
     @property
     def name(self) -> str:
@@ -175,8 +179,7 @@ class Contest:
             loaded = worker.ask("load", threads=threads, inputs=files, **contestant.request)
             first = worker.ask("run", repeat=1)["seconds"][0]
             paths = worker.ask("outputs", folder=str(folder))["files"]
-            if first < LONG:
-                first = worker.ask("run", repeat=1)["seconds"][0]
+            guess = worker.ask("run", repeat=1)["seconds"][0] if first < LONG else first
         except WorkerError as error:
             self.failed[contestant.name] = str(error)
             print(f"left out: {error}", file=sys.stderr)
@@ -185,7 +188,8 @@ class Contest:
         outputs = [np.load(path) for path in paths]
         for path in paths:
             Path(path).unlink()
-        self.entries.append(Entry(worker, loaded["seconds"], loaded["version"], outputs, first))
+        facts = (loaded["seconds"], loaded["version"], loaded["computes"])
+        self.entries.append(Entry(worker, *facts, outputs, first, guess))
 
     def __enter__(self) -> Contest:  # noqa: PYI034 - Self needs Python 3.11
         return self
@@ -203,7 +207,7 @@ class Contest:
 
     def measure(self, rounds: int) -> dict[str, list[float]]:
         """Seconds of every timed run, by contestant, after `rounds` rounds of turns."""
-        best = {entry.name: entry.first for entry in self.entries}
+        best = {entry.name: entry.guess for entry in self.entries}
 
         def turn(entry: Entry, number: int) -> list[float]:
             seconds = best[entry.name]

@@ -1,8 +1,9 @@
 """Writes what the peers' converters read: `python -m benchmarks.models.export FOLDER VARIANT...`.
 
-For each variant, into FOLDER/<variant>: weights.safetensors, pixels.npy, encoder.onnx and encoder.torchscript;
-reference.npy, the embedding computed in float64; and for l0 calibration.npy, pixels of other photos, and the decoder
-with one and with 64 prompts. What exists is kept. Needs torch, onnx, onnxscript and scikit-image.
+For each variant, into FOLDER/<variant>: weights.safetensors (nano's own, seeded ones of the others), pixels.npy,
+encoder.onnx and encoder.torchscript; reference.npz, the features computed in float64; calibration.npz, pixels of other
+photos; and for l0 the decoder with one and with 64 prompts, what it shall answer, and its calibration. What exists is
+kept. Needs torch, onnx, onnxscript and scikit-image.
 """
 
 from __future__ import annotations
@@ -17,8 +18,16 @@ import numpy as np
 import torch
 
 from benchmarks.models.graphs import DecoderGraph, EncoderGraph, load_model
-from benchmarks.models.inputs import CALIBRATION_PHOTOS, DECODER_PROMPTS, clicks, pixels, write_weights
+from benchmarks.models.inputs import (
+    CALIBRATION_PHOTOS,
+    DECODER_PROMPTS,
+    clicks,
+    feature_names,
+    pixels,
+    write_weights,
+)
 from evsam.nn import EfficientViTSam
+from evsam.weights import load_weights, save_weights
 
 OPSET = 20  # the first with Gelu as one operator that knows the tanh form
 
@@ -49,8 +58,7 @@ def to_torchscript(graph: torch.nn.Module, inputs: tuple[Any, ...], path: Path) 
 
 @torch.inference_mode()
 def write_reference(model: EfficientViTSam, folder: Path, sample: torch.Tensor) -> None:
-    (embedding,) = model.double().encode(sample.double())
-    np.save(folder / "reference.npy", embedding.numpy())
+    features = model.double().encode(sample.double())
     if model.variant.name == "l0":
         for count in DECODER_PROMPTS:
             points, labels = clicks(count)
@@ -58,11 +66,24 @@ def write_reference(model: EfficientViTSam, folder: Path, sample: torch.Tensor) 
             for i in range(count):
                 part = slice(i, i + 1)
                 low, iou = model.decode(
-                    (embedding,), torch.from_numpy(points[part]).double(), torch.from_numpy(labels[part]).long()
+                    features, torch.from_numpy(points[part]).double(), torch.from_numpy(labels[part]).long()
                 )
                 logits.append(low.float().numpy())
                 scores.append(iou.float().numpy())
             np.savez(folder / f"decoder_{count}.npz", logits=np.concatenate(logits), scores=np.concatenate(scores))
+    maps: dict[str, Any] = dict(zip(feature_names(model.variant), (each.numpy() for each in features), strict=True))
+    np.savez(folder / "reference.npz", **maps)
+
+
+@torch.inference_mode()
+def write_calibration(model: EfficientViTSam, folder: Path) -> None:
+    """Inputs by name, an example of each in every row: of the encoder, and for l0 of the decoder with one prompt."""
+    photos = np.concatenate([pixels(model.variant.name, name) for name in CALIBRATION_PHOTOS])
+    np.savez(folder / "calibration.npz", pixels=photos)
+    if model.variant.name == "l0":
+        embeddings = [model.encode(torch.from_numpy(photo[None]))[0].numpy() for photo in photos]
+        points, labels = clicks(len(photos))
+        np.savez(folder / "decoder_calibration.npz", embedding=np.concatenate(embeddings), points=points, labels=labels)
 
 
 def export_decoder(model: EfficientViTSam, folder: Path, embedding: torch.Tensor) -> None:
@@ -77,22 +98,24 @@ def export_decoder(model: EfficientViTSam, folder: Path, embedding: torch.Tensor
 
 def export(root: Path, variant: str) -> None:
     folder = root / variant
+    if variant == "nano":
+        save_weights(folder / "weights.safetensors", load_weights(variant).tensors, variant)
     write_weights(folder / "weights.safetensors", variant)
     sample = torch.from_numpy(pixels(variant))
     np.save(folder / "pixels.npy", sample.numpy())
-    if variant == "l0":
-        np.save(folder / "calibration.npy", np.concatenate([pixels(variant, name) for name in CALIBRATION_PHOTOS]))
     model = load_model(folder / "weights.safetensors")
 
     graph = EncoderGraph(model, matrices=True).eval()
     with torch.no_grad():
         if not (folder / "encoder.onnx").exists():
-            to_onnx(graph, (sample,), ["pixels"], ["embedding"], folder / "encoder.onnx")
+            to_onnx(graph, (sample,), ["pixels"], feature_names(variant), folder / "encoder.onnx")
         if not (folder / "encoder.torchscript").exists():
             to_torchscript(graph, (sample,), folder / "encoder.torchscript")
         if variant == "l0":
             export_decoder(model, folder, torch.zeros(1, 256, 64, 64))
-    if not (folder / "reference.npy").exists():
+    if not (folder / "calibration.npz").exists():
+        write_calibration(model, folder)
+    if not (folder / "reference.npz").exists():
         write_reference(model, folder, sample)
 
 

@@ -30,10 +30,10 @@ def bicubic_matrix(source: int, target: int) -> Tensor:
 
 
 class EncoderGraph(nn.Module):
-    """The image encoder: pixels (1, 3, S, S) to the embedding (1, C, G, G).
+    """The image encoder: pixels (1, 3, S, S) to the embedding (1, C, G, G) and the lateral maps, if there are any.
 
     Args:
-        model: of a variant without lateral maps.
+        model: whose encoder.
         matrices: whether the neck's bicubic resizes become products with constant matrices. They are the same up to
             rounding, and some converters get a bicubic resize wrong.
     """
@@ -52,12 +52,12 @@ class EncoderGraph(nn.Module):
             self.register_buffer(f"resize_{source}", bicubic_matrix(source, self.grid))
         self.matrices = matrices
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
-        stages = self.encoder.backbone(pixels)
         if not self.matrices:
-            out: Tensor = self.encoder.norm(self.encoder.neck(stages, (self.grid, self.grid)))
+            out: tuple[Tensor, ...] = self.encoder(pixels)
             return out
+        stages = self.encoder.backbone(pixels)
         neck = self.encoder.neck
         total: Tensor | None = None
         for index, project in zip(neck.stages, neck.input_ops, strict=True):
@@ -66,8 +66,9 @@ class EncoderGraph(nn.Module):
                 matrix = self.get_buffer(f"resize_{self.sides[index]}")
                 x = matrix @ x @ matrix.T
             total = x if total is None else total + x
-        out = self.encoder.norm(neck.output_ops[0](neck.middle(total)))
-        return out  # noqa: RET504 - a name, because calls of modules have no type
+        embedding = self.encoder.norm(neck.output_ops[0](neck.middle(total)))
+        lateral = self.encoder.lateral
+        return (embedding, *(lateral(stages, embedding) if lateral is not None else ()))
 
 
 class DecoderGraph(nn.Module):

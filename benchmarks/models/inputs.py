@@ -1,4 +1,4 @@
-"""What every contestant gets: seeded weights, one photo, and prompts."""
+"""What every contestant gets: weights, one photo, and prompts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evsam.images import read_image
 from evsam.prompts import pad_points
 from evsam.transforms import image_to_pixels
 from evsam.weights import expected_tensors, save_weights
-from evsam.zoo import get_variant
+from evsam.zoo import Variant, get_variant
 from tests.golden.seeded_weights import seeded_state_dict
 
 PHOTO = "coffee.png"
@@ -48,6 +48,12 @@ def clicks(count: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     x, y = np.meshgrid(centres, centres)
     xy = np.stack([x.ravel(), y.ravel()], -1)[:count, None]
     return pad_points(xy, np.ones((count, 1), np.int32))
+
+
+def feature_names(variant: str | Variant) -> list[str]:
+    """What an encoder's outputs are called: the embedding, then the lateral maps of variants that have them."""
+    lateral = get_variant(variant).encoder.neck.lateral
+    return ["embedding", *(f"lateral_{i}" for i in range(len(lateral)))]
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.models.peers import ENVIRONMENTS, Peers, default_folder
+from benchmarks.models.peers import ENVIRONMENTS, INT8_MNN, Peers, default_folder
 from evsam.zoo import get_variant
 
-VARIANTS = ("l0", "l1", "l2", "xl0", "xl1")
+VARIANTS = ("nano", "l0", "l1", "l2", "xl0", "xl1")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -75,11 +75,20 @@ def to_ncnn(peers: Peers, source: Path, shapes: str, target: Path) -> None:
     once(target.with_name(f"{target.name}.bin"), convert)
 
 
-def quantize(peers: Peers, environment: str, source: Path, target: Path) -> None:
+def quantize(peers: Peers, environment: str, source: Path, target: Path, calibration: str) -> None:
     script = REPOSITORY / "benchmarks" / "models" / "workers" / f"quantize_{environment}.py"
     command = [str(peers.interpreter(environment)), str(script), str(source)]
-    calibration = str(source.parent / "calibration.npy")
-    once(target, lambda part: run_quietly([*command, str(part), calibration], source.parent))
+    examples = str(source.parent / calibration)
+    once(target, lambda part: run_quietly([*command, str(part), examples], source.parent))
+
+
+def convert_graph(peers: Peers, variant: str, graph: str, calibration: str) -> None:
+    """Brings an exported graph into the forms of MNN, and of all that have int8."""
+    source = peers.model(variant, f"{graph}.onnx")
+    to_mnn(peers, source, peers.model(variant, f"{graph}.mnn"))
+    to_mnn(peers, source, peers.model(variant, f"{graph}.int8.mnn"), *INT8_MNN)
+    quantize(peers, "onnxruntime", source, peers.model(variant, f"{graph}.int8.onnx"), calibration)
+    quantize(peers, "openvino", source, peers.model(variant, f"{graph}.int8.openvino"), calibration)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,15 +102,11 @@ def main(arguments: list[str] | None = None) -> int:
     export(peers, options.variants)
     for variant in options.variants:
         side = get_variant(variant).image_size
-        encoder = peers.model(variant, "encoder.onnx")
-        to_mnn(peers, encoder, peers.model(variant, "encoder.mnn"))
         shapes = f"[1,3,{side},{side}]"
         to_ncnn(peers, peers.model(variant, "encoder.torchscript"), shapes, peers.model(variant, "encoder.ncnn"))
-    if "l0" in options.variants:
-        to_mnn(peers, peers.model("l0", "decoder_1.onnx"), peers.model("l0", "decoder_1.mnn"))
-        encoder = peers.model("l0", "encoder.onnx")
-        quantize(peers, "onnxruntime", encoder, peers.model("l0", "encoder.int8.onnx"))
-        quantize(peers, "openvino", encoder, peers.model("l0", "encoder.int8.openvino"))
+        convert_graph(peers, variant, "encoder", "calibration.npz")
+        if variant == "l0":
+            convert_graph(peers, variant, "decoder_1", "decoder_calibration.npz")
     return 0
 
 

@@ -8,12 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.models.contest import Entry
+from benchmarks.models.contest import Contest, Entry
+
+TOLERANCES = {"fp32": 2e-3, "16bit": 0.045, "int8": 0.14}
+"""By the class of precisions, the error (root mean square, relative) against float64 up to which a contestant counts as
+correct. The error e of a rounded value goes with a cosine of about 1 - e^2 / 2: .999 for 16 bits, .99 for int8."""
 
 
-def accuracy(value: NDArray[Any], reference: NDArray[Any]) -> dict[str, float]:
-    """How far an output is from the reference: largest and root-mean-square difference (relative), and cosine."""
+def accuracy(values: Sequence[NDArray[Any]], references: Sequence[NDArray[Any]]) -> dict[str, float]:
+    """How far the worst output is from its reference: largest and root-mean-square difference (relative), cosine.
+
+    An output with NaN or infinity counts as one of zeros.
+    """
+    each = [_accuracy(a, b) for a, b in zip(values, references, strict=True)]
+    worst = max(each, key=lambda x: x["relative"])
+    return {**worst, "cosine": min(x["cosine"] for x in each)}
+
+
+def _accuracy(value: NDArray[Any], reference: NDArray[Any]) -> dict[str, float]:
     a, b = value.astype(np.float64).ravel(), reference.astype(np.float64).ravel()
+    if not np.isfinite(a).all():
+        return {"max_abs": float(f"{np.abs(b).max():.3g}"), "relative": 1.0, "cosine": 0.0}
     return {
         "max_abs": float(f"{np.abs(a - b).max():.3g}"),
         "relative": float(f"{np.linalg.norm(a - b) / np.linalg.norm(b):.3g}"),
@@ -27,14 +42,37 @@ def statistics(seconds: Sequence[float]) -> dict[str, float | int]:
     return {"median_ms": median, "p10_ms": p10, "p90_ms": p90, "p99_ms": p99, "runs": len(seconds)}
 
 
+def lines(
+    case: Mapping[str, Any], contest: Contest, rounds: int, references: Sequence[NDArray[Any]]
+) -> list[dict[str, Any]]:
+    """Has all take turns; the lines of the results, with ratios.
+
+    Args:
+        case: what was run; its "precision" is the class whose tolerance holds.
+        contest: who competes.
+        rounds: turns of each.
+        references: of the first outputs of each, in float64.
+    """
+    samples = contest.measure(rounds)
+    found = []
+    for entry in contest.entries:
+        quality = accuracy(entry.outputs[: len(references)], references)
+        correct = quality["relative"] <= TOLERANCES[case["precision"]]
+        found.append(line(case, entry, samples[entry.name], {**quality, "correct": correct}))
+    add_ratios(found)
+    return found
+
+
 def line(case: Mapping[str, Any], entry: Entry, seconds: Sequence[float], quality: Mapping[str, Any]) -> dict[str, Any]:
     """One line of the results."""
     return {
         **case,
         "contestant": entry.name,
         "version": entry.version,
+        "computes": entry.computes,
         **statistics(seconds),
         "load_seconds": round(entry.load_seconds, 3),
+        "first_ms": round(entry.first * 1e3, 1),
         **quality,
     }
 
@@ -53,7 +91,9 @@ def add_ratios(lines: list[dict[str, Any]], ours: str = "evsam") -> None:
 
 def table(lines: Sequence[Mapping[str, Any]], case: Sequence[str]) -> str:
     """The lines as text; `case` names the columns that say what was run."""
-    rows = [[*case, "contestant", "median ms", "p10", "p90", "runs", "ratio", "relative error", "cosine", ""]]
+    rows = [
+        [*case, "contestant", "median ms", "p10", "p90", "runs", "ratio", "relative error", "cosine", "computes", ""]
+    ]
     for x in lines:
         note = "" if x.get("correct", True) else "incorrect"
         rows.append(
@@ -65,6 +105,7 @@ def table(lines: Sequence[Mapping[str, Any]], case: Sequence[str]) -> str:
                 f"{x['ratio']:.2f} of {x['fastest_peer']}" if "ratio" in x else "",
                 f"{x['relative']:.1e}" if "relative" in x else "",
                 f"{x['cosine']:.5f}" if "cosine" in x else "",
+                str(x.get("computes", "")),
                 note,
             ]
         )

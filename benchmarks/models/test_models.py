@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from benchmarks import harness
-from benchmarks.models import contest, decoder, encoder, frames, int8, memory, report, scaling
+from benchmarks.models import contest, decoder, encoder, frames, memory, report, scaling, tables
 from benchmarks.models.contest import Contest, Contestant, Worker, WorkerError
 from benchmarks.models.inputs import clicks
-from benchmarks.models.peers import Peers
+from benchmarks.models.peers import CLASSES, Peers
 from benchmarks.models.plot import Panel, Series, draw, ticks
 
 Sleeper: TypeAlias = Callable[..., Contestant]
@@ -117,10 +117,12 @@ def test_ratios_are_to_the_fastest_correct_peer() -> None:
 
 
 def test_accuracy_and_statistics() -> None:
-    quality = report.accuracy(np.array([3.0, 4.0]), np.array([3.0, 4.5]))
+    exact = np.array([1.0, 2.0])
+    quality = report.accuracy([exact, np.array([3.0, 4.0])], [exact, np.array([3.0, 4.5])])
     assert quality["max_abs"] == 0.5
     assert quality["relative"] == pytest.approx(0.5 / np.hypot(3, 4.5), rel=1e-2)
     assert 0.99 < quality["cosine"] < 1.0
+    assert report.accuracy([np.array([np.nan, 4.0])], [exact]) == {"max_abs": 2.0, "relative": 1.0, "cosine": 0.0}
     stats = report.statistics([0.001, 0.002, 0.003])
     assert (stats["median_ms"], stats["runs"]) == (2.0, 3)
 
@@ -156,24 +158,77 @@ def test_plot() -> None:
 
 def test_every_table_lists_contestants(tmp_path: Path) -> None:
     peers = Peers(tmp_path)
-    for contestants in (
-        encoder.contestants(peers, "l0"),
-        int8.contestants(peers),
-        decoder.contestants(peers, 1),
-        decoder.contestants(peers, 64),
-    ):
-        names = [contestant.name for contestant in contestants]
-        assert names[0].startswith("evsam")
-        assert len(set(names)) == len(names) >= 4
-        for contestant in contestants:
-            assert (contest.WORKER.parent / f"use_{contestant.kind}.py").is_file()
-    assert len(memory.contestants(peers)) >= 8
+    for precisions in CLASSES:
+        for contestants in (
+            encoder.contestants(peers, "nano", precisions),
+            decoder.contestants(peers, precisions, 1),
+            decoder.contestants(peers, precisions, 64),
+        ):
+            names = [contestant.name for contestant in contestants]
+            assert names[0].startswith("evsam")
+            assert len(set(names)) == len(names) >= 4
+            for contestant in contestants:
+                assert (contest.WORKER.parent / f"use_{contestant.kind}.py").is_file()
+        assert len(memory.contestants(peers, "l0", precisions)) >= 7
+
+
+def test_precisions_are_judged_by_their_own_tolerance(sleeper: Sleeper) -> None:
+    """An output that is two percent off is no float32, but well computed in 16 bits."""
+    reference = [np.full(4, 2.04)]
+    for precisions, correct in {"fp32": False, "16bit": True, "int8": True}.items():
+        with Contest([sleeper("evsam"), sleeper("peer")], 2, {"x": np.ones(4, np.float32)}) as running:
+            lines = report.lines({"precision": precisions}, running, 2, reference)
+        assert [line["correct"] for line in lines] == [correct, correct]
+        assert ("ratio" in lines[0]) == correct
+        assert lines[0]["first_ms"] >= 0
+
+
+README = f"Before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
+
+
+def save_device(folder: Path, name: str, isa: str, date: str, ms: float, products: dict[str, str | None]) -> None:
+    where = {"device": name, "isa": isa, "date": date, "usable_cpus": 2, "products": products}
+    case = {"variant": "l0", "threads": 2, "precision": "int8", "correct": True, "cosine": 0.9996}
+    lines = [
+        {**case, "contestant": "evsam int8", "median_ms": ms},
+        {**case, "contestant": "wrong", "median_ms": 1.0, "correct": False},
+        {**case, "contestant": "peer", "median_ms": 2 * ms},
+    ]
+    path = folder / f"{name.lower().replace(' ', '-')}-encoder.json"
+    harness.save(path, lines, ["variant", "threads", "precision", "contestant"], where)
+
+
+def test_tables_show_the_last_device_of_each_kind(tmp_path: Path) -> None:
+    save_device(tmp_path, "AMD old", "avx512", "2026-01-01", 30.0, {})
+    save_device(tmp_path, "AMD new", "avx512", "2026-02-01", 20.0, {})
+    save_device(tmp_path, "Intel Xeon", "avx512", "2026-02-01", 10.0, {"bf16": "amx_bf16", "fp16": None})
+    text = tables.expected(README, tmp_path)
+    assert text.startswith("Before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    assert "**AMD, AVX-512**: AMD new, 2 processors" in text
+    assert "**Intel, AMX**: Intel Xeon" in text
+    cell = "evsam int8 20.0 (cosine 0.9996); peer 40.0 (cosine 0.9996): **0.50**"
+    assert f"| l0, encoder, int8 | {cell} |" in text
+
+
+def test_the_readme_shows_the_results() -> None:
+    text = tables.README.read_text(encoding="utf-8")
+    assert text == tables.expected(text), "run python -m benchmarks.models.tables"
 
 
 def test_frames(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("skimage")
-    assert frames.main(["--engine", "auto", "--threads", "1", "--frames", "2"]) == 0
-    assert "p99 / median" in capsys.readouterr().out
+    assert frames.main(["--precisions", "fp32", "int8", "--threads", "1", "--frames", "2"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["precision", "fp32", "int8"]
+    assert rows[1].split()[-1] == "1.00"
+
+
+def test_own_time_leaves_out_what_others_take() -> None:
+    before = frames.own_seconds()
+    time.sleep(0.1)
+    assert frames.own_seconds() - before < 0.05
 
 
 def test_scaling_measures_each_count() -> None:

@@ -3,7 +3,9 @@
 #include "bindings/bindings.h"
 #include "bindings/kernels.h"
 #include "core/cpu.h"
+#include "core/mapped_file.h"
 #include "core/thread_pool.h"
+#include "core/waiting.h"
 #include "narrow/narrow.h"
 #include "probes/probes.h"
 
@@ -109,6 +111,13 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def(
       "pin_threads", [](bool pinned) { return default_pool().pin_workers(pinned); }, py::arg("pinned"),
       "Ties each worker thread to a processor of its own, or frees them again; False where the system cannot.");
+  m.def(
+      "drop_file_pages",
+      [](const py::array& array) { drop_file_pages(array.data(), static_cast<std::size_t>(array.nbytes())); },
+      py::arg("array"),
+      "Gives pages back to the system that a contiguous array in a file mapped read-only has touched.");
+  m.def("slept_seconds", &slept_seconds,
+        "Seconds that the calling thread has slept so far until worker threads had finished their part.");
   m.def("kernels", &kernel_list, "Every kernel of this build.");
   m.def("narrow_kernels", &precision_dict,
         "For each precision but fp32 the extension whose kernels compute it here; None where float32 is faster.");

@@ -7,6 +7,7 @@
 #include "core/affinity.h"
 #include "core/cpu.h"
 #include "core/environment.h"
+#include "core/waiting.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
@@ -28,6 +29,7 @@ constexpr int kMaxThreads = 256;
 enum WorkerState : int { kIdle, kPosted, kRunning, kStop };
 
 thread_local bool in_region = false;
+thread_local std::chrono::steady_clock::duration slept{0};
 
 void cpu_pause() {
 #if defined(__x86_64__)
@@ -142,8 +144,13 @@ void ThreadPool::drain(int worker) {
 
 void ThreadPool::wait_for(int joined) {
   const auto done = [&] { return region_.finished.load(std::memory_order_seq_cst) == joined; };
-  if (!spin_until(done, spin_ns_.load(std::memory_order_relaxed))) caller_.sleep_until(done);
+  if (spin_until(done, spin_ns_.load(std::memory_order_relaxed))) return;
+  const auto start = std::chrono::steady_clock::now();
+  caller_.sleep_until(done);
+  slept += std::chrono::steady_clock::now() - start;
 }
+
+double slept_seconds() { return std::chrono::duration<double>(slept).count(); }
 
 void ThreadPool::run(std::int64_t count, int threads, Task task, void* context) {
   const int helpers_wanted = static_cast<int>(std::min<std::int64_t>({threads, count, kMaxThreads})) - 1;

@@ -19,6 +19,7 @@
 #include "core/affinity.h"
 #include "core/cpu.h"
 #include "core/sleeper.h"
+#include "core/waiting.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define EVSAM_TSAN 1
@@ -227,6 +228,21 @@ void test_pinned_workers_stay() {
 }
 #endif
 
+void test_seconds_slept() {
+  ThreadPool pool;
+  std::atomic<int> begun{0};
+  const double before = evsam::slept_seconds();
+  pool.parallel_for(2, 2, [&](std::int64_t, int worker) {
+    ++begun;
+    while (begun < 2) std::this_thread::yield();  // a task each
+    if (worker != 0) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  });
+  const double after = evsam::slept_seconds();
+  CHECK(after - before > 0.04);
+  pool.parallel_for(2, 1, [](std::int64_t, int) { std::this_thread::sleep_for(std::chrono::milliseconds(5)); });
+  CHECK(evsam::slept_seconds() == after);  // nobody was waited for
+}
+
 void test_thread_setting() {
   CHECK(evsam::default_threads() >= 1);
   evsam::set_default_threads(3);
@@ -271,6 +287,7 @@ int main() {
   test_runs_concurrently();
   test_concurrent_callers();
   test_nested_region_runs_serially();
+  test_seconds_slept();
   test_thread_setting();
 #if !EVSAM_TSAN
   if (std::getenv("EVSAM_TEST_NO_FORK") == nullptr) test_fork();

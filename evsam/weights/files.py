@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -38,6 +40,8 @@ _HEADER_ALIGNMENT = 8
 
 _CHUNK = 1 << 24
 """Bytes read at once."""
+
+Found = TypeVar("Found")
 
 
 def sha256(path: Path) -> str:
@@ -97,6 +101,27 @@ def is_mapped(tensor: np.ndarray) -> bool:
         return False
     with memoryview(base) as content:
         return content.readonly
+
+
+def of_each(tensors: Mapping[str, np.ndarray], function: Callable[[np.ndarray], Found]) -> dict[str, Found]:
+    """What a function says of each tensor, by name: for those that read all numbers of large models.
+
+    As many threads as evsam uses read tensors side by side, and pages of mapped files are given back afterwards, so
+    that the file does not count as memory in use.
+
+    Args:
+        tensors: arrays by name.
+        function: of an array; numpy and hashlib let other threads run meanwhile.
+    """
+
+    def once(tensor: np.ndarray) -> Found:
+        found = function(tensor)
+        if is_mapped(tensor):
+            _C.drop_file_pages(tensor)
+        return found
+
+    with ThreadPoolExecutor(_C.get_num_threads()) as pool:
+        return dict(zip(tensors, pool.map(once, tensors.values()), strict=True))
 
 
 def write_tensor_file(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from evsam.errors import WeightsError
 from evsam.network import expected_tensors
 from evsam.record import same_architecture
+from evsam.weights.files import of_each
 from evsam.zoo import VARIANTS, Variant
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -82,7 +83,7 @@ def check_shapes(label: str, shapes: Shapes, variant: Variant) -> None:
 
 def check_finite(label: str, tensors: Mapping[str, np.ndarray]) -> None:
     """Raise a WeightsError that names the tensors with NaN or infinite values, if there are any."""
-    bad = [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]
+    bad = [name for name, finite in of_each(tensors, lambda tensor: np.isfinite(tensor).all()).items() if not finite]
     if bad:
         raise WeightsError(f"{label}: NaN or infinite values in {_count(bad)}: {_listed(bad)}")
 

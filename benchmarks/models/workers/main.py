@@ -2,13 +2,15 @@
 
 Reads one JSON request a line from standard input and answers each with one line on standard output:
 
-    {"do": "load", "model": PATH, "threads": 2, "inputs": {NAME: PATH.npy}, ...}   -> {"seconds": ..., "version": ...}
-    {"do": "run", "warm": 0, "repeat": 1}                                          -> {"seconds": [...]}
-    {"do": "outputs", "folder": PATH}                                              -> {"files": [PATH.npy, ...]}
-    {"do": "memory"}                                                               -> {"peak": bytes}
+    {"do": "load", "model": PATH, "threads": 2, "inputs": {NAME: PATH.npy}, ...}
+                                               -> {"seconds": ..., "version": ..., "computes": ...}
+    {"do": "run", "warm": 0, "repeat": 1}      -> {"seconds": [...]}
+    {"do": "outputs", "folder": PATH}          -> {"files": [PATH.npy, ...]}
+    {"do": "memory"}                           -> {"peak": bytes}
 
 A module use_<kind> has `version()` and `Runner(request, inputs)`, whose `run()` is what is timed and whose `outputs()`
-are those of the last run. A second "load" adds a model; the first stays.
+are those of the last run. Its `computes`, if it has one, says which numbers the package multiplies where it was asked
+for narrow ones. A second "load" adds a model; the first stays.
 
 Needs numpy and the contestant's package, nothing of this repository (but for the contestants torch and evsam).
 """
@@ -45,8 +47,10 @@ class Server:
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
         inputs = {name: np.load(path) for name, path in request.get("inputs", {}).items()}
         start = time.perf_counter()
-        self.runners.append(self.module.Runner(request, inputs))
-        return {"seconds": time.perf_counter() - start, "version": self.module.version()}
+        runner = self.module.Runner(request, inputs)
+        seconds = time.perf_counter() - start
+        self.runners.append(runner)
+        return {"seconds": seconds, "version": self.module.version(), "computes": getattr(runner, "computes", "")}
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         run = self.runners[-1].run

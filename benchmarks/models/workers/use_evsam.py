@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import evsam
+from evsam import _C
 from evsam.engines.native import NativeEngine
 from evsam.weights import load_weights
 
@@ -18,7 +19,8 @@ def version() -> str:
 class Runner:
     def __init__(self, request: dict[str, Any], inputs: dict[str, np.ndarray]) -> None:
         self.result: tuple[np.ndarray, ...] = ()
-        threads, precision = request["threads"], request.get("precision", "fp32")
+        threads, precision = request["threads"], request["precision"]
+        self.computes = _C.narrow_kernels().get(precision) or "fp32"
         if request["graph"] == "encoder":
             (pixels,) = inputs.values()
             weights = load_weights(request["model"])
@@ -26,8 +28,7 @@ class Runner:
             engine: Any = NativeEngine(weights, threads, precision=precision)._engine
             self.run = lambda: self._encode(engine, np.ascontiguousarray(pixels[0]))
             return
-        extra = {} if precision == "fp32" else {"precision": precision}
-        self.sam = evsam.load(request["model"], engine=request["engine"], threads=threads, **extra)
+        self.sam = evsam.load(request["model"], engine=request["engine"], threads=threads, precision=precision)
         if request["graph"] == "whole":
             self.run = lambda: self._predict(inputs["image"])
         else:
@@ -37,7 +38,7 @@ class Runner:
     def _encode(self, engine: Any, pixels: np.ndarray) -> None:
         features = tuple(np.empty(shape, np.float32) for shape in engine.feature_shapes)
         engine.encode_pixels(pixels, features)
-        self.result = (features[0][None],)
+        self.result = tuple(each[None] for each in features)
 
     def _predict(self, image: np.ndarray) -> None:
         height, width = image.shape[:2]

@@ -19,6 +19,8 @@ class Runner:
         options.intra_op_num_threads = request["threads"]
         options.inter_op_num_threads = 1
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        for name, value in request.get("session", {}).items():
+            options.add_session_config_entry(name, value)
         self.session = ort.InferenceSession(request["model"], options, providers=["CPUExecutionProvider"])
         types = {node.name: node.type for node in self.session.get_inputs()}
         inputs = {

@@ -1,4 +1,7 @@
-"""PyTorch: the model eager or compiled, norms folded. Its environment must have evsam installed."""
+"""PyTorch: the model eager or compiled, norms folded, in float32 or, by autocast, in bfloat16.
+
+Its environment must have evsam installed.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,16 @@ class Runner:
         self.arguments = [torch.from_numpy(array) for array in inputs.values()]
         if request["graph"] == "encoder":
             self.arguments = [x.to(memory_format=torch.channels_last) for x in self.arguments]
+        self.autocast = request["precision"] == "bf16"
         self.result: Any = None
         if request["compile"]:
             self.run()
 
     @torch.inference_mode()
     def run(self) -> None:
-        self.result = self.call(*self.arguments)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            self.result = self.call(*self.arguments)
 
     def outputs(self) -> list[np.ndarray]:
         result = self.result if isinstance(self.result, tuple) else (self.result,)
-        return [tensor.contiguous().numpy() for tensor in result]
+        return [tensor.contiguous().float().numpy() for tensor in result]
