@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/precision.h"
 #include "core/run_context.h"
 #include "engine/architecture.h"
 #include "engine/mask_filter.h"
@@ -40,7 +41,10 @@ class Decoder {
                       const MaskFilter& filter, float* logits, float* iou) const = 0;
 };
 
-Status make_sam_decoder(const VariantConfig& config, const TensorTable& tensors, std::unique_ptr<Decoder>* decoder);
-Status make_lite_decoder(const VariantConfig& config, const TensorTable& tensors, std::unique_ptr<Decoder>* decoder);
+// precision: how narrow numbers may be (engine/decoder_precision.h).
+Status make_sam_decoder(const VariantConfig& config, const TensorTable& tensors, Precision precision,
+                        std::unique_ptr<Decoder>* decoder);
+Status make_lite_decoder(const VariantConfig& config, const TensorTable& tensors, Precision precision,
+                         std::unique_ptr<Decoder>* decoder);
 
 }  // namespace evsam

@@ -161,8 +161,8 @@ Status Engine::create(const VariantConfig& config, const TensorTable& tensors, c
   EVSAM_RETURN_IF_ERROR(threads_of_environment(&threads));
   EVSAM_RETURN_IF_ERROR(selected_kernels(&impl.kernels));
   EVSAM_RETURN_IF_ERROR(make_encoder(config, tensors, options.precision, impl.thread_count(), &impl.encoder));
-  EVSAM_RETURN_IF_ERROR(config.decoder.lite ? make_lite_decoder(config, tensors, &impl.decoder)
-                                            : make_sam_decoder(config, tensors, &impl.decoder));
+  EVSAM_RETURN_IF_ERROR(config.decoder.lite ? make_lite_decoder(config, tensors, options.precision, &impl.decoder)
+                                            : make_sam_decoder(config, tensors, options.precision, &impl.decoder));
   for (Graph::Value map : impl.encoder.maps) {
     const Graph::Shape& shape = impl.encoder.graph.shape(map);
     impl.shapes.push_back({shape.channels, shape.height, shape.width});

@@ -1,8 +1,11 @@
 #include "engine/factored_cells.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/math.h"
+#include "narrow/narrow.h"
+#include "ops/pointwise/pointwise.h"
 #include "ops/two_way_attention/two_way_attention.h"
 
 namespace evsam {
@@ -49,7 +52,7 @@ std::int64_t FactoredCells::partial_floats(std::int64_t tokens) const {
 }
 
 Status FactoredCells::load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix,
-                           const two_way_attention::Kernel* kernel, const Output& output) {
+                           const two_way_attention::Kernel* kernel, const narrow::Kernel* image, const Output& output) {
   dim_ = config.dim;
   heads_ = config.heads;
   updates_ = config.depth;
@@ -148,6 +151,7 @@ Status FactoredCells::load(const DecoderConfig& config, const TensorTable& tenso
   }
   std::vector<float> last;
   output_count_ = output.count;
+  output_narrow_ = output.narrow;
   for (std::int64_t r = 0; r < output.count; ++r) {
     const float* const row = output.matrix.data + r * output.matrix.stride;
     last.insert(last.end(), row, row + dim_);
@@ -172,18 +176,35 @@ Status FactoredCells::load(const DecoderConfig& config, const TensorTable& tenso
     float* const to = matrices_.data() + r * size(stride);
     std::transform(rows[r].begin(), rows[r].end(), to, [](double x) { return static_cast<float>(x); });
   }
-  const float* next = matrices_.data();
-  const auto take = [&](std::int64_t count) {
-    const Rows taken = {next, stride};
-    next += count * stride;
+  if (image != nullptr) {
+    const double limit = image->precision == Precision::int8 ? pointwise::kLargestError : 1.0;
+    const auto count = static_cast<std::int64_t>(rows.size());
+    if (!(narrow::rounding_error(*image, matrices_.data(), count, dim_, stride) <= limit)) image = nullptr;
+  }
+  if (image != nullptr) {
+    narrow::pack_rows(*image, matrices_.data(), static_cast<std::int64_t>(rows.size()), dim_, stride,
+                      &narrow_matrices_);
+  }
+  std::int64_t next = 0;
+  const auto take = [&](std::int64_t count, narrow::Matrix* narrow) {
+    const Rows taken = {matrices_.data() + next * stride, stride};
+    if (image != nullptr) *narrow = narrow_matrices_.from_row(next);
+    next += count;
     return taken;
   };
   for (SharedPart& part : parts_) {
-    part.matrix = take(part.count);
+    part.matrix = take(part.count, &part.narrow);
     if (part.at == places_[0].update) part.bias = first_bias_.data();
     if (part.at == output_at_) output_matrix_ = part.matrix;
   }
-  for (std::int64_t i = 0; i <= updates_; ++i) value_matrices_.push_back(take(inner()));
+  narrow_values_.resize(size(updates_ + 1));
+  for (narrow::Matrix& narrow : narrow_values_) value_matrices_.push_back(take(inner(), &narrow));
+  if (image != nullptr) {  // only the output's rows are read in float32
+    AlignedBuffer<float> kept(size(output_count_ * stride));
+    std::copy_n(output_matrix_.data, kept.size(), kept.data());
+    matrices_ = std::move(kept);
+    output_matrix_.data = matrices_.data();
+  }
   for (const std::vector<float>& gain : gains_) gain_data_.push_back(gain.data());
   return {};
 }
@@ -197,20 +218,30 @@ std::int64_t FactoredCells::values_at(std::int64_t cells, std::int64_t query) co
   return padded_cells(cells) * (shared_rows_ + query * heads_ * value_width());
 }
 
-PerWorker<float> FactoredCells::take_panels(Scratch& scratch, int threads) const {
-  return scratch.take_each<float>(threads, (2 * dim_ + inner()) * kernel_->panel);
-}
+// What prepare() works in.
+struct FactoredCells::PanelMemory {
+  PerWorker<float> panels;
+  PerWorker<std::uint8_t> columns;
+
+  PanelMemory(Scratch& scratch, const FactoredCells& cells, int threads) {
+    const std::int64_t panel = cells.kernel_->panel;
+    panels = scratch.take_each<float>(threads, (2 * cells.dim_ + cells.inner()) * panel);
+    const narrow::RowWeights& narrow = cells.narrow_matrices_;
+    if (narrow.kernel == nullptr) return;
+    columns = scratch.take_each<std::uint8_t>(threads, narrow::column_bytes(*narrow.kernel, panel, narrow.depth));
+  }
+};
 
 std::size_t FactoredCells::prepare_workspace_bytes(int threads) const {
   Scratch scratch;
-  take_panels(scratch, threads);
+  PanelMemory(scratch, *this, threads_or_default(threads));
   return scratch.bytes();
 }
 
 void FactoredCells::prepare(const RunContext& context, const float* image, const float* position, std::int64_t cells,
                             float* shared) const {
   Scratch scratch(context.workspace);
-  const PerWorker<float> work = take_panels(scratch, context.thread_count());
+  const PanelMemory memory(scratch, *this, context.thread_count());
   const std::int64_t strip = kernel_->strip;
   context.parallel_for(divide_up(cells, strip), [&](std::int64_t task, int worker) {
     const std::int64_t first = task * strip;
@@ -234,7 +265,10 @@ void FactoredCells::prepare(const RunContext& context, const float* image, const
     p.out = shared + first * shared_rows_;
     p.rows = shared_rows_;
     p.values_out = values;
-    p.scratch = work.of(worker);
+    p.scratch = memory.panels.of(worker);
+    p.narrow = narrow_matrices_.kernel;
+    p.narrow_values = narrow_values_.data();
+    p.narrow_columns = memory.columns.of(worker);
     kernel_->prepare(p);
   });
 }
@@ -474,11 +508,27 @@ void FactoredCells::walk(const RunContext& context, const Group& group, std::int
   });
 }
 
+FactoredCells::OutputMemory FactoredCells::carve_output(Scratch& scratch, std::int64_t tokens) const {
+  OutputMemory memory;
+  memory.matrix = scratch.take<float>(output_count_ * matrix_stride(tokens));
+  if (output_narrow_ == nullptr) return memory;
+  const std::int64_t depth = narrow::padded_depth(*output_narrow_, most_weights(tokens));
+  memory.narrow = scratch.take<std::uint8_t>(output_count_ * depth * output_narrow_->element);
+  memory.scale = scratch.take<float>(output_count_);
+  memory.zero = scratch.take<float>(output_count_);
+  return memory;
+}
+
 two_way_attention::FactoredOutput FactoredCells::output(const RunContext& context, const Group& group,
-                                                        std::int64_t prompt, float* matrix) const {
+                                                        std::int64_t prompt, const OutputMemory& memory) const {
   const std::int64_t weights = most_weights(group.tokens);
   const std::int64_t rows = state_rows(group.tokens);
   const std::int64_t stride = matrix_stride(group.tokens);
+  narrow::Matrix narrow = {};
+  if (output_narrow_ != nullptr) {
+    const std::int64_t depth = narrow::padded_depth(*output_narrow_, weights);
+    narrow = {memory.narrow, depth * output_narrow_->element, depth, memory.scale, memory.zero};
+  }
   constexpr std::int64_t kTaskRows = 48;
   context.parallel_for(divide_up(output_count_, kTaskRows), [&](std::int64_t task, int) {
     const std::int64_t first = task * kTaskRows;
@@ -490,9 +540,12 @@ two_way_attention::FactoredOutput FactoredCells::output(const RunContext& contex
     product.b = group.panels + prompt * padded_weights(group.tokens) * dim_;
     product.b_panel = dim_ * kernel_->panel;
     product.b_step = kernel_->panel;
-    product.c = matrix + first * stride;
+    product.c = memory.matrix + first * stride;
     product.c_stride = stride;
     kernel_->multiply(product);
+    if (output_narrow_ == nullptr) return;
+    output_narrow_->convert({product.c, stride, memory.narrow + first * narrow.stride, narrow.stride, product.rows,
+                             weights, narrow.depth, nullptr, memory.scale + first, memory.zero + first});
   });
   return {group.shared + output_at_ * kernel_->panel,
           shared_rows_,
@@ -500,8 +553,9 @@ two_way_attention::FactoredOutput FactoredCells::output(const RunContext& contex
           rows,
           weights,
           weights + updates_ - 1,
-          {matrix, stride},
-          output_bias_.data()};
+          {memory.matrix, stride},
+          output_bias_.data(),
+          narrow};
 }
 
 }  // namespace evsam

@@ -14,6 +14,7 @@
 #include "engine/architecture.h"
 #include "engine/tensor_table.h"
 #include "evsam/status.h"
+#include "narrow/narrow.h"
 #include "ops/two_way_attention/factored_kernel.h"
 
 namespace evsam {
@@ -22,17 +23,20 @@ class FactoredCells {
  public:
   static constexpr std::int64_t kMostUpdates = 4;
 
-  // What the cells are multiplied with behind the transformer: (count, dim), and a bias for each row.
+  // What the cells are multiplied with behind the transformer: (count, dim), and a bias for each row. narrow: by which
+  // kernel, nullptr for float32.
   struct Output {
     two_way_attention::Rows matrix;
     const float* bias;
     std::int64_t count;
+    const narrow::Kernel* narrow = nullptr;
   };
 
-  // For at most kMostUpdates layers. Reads what the cells are multiplied with in `<prefix>.layers.*` and
+  // For at most kMostUpdates layers. image: by which narrow kernel the products that prompts share are, nullptr for
+  // float32. Reads what the cells are multiplied with in `<prefix>.layers.*` and
   // `<prefix>.final_attn_token_to_image`; copies the output's matrix.
   Status load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix,
-              const two_way_attention::Kernel* kernel, const Output& output);
+              const two_way_attention::Kernel* kernel, const narrow::Kernel* image, const Output& output);
 
   // What prompts share of an image: shared_floats floats. image and position: panels.
   std::int64_t shared_floats(std::int64_t cells) const;
@@ -83,10 +87,16 @@ class FactoredCells {
   // value is that of means[c], rows of `stride` floats, plus values[c], (rows, inner).
   void walk(const RunContext& context, const Group& group, std::int64_t updates, const float* queries, float* means,
             std::int64_t stride, float* values) const;
-  // The output of one prompt's cells after all updates. matrix: output_floats floats, for as long as it is used.
-  std::int64_t output_floats(std::int64_t tokens) const { return output_count_ * matrix_stride(tokens); }
+  // The output of one prompt's cells after all updates, and where its matrix is kept for as long as it is used.
+  struct OutputMemory {
+    float* matrix = nullptr;
+    std::uint8_t* narrow = nullptr;  // the same rows as narrow numbers
+    float* scale = nullptr;
+    float* zero = nullptr;
+  };
+  OutputMemory carve_output(Scratch& scratch, std::int64_t tokens) const;
   two_way_attention::FactoredOutput output(const RunContext& context, const Group& group, std::int64_t prompt,
-                                           float* matrix) const;
+                                           const OutputMemory& memory) const;
 
  private:
   std::int64_t inner() const { return dim_ / 2; }
@@ -99,7 +109,7 @@ class FactoredCells {
   std::int64_t matrix_stride(std::int64_t tokens) const;
   std::int64_t basis_stride() const;
   std::int64_t partial_floats(std::int64_t tokens) const;
-  PerWorker<float> take_panels(Scratch& scratch, int threads) const;
+  struct PanelMemory;
   std::int64_t padded_cells(std::int64_t cells) const;
   // Where in the shared floats the values of a query begin.
   std::int64_t values_at(std::int64_t cells, std::int64_t query) const;
@@ -111,7 +121,9 @@ class FactoredCells {
 
   // Matrices with rows of matrix_row() floats, one after the other, and where which part goes in a shared panel.
   std::int64_t matrix_row() const;
-  AlignedBuffer<float> matrices_;
+  AlignedBuffer<float> matrices_;  // of the output alone where the others are narrow
+  narrow::RowWeights narrow_matrices_;
+  std::vector<narrow::Matrix> narrow_values_;
   std::vector<float> first_bias_;  // of the first update's projection
   std::vector<two_way_attention::SharedPart> parts_;
   std::vector<two_way_attention::Rows> value_matrices_;  // (queries)
@@ -127,6 +139,7 @@ class FactoredCells {
   std::int64_t first_query_ = 0;  // row of the query before all updates
   std::vector<std::int64_t> squares_;
   std::int64_t output_count_ = 0;
+  const narrow::Kernel* output_narrow_ = nullptr;
   std::int64_t output_at_ = 0;             // row in the shared panels
   std::vector<float> output_bias_;         // with the last norm's shift
   two_way_attention::Rows output_matrix_;  // with the last norm's gain

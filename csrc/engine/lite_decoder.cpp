@@ -31,14 +31,23 @@ struct UpsamplerMemory {
   FeatureMap eighth;
   FeatureMap quarter;
   PerWorker<float> rows;  // both rows of the refined map's row
+  PerWorker<char> inner;  // workspace of the ops on them
 
   UpsamplerMemory(Scratch& scratch, std::int64_t grid, std::int64_t eighth_channels, std::int64_t quarter_channels,
-                  int threads)
+                  std::size_t inner_bytes, int threads)
       : eighth(
             feature_map(scratch.take<float>(4 * grid * grid * eighth_channels), 2 * grid, 2 * grid, eighth_channels)),
         quarter(feature_map(scratch.take<float>(16 * grid * grid * quarter_channels), 4 * grid, 4 * grid,
                             quarter_channels)),
-        rows(scratch.take_each<float>(threads, 2 * std::max(2 * grid * eighth_channels, 4 * grid * quarter_channels))) {
+        rows(scratch.take_each<float>(threads, 2 * std::max(2 * grid * eighth_channels, 4 * grid * quarter_channels))),
+        inner(scratch.take_each<char>(threads, static_cast<std::int64_t>(inner_bytes))) {}
+
+  RunContext context_of(int worker) const {
+    RunContext context;
+    context.threads = 1;
+    context.workspace = inner.of(worker);
+    context.workspace_bytes = static_cast<std::size_t>(inner.stride);
+    return context;
   }
 };
 
@@ -47,7 +56,8 @@ struct UpsamplerMemory {
 class MaskUpsampler {
  public:
   // lateral: channels of the image's maps at strides 8, 4 and 2 of the logits' grid, coarse to fine.
-  Status load(const DecoderConfig& config, const std::vector<std::int64_t>& lateral, const TensorTable& tensors);
+  Status load(const DecoderConfig& config, const std::vector<std::int64_t>& lateral, const TensorTable& tensors,
+              Precision precision);
 
   std::size_t workspace_bytes(std::int64_t grid, int threads) const;
 
@@ -71,7 +81,10 @@ class MaskUpsampler {
   };
 
   // Row `row` of the refined map, as a map of one row; scratch: two rows.
-  static FeatureMap refine_row(const Refine& refine, const ConstFeatureMap& x, std::int64_t row, float* scratch);
+  static FeatureMap refine_row(const Refine& refine, const RunContext& alone, const ConstFeatureMap& x,
+                               std::int64_t row, float* scratch);
+
+  UpsamplerMemory take_memory(Scratch& scratch, std::int64_t grid, int threads) const;
 
   conv_transpose::Packed up_[2];
   layer_norm::Packed norm_;
@@ -80,7 +93,7 @@ class MaskUpsampler {
 };
 
 Status MaskUpsampler::load(const DecoderConfig& config, const std::vector<std::int64_t>& lateral,
-                           const TensorTable& tensors) {
+                           const TensorTable& tensors, Precision precision) {
   const std::int64_t widths[4] = {config.dim, lateral[0], lateral[1], lateral[2]};
   const std::int64_t prompt_widths[2] = {config.mask_channels[1], config.mask_channels[0]};
   LayerWeights up;
@@ -92,8 +105,8 @@ Status MaskUpsampler::load(const DecoderConfig& config, const std::vector<std::i
     EVSAM_RETURN_IF_ERROR(tensors.read_layer("mask_decoder.prompt." + index, {width, prompt_widths[i], 1, 1}, &side));
     for (std::size_t c = 0; c < up.bias.size(); ++c) up.bias[c] += side.bias[c];
     const Activation activation = i == 0 ? Activation::none : Activation::relu;  // the first has a norm before its ReLU
-    EVSAM_RETURN_IF_ERROR(conv_transpose::pack({widths[i], width, prompt_widths[i], activation}, up.weight.data(),
-                                               up.bias.data(), side.weight.data(), nullptr, &up_[i]));
+    EVSAM_RETURN_IF_ERROR(conv_transpose::pack({widths[i], width, prompt_widths[i], activation, precision},
+                                               up.weight.data(), up.bias.data(), side.weight.data(), nullptr, &up_[i]));
     const std::string refine = "mask_decoder.refine." + index + ".main.";
     LayerWeights depthwise;
     LayerWeights point;
@@ -101,8 +114,8 @@ Status MaskUpsampler::load(const DecoderConfig& config, const std::vector<std::i
     EVSAM_RETURN_IF_ERROR(depthwise_conv::pack({width, 3, 1, Activation::relu6}, depthwise.weight.data(),
                                                depthwise.bias.data(), nullptr, &refine_[i].depthwise));
     EVSAM_RETURN_IF_ERROR(tensors.read_conv_layer(refine + "point_conv", {width, width, 1, 1}, &point));
-    EVSAM_RETURN_IF_ERROR(pointwise::pack({width, width, Activation::none}, point.weight.data(), point.bias.data(),
-                                          nullptr, &refine_[i].pointwise));
+    EVSAM_RETURN_IF_ERROR(pointwise::pack({width, width, Activation::none, precision}, point.weight.data(),
+                                          point.bias.data(), nullptr, &refine_[i].pointwise));
   }
   LayerWeights norm;
   EVSAM_RETURN_IF_ERROR(tensors.read_layer("mask_decoder.norm", {widths[1]}, &norm));
@@ -114,13 +127,23 @@ Status MaskUpsampler::load(const DecoderConfig& config, const std::vector<std::i
   return mask_head::pack({widths[2], widths[3], Activation::relu}, up.weight.data(), up.bias.data(), nullptr, &head_);
 }
 
+UpsamplerMemory MaskUpsampler::take_memory(Scratch& scratch, std::int64_t grid, int threads) const {
+  std::size_t inner = 0;
+  for (std::int64_t i = 0; i < 2; ++i) {
+    inner = std::max({inner, conv_transpose::workspace_bytes(up_[i], (1 + i) * grid, 1),
+                      pointwise::workspace_bytes(refine_[i].pointwise, (2 + 2 * i) * grid, 1)});
+  }
+  return {scratch, grid, up_[0].params.out_channels, up_[1].params.out_channels, inner, threads};
+}
+
 std::size_t MaskUpsampler::workspace_bytes(std::int64_t grid, int threads) const {
   Scratch scratch;
-  UpsamplerMemory(scratch, grid, up_[0].params.out_channels, up_[1].params.out_channels, threads_or_default(threads));
+  take_memory(scratch, grid, threads_or_default(threads));
   return scratch.bytes();
 }
 
-FeatureMap MaskUpsampler::refine_row(const Refine& refine, const ConstFeatureMap& x, std::int64_t row, float* scratch) {
+FeatureMap MaskUpsampler::refine_row(const Refine& refine, const RunContext& alone, const ConstFeatureMap& x,
+                                     std::int64_t row, float* scratch) {
   const FeatureMap deep = feature_map(scratch, 1, x.width, x.channels);
   const FeatureMap refined = feature_map(scratch + x.width * x.channels, 1, x.width, x.channels);
   const float* above_to_below[3];
@@ -137,15 +160,13 @@ FeatureMap MaskUpsampler::refine_row(const Refine& refine, const ConstFeatureMap
   depthwise.out_width = x.width;
   depthwise.channels = x.channels;
   depthwise_conv::run_row(refine.depthwise, 0, depthwise);
-  RunContext alone;
-  alone.threads = 1;
   pointwise::run(refine.pointwise, alone, as_const(deep), rows_of(x, row, 1), refined);
   return refined;
 }
 
 Status MaskUpsampler::check(const Inputs& inputs) const {
   Scratch scratch(nowhere());
-  const UpsamplerMemory memory(scratch, inputs.cells.height, up_[0].params.out_channels, up_[1].params.out_channels, 1);
+  const UpsamplerMemory memory = take_memory(scratch, inputs.cells.height, 1);
   const FeatureMap maps[2] = {memory.eighth, memory.quarter};
   EVSAM_RETURN_IF_ERROR(conv_transpose::validate(up_[0], inputs.cells, inputs.lateral[0], inputs.prompt[0], maps[0]));
   EVSAM_RETURN_IF_ERROR(layer_norm::validate(norm_, {as_const(maps[0]), {}, maps[0], {}, {}}));
@@ -160,27 +181,28 @@ Status MaskUpsampler::check(const Inputs& inputs) const {
 }
 
 void MaskUpsampler::run(const RunContext& context, const Inputs& inputs, const ChosenMasks& masks) const {
-  const RunContext alone = context.alone();
   const std::int64_t grid = inputs.cells.height;
   Scratch scratch(context.workspace);
-  const UpsamplerMemory memory(scratch, grid, up_[0].params.out_channels, up_[1].params.out_channels,
-                               context.thread_count());
+  const UpsamplerMemory memory = take_memory(scratch, grid, context.thread_count());
   const FeatureMap& eighth = memory.eighth;
   const FeatureMap& quarter = memory.quarter;
 
-  context.parallel_for(grid, [&](std::int64_t row, int) {
+  context.parallel_for(grid, [&](std::int64_t row, int worker) {
+    const RunContext alone = memory.context_of(worker);
     const FeatureMap y = rows_of(eighth, 2 * row, 2);
     conv_transpose::run(up_[0], alone, rows_of(inputs.cells, row, 1), rows_of(inputs.lateral[0], 2 * row, 2),
                         rows_of(inputs.prompt[0], 2 * row, 2), y);
     layer_norm::run(norm_, alone, {as_const(y), {}, y, {}, {}});
   });
   context.parallel_for(2 * grid, [&](std::int64_t row, int worker) {
-    const FeatureMap x = refine_row(refine_[0], as_const(eighth), row, memory.rows.of(worker));
+    const RunContext alone = memory.context_of(worker);
+    const FeatureMap x = refine_row(refine_[0], alone, as_const(eighth), row, memory.rows.of(worker));
     conv_transpose::run(up_[1], alone, as_const(x), rows_of(inputs.lateral[1], 2 * row, 2),
                         rows_of(inputs.prompt[1], 2 * row, 2), rows_of(quarter, 2 * row, 2));
   });
   context.parallel_for(4 * grid, [&](std::int64_t row, int worker) {
-    const FeatureMap x = refine_row(refine_[1], as_const(quarter), row, memory.rows.of(worker));
+    const RunContext alone = memory.context_of(worker);
+    const FeatureMap x = refine_row(refine_[1], alone, as_const(quarter), row, memory.rows.of(worker));
     const std::int64_t at = 2 * row * inputs.finest.width;
     mask_head::Planes<const float> finest = inputs.finest;
     finest.data += at;
@@ -194,7 +216,7 @@ void MaskUpsampler::run(const RunContext& context, const Inputs& inputs, const C
 
 class LiteDecoder final : public Decoder {
  public:
-  Status load(const VariantConfig& config, const TensorTable& tensors);
+  Status load(const VariantConfig& config, const TensorTable& tensors, const DecoderPrecision& precision);
 
   std::vector<MapShape> feature_shapes() const override;
   std::size_t workspace_bytes(const Prompts& prompts, int threads) const override;
@@ -285,7 +307,7 @@ struct LiteDecoder::Call {
   float* iou;
 };
 
-Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors) {
+Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors, const DecoderPrecision& precision) {
   const DecoderConfig& decoder = config.decoder;
   grid_ = config.neck.grid;
   dim_ = decoder.dim;
@@ -301,9 +323,9 @@ Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors
   }
   EVSAM_RETURN_IF_ERROR(prompt_tokens_.load(dim_, tensors));
   EVSAM_RETURN_IF_ERROR(prompt_encoder_.load(decoder, lateral_[0], tensors));
-  EVSAM_RETURN_IF_ERROR(transformer_.load(decoder, tensors, "mask_decoder.transformer"));
+  EVSAM_RETURN_IF_ERROR(transformer_.load(decoder, tensors, "mask_decoder.transformer", precision));
   EVSAM_RETURN_IF_ERROR(heads_.load(dim_, lateral_[2], dim_, tensors));
-  EVSAM_RETURN_IF_ERROR(upsampler_.load(decoder, lateral_, tensors));
+  EVSAM_RETURN_IF_ERROR(upsampler_.load(decoder, lateral_, tensors, precision.upscaling));
   const Kernels* kernels = nullptr;
   EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   transpose_ = kernels->transpose;
@@ -426,9 +448,10 @@ void LiteDecoder::decode(const RunContext& context, const float* const* features
 
 }  // namespace
 
-Status make_lite_decoder(const VariantConfig& config, const TensorTable& tensors, std::unique_ptr<Decoder>* decoder) {
+Status make_lite_decoder(const VariantConfig& config, const TensorTable& tensors, Precision precision,
+                         std::unique_ptr<Decoder>* decoder) {
   auto made = std::make_unique<LiteDecoder>();
-  EVSAM_RETURN_IF_ERROR(made->load(config, tensors));
+  EVSAM_RETURN_IF_ERROR(made->load(config, tensors, DecoderPrecision::of(precision)));
   *decoder = std::move(made);
   return {};
 }

@@ -24,7 +24,7 @@ static_assert(kGroup <= TwoWayTransformer::kMaxPrompts, "the transformer takes s
 
 class SamDecoder final : public Decoder {
  public:
-  Status load(const VariantConfig& config, const TensorTable& tensors);
+  Status load(const VariantConfig& config, const TensorTable& tensors, const DecoderPrecision& precision);
 
   std::vector<MapShape> feature_shapes() const override { return {{dim_, grid_, grid_}}; }
   std::size_t workspace_bytes(const Prompts& prompts, int threads) const override;
@@ -37,10 +37,10 @@ class SamDecoder final : public Decoder {
     float* embedding;  // panels, with the embedding of "no mask" where there is no mask prompt
     float* shared;     // what the prompts share in the transformer; nullptr: nothing
     FactoredCells::Group factored;
-    float* images;   // (prompts of a group) panels, where they have cells of their own
-    float* outputs;  // (kGroup) matrices of prompts whose cells are in factors
-    float* tokens;   // (prompts of a group, tokens, dim)
-    float* vectors;  // (prompts of a group, masks, features)
+    float* images;                                // (prompts of a group) panels, where they have cells of their own
+    FactoredCells::OutputMemory outputs[kGroup];  // of prompts whose cells are in factors
+    float* tokens;                                // (prompts of a group, tokens, dim)
+    float* vectors;                               // (prompts of a group, masks, features)
   };
 
   std::int64_t cells() const { return grid_ * grid_; }
@@ -60,7 +60,7 @@ class SamDecoder final : public Decoder {
 
   Buffers carve(Scratch& scratch, const Prompts& prompts, int threads) const;
   Status load_mask_prompt(const std::vector<std::int64_t>& channels, const TensorTable& tensors);
-  Status load_upscaling(const TensorTable& tensors);
+  Status load_upscaling(const TensorTable& tensors, Precision precision);
   // The transformer for prompts with cells of their own.
   void run_group(const RunContext& context, const Prompts& prompts, std::int64_t first, std::int64_t count,
                  const Buffers& buffers) const;
@@ -77,7 +77,7 @@ class SamDecoder final : public Decoder {
   TokenHeads heads_;
 };
 
-Status SamDecoder::load(const VariantConfig& config, const TensorTable& tensors) {
+Status SamDecoder::load(const VariantConfig& config, const TensorTable& tensors, const DecoderPrecision& precision) {
   dim_ = config.decoder.dim;
   grid_ = config.neck.grid;
   const std::int64_t got[2] = {grid_, static_cast<std::int64_t>(config.decoder.mask_channels.size())};
@@ -87,13 +87,10 @@ Status SamDecoder::load(const VariantConfig& config, const TensorTable& tensors)
         "config", "(grid, mask channels) " + shape_string(expected, 2) + " of SAM's decoder", shape_string(got, 2)));
   }
   EVSAM_RETURN_IF_ERROR(tokens_.load(dim_, tensors));
-  EVSAM_RETURN_IF_ERROR(transformer_.load(config.decoder, tensors, "mask_decoder.transformer"));
+  EVSAM_RETURN_IF_ERROR(transformer_.load(config.decoder, tensors, "mask_decoder.transformer", precision));
   EVSAM_RETURN_IF_ERROR(tensors.read("prompt_encoder.no_mask_embed.weight", {1, dim_}, &no_mask_));
   EVSAM_RETURN_IF_ERROR(load_mask_prompt(config.decoder.mask_channels, tensors));
-  EVSAM_RETURN_IF_ERROR(load_upscaling(tensors));
-  const FactoredCells::Output output = {
-      {upscaling_.first.data(), upscaling_.first_stride}, upscaling_.first_bias.data(), 4 * upscaling_.params.middle};
-  EVSAM_RETURN_IF_ERROR(transformer_.load_factored(tensors, "mask_decoder.transformer", output));
+  EVSAM_RETURN_IF_ERROR(load_upscaling(tensors, precision.upscaling));
   EVSAM_RETURN_IF_ERROR(heads_.load(dim_, features(), kHiddenOfIou, tensors));
 
   std::vector<float> position(static_cast<std::size_t>(cells() * dim_));
@@ -126,8 +123,8 @@ Status SamDecoder::load_mask_prompt(const std::vector<std::int64_t>& channels, c
   return mask_prompt::pack(params, std::move(first), std::move(second), std::move(last), nullptr, &mask_prompt_);
 }
 
-Status SamDecoder::load_upscaling(const TensorTable& tensors) {
-  const sam_head::Params params = {dim_, dim_ / 4, features()};
+Status SamDecoder::load_upscaling(const TensorTable& tensors, Precision precision) {
+  const sam_head::Params params = {dim_, dim_ / 4, features(), precision};
   const std::string name = "mask_decoder.output_upscaling.";
   LayerWeights first;
   LayerWeights norm;
@@ -137,7 +134,11 @@ Status SamDecoder::load_upscaling(const TensorTable& tensors) {
   EVSAM_RETURN_IF_ERROR(tensors.read_layer(name + "3", {params.middle, params.features, 2, 2}, &second, 1));
   const sam_head::BasicWeights<float> weights = {first.weight.data(), first.bias.data(),    norm.weight.data(),
                                                  norm.bias.data(),    second.weight.data(), second.bias.data()};
-  return sam_head::pack(params, weights, nullptr, &upscaling_);
+  EVSAM_RETURN_IF_ERROR(sam_head::pack(params, weights, nullptr, &upscaling_));
+  const sam_head::FirstMatrix matrix = sam_head::first_matrix(params, weights.first);
+  const FactoredCells::Output output = {
+      {matrix.rows.data(), matrix.stride}, upscaling_.first_bias.data(), 4 * params.middle, upscaling_.narrow()};
+  return transformer_.load_factored(tensors, "mask_decoder.transformer", output);
 }
 
 SamDecoder::Buffers SamDecoder::carve(Scratch& scratch, const Prompts& prompts, int threads) const {
@@ -147,7 +148,7 @@ SamDecoder::Buffers SamDecoder::carve(Scratch& scratch, const Prompts& prompts, 
   if (factors(prompts)) {
     buffers.shared = scratch.take<float>(transformer_.shared_floats(cells()));
     buffers.factored = transformer_.carve_factored(scratch, group, token_count(prompts), cells(), threads);
-    buffers.outputs = scratch.take<float>(kGroup * transformer_.output_floats(token_count(prompts)));
+    for (auto& output : buffers.outputs) output = transformer_.carve_output(scratch, token_count(prompts));
   } else {
     if (shares(prompts)) buffers.shared = scratch.take<float>(transformer_.projected_floats(cells()));
     buffers.images = scratch.take<float>(group * image_floats());
@@ -163,7 +164,7 @@ std::size_t SamDecoder::workspace_bytes(const Prompts& prompts, int threads) con
   const std::int64_t group = group_size(prompts);
   const std::int64_t tokens = token_count(prompts);
   return scratch.bytes() +
-         std::max({factors(prompts) ? transformer_.factored_workspace_bytes(group, tokens)
+         std::max({factors(prompts) ? transformer_.factored_workspace_bytes(group, tokens, threads)
                                     : transformer_.workspace_bytes(group, tokens, cells(), threads),
                    transformer_.prepare_workspace_bytes(threads), transformer_.project_workspace_bytes(threads),
                    heads_.workspace_bytes(group), mask_prompt::workspace_bytes(mask_prompt_, threads),
@@ -235,8 +236,7 @@ void SamDecoder::decode(const RunContext& context, const float* const* features,
       sam_head::Prompt& head = heads[with_masks];
       head = {};
       if (factored) {
-        float* const matrix = buffers.outputs + with_masks * transformer_.output_floats(tokens);
-        head.factored = transformer_.factored_output(rest, buffers.factored, p, matrix);
+        head.factored = transformer_.factored_output(rest, buffers.factored, p, buffers.outputs[with_masks]);
       } else {
         head.image = buffers.images + p * image_floats();
       }
@@ -276,9 +276,10 @@ void SamDecoder::run_group(const RunContext& context, const Prompts& prompts, st
 
 }  // namespace
 
-Status make_sam_decoder(const VariantConfig& config, const TensorTable& tensors, std::unique_ptr<Decoder>* decoder) {
+Status make_sam_decoder(const VariantConfig& config, const TensorTable& tensors, Precision precision,
+                        std::unique_ptr<Decoder>* decoder) {
   auto made = std::make_unique<SamDecoder>();
-  EVSAM_RETURN_IF_ERROR(made->load(config, tensors));
+  EVSAM_RETURN_IF_ERROR(made->load(config, tensors, DecoderPrecision::of(precision)));
   *decoder = std::move(made);
   return {};
 }

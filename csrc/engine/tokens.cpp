@@ -15,10 +15,10 @@ std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 }  // namespace
 
 Status Linear::load(const TensorTable& tensors, const std::string& name, std::int64_t in, std::int64_t out,
-                    Activation activation) {
+                    Activation activation, Precision precision) {
   LayerWeights layer;
   EVSAM_RETURN_IF_ERROR(tensors.read_layer(name, {out, in}, &layer));
-  return pointwise::pack({in, out, activation}, layer.weight.data(), layer.bias.data(), nullptr, &packed);
+  return pointwise::pack({in, out, activation, precision}, layer.weight.data(), layer.bias.data(), nullptr, &packed);
 }
 
 void Linear::run(const RunContext& context, const float* x, std::int64_t x_stride, std::int64_t rows, float* y,

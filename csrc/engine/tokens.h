@@ -21,9 +21,14 @@ namespace evsam {
 struct Linear {
   pointwise::Packed packed;
 
-  // `<name>.weight` (out, in) and `<name>.bias`.
+  // `<name>.weight` (out, in) and `<name>.bias`. precision: as in pointwise::Params.
   Status load(const TensorTable& tensors, const std::string& name, std::int64_t in, std::int64_t out,
-              Activation activation = Activation::none);
+              Activation activation = Activation::none, Precision precision = Precision::fp32);
+
+  // Of run(). None in float32.
+  std::size_t workspace_bytes(std::int64_t rows, int threads) const {
+    return pointwise::workspace_bytes(packed, rows, threads);
+  }
 
   // x: rows of in_channels, y: rows of out_channels, so many floats apart; y may be the residual.
   void run(const RunContext& context, const float* x, std::int64_t x_stride, std::int64_t rows, float* y,

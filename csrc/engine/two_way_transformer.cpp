@@ -16,6 +16,7 @@
 #include "core/math.h"
 #include "core/scratch.h"
 #include "engine/tokens.h"
+#include "narrow/narrow.h"
 #include "ops/two_way_attention/two_way_attention.h"
 
 namespace evsam {
@@ -47,12 +48,13 @@ void scale(LayerWeights& layer, float factor) {
   for (float& value : layer.bias) value *= factor;
 }
 
-Status pack(std::int64_t in, std::int64_t out, const float* weight, const float* bias, Linear* linear) {
-  return pointwise::pack({in, out, Activation::none}, weight, bias, nullptr, &linear->packed);
+Status pack(std::int64_t in, std::int64_t out, const float* weight, const float* bias, Linear* linear,
+            Precision precision = Precision::fp32) {
+  return pointwise::pack({in, out, Activation::none, precision}, weight, bias, nullptr, &linear->packed);
 }
 
-Status pack(std::int64_t in, std::int64_t out, const LayerWeights& layer, Linear* linear) {
-  return pack(in, out, layer.weight.data(), layer.bias.data(), linear);
+Status pack(std::int64_t in, std::int64_t out, const LayerWeights& layer, Precision precision, Linear* linear) {
+  return pack(in, out, layer.weight.data(), layer.bias.data(), linear, precision);
 }
 
 // One layer per head from a head's `width` values to dim: y = x M with M[width][dim] cut out of `matrix`, at
@@ -75,15 +77,16 @@ Status pack_folds(const std::vector<float>& matrix, std::int64_t dim, std::int64
 struct SelfAttention {
   Linear q, k, v, out;
 
-  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t heads) {
+  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t heads,
+              Precision precision) {
     Projections p;
     EVSAM_RETURN_IF_ERROR(p.load(tensors, name, dim, dim));
     const float factor = 1.0F / std::sqrt(static_cast<float>(dim / heads));
     scale(p.q, factor);
-    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.q, &q));
-    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.k, &k));
-    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.v, &v));
-    return pack(dim, dim, p.out, &out);
+    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.q, precision, &q));
+    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.k, precision, &k));
+    EVSAM_RETURN_IF_ERROR(pack(dim, dim, p.v, precision, &v));
+    return pack(dim, dim, p.out, precision, &out);
   }
 };
 
@@ -93,21 +96,22 @@ struct QueryAttention {
   std::vector<Linear> fold;   // per head, from a query to what is multiplied with the cells
   std::vector<Linear> value;  // per head, from the mean of the cells to the mean of their values
 
-  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t heads) {
+  Status load(const TensorTable& tensors, const std::string& name, std::int64_t dim, std::int64_t heads,
+              Precision precision) {
     const std::int64_t inner = dim / 2;
     const std::int64_t width = inner / heads;
     Projections p;
     EVSAM_RETURN_IF_ERROR(p.load(tensors, name, dim, inner));
     const float factor = 1.0F / std::sqrt(static_cast<float>(width));
     scale(p.q, factor);
-    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.q, &q));
+    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.q, precision, &q));
     EVSAM_RETURN_IF_ERROR(pack_folds(p.k.weight, dim, heads, width, dim, 1, &fold));
     value.resize(size(heads));
     for (std::int64_t h = 0; h < heads; ++h) {
       EVSAM_RETURN_IF_ERROR(
           pack(dim, width, p.v.weight.data() + h * width * dim, p.v.bias.data() + h * width, &value[size(h)]));
     }
-    return pack(inner, dim, p.out, &out);
+    return pack(inner, dim, p.out, precision, &out);
   }
 };
 
@@ -120,7 +124,7 @@ struct UpdateAttention {
   LayerWeights norm;
 
   Status load(const TensorTable& tensors, const std::string& name, const std::string& norm_name, std::int64_t dim,
-              std::int64_t heads) {
+              std::int64_t heads, Precision precision) {
     const std::int64_t inner = dim / 2;
     const std::int64_t width = inner / heads;
     Projections p;
@@ -130,8 +134,8 @@ struct UpdateAttention {
     scale(p.k, factor);
     q_bias = p.q.bias;
     out_bias = p.out.bias;
-    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.k, &k));
-    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.v, &v));
+    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.k, precision, &k));
+    EVSAM_RETURN_IF_ERROR(pack(dim, inner, p.v, precision, &v));
     EVSAM_RETURN_IF_ERROR(pack_folds(p.q.weight, dim, heads, width, dim, 1, &key_fold));
     return pack_folds(p.out.weight, dim, heads, width, 1, inner, &value_fold);
   }
@@ -162,17 +166,27 @@ struct Layer {
   Linear mlp1, mlp2;
   Norm norm1, norm2, norm3;
 
-  Status load(const DecoderConfig& config, const TensorTable& tensors, const std::string& name) {
+  Status load(const DecoderConfig& config, const TensorTable& tensors, const std::string& name, Precision precision) {
     const std::int64_t dim = config.dim;
-    EVSAM_RETURN_IF_ERROR(self.load(tensors, name + ".self_attn", dim, config.heads));
-    EVSAM_RETURN_IF_ERROR(query.load(tensors, name + ".cross_attn_token_to_image", dim, config.heads));
+    EVSAM_RETURN_IF_ERROR(self.load(tensors, name + ".self_attn", dim, config.heads, precision));
+    EVSAM_RETURN_IF_ERROR(query.load(tensors, name + ".cross_attn_token_to_image", dim, config.heads, precision));
     EVSAM_RETURN_IF_ERROR(
-        update.load(tensors, name + ".cross_attn_image_to_token", name + ".norm4", dim, config.heads));
-    EVSAM_RETURN_IF_ERROR(mlp1.load(tensors, name + ".mlp.lin1", dim, config.mlp_dim, Activation::relu));
-    EVSAM_RETURN_IF_ERROR(mlp2.load(tensors, name + ".mlp.lin2", config.mlp_dim, dim));
+        update.load(tensors, name + ".cross_attn_image_to_token", name + ".norm4", dim, config.heads, precision));
+    EVSAM_RETURN_IF_ERROR(mlp1.load(tensors, name + ".mlp.lin1", dim, config.mlp_dim, Activation::relu, precision));
+    EVSAM_RETURN_IF_ERROR(mlp2.load(tensors, name + ".mlp.lin2", config.mlp_dim, dim, Activation::none, precision));
     EVSAM_RETURN_IF_ERROR(norm1.load(tensors, name + ".norm1", dim));
     EVSAM_RETURN_IF_ERROR(norm2.load(tensors, name + ".norm2", dim));
     return norm3.load(tensors, name + ".norm3", dim);
+  }
+
+  // Of each layer over rows of tokens.
+  std::size_t workspace_bytes(std::int64_t rows, int threads) const {
+    std::size_t most = 0;
+    for (const Linear* linear :
+         {&self.q, &self.k, &self.v, &self.out, &query.q, &query.out, &update.k, &update.v, &mlp1, &mlp2}) {
+      most = std::max(most, linear->workspace_bytes(rows, threads));
+    }
+    return most;
   }
 };
 
@@ -201,6 +215,7 @@ void attend(const float* q, const float* k, const float* v, std::int64_t tokens,
 
 struct TwoWayTransformer::Impl {
   DecoderConfig config;
+  DecoderPrecision precision;
   const Kernel* kernel = nullptr;
   std::vector<Layer> layers;
   QueryAttention final_query;
@@ -227,8 +242,8 @@ struct TwoWayTransformer::Impl {
   // One call of run().
   struct Call {
     const RunContext& context;
-    RunContext attention;  // with the rest of the workspace
-    RunContext alone;      // for work inside a task
+    RunContext rest;   // with the rest of the workspace
+    RunContext alone;  // for work inside a task
     const Group& group;
     Buffers b;
 
@@ -245,6 +260,14 @@ struct TwoWayTransformer::Impl {
     for (float** buffer : {&b.queries, &b.keys, &b.values, &b.means}) *buffer = scratch.take<float>(columns * row());
     b.key_bias = scratch.take<float>(columns);
     return b;
+  }
+
+  std::size_t linear_workspace_bytes(std::int64_t rows, int threads) const {
+    threads = threads_or_default(threads);
+    std::size_t most =
+        std::max(final_query.q.workspace_bytes(rows, threads), final_query.out.workspace_bytes(rows, threads));
+    for (const Layer& layer : layers) most = std::max(most, layer.workspace_bytes(rows, threads));
+    return most;
   }
 
   std::int64_t projected_floats(std::int64_t cells) const {
@@ -279,15 +302,15 @@ struct TwoWayTransformer::Impl {
       add_origin(call, b.x);
       x = b.x;
     }
-    layer.self.q.run(call.context, x, dim(), call.rows(), b.q, dim());
-    layer.self.k.run(call.context, x, dim(), call.rows(), b.k, dim());
-    layer.self.v.run(call.context, tokens, dim(), call.rows(), b.v, dim());
+    layer.self.q.run(call.rest, x, dim(), call.rows(), b.q, dim());
+    layer.self.k.run(call.rest, x, dim(), call.rows(), b.k, dim());
+    layer.self.v.run(call.rest, tokens, dim(), call.rows(), b.v, dim());
     const std::int64_t wide = dim() / heads();
     for_heads(call, [&](std::int64_t, std::int64_t head, std::int64_t row, std::int64_t column) {
       const std::int64_t at = row * dim() + head * wide;
       attend(b.q + at, b.k + at, b.v + at, call.group.token_count, dim(), wide, b.weights + column, b.x + at);
     });
-    layer.self.out.run(call.context, b.x, dim(), call.rows(), tokens, dim(), first ? nullptr : tokens);
+    layer.self.out.run(call.rest, b.x, dim(), call.rows(), tokens, dim(), first ? nullptr : tokens);
     layer.norm1.run(call.context, tokens, call.rows());
   }
 
@@ -296,7 +319,7 @@ struct TwoWayTransformer::Impl {
     const Buffers& b = call.b;
     add_origin(call, b.x);
     float* const q = projected ? b.queries : b.q;
-    attention.q.run(call.context, b.x, dim(), call.rows(), q, inner());
+    attention.q.run(call.rest, b.x, dim(), call.rows(), q, inner());
     if (projected) return;
     for_heads(call, [&](std::int64_t, std::int64_t head, std::int64_t first, std::int64_t column) {
       attention.fold[size(head)].run(call.alone, b.q + first * inner() + head * width(), inner(),
@@ -312,14 +335,14 @@ struct TwoWayTransformer::Impl {
                                       b.v + first * inner() + head * width(), inner());
     });
     for (std::int64_t i = 0; values != nullptr && i < call.rows() * inner(); ++i) b.v[i] += values[i];
-    attention.out.run(call.context, b.v, inner(), call.rows(), call.group.tokens, dim(), call.group.tokens);
+    attention.out.run(call.rest, b.v, inner(), call.rows(), call.group.tokens, dim(), call.group.tokens);
     norm.run(call.context, call.group.tokens, call.rows());
   }
 
   void mlp(const Call& call, const Layer& layer) const {
     float* const tokens = call.group.tokens;
-    layer.mlp1.run(call.context, tokens, dim(), call.rows(), call.b.hidden, config.mlp_dim);
-    layer.mlp2.run(call.context, call.b.hidden, config.mlp_dim, call.rows(), tokens, dim(), tokens);
+    layer.mlp1.run(call.rest, tokens, dim(), call.rows(), call.b.hidden, config.mlp_dim);
+    layer.mlp2.run(call.rest, call.b.hidden, config.mlp_dim, call.rows(), tokens, dim(), tokens);
     layer.norm3.run(call.context, tokens, call.rows());
   }
 
@@ -329,8 +352,8 @@ struct TwoWayTransformer::Impl {
     const std::int64_t tokens = call.group.token_count;
     float* const keys = projected ? b.keys : b.k;
     add_origin(call, b.x);
-    attention.k.run(call.context, b.x, dim(), call.rows(), keys, inner());
-    attention.v.run(call.context, call.group.tokens, dim(), call.rows(), b.v, inner());
+    attention.k.run(call.rest, b.x, dim(), call.rows(), keys, inner());
+    attention.v.run(call.rest, call.group.tokens, dim(), call.rows(), b.v, inner());
     for_heads(call, [&](std::int64_t, std::int64_t head, std::int64_t first, std::int64_t column) {
       const float* v = b.v + first * inner() + head * width();
       attention.value_fold[size(head)].run(call.alone, v, inner(), tokens, b.values + column * row(), row());
@@ -378,7 +401,7 @@ struct TwoWayTransformer::Impl {
       prompt.means = b.means + first_column;
       prompt.means_stride = row();
     }
-    two_way_attention::run(*kernel, call.attention, attention_params(group.token_count, group.cells), group.position,
+    two_way_attention::run(*kernel, call.rest, attention_params(group.token_count, group.cells), group.position,
                            prompts, group.prompts);
   }
 };
@@ -386,8 +409,10 @@ struct TwoWayTransformer::Impl {
 TwoWayTransformer::TwoWayTransformer() : impl_(std::make_unique<Impl>()) {}
 TwoWayTransformer::~TwoWayTransformer() = default;
 
-Status TwoWayTransformer::load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix) {
+Status TwoWayTransformer::load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix,
+                               const DecoderPrecision& precision) {
   impl_->config = config;
+  impl_->precision = precision;
   const Kernels* kernels = nullptr;
   EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   impl_->kernel = kernels->two_way_attention;
@@ -398,10 +423,11 @@ Status TwoWayTransformer::load(const DecoderConfig& config, const TensorTable& t
   }
   impl_->layers = std::vector<Layer>(size(config.depth));
   for (int i = 0; i < config.depth; ++i) {
-    EVSAM_RETURN_IF_ERROR(impl_->layers[size(i)].load(config, tensors, prefix + ".layers." + std::to_string(i)));
+    EVSAM_RETURN_IF_ERROR(
+        impl_->layers[size(i)].load(config, tensors, prefix + ".layers." + std::to_string(i), precision.tokens));
   }
-  EVSAM_RETURN_IF_ERROR(
-      impl_->final_query.load(tensors, prefix + ".final_attn_token_to_image", config.dim, config.heads));
+  EVSAM_RETURN_IF_ERROR(impl_->final_query.load(tensors, prefix + ".final_attn_token_to_image", config.dim,
+                                                config.heads, precision.tokens));
   const std::string first = prefix + ".layers.0.cross_attn_";
   const std::int64_t inner = impl_->inner();
   EVSAM_RETURN_IF_ERROR(impl_->first_keys.load(tensors, first + "token_to_image.k_proj", config.dim, inner));
@@ -423,8 +449,9 @@ std::size_t TwoWayTransformer::workspace_bytes(std::int64_t prompts, std::int64_
                                                int threads) const {
   Scratch scratch;
   impl_->carve(scratch, prompts, token_count);
-  return scratch.bytes() + two_way_attention::workspace_bytes(
-                               *impl_->kernel, impl_->attention_params(token_count, cells), prompts, threads);
+  return scratch.bytes() + std::max(impl_->linear_workspace_bytes(prompts * token_count, threads),
+                                    two_way_attention::workspace_bytes(
+                                        *impl_->kernel, impl_->attention_params(token_count, cells), prompts, threads));
 }
 
 void TwoWayTransformer::run(const RunContext& context, const Group& group) const {
@@ -455,7 +482,11 @@ void TwoWayTransformer::run(const RunContext& context, const Group& group) const
 Status TwoWayTransformer::load_factored(const TensorTable& tensors, const std::string& prefix,
                                         const FactoredCells::Output& output) {
   if (impl_->config.depth > FactoredCells::kMostUpdates) return {};  // prefers_factored() says no
-  return impl_->factored.load(impl_->config, tensors, prefix, impl_->kernel, output);
+  const Kernels* kernels = nullptr;
+  EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  const narrow::Kernel* image = nullptr;
+  EVSAM_RETURN_IF_ERROR(narrow::kernel_for(impl_->precision.image, kernels->isa, &image));
+  return impl_->factored.load(impl_->config, tensors, prefix, impl_->kernel, image, output);
 }
 
 bool TwoWayTransformer::prefers_factored(std::int64_t prompts, std::int64_t token_count) const {
@@ -480,10 +511,11 @@ FactoredCells::Group TwoWayTransformer::carve_factored(Scratch& scratch, std::in
   return impl_->factored.carve(scratch, prompts, token_count, cells, threads);
 }
 
-std::size_t TwoWayTransformer::factored_workspace_bytes(std::int64_t prompts, std::int64_t token_count) const {
+std::size_t TwoWayTransformer::factored_workspace_bytes(std::int64_t prompts, std::int64_t token_count,
+                                                        int threads) const {
   Scratch scratch;
   impl_->carve(scratch, prompts, token_count);
-  return scratch.bytes();
+  return scratch.bytes() + impl_->linear_workspace_bytes(prompts * token_count, threads);
 }
 
 void TwoWayTransformer::run_factored(const RunContext& context, const FactoredCells::Group& cells,
@@ -519,14 +551,15 @@ void TwoWayTransformer::run_factored(const RunContext& context, const FactoredCe
   model.hear(call, model.final_query, model.final_norm, b.k);
 }
 
-std::int64_t TwoWayTransformer::output_floats(std::int64_t token_count) const {
-  return impl_->factored.output_floats(token_count);
+FactoredCells::OutputMemory TwoWayTransformer::carve_output(Scratch& scratch, std::int64_t token_count) const {
+  return impl_->factored.carve_output(scratch, token_count);
 }
 
 two_way_attention::FactoredOutput TwoWayTransformer::factored_output(const RunContext& context,
                                                                      const FactoredCells::Group& group,
-                                                                     std::int64_t prompt, float* matrix) const {
-  return impl_->factored.output(context, group, prompt, matrix);
+                                                                     std::int64_t prompt,
+                                                                     const FactoredCells::OutputMemory& memory) const {
+  return impl_->factored.output(context, group, prompt, memory);
 }
 
 std::size_t TwoWayTransformer::project_workspace_bytes(int threads) const {

@@ -11,6 +11,7 @@
 #include "core/run_context.h"
 #include "core/scratch.h"
 #include "engine/architecture.h"
+#include "engine/decoder_precision.h"
 #include "engine/factored_cells.h"
 #include "engine/tensor_table.h"
 #include "evsam/status.h"
@@ -24,7 +25,8 @@ class TwoWayTransformer {
   ~TwoWayTransformer();
 
   // Reads `<prefix>.layers.*`, `<prefix>.final_attn_token_to_image.*`, ...
-  Status load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix);
+  Status load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix,
+              const DecoderPrecision& precision = {});
 
   // A group of prompts on one grid of cells, in the layout that the attention works on: cells in panels
   // (ops/two_way_attention). The weights of the token side are read once for all of them.
@@ -69,13 +71,14 @@ class TwoWayTransformer {
   // `shared` is set to what prepare() made.
   FactoredCells::Group carve_factored(Scratch& scratch, std::int64_t prompts, std::int64_t token_count,
                                       std::int64_t cells, int threads) const;
-  std::size_t factored_workspace_bytes(std::int64_t prompts, std::int64_t token_count) const;
+  std::size_t factored_workspace_bytes(std::int64_t prompts, std::int64_t token_count, int threads) const;
   // tokens: (prompts, token_count, dim), replaced by the processed ones.
   void run_factored(const RunContext& context, const FactoredCells::Group& group, float* tokens) const;
   // What the processed cells of a prompt of the last run become; see FactoredCells::output.
-  std::int64_t output_floats(std::int64_t token_count) const;
+  FactoredCells::OutputMemory carve_output(Scratch& scratch, std::int64_t token_count) const;
   two_way_attention::FactoredOutput factored_output(const RunContext& context, const FactoredCells::Group& group,
-                                                    std::int64_t prompt, float* matrix) const;
+                                                    std::int64_t prompt,
+                                                    const FactoredCells::OutputMemory& memory) const;
 
  private:
   struct Impl;

@@ -37,6 +37,7 @@ extern const narrow::Kernel narrow_kernel = {"amx_bf16",
                                              true,
                                              &TileRows<Dot>::run,
                                              &convert_narrow<Bf16>,
+                                             &convert_bf16_pairs<Bf16, TileRows<Dot>::kColumns>,
                                              nullptr};
 
 }  // namespace evsam::amx_bf16

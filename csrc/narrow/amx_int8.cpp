@@ -37,6 +37,7 @@ extern const narrow::Kernel narrow_kernel = {"amx_int8",
                                              true,
                                              &TileRows<Dot>::run,
                                              &ConvertInt8<Byte>::convert,
+                                             &convert_int8_fours<Byte, TileRows<Dot>::kColumns, 127>,
                                              &ConvertInt8<Byte>::widen};
 
 }  // namespace evsam::amx_int8

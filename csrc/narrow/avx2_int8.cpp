@@ -20,6 +20,6 @@ struct Dot : Int8 {
 
 namespace evsam::avx2_int8 {
 
-extern const narrow::Kernel narrow_kernel = avx2::int8_kernel<avx2::Dot>("avx2_int8", 64, false);
+extern const narrow::Kernel narrow_kernel = avx2::int8_kernel<avx2::Dot, 64>("avx2_int8", false);
 
 }  // namespace evsam::avx2_int8

@@ -55,6 +55,7 @@ extern const narrow::Kernel narrow_kernel = {"avx512_bf16",
                                              false,
                                              &NarrowRows<Dot>::run,
                                              &convert_narrow<Bf16>,
+                                             &convert_bf16_pairs<Bf16, NarrowRows<Dot>::kColumns>,
                                              nullptr};
 
 }  // namespace evsam::avx512_bf16

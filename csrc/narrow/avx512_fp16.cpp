@@ -92,6 +92,7 @@ extern const narrow::Kernel narrow_kernel = {"avx512_fp16",
                                              false,
                                              &NarrowRows<Dot, HalfLoop<Products>>::run,
                                              &ConvertFp16<Half>::convert,
+                                             &convert_fp16_columns<Half, Products::kGroup, Products::kColumns>,
                                              &ConvertFp16<Half>::widen};
 
 }  // namespace evsam::avx512_fp16

@@ -47,6 +47,7 @@ extern const narrow::Kernel narrow_kernel = {"avx512_vnni",
                                              true,
                                              &NarrowRows<Dot>::run,
                                              &ConvertInt8<Byte>::convert,
+                                             &convert_int8_fours<Byte, NarrowRows<Dot>::kColumns, 127>,
                                              &ConvertInt8<Byte>::widen};
 
 }  // namespace evsam::avx512_vnni

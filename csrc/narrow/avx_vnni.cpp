@@ -16,6 +16,6 @@ struct Dot : Int8 {
 
 namespace evsam::avx_vnni {
 
-extern const narrow::Kernel narrow_kernel = avx2::int8_kernel<avx2::Dot>("avx_vnni", 127, true);
+extern const narrow::Kernel narrow_kernel = avx2::int8_kernel<avx2::Dot, 127>("avx_vnni", true);
 
 }  // namespace evsam::avx_vnni

@@ -152,6 +152,205 @@ struct ConvertScaled {
   }
 };
 
+// Puts the numbers of kGroup neighbouring channels of kLanes columns next to each other.
+template <typename T, std::int64_t kGroup>
+EVSAM_SIMD_INLINE void interleave(const T (&from)[kGroup][F32::kLanes], std::uint8_t* to) {
+  T mixed[F32::kLanes * kGroup];
+  for (std::int64_t lane = 0; lane < F32::kLanes; ++lane) {
+    for (std::int64_t g = 0; g < kGroup; ++g) mixed[lane * kGroup + g] = from[g][lane];
+  }
+  __builtin_memcpy(to, mixed, sizeof(mixed));
+}
+
+// Columns of numbers T. Column: the numbers of kLanes columns from `first` on, by store(T*, F32::Reg), and what they
+// come to when they all are stored, by end().
+template <typename T, std::int64_t kGroup, std::int64_t kPanel, typename Column>
+void convert_columns_by(const narrow::Columns& columns) {
+  constexpr int L = F32::kLanes;
+  static_assert(kPanel % L == 0, "whole vectors of columns");
+  for (std::int64_t first = 0; first < columns.count; first += L) {
+    Column column(columns, first);
+    const std::int64_t in_panel = first % kPanel;
+    std::uint8_t* to = columns.to + ((first - in_panel) * columns.depth + in_panel * kGroup) * sizeof(T);
+    const float* x = columns.x + first;
+    for (std::int64_t k = 0; k < columns.depth; k += kGroup, to += kPanel * kGroup * sizeof(T)) {
+      T group[kGroup][L];
+      for (std::int64_t g = 0; g < kGroup; ++g) {
+        if (k + g < columns.channels) {
+          column.store(group[g], F32::load(x));
+          x += columns.x_stride;
+        } else {
+          __builtin_memset(group[g], 0, sizeof(group[g]));
+        }
+      }
+      interleave<T, kGroup>(group, to);
+    }
+    column.end();
+  }
+}
+
+template <typename Number>
+struct PlainColumn {
+  PlainColumn(const narrow::Columns&, std::int64_t) {}
+  void store(std::uint16_t* to, F32::Reg x) const { Number::store(reinterpret_cast<std::uint8_t*>(to), x); }
+  void end() const {}
+};
+
+template <typename Number, std::int64_t kGroup, std::int64_t kPanel>
+void convert_columns(const narrow::Columns& columns) {
+  convert_columns_by<std::uint16_t, kGroup, kPanel, PlainColumn<Number>>(columns);
+}
+
+// Ranges of kLanes columns.
+struct ColumnRanges {
+  narrow::Range of[F32::kLanes];
+
+  ColumnRanges(const narrow::Columns& columns, std::int64_t first) {
+    F32::Reg low = F32::zero();
+    F32::Reg high = F32::zero();
+    F32::Reg nan = F32::zero();  // as in ConvertScaled::widen
+    for (std::int64_t k = 0; k < columns.channels; ++k) {
+      const F32::Reg values = F32::load(columns.x + k * columns.x_stride + first);
+      low = F32::min(values, low);
+      high = F32::max(values, high);
+      nan = F32::fma(values, F32::zero(), nan);
+    }
+    float lows[F32::kLanes];
+    float highs[F32::kLanes];
+    F32::store(lows, F32::add(low, nan));
+    F32::store(highs, F32::add(high, nan));
+    for (int lane = 0; lane < F32::kLanes; ++lane) of[lane] = {lows[lane], highs[lane]};
+  }
+};
+
+// What brings kLanes columns to whole numbers of at most kLimit; sets their scales.
+template <std::int64_t kLimit>
+struct ByteFactors {
+  float of[F32::kLanes];
+
+  ByteFactors(const narrow::Columns& columns, std::int64_t first) {
+    const ColumnRanges ranges(columns, first);
+    for (int lane = 0; lane < F32::kLanes; ++lane) {
+      const narrow::Range& range = ranges.of[lane];
+      const float largest = range.high > -range.low ? range.high : -range.low;
+      const bool finite = largest <= __FLT_MAX__;
+      const bool something = finite && largest >= narrow::kSmallestRange;
+      columns.scale[first + lane] =
+          finite ? something ? largest / static_cast<float>(kLimit) : 0.0F : __builtin_nanf("");
+      of[lane] = something ? static_cast<float>(kLimit) / largest : 0.0F;
+    }
+  }
+};
+
+// What Number::store has in a byte for x and zero is x + zero, from kLowest on; as a weight it is a signed byte.
+template <typename Number, std::int32_t kLowest, std::int64_t kLimit>
+class ByteColumn {
+ public:
+  ByteColumn(const narrow::Columns& columns, std::int64_t first)
+      : columns_(columns), first_(first), factors_(columns, first) {}
+
+  void store(std::uint8_t* to, F32::Reg x) {
+    Number::store(to, F32::mul(x, F32::load(factors_.of)), Number::whole(kMiddle + kLowest));
+    for (int lane = 0; lane < F32::kLanes; ++lane) {
+      to[lane] = static_cast<std::uint8_t>(to[lane] ^ kFlip);
+      sums_[lane] += static_cast<std::int8_t>(to[lane]);
+    }
+  }
+
+  void end() const {
+    for (int lane = 0; lane < F32::kLanes; ++lane) columns_.offset[first_ + lane] = static_cast<float>(-sums_[lane]);
+  }
+
+ private:
+  static constexpr float kMiddle = 128.0F;
+  static constexpr std::uint8_t kFlip = kLowest < 0 ? 0 : 0x80;
+
+  const narrow::Columns& columns_;
+  std::int64_t first_;
+  ByteFactors<kLimit> factors_;
+  std::int32_t sums_[F32::kLanes] = {};
+};
+
+template <typename Number>
+class HalfColumn {
+ public:
+  HalfColumn(const narrow::Columns& columns, std::int64_t first) {
+    const ColumnRanges ranges(columns, first);
+    for (int lane = 0; lane < F32::kLanes; ++lane) {
+      const HalfScaling scaling(ranges.of[lane]);
+      columns.scale[first + lane] = scaling.scale;
+      columns.offset[first + lane] = 0.0F;
+      factors_[lane] = scaling.factor;
+    }
+  }
+
+  void store(std::uint16_t* to, F32::Reg x) const {
+    Number::store(reinterpret_cast<std::uint8_t*>(to), F32::mul(x, F32::load(factors_)), Number::whole(0.0F));
+  }
+  void end() const {}
+
+ private:
+  float factors_[F32::kLanes];
+};
+
+// Where a lane has room for a whole group, nothing has to be moved between lanes: kGroup vectors make one.
+template <int kGroup>
+EVSAM_SIMD_INLINE const float* load_group(const narrow::Columns& columns, const float* x, std::int64_t k,
+                                          F32::Reg (&group)[kGroup]) {
+  for (std::int64_t g = 0; g < kGroup; ++g) {
+    const bool valid = k + g < columns.channels;
+    group[g] = valid ? F32::load(x) : F32::zero();
+    if (valid) x += columns.x_stride;
+  }
+  return x;
+}
+
+// bf16 in groups of two. Number: store_pair(to, group).
+template <typename Number, std::int64_t kPanel>
+void convert_bf16_pairs(const narrow::Columns& columns) {
+  for (std::int64_t first = 0; first < columns.count; first += F32::kLanes) {
+    const std::int64_t in_panel = first % kPanel;
+    std::uint8_t* to = columns.to + ((first - in_panel) * columns.depth + in_panel * 2) * 2;
+    const float* x = columns.x + first;
+    for (std::int64_t k = 0; k < columns.depth; k += 2, to += kPanel * 4) {
+      F32::Reg group[2];
+      x = load_group(columns, x, k, group);
+      Number::store_pair(to, group);
+    }
+  }
+}
+
+// int8 in groups of four. Number: store_four(to, group), which returns the sums of the four.
+template <typename Number, std::int64_t kPanel, std::int64_t kLimit>
+void convert_int8_fours(const narrow::Columns& columns) {
+  for (std::int64_t first = 0; first < columns.count; first += F32::kLanes) {
+    const ByteFactors<kLimit> factors(columns, first);
+    const F32::Reg factor = F32::load(factors.of);
+    const std::int64_t in_panel = first % kPanel;
+    std::uint8_t* to = columns.to + (first - in_panel) * columns.depth + in_panel * 4;
+    const float* x = columns.x + first;
+    I32::Reg sums = I32::set(0);
+    for (std::int64_t k = 0; k < columns.depth; k += 4, to += kPanel * 4) {
+      F32::Reg group[4];
+      x = load_group(columns, x, k, group);
+      for (F32::Reg& values : group) values = F32::mul(values, factor);
+      sums = I32::add(sums, Number::store_four(to, group));
+    }
+    F32::store(columns.offset + first, F32::sub(F32::zero(), I32::to_float(sums)));
+  }
+}
+
+// kLimit: of a weight.
+template <typename Number, std::int64_t kGroup, std::int64_t kPanel, std::int64_t kLimit, std::int32_t kLowest = 0>
+void convert_int8_columns(const narrow::Columns& columns) {
+  convert_columns_by<std::uint8_t, kGroup, kPanel, ByteColumn<Number, kLowest, kLimit>>(columns);
+}
+
+template <typename Number, std::int64_t kGroup, std::int64_t kPanel>
+void convert_fp16_columns(const narrow::Columns& columns) {
+  convert_columns_by<std::uint16_t, kGroup, kPanel, HalfColumn<Number>>(columns);
+}
+
 template <typename Number, std::int32_t kLowest = 0>
 using ConvertInt8 = ConvertScaled<Number, ByteScaling<kLowest>>;
 

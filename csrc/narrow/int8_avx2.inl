@@ -49,8 +49,8 @@ struct Byte {
   }
 };
 
-template <typename Dot>
-constexpr narrow::Kernel int8_kernel(const char* name, std::int64_t weight_limit, bool beats_winograd) {
+template <typename Dot, std::int64_t kLimit>
+constexpr narrow::Kernel int8_kernel(const char* name, bool beats_winograd) {
   return {name,
           Precision::int8,
           Dot::kElement,
@@ -58,10 +58,11 @@ constexpr narrow::Kernel int8_kernel(const char* name, std::int64_t weight_limit
           NarrowRows<Dot>::kColumns,
           Dot::kBytes,
           Dot::kBytes,
-          weight_limit,
+          kLimit,
           beats_winograd,
           &NarrowRows<Dot>::run,
           &ConvertInt8<Byte>::convert,
+          &convert_int8_columns<Byte, Dot::kBytes, NarrowRows<Dot>::kColumns, kLimit>,
           &ConvertInt8<Byte>::widen};
 }
 

@@ -74,6 +74,33 @@ struct Pixels {
   float* zero;         // the same
 };
 
+// Numbers that lie in columns, to make narrow as the weights of Rows are: `to` gets panels [depth / group][columns of a
+// panel][group], each column with its own range where numbers have scales. Columns behind the last are left alone.
+//
+// int8: scale = max |x| / weight_limit, q = round(x / scale), offset = -(sum of q); fp16: as in Pixels, offset 0. The
+// same ranges count as nothing, and make scale NaN.
+//
+// For products whose left operand are weights (Matrix) and whose columns are pixels.
+struct Columns {
+  const float* x;         // number k of column c at x[k * x_stride + c]
+  std::int64_t x_stride;  // floats
+  std::uint8_t* to;
+  std::int64_t count;  // a multiple of 16
+  std::int64_t channels;
+  std::int64_t depth;  // >= channels, a multiple of Kernel::depth; what is more are zeros
+  float* scale;        // int8, fp16: of each column
+  float* offset;       // the same
+};
+
+// Rows of narrow numbers: what Rows::parts, scale and zero are for weights.
+struct Matrix {
+  const std::uint8_t* rows;
+  std::int64_t stride;  // bytes
+  std::int64_t depth;   // a multiple of Kernel::depth
+  const float* scale;   // int8, fp16: of each row
+  const float* zero;    // the same
+};
+
 inline constexpr float kSmallestRange = 1e-30F;
 
 // fp16: pixels and output channels' weights are scaled alike, so that kHalfTerms products of one sign come to at most
@@ -93,6 +120,7 @@ struct Kernel {
   bool beats_winograd;        // 3x3 convolutions are faster by it than in float32 with 2.25 to 5 times fewer products
   void (*run)(const Rows& rows);
   void (*convert)(const Pixels& pixels);
+  void (*convert_columns)(const Columns& columns);
   // int8, fp16: widens a range by some pixels' numbers.
   void (*widen)(const float* x, std::int64_t x_stride, std::int64_t count, std::int64_t channels, Range* range);
   std::int64_t lowest = 0;  // int8: -128 where q - 128 is stored as a signed byte; `zero` is then that of these numbers

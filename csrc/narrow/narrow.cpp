@@ -85,11 +85,11 @@ bool beside(Isa own, Isa isa) { return own == isa || (own == Isa::avx2 && isa ==
 
 bool scaled(const Kernel& kernel) { return kernel.precision != Precision::bf16; }
 
-// One output channel's weights as the kernel reads them, `element` bytes each. Returns their scale.
-float narrow_weights(const Kernel& kernel, const float* weight, std::int64_t count, std::uint8_t* to) {
-  if (kernel.precision == Precision::int8) {
-    return quantize(weight, count, kernel.weight_limit, reinterpret_cast<std::int8_t*>(to));
-  }
+// One output channel's weights as the kernel reads them, `element` bytes each, of int8 at most `limit`. Returns their
+// scale.
+float narrow_weights(const Kernel& kernel, const float* weight, std::int64_t count, std::int64_t limit,
+                     std::uint8_t* to) {
+  if (kernel.precision == Precision::int8) return quantize(weight, count, limit, reinterpret_cast<std::int8_t*>(to));
   std::vector<std::uint16_t> half(static_cast<std::size_t>(count));
   float scale = 1.0F;
   if (kernel.precision == Precision::fp16) {
@@ -170,11 +170,12 @@ float quantize(const float* weight, std::int64_t count, std::int64_t limit, std:
   return largest / static_cast<float>(limit);
 }
 
-double rounding_error(const Kernel& kernel, const float* weight, std::int64_t out_channels, std::int64_t count) {
+double rounding_error(const Kernel& kernel, const float* weight, std::int64_t out_channels, std::int64_t count,
+                      std::int64_t stride) {
   std::vector<std::int8_t> q(static_cast<std::size_t>(count));
   double squared = 0.0;
   double squared_error = 0.0;
-  for (std::int64_t c = 0; c < out_channels; ++c, weight += count) {
+  for (std::int64_t c = 0; c < out_channels; ++c, weight += stride == 0 ? count : stride) {
     const bool int8 = kernel.precision == Precision::int8;
     const float scale = int8 ? quantize(weight, count, kernel.weight_limit, q.data()) : 0.0F;
     for (std::int64_t k = 0; k < count; ++k) {
@@ -192,7 +193,7 @@ double rounding_error(const Kernel& kernel, const float* weight, std::int64_t ou
 void pack(const Kernel& kernel, const float* weight, const float* bias, std::int64_t out_channels, std::int64_t parts,
           std::int64_t channels, Weights* packed) {
   const std::int64_t padded = divide_up(out_channels, kernel.panel) * kernel.panel;
-  const std::int64_t depth = divide_up(channels, kernel.depth) * kernel.depth;
+  const std::int64_t depth = padded_depth(kernel, channels);
   packed->kernel = &kernel;
   packed->parts = parts;
   packed->depth = depth;
@@ -207,7 +208,8 @@ void pack(const Kernel& kernel, const float* weight, const float* bias, std::int
   const std::int64_t element = kernel.element;
   std::vector<std::uint8_t> row(static_cast<std::size_t>(parts * channels * element));
   for (std::int64_t c = 0; c < out_channels; ++c) {
-    const float scale = narrow_weights(kernel, weight + c * parts * channels, parts * channels, row.data());
+    const float scale =
+        narrow_weights(kernel, weight + c * parts * channels, parts * channels, kernel.weight_limit, row.data());
     if (scaled(kernel)) packed->scale[static_cast<std::size_t>(c)] = scale;
     if (kernel.precision == Precision::int8) {
       std::int64_t sum = 0;
@@ -222,6 +224,41 @@ void pack(const Kernel& kernel, const float* weight, const float* bias, std::int
             (i * depth + k / kernel.group * kernel.group) * kernel.panel + in_panel * kernel.group + k % kernel.group;
         std::memcpy(panel + at * element, row.data() + (i * channels + k) * element, static_cast<std::size_t>(element));
       }
+    }
+  }
+}
+
+std::int64_t padded_depth(const Kernel& kernel, std::int64_t channels) {
+  return divide_up(channels, kernel.depth) * kernel.depth;
+}
+
+std::int64_t column_bytes(const Kernel& kernel, std::int64_t count, std::int64_t depth) {
+  const std::int64_t padded = divide_up(count, kernel.panel) * kernel.panel;
+  return padded * (3 * static_cast<std::int64_t>(sizeof(float)) + depth * kernel.element);
+}
+
+void pack_rows(const Kernel& kernel, const float* weight, std::int64_t rows, std::int64_t channels, std::int64_t stride,
+               RowWeights* packed) {
+  // Whole numbers of a row, less kernel.lowest, lie around the middle of a byte.
+  constexpr std::int64_t kLimit = 127;
+  constexpr std::int64_t kMiddle = 128;
+  packed->kernel = &kernel;
+  packed->depth = padded_depth(kernel, channels);
+  const std::int64_t bytes = packed->depth * kernel.element;
+  packed->values = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(rows * bytes));
+  if (scaled(kernel)) {
+    packed->scale = AlignedBuffer<float>(static_cast<std::size_t>(rows));
+    packed->zero = AlignedBuffer<float>(static_cast<std::size_t>(rows));
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    std::uint8_t* const to = packed->values.data() + r * bytes;
+    const float scale = narrow_weights(kernel, weight + r * stride, channels, kLimit, to);
+    if (scaled(kernel)) packed->scale[static_cast<std::size_t>(r)] = scale;
+    if (kernel.precision != Precision::int8) continue;
+    const std::int64_t zero = kMiddle + kernel.lowest;
+    packed->zero[static_cast<std::size_t>(r)] = static_cast<float>(zero);
+    for (std::int64_t k = 0; k < channels; ++k) {
+      to[k] = static_cast<std::uint8_t>(static_cast<std::int8_t>(to[k]) + zero);
     }
   }
 }

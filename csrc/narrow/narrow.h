@@ -51,6 +51,32 @@ struct Weights {
 void pack(const Kernel& kernel, const float* weight, const float* bias, std::int64_t out_channels, std::int64_t parts,
           std::int64_t channels, Weights* packed);
 
+// Weights as the left operand of products whose columns are pixels (narrow/columns.inl): rows as a kernel reads pixels.
+struct RowWeights {
+  const Kernel* kernel = nullptr;
+  std::int64_t depth = 0;  // padded to the kernel's
+  AlignedBuffer<std::uint8_t> values;
+  AlignedBuffer<float> scale;  // int8, fp16
+  AlignedBuffer<float> zero;   // the same
+
+  Matrix from_row(std::int64_t row) const {
+    const std::int64_t stride = depth * kernel->element;
+    const bool scaled = scale.size() > 0;
+    return {values.data() + row * stride, stride, depth, scaled ? scale.data() + row : nullptr,
+            scaled ? zero.data() + row : nullptr};
+  }
+  std::size_t bytes() const { return values.bytes() + scale.bytes() + zero.bytes(); }
+};
+
+// weight: (rows, channels), rows of `stride` floats, finite.
+void pack_rows(const Kernel& kernel, const float* weight, std::int64_t rows, std::int64_t channels, std::int64_t stride,
+               RowWeights* packed);
+
+// Memory for `count` columns of up to `depth` numbers, a multiple of the kernel's.
+std::int64_t column_bytes(const Kernel& kernel, std::int64_t count, std::int64_t depth);
+// A row's numbers with the padding that a kernel wants.
+std::int64_t padded_depth(const Kernel& kernel, std::int64_t channels);
+
 // The products of these weights for output channels [channel, channel + channels), where `channel` is a multiple of a
 // panel. What is left to fill in: parts, scales, added, y, pixels, activation.
 Rows rows_of(const Weights& packed, std::int64_t channel, std::int64_t channels);
@@ -60,8 +86,9 @@ Rows rows_of(const Weights& packed, std::int64_t channel, std::int64_t channels)
 float quantize(const float* weight, std::int64_t count, std::int64_t limit, std::int8_t* q);
 
 // How much rounding to the kernel's numbers takes from weights (out_channels, count): the root mean square of the
-// errors over that of the weights. NaN where a weight is not finite.
-double rounding_error(const Kernel& kernel, const float* weight, std::int64_t out_channels, std::int64_t count);
+// errors over that of the weights. NaN where a weight is not finite. stride: floats from row to row, 0 for `count`.
+double rounding_error(const Kernel& kernel, const float* weight, std::int64_t out_channels, std::int64_t count,
+                      std::int64_t stride = 0);
 
 // One output channel's weights in fp16, divided by a power of two: half[k] = fp16(weight[k] / scale), returns scale,
 // which brings the largest magnitude to [2^kHalfExponent, 2^(kHalfExponent + 1)).

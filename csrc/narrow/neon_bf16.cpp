@@ -59,6 +59,7 @@ extern const narrow::Kernel narrow_kernel = {"neon_bf16",
                                              true,
                                              &NarrowRows<Dot, Loop>::run,
                                              &convert_narrow<Bf16>,
+                                             &convert_columns<Bf16, kGroup, Loop::kColumns>,
                                              nullptr};
 
 }  // namespace evsam::neon_bf16

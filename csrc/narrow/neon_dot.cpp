@@ -75,18 +75,20 @@ namespace evsam::neon_dot {
 
 using namespace neon;
 
-extern const narrow::Kernel narrow_kernel = {"neon_dot",
-                                             Precision::int8,
-                                             Dot::kElement,
-                                             Dot::kRows,
-                                             LaneLoop::kColumns,
-                                             LaneLoop::kGroup,
-                                             LaneLoop::kGroup,
-                                             127,
-                                             true,
-                                             &NarrowRows<Dot, LaneLoop>::run,
-                                             &ConvertInt8<SignedByte, SignedByte::kLowest>::convert,
-                                             &ConvertInt8<SignedByte, SignedByte::kLowest>::widen,
-                                             SignedByte::kLowest};
+extern const narrow::Kernel narrow_kernel = {
+    "neon_dot",
+    Precision::int8,
+    Dot::kElement,
+    Dot::kRows,
+    LaneLoop::kColumns,
+    LaneLoop::kGroup,
+    LaneLoop::kGroup,
+    127,
+    true,
+    &NarrowRows<Dot, LaneLoop>::run,
+    &ConvertInt8<SignedByte, SignedByte::kLowest>::convert,
+    &convert_int8_columns<SignedByte, LaneLoop::kGroup, LaneLoop::kColumns, 127, SignedByte::kLowest>,
+    &ConvertInt8<SignedByte, SignedByte::kLowest>::widen,
+    SignedByte::kLowest};
 
 }  // namespace evsam::neon_dot

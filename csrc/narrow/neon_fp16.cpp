@@ -121,6 +121,7 @@ extern const narrow::Kernel narrow_kernel = {"neon_fp16",
                                              false,
                                              &NarrowRows<Dot, HalfLoop<Products>>::run,
                                              &ConvertFp16<Half>::convert,
+                                             &convert_fp16_columns<Half, 1, Products::kColumns>,
                                              &ConvertFp16<Half>::widen};
 
 }  // namespace evsam::neon_fp16

@@ -44,6 +44,7 @@ extern const narrow::Kernel narrow_kernel = {"neon_i8mm",
                                              true,
                                              &NarrowRows<Dot, Loop>::run,
                                              &ConvertInt8<Byte>::convert,
+                                             &convert_int8_columns<Byte, Loop::kBytes, Loop::kColumns, 127>,
                                              &ConvertInt8<Byte>::widen};
 
 }  // namespace evsam::neon_i8mm

@@ -72,17 +72,19 @@ namespace evsam::scalar_bf16 {
 
 using namespace scalar;
 
-extern const narrow::Kernel narrow_kernel = {"scalar_bf16",
-                                             Precision::bf16,
-                                             Dot::kElement,
-                                             Dot::kRows,
-                                             NarrowRows<Dot>::kColumns,
-                                             Dot::kBytes / Dot::kElement,
-                                             Dot::kBytes / Dot::kElement,
-                                             0,
-                                             false,
-                                             &NarrowRows<Dot>::run,
-                                             &convert_narrow<Bf16>,
-                                             nullptr};
+extern const narrow::Kernel narrow_kernel = {
+    "scalar_bf16",
+    Precision::bf16,
+    Dot::kElement,
+    Dot::kRows,
+    NarrowRows<Dot>::kColumns,
+    Dot::kBytes / Dot::kElement,
+    Dot::kBytes / Dot::kElement,
+    0,
+    false,
+    &NarrowRows<Dot>::run,
+    &convert_narrow<Bf16>,
+    &convert_columns<Bf16, Dot::kBytes / Dot::kElement, NarrowRows<Dot>::kColumns>,
+    nullptr};
 
 }  // namespace evsam::scalar_bf16

@@ -87,6 +87,7 @@ extern const narrow::Kernel narrow_kernel = {"scalar_fp16",
                                              false,
                                              &NarrowRows<Dot>::run,
                                              &ConvertFp16<Half>::convert,
+                                             &convert_fp16_columns<Half, 1, NarrowRows<Dot>::kColumns>,
                                              &ConvertFp16<Half>::widen};
 
 }  // namespace evsam::scalar_fp16

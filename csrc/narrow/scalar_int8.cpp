@@ -72,6 +72,7 @@ extern const narrow::Kernel narrow_kernel = {"scalar_int8",
                                              true,
                                              &NarrowRows<Dot>::run,
                                              &ConvertInt8<Byte>::convert,
+                                             &convert_int8_columns<Byte, Dot::kBytes, NarrowRows<Dot>::kColumns, 127>,
                                              &ConvertInt8<Byte>::widen};
 
 }  // namespace evsam::scalar_int8

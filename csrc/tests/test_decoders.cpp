@@ -13,8 +13,11 @@
 
 #include "check.h"
 #include "core/aligned_buffer.h"
+#include "core/kernels.h"
+#include "core/precision.h"
 #include "engine/decoder.h"
 #include "nano.h"
+#include "narrow/narrow.h"
 
 namespace {
 
@@ -22,6 +25,7 @@ using namespace evsam;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
+constexpr Precision kNarrow[] = {Precision::bf16, Precision::fp16, Precision::int8};
 
 // Weights as a trained model might have them: outputs about as large as inputs.
 class RandomTensors {
@@ -241,8 +245,32 @@ void test_prompts(const Decoder& decoder, const float* const* features, const st
   }
 }
 
-// Boxes and clicks, and masks alone, on random features.
-void test_decoder(const Decoder& decoder, const std::string& name, bool alone) {
+// What narrow numbers change, relative to the root mean square of float32's logits.
+double relative_error(const std::vector<float>& got, const std::vector<float>& exact) {
+  double squares = 0.0;
+  double errors = 0.0;
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    const double error = static_cast<double>(got[i]) - static_cast<double>(exact[i]);
+    squares += static_cast<double>(exact[i]) * static_cast<double>(exact[i]);
+    errors += error * error;
+  }
+  return std::sqrt(errors / squares);
+}
+
+// Where this machine has no instructions for the precision, all is float32.
+void check_precision(const std::vector<float>& got, const std::vector<float>& exact, Precision precision,
+                     const std::string& name) {
+  const double limit = precision == Precision::int8 ? 0.05 : precision == Precision::bf16 ? 0.015 : 0.004;
+  Isa isa = Isa::scalar;
+  const narrow::Kernel* kernel = nullptr;
+  CHECK(selected_isa(&isa).ok() && narrow::kernel_for(precision, isa, &kernel).ok());
+  const double error = relative_error(got, exact);
+  CHECK_MSG(kernel == nullptr ? same_bits(got, exact) : error > 0.0 && error < limit,
+            name + ": off by " + std::to_string(error));
+}
+
+// Boxes and clicks, and masks alone, on random features. Returns the logits of both.
+std::vector<float> test_decoder(const Decoder& decoder, const std::string& name, bool alone) {
   std::mt19937 generator(2);
   std::normal_distribution<float> normal;
   std::vector<std::vector<float>> maps;
@@ -264,10 +292,14 @@ void test_decoder(const Decoder& decoder, const std::string& name, bool alone) {
   prompts.xy = xy;
   prompts.labels = labels;
   test_prompts(decoder, features.data(), name + ", box and clicks", prompts, alone);
+  std::vector<float> logits = decode(decoder, features.data(), prompts, 2).logits;
   prompts.count = 2;
   prompts.points = 0;
   prompts.masks = masks.data();
   test_prompts(decoder, features.data(), name + ", masks", prompts, alone);
+  const std::vector<float> of_masks = decode(decoder, features.data(), prompts, 2).logits;
+  logits.insert(logits.end(), of_masks.begin(), of_masks.end());
+  return logits;
 }
 
 VariantConfig sam_config(std::int64_t dim) {
@@ -283,19 +315,19 @@ void test_lite() {
   const VariantConfig config = test::nano_config();
   RandomTensors tensors;
   std::unique_ptr<Decoder> decoder;
-  CHECK(!make_lite_decoder(config, tensors.table(), &decoder).ok());
+  CHECK(!make_lite_decoder(config, tensors.table(), Precision::fp32, &decoder).ok());
   CHECK(decoder == nullptr);
   add_transformer(tensors, config.decoder);
   add_tokens(tensors, config.decoder, config.neck.lateral[2].second, config.decoder.dim);
   add_prompt_encoder(tensors, config.decoder, config.neck.lateral[0].second);
   add_mask_decoder(tensors, config);
-  const Status made = make_lite_decoder(config, tensors.table(), &decoder);
+  const Status made = make_lite_decoder(config, tensors.table(), Precision::fp32, &decoder);
   CHECK_MSG(made.ok(), made.message());
-  CHECK(make_lite_decoder(sam_config(256), tensors.table(), &decoder).message() ==
+  CHECK(make_lite_decoder(sam_config(256), tensors.table(), Precision::fp32, &decoder).message() ==
         "config: expected (grid, lateral maps, mask channels) (32, 3, 3) of a lite decoder, got (64, 0, 2)");
   VariantConfig narrow = config;
   narrow.decoder.heads = 3;
-  CHECK(make_lite_decoder(narrow, tensors.table(), &decoder).message() ==
+  CHECK(make_lite_decoder(narrow, tensors.table(), Precision::fp32, &decoder).message() ==
         "decoder: expected a width that is a multiple of twice the heads, got " + std::to_string(config.decoder.dim) +
             " for 3");
   const std::vector<MapShape> shapes = decoder->feature_shapes();
@@ -305,7 +337,12 @@ void test_lite() {
     CHECK(shapes[i].height == side && shapes[i].width == side);
     CHECK(shapes[i].channels == (i == 0 ? config.decoder.dim : config.neck.lateral[i - 1].second));
   }
-  test_decoder(*decoder, "lite", true);
+  const std::vector<float> exact = test_decoder(*decoder, "lite", true);
+  for (const Precision precision : kNarrow) {
+    const std::string name = std::string("lite in ") + precision_name(precision);
+    CHECK(make_lite_decoder(config, tensors.table(), precision, &decoder).ok());
+    check_precision(test_decoder(*decoder, name, true), exact, precision, name);
+  }
 }
 
 void test_sam() {
@@ -315,11 +352,16 @@ void test_sam() {
   add_tokens(tensors, config.decoder, config.decoder.dim / 8, 256);
   add_sam_prompt_encoder_and_upscaling(tensors, config.decoder);
   std::unique_ptr<Decoder> decoder;
-  CHECK(make_sam_decoder(test::nano_config(), tensors.table(), &decoder).message() ==
+  CHECK(make_sam_decoder(test::nano_config(), tensors.table(), Precision::fp32, &decoder).message() ==
         "config: expected (grid, mask channels) (64, 2) of SAM's decoder, got (32, 3)");
-  const Status made = make_sam_decoder(config, tensors.table(), &decoder);
+  const Status made = make_sam_decoder(config, tensors.table(), Precision::fp32, &decoder);
   CHECK_MSG(made.ok(), made.message());
-  test_decoder(*decoder, "sam", false);
+  const std::vector<float> exact = test_decoder(*decoder, "sam", false);
+  for (const Precision precision : kNarrow) {
+    const std::string name = std::string("sam in ") + precision_name(precision);
+    CHECK(make_sam_decoder(config, tensors.table(), precision, &decoder).ok());
+    check_precision(test_decoder(*decoder, name, false), exact, precision, name);
+  }
 }
 
 }  // namespace

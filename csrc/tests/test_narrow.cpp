@@ -106,14 +106,16 @@ Rounded round_pixels(Precision precision, const std::vector<float>& x, std::int6
   return rounded;
 }
 
-Rounded round_weights(const narrow::Kernel& kernel, const std::vector<float>& weight, std::int64_t count) {
+// limit: of a byte's magnitude.
+Rounded round_weights(const narrow::Kernel& kernel, const std::vector<float>& weight, std::int64_t count,
+                      std::int64_t limit) {
   Rounded rounded;
   std::vector<std::int8_t> q(size(count));
   std::vector<std::uint16_t> half(size(count));
   for (std::size_t c = 0; c < weight.size(); c += q.size()) {
     double scale = 1.0;
     if (kernel.precision == Precision::int8) {
-      scale = static_cast<double>(narrow::quantize(weight.data() + c, count, kernel.weight_limit, q.data()));
+      scale = static_cast<double>(narrow::quantize(weight.data() + c, count, limit, q.data()));
     } else if (kernel.precision == Precision::fp16) {
       scale = static_cast<double>(narrow::scale_to_fp16(weight.data() + c, count, half.data()));
     }
@@ -200,7 +202,7 @@ void check_products(const narrow::Kernel& kernel, const Shape& shape) {
   kernel.run(rows);
 
   const Rounded rx = round_pixels(kernel.precision, x, shape.channels, shape.one_range);
-  const Rounded rw = round_weights(kernel, weight, depth);
+  const Rounded rw = round_weights(kernel, weight, depth, kernel.weight_limit);
   const bool int8 = kernel.precision == Precision::int8;
   const bool fp16 = kernel.precision == Precision::fp16;
   for (std::int64_t p = 0; p < shape.pixels; ++p) {
@@ -333,6 +335,93 @@ void check_special(const narrow::Kernel& kernel) {
   }
 }
 
+// Weights as rows, pixels as columns: the products of ops whose cells lie in lanes.
+void check_columns(const narrow::Kernel& kernel) {
+  struct {
+    std::int64_t rows, channels, columns;
+  } const shapes[] = {{1, 1, 16}, {kernel.row_tile, 64, 32}, {kernel.row_tile + 1, 67, 48}, {23, 256, 64}};
+  for (const auto& [rows, channels, columns] : shapes) {
+    const std::vector<float> weight = random_floats(rows * channels, 1);
+    std::vector<float> of_columns = random_floats(columns * channels, 2, 1.0, 0.3);
+    for (std::int64_t k = 0; k < channels; ++k) {
+      of_columns[size(3 * channels + k)] = 0.0F;
+      of_columns[size(5 * channels + k)] = -1e-39F;
+    }
+    const std::int64_t x_stride = columns + 3;
+    std::vector<float> x(size(channels * x_stride), kNan);
+    for (std::int64_t c = 0; c < columns; ++c) {
+      for (std::int64_t k = 0; k < channels; ++k) x[size(k * x_stride + c)] = of_columns[size(c * channels + k)];
+    }
+    const std::int64_t spoiled = columns - 1;
+    x[size((channels - 1) * x_stride + spoiled)] = kNan;
+
+    narrow::RowWeights packed;
+    narrow::pack_rows(kernel, weight.data(), rows, channels, channels, &packed);
+    const std::int64_t padded = (columns + kernel.panel - 1) / kernel.panel * kernel.panel;
+    std::vector<std::uint8_t> values(size(padded * packed.depth * kernel.element), 255);
+    std::vector<float> scale(size(padded)), offset(size(padded)), zeros(size(padded));
+    kernel.convert_columns(
+        {x.data(), x_stride, values.data(), columns, channels, packed.depth, scale.data(), offset.data()});
+    const narrow::Matrix matrix = packed.from_row(0);
+    const std::int64_t y_stride = columns + 5;
+    std::vector<float> y(size(rows * y_stride), 77.0F);
+    narrow::Rows products = {};
+    products.parts[0] = {matrix.rows, matrix.stride};
+    products.count = 1;
+    products.depth = matrix.depth;
+    products.scale = matrix.scale;
+    products.zero = matrix.zero;
+    products.scale_stride = 1;
+    products.weights = values.data();
+    products.weight_scale = scale.data();
+    products.offset = offset.data();
+    products.bias = zeros.data();
+    products.y = y.data();
+    products.y_stride = y_stride;
+    products.pixels = rows;
+    products.out_channels = columns;
+    kernel.run(products);
+
+    const Rounded rw = round_weights(kernel, weight, channels, 127);
+    const Rounded rx = round_weights(kernel, of_columns, channels, kernel.weight_limit);
+    const bool int8 = kernel.precision == Precision::int8;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t c = 0; c < y_stride; ++c) {
+        const double got = double(y[size(r * y_stride + c)]);
+        const std::string where = std::string(kernel.name) + ": row " + std::to_string(r) + ", column " +
+                                  std::to_string(c) + " of " + std::to_string(columns) + " x " +
+                                  std::to_string(channels) + ": got " + std::to_string(got);
+        if (c >= columns) {
+          CHECK_MSG(got == 77.0, where);
+          continue;
+        }
+        if (c == spoiled) {
+          CHECK_MSG(std::isnan(got), where);
+          continue;
+        }
+        double sum = 0.0;
+        double sizes = 0.0;
+        double squares = 0.0;
+        for (std::int64_t k = 0; k < channels; ++k) {
+          const double w = rw.stored[size(r * channels + k)];
+          const double product = w * rx.stored[size(c * channels + k)];
+          sum += product;
+          squares += product * product;
+          sizes += std::abs(product) + (int8 ? 128.0 * std::abs(rx.stored[size(c * channels + k)]) : 0.0);
+        }
+        const double scale_of_both = rw.scale[size(r)] * rx.scale[size(c)];
+        const double roundings = int8 ? 8.0 : 4.0 + 2.0 * std::sqrt(double(channels));
+        const double terms = double(std::min(channels, narrow::kHalfTerms));
+        const double half =
+            kernel.precision == Precision::fp16 ? 6.0 * std::ldexp(std::sqrt(terms / 6.0 * squares), -11) : 0.0;
+        const double limit = std::ldexp(roundings * (scale_of_both * sizes + 1.0), -24) + scale_of_both * half;
+        CHECK_MSG(std::abs(got - scale_of_both * sum) <= limit,
+                  where + ", expected " + std::to_string(scale_of_both * sum));
+      }
+    }
+  }
+}
+
 // The largest products of one sign: nothing saturates on the way.
 void check_largest(const narrow::Kernel& kernel) {
   constexpr std::int64_t kChannels = 1024;
@@ -384,6 +473,7 @@ void test_kernels() {
     }
     check_conversion(*kernel);
     check_special(*kernel);
+    check_columns(*kernel);
     check_largest(*kernel);
     check_magnitudes(*kernel);
   }

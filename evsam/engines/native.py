@@ -47,9 +47,9 @@ class NativeEngine:
         weights: the model; not kept.
         threads: upper limit of CPU threads; None for all that the process may use (``EVSAM_NUM_THREADS`` overrides it).
         device: ``cpu`` or None.
-        precision: ``fp32``, or how narrow the numbers may be that dense layers multiply: ``bf16``, ``fp16`` or
-            ``int8``. Where this CPU has no instructions for them that are faster, they are float32 (``evsam info``
-            tells).
+        precision: ``fp32``, or how narrow the numbers may be that dense layers of encoder and decoder multiply:
+            ``bf16``, ``fp16`` or ``int8``. Where this CPU has no instructions for them that are faster, they are
+            float32 (``evsam info`` tells).
 
     Raises:
         BackendUnavailable: another device, or a precision that this version does not have.

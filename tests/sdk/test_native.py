@@ -114,6 +114,30 @@ def test_bf16(weights, engine, image) -> None:
     assert 0.9999 < np.vdot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) < 1 - 1e-9
 
 
+@pytest.mark.parametrize(
+    ("precision", "error", "overlap"), [("bf16", 0.005, 0.99), ("fp16", 0.002, 0.99), ("int8", 0.02, 0.98)]
+)
+def test_precision_of_the_decoder(precision, error, overlap) -> None:
+    """Trained weights, one embedding, clicks, boxes and masks: logits' error, masks' IoU, each prompt's bits alone."""
+    image = Path(__file__).parents[2] / "examples" / "cat.jpg"
+    exact, rounded = (evsam.load("nano", threads=2, precision=name).engine for name in ("fp32", precision))
+    features = evsam.load("nano", threads=2).encode(image).arrays
+    points = np.array([[[120, 60], [840, 580]], [[500, 300], [0, 0]], [[300, 200], [700, 400]]], np.float32)
+    labels = np.array([[2, 3], [1, -1], [1, 0]], np.int32)
+    logits, _ = exact.decode(features, points, labels, None)
+    for given in (None, logits[:, :1]):
+        (a, _), (b, _) = (engine.decode(features, points, labels, given) for engine in (exact, rounded))
+        if _C.narrow_kernels()[precision] is None:
+            assert np.array_equal(a, b)
+            continue
+        assert 0 < np.linalg.norm(a - b) / np.linalg.norm(a) < error
+        assert ((a > 0) & (b > 0)).sum() / ((a > 0) | (b > 0)).sum() > overlap
+        for n in range(len(points)):
+            one = slice(n, n + 1)
+            alone, _ = rounded.decode(features, points[one], labels[one], None if given is None else given[one])
+            assert np.array_equal(alone[0], b[n])
+
+
 def test_narrow_kernels_are_told() -> None:
     """What computes each precision here: an extension of the instruction set that is chosen, or nothing."""
     found = _C.narrow_kernels()

@@ -9,8 +9,10 @@
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
 #include "core/kernels.h"
+#include "core/precision.h"
 #include "core/run_context.h"
 #include "evsam/status.h"
+#include "narrow/narrow.h"
 #include "ops/pointwise/pointwise_kernel.h"
 
 namespace evsam::conv_transpose {
@@ -20,15 +22,22 @@ struct Params {
   std::int64_t out_channels = 0;
   std::int64_t side_channels = 0;  // of the map that joins through a 1x1 convolution; 0: none
   Activation activation = Activation::none;
+  Precision precision = Precision::fp32;  // of the products with x; another one: where that suits
 };
 
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Packed {
-  Params params;
+  Params params;  // with the precision that was chosen
   const pointwise::Kernel* kernel = nullptr;
-  AlignedBuffer<float> weights;  // [kernel row, kernel column][panel][in_channels, side_channels][panel columns]
+  // [kernel row, kernel column][panel][in_channels, side_channels][panel columns]; where products with x are narrow,
+  // one matrix of the side channels alone.
+  AlignedBuffer<float> weights;
   AlignedBuffer<float> bias;
-  std::int64_t matrix = 0;  // floats of one of the four
+  std::int64_t matrix = 0;    // floats of one of the four
+  narrow::Weights narrow[4];  // of the other precisions, with the bias
+
+  bool is_narrow() const { return narrow[0].kernel != nullptr; }
+  std::size_t bytes() const;
 };
 
 // weight: (in_channels, out_channels, 2, 2) as PyTorch stores it; bias: (out_channels) or nullptr. side_weight:
@@ -42,7 +51,10 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& lateral,
                 const ConstFeatureMap& side, const FeatureMap& y);
 
-// For valid arguments. y may be lateral (in place); it overlaps nothing else. No workspace.
+// For an input of so many columns. None in float32.
+std::size_t workspace_bytes(const Packed& packed, std::int64_t width, int threads);
+
+// For valid arguments. y may be lateral (in place); it overlaps nothing else.
 void run(const Packed& packed, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& lateral,
          const ConstFeatureMap& side, const FeatureMap& y);
 

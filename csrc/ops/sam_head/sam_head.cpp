@@ -2,8 +2,10 @@
 #include "ops/sam_head/sam_head.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/scratch.h"
+#include "ops/pointwise/pointwise.h"
 
 namespace evsam::sam_head {
 namespace {
@@ -19,10 +21,19 @@ std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 struct Memory {
   PerWorker<float> layers;   // of a panel of cells
   PerWorker<float> vectors;  // per prompt: (features, its masks)
+  PerWorker<std::uint8_t> columns;
 
-  Memory(Scratch& scratch, const Packed& packed, std::int64_t prompts, int threads)
-      : layers(scratch.take_each<float>(threads, (4 * packed.params.middle + 16 * kMasks) * packed.kernel->panel)),
-        vectors(scratch.take_each<float>(static_cast<int>(prompts), packed.params.features * kMasks)) {}
+  Memory(Scratch& scratch, const Packed& packed, std::int64_t prompts, int threads) {
+    const Params& params = packed.params;
+    const std::int64_t panel = packed.kernel->panel;
+    const std::int64_t tile = packed.narrow() == nullptr ? 0 : 4 * params.features;
+    layers = scratch.take_each<float>(threads, (4 * params.middle + 16 * kMasks + tile) * panel);
+    vectors = scratch.take_each<float>(static_cast<int>(prompts), params.features * kMasks);
+    if (packed.narrow() == nullptr) return;
+    // Of cells in factors, too, which have at most C weights.
+    const std::int64_t depth = std::max(packed.narrow_first.depth, packed.narrow_second.depth);
+    columns = scratch.take_each<std::uint8_t>(threads, narrow::column_bytes(*packed.narrow(), panel, depth));
+  }
 };
 
 AlignedBuffer<float> repeat(const float* values, std::int64_t count, std::int64_t times) {
@@ -32,17 +43,24 @@ AlignedBuffer<float> repeat(const float* values, std::int64_t count, std::int64_
 }
 
 // (in, out, 4) to rows position * out + o of `in` values.
-AlignedBuffer<float> pack_rows(const float* weight, std::int64_t in, std::int64_t out) {
-  const std::int64_t stride = in + kRowGap;
-  AlignedBuffer<float> rows(size(4 * out * stride));
+FirstMatrix pack_rows(const float* weight, std::int64_t in, std::int64_t out) {
+  FirstMatrix matrix;
+  matrix.stride = in + kRowGap;
+  matrix.rows = AlignedBuffer<float>(size(4 * out * matrix.stride));
   for (std::int64_t i = 0; i < in; ++i) {
     for (std::int64_t o = 0; o < out; ++o) {
       for (std::int64_t position = 0; position < 4; ++position) {
-        rows[size((position * out + o) * stride + i)] = weight[(i * out + o) * 4 + position];
+        matrix.rows[size((position * out + o) * matrix.stride + i)] = weight[(i * out + o) * 4 + position];
       }
     }
   }
-  return rows;
+  return matrix;
+}
+
+// The rule of 1x1 convolutions, but for the depth: panels are converted once for hundreds of rows.
+bool suits(const narrow::Kernel& kernel, const FirstMatrix& matrix, std::int64_t rows, std::int64_t channels) {
+  const double limit = kernel.precision == Precision::int8 ? pointwise::kLargestError : 1.0;
+  return narrow::rounding_error(kernel, matrix.rows.data(), rows, channels, matrix.stride) <= limit;
 }
 
 }  // namespace
@@ -55,14 +73,38 @@ Status pack(const Params& params, const BasicWeights<float>& weights, const Kern
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
   packed->kernel = kernels->sam_head;
-  packed->first_stride = params.channels + kRowGap;
-  packed->first = pack_rows(weights.first, params.channels, params.middle);
+  FirstMatrix first = pack_rows(weights.first, params.channels, params.middle);
+  FirstMatrix second = pack_rows(weights.second, params.middle, params.features);
+  const narrow::Kernel* narrow = nullptr;
+  EVSAM_RETURN_IF_ERROR(narrow::kernel_for(params.precision, kernels->isa, &narrow));
+  if (narrow != nullptr && suits(*narrow, first, 4 * params.middle, params.channels) &&
+      suits(*narrow, second, 4 * params.features, params.middle)) {
+    narrow::pack_rows(*narrow, first.rows.data(), 4 * params.middle, params.channels, first.stride,
+                      &packed->narrow_first);
+    narrow::pack_rows(*narrow, second.rows.data(), 4 * params.features, params.middle, second.stride,
+                      &packed->narrow_second);
+  } else {
+    packed->params.precision = Precision::fp32;
+    packed->first = std::move(first.rows);
+    packed->second = std::move(second.rows);
+  }
   packed->first_bias = repeat(weights.first_bias, params.middle, 4);
   packed->gain = repeat(weights.gain, params.middle, 1);
   packed->shift = repeat(weights.shift, params.middle, 1);
-  packed->second = pack_rows(weights.second, params.middle, params.features);
   packed->second_bias = repeat(weights.second_bias, params.features, 4);
   return {};
+}
+
+FirstMatrix first_matrix(const Params& params, const float* first) {
+  return pack_rows(first, params.channels, params.middle);
+}
+
+std::size_t Packed::bytes() const {
+  std::size_t sum = narrow_first.bytes() + narrow_second.bytes();
+  for (const AlignedBuffer<float>* buffer : {&first, &second, &first_bias, &gain, &shift, &second_bias}) {
+    sum += buffer->bytes();
+  }
+  return sum;
 }
 
 Status validate(const Packed& packed, std::int64_t rows, std::int64_t columns) {
@@ -83,10 +125,17 @@ std::size_t workspace_bytes(const Packed& packed, std::int64_t count, int thread
 void run(const Packed& packed, const RunContext& context, const Prompt* prompts, std::int64_t count, std::int64_t rows,
          std::int64_t columns) {
   const Params& params = packed.params;
-  const Weights weights = {
-      params.channels,          params.middle,      params.features,     packed.first.data(),  packed.first_stride,
-      packed.first_bias.data(), packed.gain.data(), packed.shift.data(), packed.second.data(), params.middle + kRowGap,
-      packed.second_bias.data()};
+  Weights weights = {params.channels,           params.middle,
+                     params.features,           packed.first.data(),
+                     params.channels + kRowGap, packed.first_bias.data(),
+                     packed.gain.data(),        packed.shift.data(),
+                     packed.second.data(),      params.middle + kRowGap,
+                     packed.second_bias.data()};
+  if (packed.narrow() != nullptr) {
+    weights.narrow = packed.narrow();
+    weights.narrow_first = packed.narrow_first.from_row(0);
+    weights.narrow_second = packed.narrow_second.from_row(0);
+  }
   Scratch scratch(context.workspace);
   const Memory memory(scratch, packed, count, context.thread_count());
   const auto vectors_of = [&](std::int64_t prompt) { return memory.vectors.of(static_cast<int>(prompt)); };
@@ -119,6 +168,7 @@ void run(const Packed& packed, const RunContext& context, const Prompt* prompts,
     block.vectors = vectors_of(prompt);
     std::copy_n(prompts[prompt].logits, block.masks, block.logits);
     block.scratch = memory.layers.of(worker);
+    block.narrow_columns = memory.columns.of(worker);
     packed.kernel->run(block);
   });
 }

@@ -7,16 +7,19 @@
 
 #include "core/aligned_buffer.h"
 #include "core/kernels.h"
+#include "core/precision.h"
 #include "core/run_context.h"
 #include "evsam/status.h"
+#include "narrow/narrow.h"
 #include "ops/sam_head/sam_head_kernel.h"
 
 namespace evsam::sam_head {
 
 struct Params {
-  std::int64_t channels = 0;  // C
-  std::int64_t middle = 0;    // M
-  std::int64_t features = 0;  // K
+  std::int64_t channels = 0;              // C
+  std::int64_t middle = 0;                // M
+  std::int64_t features = 0;              // K
+  Precision precision = Precision::fp32;  // of both products; another one: where this machine is faster by it
 };
 
 // As PyTorch has them: transposed convolutions (in, out, 2, 2).
@@ -30,13 +33,25 @@ struct BasicWeights {
   const T* second_bias;  // (K)
 };
 
-// Made once, then read by any number of threads. first: (4 M, C), row position * M + m, rows of first_stride floats.
+// Made once, then read by any number of threads.
 struct Packed {
-  Params params;
-  std::int64_t first_stride = 0;
+  Params params;  // with the precision that was chosen
   const Kernel* kernel = nullptr;
-  AlignedBuffer<float> first, first_bias, gain, shift, second, second_bias;
+  AlignedBuffer<float> first, second;  // float32
+  narrow::RowWeights narrow_first, narrow_second;
+  AlignedBuffer<float> first_bias, gain, shift, second_bias;
+
+  const narrow::Kernel* narrow() const { return narrow_first.kernel; }  // nullptr: float32
+  std::size_t bytes() const;
 };
+
+// The first product's matrix, for cells that are not kept as such: (4 M, C), row position * M + m, rows of `stride`
+// floats.
+struct FirstMatrix {
+  AlignedBuffer<float> rows;
+  std::int64_t stride = 0;
+};
+FirstMatrix first_matrix(const Params& params, const float* first);
 
 // `kernels` nullptr: selected_kernels().
 Status pack(const Params& params, const BasicWeights<float>& weights, const Kernels* kernels, Packed* packed);
@@ -45,7 +60,7 @@ Status pack(const Params& params, const BasicWeights<float>& weights, const Kern
 struct Prompt {
   // Panels [panel][C][cell in panel] of rows x columns cells (ops/two_way_attention); nullptr: cells in factors.
   const float* image = nullptr;
-  // What Packed::first and first_bias make of the cells.
+  // What the first product and first_bias make of the cells.
   two_way_attention::FactoredOutput factored = {};
   int masks = kMasks;              // 1 to kMasks
   const float* vectors = nullptr;  // (masks, K)

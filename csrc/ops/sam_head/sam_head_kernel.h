@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "narrow/kernel.h"
 #include "ops/two_way_attention/factored_kernel.h"
 
 namespace evsam::sam_head {
@@ -22,7 +23,10 @@ struct Weights {
   const float* shift;
   const float* second;  // (4 K, M): row position * K + k
   std::int64_t second_stride;
-  const float* second_bias;  // (4 K)
+  const float* second_bias;                // (4 K)
+  const narrow::Kernel* narrow = nullptr;  // of both products; nullptr: float32
+  narrow::Matrix narrow_first = {};        // instead of first and second
+  narrow::Matrix narrow_second = {};
 };
 
 // A few panels of cells.
@@ -32,11 +36,12 @@ struct Cells {
   two_way_attention::FactoredOutput factored;  // what the first product makes of the cells, from that cell on
   std::int64_t first_cell;                     // a multiple of the panel
   std::int64_t cells;
-  std::int64_t columns;   // cells in a row of the grid
-  int masks;              // 1 to kMasks
-  const float* vectors;   // (K, masks): what every mask multiplies the features with
-  float* logits[kMasks];  // of each mask, (4 rows, 4 columns) of the grid
-  float* scratch;         // per cell of a panel: 4 M + 16 * kMasks
+  std::int64_t columns;          // cells in a row of the grid
+  int masks;                     // 1 to kMasks
+  const float* vectors;          // (K, masks): what every mask multiplies the features with
+  float* logits[kMasks];         // of each mask, (4 rows, 4 columns) of the grid
+  float* scratch;                // per cell of a panel: 4 M + 16 * kMasks, in narrow numbers 4 K more
+  std::uint8_t* narrow_columns;  // in narrow numbers: narrow::column_bytes() of a panel
 };
 
 struct Kernel {

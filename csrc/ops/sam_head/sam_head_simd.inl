@@ -5,6 +5,7 @@
 // features behind the second never leave the registers: each tile is activated and multiplied with the masks' vectors.
 #include "isa/activation.inl"
 #include "isa/gemm.inl"
+#include "narrow/columns.inl"
 #include "ops/sam_head/sam_head_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -86,35 +87,87 @@ struct SamHead {
       const std::int64_t feature = first % weights.features;
       const std::int64_t fit = weights.features - feature < R ? weights.features - feature : R;
       float* sums = dots + position * kMasks * kPanel;
-      add_features(masks, tile, fit, vectors + feature * masks, sums);
+      add_features(masks, tile, nullptr, fit, vectors + feature * masks, sums);
       for (std::int64_t done = fit; done < R; done += weights.features) {  // of the next positions
         const std::int64_t rest = R - done < weights.features ? R - done : weights.features;
-        add_features(masks, tile + done * kPanel, rest, vectors, sums += kMasks * kPanel);
+        add_features(masks, tile + done * kPanel, nullptr, rest, vectors, sums += kMasks * kPanel);
       }
     }
   };
 
-  // sums[mask][cell] += sum over rows of vectors[row][mask] gelu(tile[row][cell]).
-  static void add_features(int masks, const float* tile, std::int64_t rows, const float* vectors, float* sums) {
+  // sums[mask][cell] += sum over rows of vectors[row][mask] gelu(tile[row][cell] + bias[row]). bias: nullptr for none.
+  static void add_features(int masks, const float* tile, const float* bias, std::int64_t rows, const float* vectors,
+                           float* sums) {
     static_assert(kMasks == 4, "one case for each number of masks");
     switch (masks) {
-      case 1: return add_features_of<1>(tile, rows, vectors, sums);
-      case 2: return add_features_of<2>(tile, rows, vectors, sums);
-      case 3: return add_features_of<3>(tile, rows, vectors, sums);
-      default: return add_features_of<4>(tile, rows, vectors, sums);
+      case 1: return add_features_of<1>(tile, bias, rows, vectors, sums);
+      case 2: return add_features_of<2>(tile, bias, rows, vectors, sums);
+      case 3: return add_features_of<3>(tile, bias, rows, vectors, sums);
+      default: return add_features_of<4>(tile, bias, rows, vectors, sums);
     }
   }
 
   template <int M>
-  EVSAM_SIMD_INLINE void add_features_of(const float* tile, std::int64_t rows, const float* vectors, float* sums) {
+  EVSAM_SIMD_INLINE void add_features_of(const float* tile, const float* bias, std::int64_t rows, const float* vectors,
+                                         float* sums) {
+    if (bias == nullptr) return add_activated<M>([&](std::int64_t, Reg x) { return x; }, tile, rows, vectors, sums);
+    add_activated<M>([&](std::int64_t row, Reg x) { return F32::add(x, F32::broadcast(bias + row)); }, tile, rows,
+                     vectors, sums);
+  }
+
+  template <int M, typename Begin>
+  EVSAM_SIMD_INLINE void add_activated(const Begin& begin, const float* tile, std::int64_t rows, const float* vectors,
+                                       float* sums) {
     for (int v = 0; v < kVectors; ++v) {
       Reg dots[M];
       for (int m = 0; m < M; ++m) dots[m] = F32::load(sums + m * kPanel + v * L);
       for (std::int64_t r = 0; r < rows; ++r) {
-        const Reg feature = gelu_erf(F32::load(tile + r * kPanel + v * L));
+        const Reg feature = gelu_erf(begin(r, F32::load(tile + r * kPanel + v * L)));
         for (int m = 0; m < M; ++m) dots[m] = F32::fma(F32::broadcast(vectors + r * M + m), feature, dots[m]);
       }
       for (int m = 0; m < M; ++m) F32::store(sums + m * kPanel + v * L, dots[m]);
+    }
+  }
+
+  // The first product of a panel in narrow numbers.
+  static void multiply_first(const sam_head::Cells& block, std::int64_t cell, const NarrowColumns& columns, float* y) {
+    const sam_head::Weights& weights = *block.weights;
+    const std::int64_t rows = 4 * weights.middle;
+    if (block.image != nullptr) {
+      columns.convert(block.image + cell * weights.channels, kPanel, weights.channels, weights.narrow_first.depth);
+      columns.multiply(weights.narrow_first, rows, nullptr, 0, y, kPanel);
+      for (std::int64_t row = 0; row < rows; ++row) {
+        const Reg bias = F32::broadcast(weights.first_bias + row);
+        for (int v = 0; v < kVectors; ++v) {
+          float* const at = y + row * kPanel + v * L;
+          F32::store(at, F32::add(F32::load(at), bias));
+        }
+      }
+      return;
+    }
+    const two_way_attention::FactoredOutput& of = block.factored;
+    const float* const cells = of.weights + cell * of.weight_rows;
+    columns.convert(cells, kPanel, of.count, of.narrow.depth);
+    columns.multiply(of.narrow, rows, of.common + cell * of.common_rows, kPanel, y, kPanel);
+    for (int v = 0; v < kVectors; ++v) {
+      const Reg inverse = F32::load(cells + of.inverse * kPanel + v * L);
+      for (std::int64_t row = 0; row < rows; ++row) {
+        float* const at = y + row * kPanel + v * L;
+        F32::store(at, F32::fma(F32::load(at), inverse, F32::broadcast(of.bias + row)));
+      }
+    }
+  }
+
+  // The second product of the M channels at one of the four positions in narrow numbers, and the masks' dots.
+  static void multiply_second(const sam_head::Cells& block, const float* y, const NarrowColumns& columns, float* tile,
+                              float* dots) {
+    const sam_head::Weights& weights = *block.weights;
+    columns.convert(y, kPanel, weights.middle, weights.narrow_second.depth);
+    columns.multiply(weights.narrow_second, 4 * weights.features, nullptr, 0, tile, kPanel);
+    for (std::int64_t position = 0; position < 4; ++position) {
+      const std::int64_t first = position * weights.features;
+      add_features(block.masks, tile + first * kPanel, weights.second_bias + first, weights.features, block.vectors,
+                   dots + position * kMasks * kPanel);
     }
   }
 
@@ -163,22 +216,37 @@ struct SamHead {
     const sam_head::Weights& weights = *block.weights;
     float* const y = block.scratch;                       // [4][M][kPanel]
     float* const dots = y + 4 * weights.middle * kPanel;  // [4][4][kMasks][kPanel]
-    for (std::int64_t cell = 0; cell < block.cells; cell += kPanel) {
-      if (block.image != nullptr) {
-        Gemm::for_row_tiles(4 * weights.middle, First{weights, block.image + cell * weights.channels, y});
-      } else {
-        Gemm::for_row_tiles(4 * weights.middle, FactoredFirst{block.factored, cell, y});
+    const auto each_panel = [&](const auto& first, const auto& second) {
+      for (std::int64_t cell = 0; cell < block.cells; cell += kPanel) {
+        first(cell);
+        for (std::int64_t i = 0; i < 16 * kMasks * kPanel; ++i) dots[i] = 0.0F;
+        for (std::int64_t position = 0; position < 4; ++position) {
+          float* const at = y + position * weights.middle * kPanel;
+          norm_and_activate(at, weights);
+          second(at, dots + position * 4 * kMasks * kPanel);
+        }
+        const std::int64_t cells = block.cells - cell < kPanel ? block.cells - cell : kPanel;
+        scatter(block, dots, block.first_cell + cell, cells);
       }
-      for (std::int64_t i = 0; i < 16 * kMasks * kPanel; ++i) dots[i] = 0.0F;
-      for (std::int64_t position = 0; position < 4; ++position) {
-        float* const at = y + position * weights.middle * kPanel;
-        norm_and_activate(at, weights);
-        Gemm::for_row_tiles(4 * weights.features,
-                            Second{weights, at, block.masks, block.vectors, dots + position * 4 * kMasks * kPanel});
-      }
-      const std::int64_t cells = block.cells - cell < kPanel ? block.cells - cell : kPanel;
-      scatter(block, dots, block.first_cell + cell, cells);
+    };
+    if (weights.narrow != nullptr) {
+      const NarrowColumns columns(weights.narrow, kPanel, block.narrow_columns);
+      float* const tile = dots + 16 * kMasks * kPanel;  // [4][K][kPanel]
+      each_panel([&](std::int64_t cell) { multiply_first(block, cell, columns, y); },
+                 [&](const float* at, float* sums) { multiply_second(block, at, columns, tile, sums); });
+      return;
     }
+    each_panel(
+        [&](std::int64_t cell) {
+          if (block.image != nullptr) {
+            Gemm::for_row_tiles(4 * weights.middle, First{weights, block.image + cell * weights.channels, y});
+          } else {
+            Gemm::for_row_tiles(4 * weights.middle, FactoredFirst{block.factored, cell, y});
+          }
+        },
+        [&](const float* at, float* sums) {
+          Gemm::for_row_tiles(4 * weights.features, Second{weights, at, block.masks, block.vectors, sums});
+        });
   }
 };
 

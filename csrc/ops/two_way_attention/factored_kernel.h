@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "narrow/kernel.h"
 #include "ops/two_way_attention/two_way_attention_kernel.h"
 
 namespace evsam::two_way_attention {
@@ -21,6 +22,7 @@ struct SharedPart {
   Source source = Source::keys;
   int stage = 0;  // of the stages, from 1 on: common after so many updates
   Rows matrix;
+  narrow::Matrix narrow = {};   // instead, where Preparation::narrow is given
   const float* bias = nullptr;  // [count]; nullptr: none
   std::int64_t count = 0;
   std::int64_t at = 0;
@@ -41,8 +43,11 @@ struct Preparation {
   const Rows* values;           // [stages + 1] matrices (heads * width, channels): of the image, then of each stage
   float* out;                   // panels of `rows` rows
   std::int64_t rows;
-  float* const* values_out;  // [stages + 1] [cell][heads][width, padded to lanes]
-  float* scratch;            // (2 channels + heads * width) floats per cell of a panel
+  float* const* values_out;                // [stages + 1] [cell][heads][width, padded to lanes]
+  float* scratch;                          // (2 channels + heads * width) floats per cell of a panel
+  const narrow::Kernel* narrow = nullptr;  // of all products; nullptr: float32
+  const narrow::Matrix* narrow_values = nullptr;
+  std::uint8_t* narrow_columns = nullptr;  // narrow::column_bytes() of a panel
 };
 
 // Of head h and token t: bias + projected (of h) . tokens (of h, t) + weights . matrix (of h, t).
@@ -120,6 +125,7 @@ struct FactoredOutput {
   std::int64_t inverse;  // row of it, behind the weights
   Rows matrix;           // a row of `count` floats for each row of the output
   const float* bias;
+  narrow::Matrix narrow = {};  // the matrix for products in narrow numbers
 };
 
 }  // namespace evsam::two_way_attention

@@ -1,5 +1,6 @@
 // Cells that many prompts share, kept in factors: included by two_way_attention_simd.inl, whose panels, products and
 // softmax they use. README.md has the mathematics.
+#include "narrow/columns.inl"
 #include "ops/two_way_attention/factored_kernel.h"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
@@ -219,17 +220,36 @@ struct Factored {
     float* const x = p.scratch;
     float* const other = x + panel_floats;
     float* const values = other + panel_floats;
+    const NarrowColumns columns(p.narrow, kPanel, p.narrow_columns);
+    // Products that follow are those of this panel.
+    const auto take = [&](const float* vector) {
+      if (p.narrow != nullptr) columns.convert(vector, kPanel, p.channels, p.narrow_values[0].depth);
+      return vector;
+    };
+    const auto multiply = [&](const two_way_attention::Rows& matrix, const narrow::Matrix& rows, const float* bias,
+                              std::int64_t count, const float* vector, float* y) {
+      if (p.narrow == nullptr) {
+        return Attention::for_tiles<Gemm::kRows>(count, Attention::Scores{matrix, bias, vector, p.channels, y});
+      }
+      columns.multiply(rows, count, nullptr, 0, y, kPanel);
+      if (bias == nullptr) return;
+      for (std::int64_t row = 0; row < count; ++row) {
+        for (int v = 0; v < kVectors; ++v) {
+          float* const at = y + row * kPanel + v * L;
+          F32::store(at, F32::add(F32::load(at), F32::broadcast(bias + row)));
+        }
+      }
+    };
     const auto write_parts = [&](Source source, int stage, const float* vector, float* panel) {
       for (std::int64_t i = 0; i < p.part_count; ++i) {
         const two_way_attention::SharedPart& part = p.parts[i];
         if (part.source != source || (source == Source::stage && part.stage != stage)) continue;
-        Attention::for_tiles<Gemm::kRows>(
-            part.count, Attention::Scores{part.matrix, part.bias, vector, p.channels, panel + part.at * kPanel});
+        multiply(part.matrix, part.narrow, part.bias, part.count, vector, panel + part.at * kPanel);
       }
     };
     const auto write_values = [&](std::int64_t index, const float* vector, std::int64_t first) {
-      Attention::for_tiles<Gemm::kRows>(p.heads * p.width,
-                                        Attention::Scores{p.values[index], nullptr, vector, p.channels, values});
+      multiply(p.values[index], p.narrow == nullptr ? narrow::Matrix{} : p.narrow_values[index], nullptr,
+               p.heads * p.width, vector, values);
       float* const out = p.values_out[index] + first * p.heads * padded;
       if (p.width == padded) {
         Attention::transpose(values, p.heads * padded, out);
@@ -249,14 +269,14 @@ struct Factored {
       const float* const image = p.image + cell * p.channels;
       const float* const position = p.position + cell * p.channels;
       float* const panel = p.out + cell * p.rows;
-      write_values(0, image, cell);
+      write_values(0, take(image), cell);
       Attention::add_position(image, position, panel_floats, other);
-      write_parts(Source::keys, 0, other, panel);
-      write_parts(Source::position, 0, position, panel);
+      write_parts(Source::keys, 0, take(other), panel);
+      write_parts(Source::position, 0, take(position), panel);
       for (std::int64_t i = 0; i < panel_floats; i += L) F32::store(x + i, F32::load(image + i));
       for (std::int64_t stage = 1; stage <= p.stages; ++stage) {
         center(x, p.channels, panel + p.squares[stage - 1] * kPanel);
-        write_parts(Source::stage, static_cast<int>(stage), x, panel);
+        write_parts(Source::stage, static_cast<int>(stage), take(x), panel);
         write_values(stage, x, cell);
         if (stage == p.stages) break;
         for (std::int64_t c = 0; c < p.channels; ++c) {

@@ -1,7 +1,10 @@
 #include "ops/conv_transpose/conv_transpose.h"
 
+#include <string>
+
 #include "check.h"
 #include "ops/op_harness.h"
+#include "ops/quantized.h"
 
 namespace {
 
@@ -11,8 +14,9 @@ namespace op = evsam::conv_transpose;
 
 class Case final : public OpCase {
  public:
-  explicit Case(const Row& row)
-      : params_{row.number("in_channels"), row.number("out_channels"), row.number("side_channels"), row.activation()},
+  explicit Case(const Row& row, Precision precision = Precision::fp32)
+      : params_{row.number("in_channels"), row.number("out_channels"), row.number("side_channels"), row.activation(),
+                precision},
         lateral_(row.flag("lateral")),
         weight_(random_weights(params_.in_channels * params_.out_channels * 4, params_.in_channels, 2)),
         bias_(random_bias(row, params_.out_channels, 3)) {
@@ -37,12 +41,17 @@ class Case final : public OpCase {
     // One rounding (of two half units) per product that is added, and those of the activation, of numbers no larger
     // than the sum of magnitudes; they mostly cancel, so half is allowed.
     e.roundings = static_cast<double>(params_.in_channels + params_.side_channels + 8);
+    if (params_.precision != Precision::fp32) allow_rounding(&e);
     return e;
   }
 
   Status pack(const Kernels& kernels) override {
     return op::pack(params_, weight_.data(), or_null(bias_), side_weight_.empty() ? nullptr : side_weight_.data(),
                     &kernels, &packed_);
+  }
+  const op::Packed& packed() const { return packed_; }
+  std::size_t workspace_bytes(int threads) const override {
+    return op::workspace_bytes(packed_, inputs[0].width, threads);
   }
   Status validate() override { return op::validate(packed_, in(0), lateral(), side(), out()); }
   void run(const RunContext& context) override { op::run(packed_, context, in(0), lateral(), side(), out()); }
@@ -83,6 +92,41 @@ class Case final : public OpCase {
   op::Packed packed_;
 };
 
+void check_precisions(const Kernels& kernels) {
+  for (const Precision precision : {Precision::bf16, Precision::fp16, Precision::int8}) {
+    const narrow::Kernel* kernel = nullptr;
+    CHECK(narrow::kernel_for(precision, kernels.isa, &kernel).ok());
+    for (const char* side : {"0", "5"}) {
+      const Row row({{"height", "3"},
+                     {"width", "13"},
+                     {"in_channels", "40"},
+                     {"out_channels", "19"},
+                     {"side_channels", side},
+                     {"activation", "relu"},
+                     {"lateral", "1"},
+                     {"bias", "1"}});
+      Case exact(row);
+      Case narrow(row, precision);
+      CHECK(exact.pack(kernels).ok() && narrow.pack(kernels).ok());
+      CHECK(narrow.packed().is_narrow() == (kernel != nullptr));
+      CHECK(kernel == nullptr || narrow.packed().bytes() < exact.packed().bytes());
+      test_case(narrow, narrow.expected(), kernels,
+                std::string(isa_name(kernels.isa)) + ": conv_transpose in " + precision_name(precision));
+    }
+    // Few channels are not worth converting.
+    Case few(Row({{"height", "1"},
+                  {"width", "1"},
+                  {"in_channels", "8"},
+                  {"out_channels", "8"},
+                  {"side_channels", "0"},
+                  {"activation", "none"},
+                  {"lateral", "0"},
+                  {"bias", "1"}}),
+             precision);
+    CHECK(few.pack(kernels).ok() && !few.packed().is_narrow());
+  }
+}
+
 void check_messages() {
   const std::vector<float> weight(256);
   op::Packed packed;
@@ -106,6 +150,6 @@ void check_messages() {
                  "side: expected shape (4, 6, 2), got (4, 6, 3)");
 }
 
-const OpTest kTest("conv_transpose", make_case<Case>, nullptr, check_messages);
+const OpTest kTest("conv_transpose", make_case<Case>, check_precisions, check_messages);
 
 }  // namespace

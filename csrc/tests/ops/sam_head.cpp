@@ -7,6 +7,7 @@
 #include "check.h"
 #include "ops/mask_choices.h"
 #include "ops/op_harness.h"
+#include "ops/quantized.h"
 
 namespace {
 
@@ -17,8 +18,8 @@ namespace op = evsam::sam_head;
 // Several prompts are the same one, each with logits of its own; the last one's are the output.
 class Case final : public OpCase {
  public:
-  explicit Case(const Row& row)
-      : params_{row.number("channels"), row.number("middle"), row.number("features")},
+  explicit Case(const Row& row, Precision precision = Precision::fp32)
+      : params_{row.number("channels"), row.number("middle"), row.number("features"), precision},
         prompts_(size(row.number("prompts"))),
         first_(random_weights(params_.channels * params_.middle * 4, params_.channels, 1)),
         first_bias_(random_floats(params_.middle, 2, 0.1)),
@@ -44,6 +45,11 @@ class Case final : public OpCase {
     // Features have absolute errors of a few units of a float's last place at one, and kernels' values are about one.
     e.sizes = {2.0 * std::sqrt(static_cast<double>(params_.features))};
     e.roundings = 64.0;
+    if (params_.precision == Precision::fp32) return e;
+    allow_rounding(&e);
+    // Cells in columns have as many steps on both sides of zero, though what comes out of GELU lies on one.
+    e.rms_roundings *= 2.0;
+    e.roundings *= 2.0;
     return e;
   }
 
@@ -123,14 +129,28 @@ class Case final : public OpCase {
     }
     std::vector<float> logits(size(op::kMasks * outputs[0].channels), kNan);
     op::Prompt prompt;
-    prompt.factored = {common.data() + panel,         common_rows, weights.data(), weight_rows, kWeights, kWeights + 1,
-                       {matrix.data(), kWeights + 1}, bias.data()};
+    prompt.factored = {common.data() + panel,
+                       common_rows,
+                       weights.data(),
+                       weight_rows,
+                       kWeights,
+                       kWeights + 1,
+                       {matrix.data(), kWeights + 1},
+                       bias.data(),
+                       {}};
+    narrow::RowWeights narrow;
+    if (packed_.narrow() != nullptr) {
+      narrow::pack_rows(*packed_.narrow(), matrix.data(), rows, kWeights, kWeights + 1, &narrow);
+      prompt.factored.narrow = narrow.from_row(0);
+    }
     prompt.vectors = vectors_.data();
     for (int m = 0; m < op::kMasks; ++m) prompt.logits[m] = logits.data() + m * outputs[0].channels;
     const DirtyWorkspace workspace(op::workspace_bytes(packed_, 1, 2), 2);
     op::run(packed_, workspace.context, &prompt, 1, inputs[0].height, inputs[0].width);
     check_expected(logits, right, std::string(isa_name(kernels.isa)) + ": sam_head of cells in factors");
   }
+
+  const op::Packed& packed() const { return packed_; }
 
   void check_choices(const Kernels& kernels) {
     CHECK(pack(kernels).ok());
@@ -164,11 +184,33 @@ void check_messages() {
   EXPECT_MESSAGE(op::validate(packed, 0, 4), "image: expected at least one cell, got (0, 4)");
 }
 
+// Whether both products are narrow, and what is kept of the weights.
+void check_precision(const Kernels& kernels, const Row& row, Precision precision) {
+  const narrow::Kernel* kernel = nullptr;
+  CHECK(narrow::kernel_for(precision, kernels.isa, &kernel).ok());
+  Case exact(row);
+  Case narrow(row, precision);
+  CHECK(exact.pack(kernels).ok() && narrow.pack(kernels).ok());
+  CHECK((narrow.packed().narrow() != nullptr) == (kernel != nullptr));
+  CHECK(kernel == nullptr || (narrow.packed().params.precision == precision && narrow.packed().first.size() == 0 &&
+                              narrow.packed().bytes() < exact.packed().bytes()));
+  test_case(narrow, narrow.expected(), kernels,
+            std::string(isa_name(kernels.isa)) + ": sam_head in " + precision_name(precision));
+  narrow.check_choices(kernels);
+  narrow.check_factored(kernels);
+}
+
 void check_variants(const Kernels& kernels) {
-  Case c(
-      Row({{"rows", "3"}, {"columns", "19"}, {"channels", "9"}, {"middle", "5"}, {"features", "7"}, {"prompts", "1"}}));
+  const Row row(
+      {{"rows", "3"}, {"columns", "19"}, {"channels", "9"}, {"middle", "5"}, {"features", "7"}, {"prompts", "1"}});
+  Case c(row);
   c.check_choices(kernels);
   c.check_factored(kernels);
+  const Row wide(
+      {{"rows", "3"}, {"columns", "19"}, {"channels", "72"}, {"middle", "33"}, {"features", "7"}, {"prompts", "2"}});
+  for (const Precision precision : {Precision::bf16, Precision::fp16, Precision::int8}) {
+    check_precision(kernels, wide, precision);
+  }
 }
 
 const OpTest kTest("sam_head", make_case<Case>, check_variants, check_messages);
