@@ -57,21 +57,28 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def cache_entries(folder: Path) -> list[tuple[str, str]]:
+    """Names and values in the cache of a build folder; none where it has not been configured."""
+    cache = folder / "CMakeCache.txt"
+    if not cache.exists():
+        return []
+    return re.findall(r"^([^#/\n][^:\n]*):[A-Z]+=(.*)$", cache.read_text(), re.MULTILINE)
+
+
 def gone(folder: Path) -> list[str]:
     """Entries of a build folder's cache that name paths that are not there: a removed virtual environment's, mostly.
 
     CMake keeps the paths of programs and packages that it found once, and does not look for them again. It refuses a
     folder that was copied from elsewhere, whatever is there.
     """
-    cache = folder / "CMakeCache.txt"
-    if not cache.exists():
-        return []
-    entries = re.findall(r"^([^#/\n][^:\n]*):[A-Z]+=(/.*)$", cache.read_text(), re.MULTILINE)
     return [
         f"{name}={value}"
-        for name, value in entries
-        if not all(Path(path).exists() for path in value.split(";"))
-        or (name == "CMAKE_CACHEFILE_DIR" and not folder.samefile(value))
+        for name, value in cache_entries(folder)
+        if value.startswith("/")
+        and (
+            not all(Path(path).exists() for path in value.split(";"))
+            or (name == "CMAKE_CACHEFILE_DIR" and not folder.samefile(value))
+        )
     ]
 
 
@@ -90,15 +97,37 @@ def python_options(wanted_for: str) -> list[str]:
     return ["-DEVSAM_PYTHON=ON", f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
 
 
+def pip_build() -> Path | None:
+    """The folder in which pip has compiled this Python's module, if it has, from this repository."""
+    modules = ROOT.glob(f"build/*/_C{sysconfig.get_config_var('EXT_SUFFIX')}")
+    return next((module.parent for module in modules if (module.parent / "CMakeInit.txt").exists()), None)
+
+
 @cache
 def cpu_build() -> Path:
-    """The folder of an optimised build of the C++ tests and of the C library, for the processor at hand."""
-    cmake, ninja = tool("cmake", "C++ tests"), tool("ninja", "C++ tests")
+    """The folder of an optimised build of the C++ tests and of the C library, for the processor at hand.
+
+    It is pip's where there is one, since most of what the tests need is compiled there: by the same programs, or all
+    would be compiled again, and with warnings as errors if pip had them so.
+    """
     tool("c++", "C++ tests")
-    folder = ROOT / "build" / "cpu-release"
+    folder = pip_build() or ROOT / "build" / "cpu-release"
     with locked(folder):
-        options = [f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DEVSAM_LIBRARY=ON", "-DEVSAM_WERROR=ON"]
-        configure(folder, cmake, "--preset", "cpu-release", *options)
+        known = dict(cache_entries(folder))
+        programs = {
+            entry: known[entry]
+            for entry in ("CMAKE_COMMAND", "CMAKE_MAKE_PROGRAM", "CMAKE_CXX_COMPILER")
+            if Path(known.get(entry, "")).is_file()
+        }
+        cmake = programs.pop("CMAKE_COMMAND", None) or tool("cmake", "C++ tests")
+        programs.setdefault("CMAKE_MAKE_PROGRAM", tool("ninja", "C++ tests"))
+        configure(
+            folder,
+            *(cmake, "-S", ROOT, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"),
+            *(f"-D{entry}={program}" for entry, program in programs.items()),
+            *(f"-DEVSAM_WERROR={known.get('EVSAM_WERROR', 'ON')}", "-DEVSAM_TESTS=ON", "-DEVSAM_LIBRARY=ON"),
+            *("-DEVSAM_PYTHON=OFF", "-DEVSAM_CUDA=OFF", "-DEVSAM_TENSORRT=OFF"),
+        )
         run(cmake, "--build", folder, "--parallel", CORES)
     return folder
 

@@ -113,8 +113,19 @@ def one_calibration_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evsam.export.calibration.GENERATED", 1)
 
 
-COMPILING = ("test_emulation.py", "test_nvcc.py", "test_cpp.py", "test_cuda_build.py", "test_tensorrt_rtx.py")
-"""Files that take minutes."""
+LONG = (
+    "test_emulation.py",
+    "test_nvcc.py",
+    "test_cpp.py",
+    "test_ranges.py",
+    "test_ptx_kernels.py",
+    "test_cuda_build.py",
+    "test_distributed.py",
+    "test_generator.py",
+    "test_tensorrt_rtx.py",
+    "test_golden.py",
+)
+"""Files that take half a minute or more, begun first: behind them all processes end at nearly the same time."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -124,7 +135,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: COMPILING.index(item.path.name) if item.path.name in COMPILING else len(COMPILING))
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 def _required(reason: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import sysconfig
 from pathlib import Path
 
 import pytest
 
-from tests.builds import configure, gone, run, tool
+from tests.builds import ROOT, configure, gone, pip_build, run, tool
 
 
 @pytest.fixture
@@ -57,3 +59,22 @@ def test_entries_that_count(tmp_path) -> None:
     )
     assert gone(tmp_path) == ["pybind11_DIR=/nowhere/pybind11", f"_Python={here};/nowhere/python"]
     assert gone(tmp_path / "not configured") == []
+
+
+def test_the_folder_of_pip(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tests.builds.ROOT", tmp_path)
+    assert pip_build() is None
+    for name in ("by hand", "of pip", "of another Python"):
+        (tmp_path / "build" / name).mkdir(parents=True)
+    for name in ("by hand", "of pip"):
+        (tmp_path / "build" / name / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}").touch()
+    for name in ("of pip", "of another Python"):
+        (tmp_path / "build" / name / "CMakeInit.txt").touch()
+    assert pip_build() == tmp_path / "build" / "of pip"
+
+
+def test_pip_builds_no_tests_in_a_folder_that_had_them() -> None:
+    """What cpu_build() switches on and off for itself, pip sets back."""
+    text = (ROOT / "pyproject.toml").read_text()
+    said = dict(re.findall(r'^(EVSAM_\w+) = "(\w+)"$', text, re.MULTILINE))
+    assert said == {"EVSAM_PYTHON": "ON", "EVSAM_LIBRARY": "OFF", "EVSAM_TESTS": "OFF"}
