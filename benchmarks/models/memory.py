@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     peers = options.peers(chosen)
 
-    for variant in chosen.variants:
-        lines = [line for each in chosen.precisions for line in measure(chosen, peers, variant, each)]
+    for variant, precisions in product(chosen.variants, chosen.precisions):
+        lines = measure(chosen, peers, variant, precisions)
         rows = [["variant", "contestant", "peak MiB", "interpreter MiB", "load s", "first ms", "next ms", "computes"]]
         for x in lines:
             figures = [f"{x[key]:.0f}" for key in ("peak_mib", "before_load_mib")]
