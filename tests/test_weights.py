@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 
 from evsam.errors import BackendUnavailable, WeightsError
 from evsam.record import write_record
-from evsam.weights import Weights, convert, expected_tensors, load_weights, save_weights
+from evsam.weights import Weights, convert, encoder_fingerprint, expected_tensors, load_weights, save_weights
 from evsam.zoo import VARIANTS
 
 RECORD = write_record(VARIANTS["nano"])
@@ -724,3 +724,15 @@ def test_released_names_predict_the_same_after_convert(
     np.testing.assert_array_equal(answers[0].logits, answers[1].logits)
     np.testing.assert_array_equal(answers[0].masks, answers[1].masks)
     np.testing.assert_allclose(answers[0].scores, golden.prompts["box"].iou, rtol=0, atol=cases.IOU_ATOL)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_file_that_was_read_is_not_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "nano.safetensors"
+    save_weights(path, load_weights("nano").tensors, "nano")
+    weights = load_weights(path)
+    encoder_fingerprint(weights)
+    maps = Path("/proc/self/smaps").read_text().split(str(path))
+    assert len(maps) == 2, "the tensors are views of the file"
+    (resident,) = (int(line.split()[1]) << 10 for line in maps[1].splitlines()[:8] if line.startswith("Rss:"))
+    assert resident < path.stat().st_size / 4
