@@ -11,6 +11,24 @@ else()
   set(EVSAM_ISAS scalar)
 endif()
 
+# Sets EVSAM_SIMDE_INCLUDE_DIR, or fails where SIMDe is not there or older than `least`.
+function(evsam_find_simde least)
+  find_path(EVSAM_SIMDE_INCLUDE_DIR simde/x86/avx512.h DOC "Folder of SIMDe's headers")
+  set(found none)
+  if(EVSAM_SIMDE_INCLUDE_DIR)
+    file(READ "${EVSAM_SIMDE_INCLUDE_DIR}/simde/simde-common.h" header)
+    string(REGEX MATCH "SIMDE_VERSION_MAJOR ([0-9]+)" major "${header}")
+    set(found "${CMAKE_MATCH_1}")
+    string(REGEX MATCH "SIMDE_VERSION_MINOR ([0-9]+)" minor "${header}")
+    string(APPEND found ".${CMAKE_MATCH_1}")
+  endif()
+  if("${found}" STREQUAL "none" OR "${found}" VERSION_LESS "${least}")
+    message(FATAL_ERROR "EVSAM_EMULATE_AVX512: expected SIMDe ${least} or later, got ${found}. Debian 13 has it in "
+      "libsimde-dev, PyPI in cmeel-simde: pip install cmeel-simde, then "
+      "-DEVSAM_SIMDE_INCLUDE_DIR=<site-packages>/cmeel.prefix/include")
+  endif()
+endfunction()
+
 set(EVSAM_FLAGS_scalar "")
 set(EVSAM_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(EVSAM_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c)
@@ -20,7 +38,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND EVSAM_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
 if(EVSAM_EMULATE_AVX512)
-  set(EVSAM_FLAGS_avx512 -DEVSAM_EMULATE_AVX512=1 -Wno-psabi)
+  evsam_find_simde(0.8)
+  set(EVSAM_FLAGS_avx512 -DEVSAM_EMULATE_AVX512=1 -Wno-psabi "-isystem${EVSAM_SIMDE_INCLUDE_DIR}")
 endif()
 
 # Creates evsam_<isa> for each instruction set of the target architecture and links it into `library`.

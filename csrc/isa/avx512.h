@@ -1,14 +1,9 @@
 // AVX-512 (F, BW, DQ, VL) vectors of 16 floats; see avx2.h for the rules. With EVSAM_EMULATE_AVX512 the same intrinsics
-// come from the SIMDe headers in portable C: slow, but it lets machines without AVX-512 test these kernels.
+// come in portable C: slow, but it lets machines without AVX-512 test these kernels.
 #pragma once
 
 #if EVSAM_EMULATE_AVX512
-#define SIMDE_ENABLE_NATIVE_ALIASES
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wpragmas"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#include <simde/x86/avx512.h>
-#pragma GCC diagnostic pop
+#include "isa/avx512_emulated.h"
 #else
 #include <immintrin.h>
 #endif
