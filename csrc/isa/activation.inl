@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/activation.h"
+#include "isa/first_lanes.inl"
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
 namespace {
@@ -91,10 +92,7 @@ void activate_rows(float* y, std::int64_t stride, std::int64_t rows, std::int64_
   for (std::int64_t r = 0; r < rows; ++r, y += stride) {
     for (std::int64_t c = 0; c < whole; c += L) F32::store(y + c, activate<kActivation>(F32::load(y + c)));
     if (whole == columns) continue;
-    float rest[L] = {};
-    for (std::int64_t c = whole; c < columns; ++c) rest[c - whole] = y[c];
-    F32::store(rest, activate<kActivation>(F32::load(rest)));
-    for (std::int64_t c = whole; c < columns; ++c) y[c] = rest[c - whole];
+    store_first(y + whole, activate<kActivation>(load_first(y + whole, columns - whole)), columns - whole);
   }
 }
 

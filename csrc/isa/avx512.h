@@ -26,6 +26,14 @@ struct F32 {
   EVSAM_SIMD_INLINE Reg broadcast(const float* p) { return _mm512_set1_ps(*p); }
   EVSAM_SIMD_INLINE Reg load(const float* p) { return _mm512_loadu_ps(p); }
   EVSAM_SIMD_INLINE void store(float* p, Reg x) { _mm512_storeu_ps(p, x); }
+#if EVSAM_EMULATE_AVX512
+  static constexpr bool kMasks = false;
+#else
+  static constexpr bool kMasks = true;
+  EVSAM_SIMD_INLINE __mmask16 first(std::int64_t n) { return static_cast<__mmask16>((1U << n) - 1U); }
+  EVSAM_SIMD_INLINE Reg load_first(const float* p, std::int64_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
+  EVSAM_SIMD_INLINE void store_first(float* p, Reg x, std::int64_t n) { _mm512_mask_storeu_ps(p, first(n), x); }
+#endif
   EVSAM_SIMD_INLINE Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
   EVSAM_SIMD_INLINE Reg mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
   EVSAM_SIMD_INLINE Reg div(Reg a, Reg b) { return _mm512_div_ps(a, b); }

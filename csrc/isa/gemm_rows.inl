@@ -45,30 +45,33 @@ struct MultiplyRows {
       float* y = all.y + first * all.y_stride + first_channel;
       const float* added = all.added == nullptr ? nullptr : all.added + first * all.added_stride + first_channel;
       if (columns == V * L) {
-        tile<R>(first, y, all.y_stride, added, all.added_stride);
-        return;
-      }
-      // A panel that ends inside a vector works on copies.
-      float spill[R * V * L];
-      float copy[R * V * L] = {};
-      for (int r = 0; r < R; ++r) {
-        for (std::int64_t c = 0; c < columns; ++c) {
-          if (slice.resumes) spill[r * V * L + c] = y[r * all.y_stride + c];
-          if (added != nullptr) copy[r * V * L + c] = added[r * all.added_stride + c];
-        }
-        for (std::int64_t c = columns; c < V * L; ++c) spill[r * V * L + c] = 0.0F;
-      }
-      tile<R>(first, spill, V * L, added == nullptr ? nullptr : copy, V * L);
-      for (int r = 0; r < R; ++r) {
-        for (std::int64_t c = 0; c < columns; ++c) y[r * all.y_stride + c] = spill[r * V * L + c];
+        tile<R, true>(first, y, all.y_stride, added, all.added_stride);
+      } else {
+        tile<R, false>(first, y, all.y_stride, added, all.added_stride);
       }
     }
 
-    template <int R>
+    // Of the last vector memory may hold some channels only, unless kWhole.
+    template <bool kWhole>
+    inline __attribute__((always_inline)) Gemm::Reg load(const float* p, int v) const {
+      if (kWhole || v + 1 < V) return F32::load(p + v * L);
+      return load_first(p + v * L, columns - v * L);
+    }
+
+    template <bool kWhole>
+    inline __attribute__((always_inline)) void store(float* p, int v, Gemm::Reg x) const {
+      if (kWhole || v + 1 < V) {
+        F32::store(p + v * L, x);
+      } else {
+        store_first(p + v * L, x, columns - v * L);
+      }
+    }
+
+    template <int R, bool kWhole>
     inline __attribute__((always_inline)) void tile(std::int64_t first, float* y, std::int64_t y_stride,
                                                     const float* added, std::int64_t added_stride) const {
       Gemm::Reg acc[R][V];
-      begin(y, y_stride, added, added_stride, acc);
+      begin<R, kWhole>(y, y_stride, added, added_stride, acc);
       if constexpr (kOnePart) {
         accumulate_part(all.parts[slice.begin], first, weights, acc);
       } else {
@@ -82,17 +85,17 @@ struct MultiplyRows {
         }
       }
       for (int r = 0; r < R; ++r) {
-        for (int v = 0; v < V; ++v) F32::store(y + r * y_stride + v * L, acc[r][v]);
+        for (int v = 0; v < V; ++v) store<kWhole>(y + r * y_stride, v, acc[r][v]);
       }
     }
 
     // What the sums begin with. One decision for the tile: left inside the loops it is made again for every vector.
-    template <int R>
+    template <int R, bool kWhole>
     inline __attribute__((always_inline)) void begin(const float* y, std::int64_t y_stride, const float* added,
                                                      std::int64_t added_stride, Gemm::Reg (&acc)[R][V]) const {
       if (slice.resumes) {
         for (int r = 0; r < R; ++r) {
-          for (int v = 0; v < V; ++v) acc[r][v] = F32::load(y + r * y_stride + v * L);
+          for (int v = 0; v < V; ++v) acc[r][v] = load<kWhole>(y + r * y_stride, v);
         }
         return;
       }
@@ -102,7 +105,7 @@ struct MultiplyRows {
       }
       if (added == nullptr) return;
       for (int r = 0; r < R; ++r) {
-        for (int v = 0; v < V; ++v) acc[r][v] = F32::add(acc[r][v], F32::load(added + r * added_stride + v * L));
+        for (int v = 0; v < V; ++v) acc[r][v] = F32::add(acc[r][v], load<kWhole>(added + r * added_stride, v));
       }
     }
 

@@ -15,6 +15,7 @@ struct F32 {
   using Reg = float32x4_t;
   static constexpr int kLanes = 4;
   static constexpr int kRegisters = 32;
+  static constexpr bool kMasks = false;
 
   EVSAM_SIMD_INLINE Reg zero() { return vdupq_n_f32(0.0F); }
   EVSAM_SIMD_INLINE Reg set(float x) { return vdupq_n_f32(x); }

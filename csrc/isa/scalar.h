@@ -16,6 +16,7 @@ struct F32 {
   typedef std::int32_t Int __attribute__((vector_size(16)));
   static constexpr int kLanes = 4;
   static constexpr int kRegisters = 16;
+  static constexpr bool kMasks = false;
 
   EVSAM_SIMD_INLINE Reg zero() { return Reg{0, 0, 0, 0}; }
   EVSAM_SIMD_INLINE Reg set(float x) { return Reg{x, x, x, x}; }

@@ -92,26 +92,26 @@ struct ConvertScaled {
   static void widen(const float* x, std::int64_t x_stride, std::int64_t count, std::int64_t channels,
                     narrow::Range* range) {
     const std::int64_t whole = channels / L * L;
-    F32::Reg low = F32::set(range->low);
-    F32::Reg high = F32::set(range->high);
-    F32::Reg nan = F32::zero();  // NaN from the first NaN or infinity on
+    // Several at a time, for each waits for the result of the one before.
+    constexpr int kChains = 4;
+    Extent extents[kChains];
+    for (Extent& extent : extents) extent = {F32::set(range->low), F32::set(range->high), F32::zero()};
     for (std::int64_t p = 0; p < count; ++p, x += x_stride) {
-      for (std::int64_t k = 0; k < whole; k += L) {
-        const F32::Reg values = F32::load(x + k);
-        low = F32::min(values, low);
-        high = F32::max(values, high);
-        nan = F32::fma(values, F32::zero(), nan);
+      std::int64_t k = 0;
+      for (; k + kChains * L <= whole; k += kChains * L) {
+        for (int i = 0; i < kChains; ++i) extents[i].widen(F32::load(x + k + i * L));
       }
+      for (; k < whole; k += L) extents[0].widen(F32::load(x + k));
       if (whole == channels) continue;
-      const NarrowTail tail(x, whole, channels);
-      const F32::Reg values = F32::load(tail.values);
-      low = F32::min(values, low);
-      high = F32::max(values, high);
-      nan = F32::fma(values, F32::zero(), nan);
+      extents[0].widen(F32::load(NarrowTail(x, whole, channels).values));
     }
-    const float spoiled = Number::sum(nan);
-    range->low = Number::least(low) + spoiled;
-    range->high = Number::most(high) + spoiled;
+    Extent& all = extents[0];
+    for (int i = 1; i < kChains; ++i) {
+      all = {F32::min(all.low, extents[i].low), F32::max(all.high, extents[i].high), F32::add(all.nan, extents[i].nan)};
+    }
+    const float spoiled = Number::sum(all.nan);
+    range->low = Number::least(all.low) + spoiled;
+    range->high = Number::most(all.high) + spoiled;
   }
 
   static void convert(const narrow::Pixels& pixels) {
@@ -133,6 +133,19 @@ struct ConvertScaled {
   }
 
  private:
+  // Of the numbers in each lane.
+  struct Extent {
+    F32::Reg low;
+    F32::Reg high;
+    F32::Reg nan;  // NaN from the first NaN or infinity on
+
+    inline __attribute__((always_inline)) void widen(F32::Reg values) {
+      low = F32::min(values, low);
+      high = F32::max(values, high);
+      nan = F32::fma(values, F32::zero(), nan);
+    }
+  };
+
   // Numbers that are NaN or infinite become anything: their scale is NaN.
   static void convert_pixel(const narrow::Pixels& pixels, std::int64_t p, const Scaling& scaling) {
     const float* x = pixels.x + p * pixels.x_stride;
