@@ -17,13 +17,16 @@ constexpr std::int64_t kTasksPerThread = 8;
 // Floats that the direct algorithm gathers at a time: 64 KiB, an eighth of a usual L2 cache.
 constexpr std::int64_t kGathered = 16384;
 
+// Floats of the widest vector: so many may be written behind what is gathered.
+constexpr std::int64_t kVectorFloats = 16;
+
 // Pixels of the direct algorithm's chunks.
 std::int64_t chunk_pixels(const Params& params) {
   return std::clamp<std::int64_t>(kGathered / (9 * params.in_channels), 24, 384);
 }
 
 PerWorker<float> take_gathered(Scratch& scratch, const Params& params, int threads) {
-  return scratch.take_each<float>(threads, chunk_pixels(params) * 9 * params.in_channels);
+  return scratch.take_each<float>(threads, chunk_pixels(params) * 9 * params.in_channels + kVectorFloats);
 }
 
 Algorithm choose_algorithm(const Params& params) {

@@ -34,7 +34,7 @@ struct DirectPixels {
   std::int64_t first;
   std::int64_t pixels;
   std::int64_t chunk;  // pixels that are gathered at a time
-  float* gathered;     // [chunk][tap][channels]
+  float* gathered;     // [chunk][tap][channels], and a vector that may be written
 };
 
 struct Kernel {

@@ -47,9 +47,11 @@ struct Conv3x3 {
     }
   }
 
-  static void copy(const float* from, std::int64_t count, float* to) {
+  // In whole vectors where there are `room` floats to read, and `to` is written in ascending order, so that what
+  // reaches beyond `count` is overwritten by what follows.
+  EVSAM_SIMD_INLINE void copy(const float* from, std::int64_t count, std::int64_t room, float* to) {
     std::int64_t i = 0;
-    for (; i + L <= count; i += L) F32::store(to + i, F32::load(from + i));
+    for (; i < count && i + L <= room; i += L) F32::store(to + i, F32::load(from + i));
     for (; i < count; ++i) to[i] = from[i];
   }
 
@@ -57,8 +59,8 @@ struct Conv3x3 {
     for (std::int64_t i = 0; i < count; ++i) to[i] = 0.0F;
   }
 
-  // What output pixel (row, column) sees, tap by tap.
-  static void gather(const conv3x3::DirectPixels& block, std::int64_t row, std::int64_t column, float* to) {
+  // What output pixel (row, column) sees, tap by tap. Writes up to a vector beyond.
+  EVSAM_SIMD_INLINE void gather(const conv3x3::DirectPixels& block, std::int64_t row, std::int64_t column, float* to) {
     const std::int64_t left = column * block.stride - 1;
     for (std::int64_t ky = 0; ky < 3; ++ky) {
       const std::int64_t y = row * block.stride + ky - 1;
@@ -67,16 +69,18 @@ struct Conv3x3 {
         clear(3 * block.channels, taps);
         continue;
       }
-      const float* x = block.x + (y * block.width + left) * block.x_stride;
+      const std::int64_t offset = (y * block.width + left) * block.x_stride;
+      const float* x = block.x + offset;
+      const std::int64_t room = (block.height * block.width - 1) * block.x_stride + block.channels - offset;
       if (left >= 0 && left + 3 <= block.width && block.x_stride == block.channels) {
-        copy(x, 3 * block.channels, taps);
+        copy(x, 3 * block.channels, room, taps);
         continue;
       }
       for (std::int64_t kx = 0; kx < 3; ++kx) {
         if (left + kx < 0 || left + kx >= block.width) {
           clear(block.channels, taps + kx * block.channels);
         } else {
-          copy(x + kx * block.x_stride, block.channels, taps + kx * block.channels);
+          copy(x + kx * block.x_stride, block.channels, room - kx * block.x_stride, taps + kx * block.channels);
         }
       }
     }
