@@ -123,9 +123,11 @@ def _packed(
     return Call(arrays, kernel, specification)
 
 
-def _block(case: Case, make: _Random) -> Call:
+def _block(case: Case, make: _Random) -> Call | None:
     """A convolution, or a block of them, with a residual that may be its input."""
     op: Any = case.op
+    if isinstance(op, MBConv) and not op.expands:
+        return None  # Python's function has an expansion
     options = {name: value for name, value in case.options.items() if name in ("algorithm", "precision")}
     numbers: dict[str, Any] = {"stride": op.stride, "activation": op.activation} if not isinstance(op, LiteMLA) else {}
     function: Callable[..., Any]

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "ops/conv3x3/conv3x3.h"
-#include "ops/depthwise_conv/depthwise_conv.h"
 #include "ops/fused_mbconv/fused_mbconv.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/lite_mla/lite_mla.h"
@@ -36,18 +35,6 @@ template <typename Op>
 void run_op(const Op& op, const RunContext& context, const ConstFeatureMap& x, const ConstFeatureMap& residual,
             const FeatureMap& y) {
   run(op, context, x, residual, y);
-}
-
-Status check_op(const depthwise_conv::Packed& op, const ConstFeatureMap& x, const ConstFeatureMap&,
-                const FeatureMap& y) {
-  return depthwise_conv::validate(op, x, y);
-}
-
-std::size_t op_workspace_bytes(const depthwise_conv::Packed&, const Graph::Shape&, int) { return 0; }
-
-void run_op(const depthwise_conv::Packed& op, const RunContext& context, const ConstFeatureMap& x,
-            const ConstFeatureMap&, const FeatureMap& y) {
-  depthwise_conv::run(op, context, x, y);
 }
 
 Status check_op(const layer_norm::Packed& op, const ConstFeatureMap& x, const ConstFeatureMap&, const FeatureMap& y) {
@@ -112,10 +99,7 @@ Value BlockBuilder::block(const BlockConfig& config, Value x, const std::string&
     }
     case BlockKind::fmb: return fused_mbconv(config, x, prefix + ".main", label + " fmb");
     case BlockKind::mb: return mbconv(config, x, prefix + ".main", label + " mb");
-    case BlockKind::ds: {
-      const Value y = depthwise(config, x, prefix + ".main.depth_conv", label + " ds, depthwise");
-      return pointwise(config.width, y, prefix + ".main.point_conv", label + " ds, 1x1", residual);
-    }
+    case BlockKind::ds: return mbconv(config, x, prefix + ".main", label + " ds");
     case BlockKind::att: {
       const Value y = lite_mla(config, x, prefix + ".context_module.main", label + " att, LiteMLA");
       return mbconv(config, y, prefix + ".local_module.main", label + " att, mb");
@@ -163,10 +147,11 @@ Value BlockBuilder::fused_mbconv(const BlockConfig& config, Value x, const std::
 Value BlockBuilder::mbconv(const BlockConfig& config, Value x, const std::string& prefix, const std::string& label) {
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{half(in.height, config.stride), half(in.width, config.stride), config.width};
-  const std::int64_t hidden = hidden_channels(config.expand, in.channels);
+  const bool expands = config.kind != BlockKind::ds;
+  const std::int64_t hidden = expands ? hidden_channels(config.expand, in.channels) : in.channels;
   const std::int64_t size = config.filter_size;
-  const mbconv::Params params{in.channels, hidden, config.width, size, config.stride, activation_, precision_};
-  const double macs = pixels(in) * static_cast<double>(hidden * in.channels) +
+  const mbconv::Params params{in.channels, hidden, config.width, size, config.stride, activation_, precision_, expands};
+  const double macs = (expands ? pixels(in) * static_cast<double>(hidden * in.channels) : 0.0) +
                       pixels(out) * static_cast<double>(hidden * (size * size + config.width));
   return add<mbconv::Packed>(
       label, macs, x, shortcut(config, x), graph_.add_value(out),
@@ -175,28 +160,16 @@ Value BlockBuilder::mbconv(const BlockConfig& config, Value x, const std::string
         LayerWeights expand;
         LayerWeights depthwise;
         LayerWeights project;
-        EVSAM_RETURN_IF_ERROR(
-            tensors.read_conv_layer(prefix + ".inverted_conv", {wide, params.in_channels, 1, 1}, &expand));
+        if (params.expands) {
+          EVSAM_RETURN_IF_ERROR(
+              tensors.read_conv_layer(prefix + ".inverted_conv", {wide, params.in_channels, 1, 1}, &expand));
+        }
         EVSAM_RETURN_IF_ERROR(tensors.read_conv_layer(prefix + ".depth_conv", {wide, 1, size, size}, &depthwise));
         EVSAM_RETURN_IF_ERROR(
             tensors.read_conv_layer(prefix + ".point_conv", {params.out_channels, wide, 1, 1}, &project));
         const mbconv::Weights weights{expand.weight.data(),  expand.bias.data(),    depthwise.weight.data(),
                                       depthwise.bias.data(), project.weight.data(), project.bias.data()};
         return mbconv::pack(params, weights, nullptr, op);
-      });
-}
-
-Value BlockBuilder::depthwise(const BlockConfig& config, Value x, const std::string& prefix, const std::string& label) {
-  const Graph::Shape in = graph_.shape(x);
-  const Graph::Shape out{half(in.height, config.stride), half(in.width, config.stride), in.channels};
-  const std::int64_t size = config.filter_size;
-  const depthwise_conv::Params params{in.channels, size, config.stride, activation_};
-  const double macs = pixels(out) * static_cast<double>(size * size * in.channels);
-  return add<depthwise_conv::Packed>(
-      label, macs, x, kNone, graph_.add_value(out), [&tensors = tensors_, params, size, prefix](auto* op) -> Status {
-        LayerWeights layer;
-        EVSAM_RETURN_IF_ERROR(tensors.read_conv_layer(prefix, {params.channels, 1, size, size}, &layer));
-        return depthwise_conv::pack(params, layer.weight.data(), layer.bias.data(), nullptr, op);
       });
 }
 

@@ -44,9 +44,8 @@ class BlockBuilder {
                        Graph::Value residual, const std::string& prefix, const std::string& label);
   Graph::Value fused_mbconv(const BlockConfig& config, Graph::Value x, const std::string& prefix,
                             const std::string& label);
+  // Of the kinds mb and ds, and the second half of att.
   Graph::Value mbconv(const BlockConfig& config, Graph::Value x, const std::string& prefix, const std::string& label);
-  Graph::Value depthwise(const BlockConfig& config, Graph::Value x, const std::string& prefix,
-                         const std::string& label);
   Graph::Value lite_mla(const BlockConfig& config, Graph::Value x, const std::string& prefix, const std::string& label);
   template <typename Read>
   Graph::Value add_pointwise(std::int64_t channels, Graph::Value x, Graph::Value residual, const std::string& prefix,

@@ -460,6 +460,10 @@ def _mbconv() -> _Rows:
         for stride, filter_size in ((1, 5), (2, 3)):
             block = MBConv("", 1, 19, 33, 40, 24, stride, "gelu_tanh", True, hidden, filter_size)
             yield block, {"precision": "int8", "adds": "other"}
+    for inputs, outputs, height, width in ((1, 1, 1, 5), (19, 7, 9, 13), (33, 24, 12, 31), (32, 16, 21, 140)):
+        for stride, filter_size in ((1, 3), (2, 5)):
+            ends = (inputs, outputs, stride, "relu6", stride == 1)
+            yield MBConv("", 1, height, width, *ends, inputs, filter_size, False), {"adds": "other"}
     yield MBConv("", 1, 9, 10, 8, 8, 1, "relu6", True, 48), {}
     yield MBConv("", 1, 6, 11, 4, 3, 1, "relu6", hidden=24), {"bias": 0}
 

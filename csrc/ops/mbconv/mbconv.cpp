@@ -29,7 +29,8 @@ std::int64_t spread(std::int64_t channels) { return (divide_up(channels, kLineFl
 
 std::int64_t padding(const Params& params) { return params.filter_size / 2; }
 
-// A task goes down a strip of output rows for a block of hidden channels. It keeps the last few hidden rows in a ring.
+// A task goes down a strip of output rows for a block of hidden channels. It keeps the last few hidden rows in a ring;
+// without an expansion they are rows of the input.
 //
 // strips: blocks = 1; each filtered row is projected at once, so nothing hidden leaves the caches. Neighbouring strips
 //   both compute the hidden rows between them.
@@ -55,7 +56,7 @@ Tiling make_tiling(const Packed& packed, std::int64_t height, std::int64_t width
   tiling.out_height = depthwise_conv::out_size(packed.depthwise.params, height);
   tiling.out_width = depthwise_conv::out_size(packed.depthwise.params, width);
   tiling.chunk = std::min(divide_up(kBlockPixels, tiling.out_width), tiling.out_height);
-  tiling.ring_rows = std::min((tiling.chunk - 1) * params.stride + params.filter_size, height);
+  if (params.expands) tiling.ring_rows = std::min((tiling.chunk - 1) * params.stride + params.filter_size, height);
 
   tiling.by_strips = tiling.ring_rows * width * spread(hidden) <= kRingFloats;
   tiling.strip = tiling.out_height;
@@ -114,6 +115,11 @@ struct Launch {
 
   float* filtered_of(int worker) const { return memory.filtered.of(tiling.by_strips ? worker : 0); }
 
+  const float* hidden_row(std::int64_t row, const float* ring) const {
+    if (!packed.params.expands) return x.data + row * x.width * x.stride;
+    return ring + row % tiling.ring_rows * x.width * tiling.ring_stride;
+  }
+
   // Hidden rows [begin, end) into the ring, as few products as the ring's end allows.
   void expand(std::int64_t begin, std::int64_t end, std::int64_t channel, std::int64_t channels, float* ring) const {
     while (begin < end) {
@@ -133,7 +139,7 @@ struct Launch {
     const float* rows[depthwise_conv::kMaxFilter];
     depthwise_conv::Row row = {};
     row.x = rows;
-    row.x_stride = tiling.ring_stride;
+    row.x_stride = params.expands ? tiling.ring_stride : x.stride;
     row.width = x.width;
     row.y_stride = tiling.filtered_stride;
     row.out_width = tiling.out_width;
@@ -141,7 +147,7 @@ struct Launch {
     for (std::int64_t oy = begin; oy < end; ++oy) {
       for (std::int64_t i = 0; i < params.filter_size; ++i) {
         const std::int64_t iy = oy * params.stride + i - padding(params);
-        rows[i] = iy < 0 || iy >= x.height ? nullptr : ring + iy % tiling.ring_rows * x.width * tiling.ring_stride;
+        rows[i] = iy < 0 || iy >= x.height ? nullptr : hidden_row(iy, ring);
       }
       row.y = to + (oy - begin) * tiling.out_width * tiling.filtered_stride;
       depthwise_conv::run_row(packed.depthwise, channel, row);
@@ -171,7 +177,7 @@ struct Launch {
       const std::int64_t stop = std::min(oy + tiling.chunk, end);
       const std::int64_t first = std::max<std::int64_t>(oy * params.stride - padding(params), 0);
       const std::int64_t last = std::min((stop - 1) * params.stride - padding(params) + params.filter_size, x.height);
-      expand(std::max(first, expanded), last, channel, channels, ring);
+      if (params.expands) expand(std::max(first, expanded), last, channel, channels, ring);
       expanded = last;
       if (tiling.by_strips) {
         filter(oy, stop, channel, channels, ring, filtered_of(worker));
@@ -189,9 +195,15 @@ struct Launch {
 Status pack(const Params& params, const Weights& weights, const Kernels* kernels, Packed* packed) {
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   packed->params = params;
-  EVSAM_RETURN_IF_ERROR(
-      pointwise::pack({params.in_channels, params.hidden_channels, params.activation, params.precision}, weights.expand,
-                      weights.expand_bias, kernels, &packed->expand));
+  if (params.expands) {
+    EVSAM_RETURN_IF_ERROR(
+        pointwise::pack({params.in_channels, params.hidden_channels, params.activation, params.precision},
+                        weights.expand, weights.expand_bias, kernels, &packed->expand));
+  } else if (params.hidden_channels != params.in_channels) {
+    return Status::invalid_argument(expected_got("hidden_channels",
+                                                 std::to_string(params.in_channels) + ", as nothing expands them",
+                                                 std::to_string(params.hidden_channels)));
+  }
   EVSAM_RETURN_IF_ERROR(
       depthwise_conv::pack({params.hidden_channels, params.filter_size, params.stride, params.activation},
                            weights.depthwise, weights.depthwise_bias, kernels, &packed->depthwise));
@@ -222,7 +234,9 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   const Tiling tiling = make_tiling(packed, x.height, x.width, threads);
   Scratch scratch(context.workspace);
   const Memory memory(scratch, packed, tiling, x.pixels(), x.width, threads);
-  const pointwise::Operand input = pointwise::make_operand(packed.expand, context, x, memory.input);
+  const pointwise::Operand input = packed.params.expands
+                                       ? pointwise::make_operand(packed.expand, context, x, memory.input)
+                                       : pointwise::Operand{x.data, x.stride};
   const Launch launch = {packed, tiling, memory, x, residual, y, input};
   context.parallel_for(tiling.strips * tiling.blocks,
                        [&](std::int64_t index, int worker) { launch.task(index, worker); });

@@ -1,4 +1,5 @@
 // MBConv: 1x1 convolution to the hidden width, depthwise convolution, 1x1 convolution, and the residual around them.
+// Without the first one it is a depthwise separable convolution.
 #pragma once
 
 #include <cstddef>
@@ -22,10 +23,11 @@ struct Params {
   std::int64_t stride = 1;                   // 1 or 2
   Activation activation = Activation::none;  // behind the first and the depthwise convolution
   Precision precision = Precision::fp32;     // of those 1x1 convolutions that it suits
+  bool expands = true;                       // false: without the first convolution; hidden_channels is in_channels
 };
 
-// Biases may be nullptr. Shapes: expand (hidden, in), depthwise (hidden, 1, filter_size, filter_size), project (out,
-// hidden).
+// Biases may be nullptr, and what belongs to an expansion that there is not. Shapes: expand (hidden, in), depthwise
+// (hidden, 1, filter_size, filter_size), project (out, hidden).
 template <typename Number>
 struct BasicWeights {
   const Number* expand = nullptr;
@@ -41,7 +43,7 @@ using Weights64 = BasicWeights<double>;
 // Made once, then read by any number of threads.
 struct Packed {
   Params params;
-  pointwise::Packed expand;
+  pointwise::Packed expand;  // empty if nothing expands
   depthwise_conv::Packed depthwise;
   pointwise::Packed project;
 };

@@ -13,13 +13,9 @@ namespace op = evsam::mbconv;
 class Case final : public OpCase {
  public:
   explicit Case(const Row& row)
-      : params_{row.number("in_channels"),
-                row.number("hidden"),
-                row.number("out_channels"),
-                row.number("filter_size"),
-                row.number("stride"),
-                row.activation(),
-                row.precision()},
+      : params_{row.number("in_channels"), row.number("hidden"), row.number("out_channels"),
+                row.number("filter_size"), row.number("stride"), row.activation(),
+                row.precision(),           row.flag("expands")},
         residual_(row.flag("residual")),
         expand_(random_weights(params_.hidden_channels * params_.in_channels, params_.in_channels, 1)),
         expand_bias_(random_bias(row, params_.hidden_channels, 2)),
@@ -108,6 +104,10 @@ void check_messages() {
   // Few input channels stay in float32, in this case the first 1x1 convolution's.
   const op::Packed mixed = packed_ones({8, 96, 24, 3, 1, Activation::relu6, Precision::int8});
   CHECK(!mixed.expand.is_narrow() && mixed.project.is_narrow());
+
+  op::Packed refused;
+  EXPECT_MESSAGE(op::pack({4, 5, 6, 3, 1, Activation::relu, Precision::fp32, false}, {}, nullptr, &refused),
+                 "hidden_channels: expected 4, as nothing expands them, got 5");
 
   const op::Packed packed = packed_ones({4, 10, 6, 5, 2, Activation::relu});
   std::vector<float> memory(1000);
