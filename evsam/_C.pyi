@@ -16,6 +16,14 @@ class Kernel(TypedDict):
     isa: str
     supported: bool
 
+# An extension that multiplies narrow numbers; keeps_masks: of models with which kinds of decoders.
+class NarrowExtension(TypedDict):
+    name: str
+    precision: str
+    isa: str
+    supported: bool
+    keeps_masks: list[str]
+
 # A block of a model, since the profile was begun; macs are those of one call.
 class ProfileRow(TypedDict):
     name: str
@@ -112,6 +120,8 @@ def drop_file_pages(array: NDArray[Any]) -> None: ...
 def read_variant(record: str) -> dict[str, Any]: ...
 def kernels() -> list[Kernel]: ...
 def narrow_kernels() -> dict[str, str | None]: ...
+def narrow_extensions() -> list[NarrowExtension]: ...
+def fast_precisions() -> dict[str, str]: ...
 def read_safetensors_header(
     name: str, content: NDArray[np.uint8]
 ) -> tuple[list[tuple[str, str, tuple[int, ...], int, int]], dict[str, str]]: ...

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypedDict
 
-from evsam.engines import ENGINES
+from evsam.engines import ENGINES, native_fast
 from evsam.weights.locate import bundled, cached
 from evsam.zoo import VARIANTS, Variant
 
@@ -47,7 +47,8 @@ class CpuInfo(TypedDict):
     """The CPU: how many may be used, what it has, kernels of this build, and the instruction set that is chosen.
 
     ``precisions`` names, for each precision but fp32, the instructions whose kernels compute it; None where it is
-    computed in fp32, because this CPU has none that are faster.
+    computed in fp32, because this CPU has none that are faster. ``fast`` names, for each variant, the precision that
+    ``precision="fast"`` is.
     """
 
     machine: str
@@ -56,6 +57,7 @@ class CpuInfo(TypedDict):
     isa: str
     kernels: list[IsaKernels]
     precisions: dict[str, str | None]
+    fast: dict[str, str]
 
 
 class CudaInfo(TypedDict):
@@ -114,6 +116,7 @@ def collect() -> Info:
             isa=_C.selected_isa(),
             kernels=cpu_kernels(),
             precisions=_C.narrow_kernels(),
+            fast={variant.name: native_fast(variant) for variant in VARIANTS.values()},
         ),
         cuda=cuda(),
         packages={name: installed(name) for name in PACKAGES},

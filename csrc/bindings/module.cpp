@@ -80,6 +80,36 @@ py::dict precision_dict() {
   return kernels;
 }
 
+// What "fast" is here, by the kind of a model's decoder.
+py::dict fast_dict() {
+  Isa isa = Isa::scalar;
+  check(selected_isa(&isa));
+  py::dict kinds;
+  for (const bool lite : {false, true}) {
+    Precision precision = Precision::fp32;
+    check(narrow::fast_precision(isa, lite, &precision));
+    kinds[lite ? "lite" : "sam"] = precision_name(precision);
+  }
+  return kinds;
+}
+
+py::list extension_list() {
+  py::list rows;
+  for (const narrow::Extension& each : narrow::extensions()) {
+    py::dict row;
+    row["name"] = each.kernel->name;
+    row["precision"] = precision_name(each.kernel->precision);
+    row["isa"] = isa_name(each.isa);
+    row["supported"] = each.supported;
+    row["keeps_masks"] = py::list();
+    for (const bool lite : {false, true}) {
+      if (narrow::keeps_masks(each.kernel->name, lite)) row["keeps_masks"].attr("append")(lite ? "lite" : "sam");
+    }
+    rows.append(row);
+  }
+  return rows;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
@@ -121,6 +151,11 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("kernels", &kernel_list, "Every kernel of this build.");
   m.def("narrow_kernels", &precision_dict,
         "For each precision but fp32 the extension whose kernels compute it here; None where float32 is faster.");
+
+  m.def("fast_precisions", &fast_dict, "What the precision \"fast\" is here, by the kind of a model's decoder.");
+  m.def(
+      "narrow_extensions", &extension_list,
+      "Every extension of this build that multiplies narrow numbers, and for which kinds of decoders it keeps masks.");
 
   m.def(
       "measure_fma_gflops",

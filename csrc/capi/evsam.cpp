@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "capi/handles.h"
+#include "core/cpu.h"
 #include "core/finite.h"
 #include "core/thread_pool.h"
 #include "engine/prompts.h"
 #include "engine/safetensors.h"
+#include "narrow/narrow.h"
 #include "ops/preprocess/preprocess.h"
 
 namespace {
@@ -149,19 +151,25 @@ constexpr std::int64_t kPromptsAtOnce = 16;
 constexpr std::int64_t kMostPrompts = std::int64_t{1} << 20;
 constexpr std::int64_t kMostPoints = std::int64_t{1} << 16;
 
-Status read_options(const evsam_options* given, evsam::EngineOptions* options) {
+struct Options {
+  evsam::EngineOptions engine;
+  bool fast = false;  // precision: that of narrow::fast_precision()
+};
+
+Status read_options(const evsam_options* given, Options* options) {
   if (given == nullptr) return Status();
   evsam_options read;
   EVSAM_RETURN_IF_ERROR(read_struct(given, "options", &read));
   if (read.threads < 0) return invalid("options.threads", "0 or more", std::to_string(read.threads));
   switch (read.precision) {
-    case EVSAM_FP32: options->precision = evsam::Precision::fp32; break;
-    case EVSAM_INT8: options->precision = evsam::Precision::int8; break;
-    case EVSAM_BF16: options->precision = evsam::Precision::bf16; break;
-    case EVSAM_FP16: options->precision = evsam::Precision::fp16; break;
-    default: return invalid("options.precision", "an evsam_precision, 0 to 3", std::to_string(read.precision));
+    case EVSAM_FP32: options->engine.precision = evsam::Precision::fp32; break;
+    case EVSAM_INT8: options->engine.precision = evsam::Precision::int8; break;
+    case EVSAM_BF16: options->engine.precision = evsam::Precision::bf16; break;
+    case EVSAM_FP16: options->engine.precision = evsam::Precision::fp16; break;
+    case EVSAM_FAST: options->fast = true; break;
+    default: return invalid("options.precision", "an evsam_precision, 0 to 4", std::to_string(read.precision));
   }
-  options->threads = read.threads;
+  options->engine.threads = read.threads;
   return Status();
 }
 
@@ -208,16 +216,22 @@ Outcome read_variant_of(const std::string& path, const evsam::SafetensorsHeader&
 Outcome load(const char* path, const char* variant, const evsam_options* options, evsam_model** model) {
   if (const Status status = require(model, "model"); !status.ok()) return status;
   if (const Status status = require(path, "path"); !status.ok()) return status;
-  evsam::EngineOptions engine_options;
-  if (const Status status = read_options(options, &engine_options); !status.ok()) return status;
+  Options read;
+  if (const Status status = read_options(options, &read); !status.ok()) return status;
   evsam::SafetensorsFile file;
   if (const Status status = evsam::SafetensorsFile::open(path, &file); !status.ok()) return {status, EVSAM_BAD_WEIGHTS};
   evsam::VariantConfig config;
   const Outcome known = read_variant_of(path, file.header(), variant, &config);
   if (known.code != EVSAM_OK) return known;
+  if (read.fast) {
+    evsam::Isa isa = evsam::Isa::scalar;
+    if (const Status status = evsam::selected_isa(&isa); !status.ok()) return status;
+    const Status status = evsam::narrow::fast_precision(isa, config.decoder.lite, &read.engine.precision);
+    if (!status.ok()) return status;
+  }
   auto made = std::make_unique<evsam_model>();
   made->encoder = file.digest("image_encoder.");
-  const Status status = evsam::Engine::create(config, file.tensors(), engine_options, &made->engine);
+  const Status status = evsam::Engine::create(config, file.tensors(), read.engine, &made->engine);
   if (status.code() == evsam::StatusCode::kUnavailable) return status;
   if (!status.ok()) return {Status::invalid_argument(std::string(path) + ": " + status.message()), EVSAM_BAD_WEIGHTS};
   *model = made.release();

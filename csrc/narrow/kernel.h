@@ -116,7 +116,7 @@ struct Kernel {
   std::int64_t panel;         // output channels of a packed panel
   std::int64_t group;         // input channels that are neighbours in a panel
   std::int64_t depth;         // what an operand's channels are padded to a multiple of
-  std::int64_t weight_limit;  // int8: the largest magnitude of a weight, 127 or less
+  std::int64_t weight_limit;  // int8: the largest magnitude of a column's number; of a pair of weights see quantize()
   bool beats_winograd;        // 3x3 convolutions are faster by it than in float32 with 2.25 to 5 times fewer products
   void (*run)(const Rows& rows);
   void (*convert)(const Pixels& pixels);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include "core/float16.h"
 #include "core/math.h"
@@ -45,6 +46,19 @@ bool faster_than_float32(const char* extension) {
   return std::strcmp(extension, "avx512_bf16") != 0 || !cpu_features().intel;
 }
 
+struct KeepsMasks {
+  const char* extension;
+  bool sam;
+  bool lite;
+};
+
+// README.md, "fast". tests/sdk/test_precisions.py measures what the machine can run, with nano's weights.
+constexpr KeepsMasks kKeepsMasks[] = {
+    {"avx2_int8", false, true}, {"avx_vnni", false, true},   {"avx512_vnni", false, true}, {"amx_int8", false, true},
+    {"neon_dot", false, true},  {"neon_i8mm", false, true},  {"avx512_bf16", true, true},  {"amx_bf16", true, true},
+    {"neon_bf16", true, true},  {"avx512_fp16", true, true}, {"neon_fp16", true, true},
+};
+
 struct Names {
   Status status;
   std::vector<std::string> allowed;  // empty: all
@@ -83,13 +97,31 @@ const Names& names_of_environment() {
 
 bool beside(Isa own, Isa isa) { return own == isa || (own == Isa::avx2 && isa == Isa::avx512); }
 
+constexpr std::int64_t kLargestWeight = 127;
+
+// The largest sum of a pair of neighbouring channels on either side of zero.
+float largest_pair(const float* weight, std::int64_t parts, std::int64_t channels) {
+  float largest = 0.0F;
+  for (std::int64_t i = 0; i < parts; ++i, weight += channels) {
+    for (std::int64_t k = 0; k + 1 < channels; k += 2) {
+      const float above = std::max(weight[k], 0.0F) + std::max(weight[k + 1], 0.0F);
+      const float below = std::min(weight[k], 0.0F) + std::min(weight[k + 1], 0.0F);
+      largest = std::max({largest, above, -below});
+    }
+  }
+  return largest;
+}
+
 bool scaled(const Kernel& kernel) { return kernel.precision != Precision::bf16; }
 
-// One output channel's weights as the kernel reads them, `element` bytes each, of int8 at most `limit`. Returns their
+// One output channel's weights as the kernel reads them, `element` bytes each; limit: see quantize(). Returns their
 // scale.
-float narrow_weights(const Kernel& kernel, const float* weight, std::int64_t count, std::int64_t limit,
-                     std::uint8_t* to) {
-  if (kernel.precision == Precision::int8) return quantize(weight, count, limit, reinterpret_cast<std::int8_t*>(to));
+float narrow_weights(const Kernel& kernel, const float* weight, std::int64_t parts, std::int64_t channels,
+                     std::int64_t limit, std::uint8_t* to) {
+  if (kernel.precision == Precision::int8) {
+    return quantize(weight, parts, channels, limit, reinterpret_cast<std::int8_t*>(to));
+  }
+  const std::int64_t count = parts * channels;
   std::vector<std::uint16_t> half(static_cast<std::size_t>(count));
   float scale = 1.0F;
   if (kernel.precision == Precision::fp16) {
@@ -126,6 +158,24 @@ Status kernel_for(Precision precision, Isa isa, const Kernel** kernel) {
   return {};
 }
 
+bool keeps_masks(const char* extension, bool lite) {
+  return std::any_of(std::begin(kKeepsMasks), std::end(kKeepsMasks), [&](const KeepsMasks& row) {
+    return std::strcmp(row.extension, extension) == 0 && (lite ? row.lite : row.sam);
+  });
+}
+
+Status fast_precision(Isa isa, bool lite, Precision* precision) {
+  *precision = Precision::fp32;
+  for (const Precision each : {Precision::int8, Precision::bf16, Precision::fp16}) {
+    const Kernel* kernel = nullptr;
+    EVSAM_RETURN_IF_ERROR(kernel_for(each, isa, &kernel));
+    if (kernel == nullptr || !keeps_masks(kernel->name, lite)) continue;
+    *precision = each;
+    break;
+  }
+  return {};
+}
+
 std::uint16_t bf16_of(float x) {
   if (std::isnan(x)) return 0x7fc0;
   std::uint32_t bits;
@@ -158,16 +208,23 @@ float scale_to_fp16(const float* weight, std::int64_t count, std::uint16_t* half
   return something ? std::ldexp(1.0F, exponent) : 0.0F;
 }
 
-float quantize(const float* weight, std::int64_t count, std::int64_t limit, std::int8_t* q) {
+float quantize(const float* weight, std::int64_t parts, std::int64_t channels, std::int64_t limit, std::int8_t* q) {
+  const std::int64_t count = parts * channels;
   float largest = 0.0F;
   for (std::int64_t k = 0; k < count; ++k) largest = std::max(largest, std::abs(weight[k]));
+  if (limit < kLargestWeight) {
+    // Two numbers that come to twice the limit exactly do not exceed it when they are rounded: of two halves only one
+    // goes up to an even number. 2^-21 is more than the four roundings of float32 on the way there.
+    const float share = static_cast<float>(kLargestWeight) / static_cast<float>(2 * limit) * (1.0F + 0x1p-21F);
+    largest = std::max(largest, share * largest_pair(weight, parts, channels));
+  }
   if (!(largest >= kSmallestRange && std::isfinite(largest))) {
     std::fill(q, q + count, std::int8_t{0});
     return 0.0F;
   }
-  const float factor = static_cast<float>(limit) / largest;
+  const float factor = static_cast<float>(kLargestWeight) / largest;
   for (std::int64_t k = 0; k < count; ++k) q[k] = static_cast<std::int8_t>(std::lrintf(weight[k] * factor));
-  return largest / static_cast<float>(limit);
+  return largest / static_cast<float>(kLargestWeight);
 }
 
 double rounding_error(const Kernel& kernel, const float* weight, std::int64_t out_channels, std::int64_t count,
@@ -177,7 +234,7 @@ double rounding_error(const Kernel& kernel, const float* weight, std::int64_t ou
   double squared_error = 0.0;
   for (std::int64_t c = 0; c < out_channels; ++c, weight += stride == 0 ? count : stride) {
     const bool int8 = kernel.precision == Precision::int8;
-    const float scale = int8 ? quantize(weight, count, kernel.weight_limit, q.data()) : 0.0F;
+    const float scale = int8 ? quantize(weight, 1, count, kernel.weight_limit, q.data()) : 0.0F;
     for (std::int64_t k = 0; k < count; ++k) {
       const float rounded =
           int8 ? scale * static_cast<float>(q[static_cast<std::size_t>(k)]) : round_to(kernel.precision, weight[k]);
@@ -209,7 +266,7 @@ void pack(const Kernel& kernel, const float* weight, const float* bias, std::int
   std::vector<std::uint8_t> row(static_cast<std::size_t>(parts * channels * element));
   for (std::int64_t c = 0; c < out_channels; ++c) {
     const float scale =
-        narrow_weights(kernel, weight + c * parts * channels, parts * channels, kernel.weight_limit, row.data());
+        narrow_weights(kernel, weight + c * parts * channels, parts, channels, kernel.weight_limit, row.data());
     if (scaled(kernel)) packed->scale[static_cast<std::size_t>(c)] = scale;
     if (kernel.precision == Precision::int8) {
       std::int64_t sum = 0;
@@ -240,7 +297,6 @@ std::int64_t column_bytes(const Kernel& kernel, std::int64_t count, std::int64_t
 void pack_rows(const Kernel& kernel, const float* weight, std::int64_t rows, std::int64_t channels, std::int64_t stride,
                RowWeights* packed) {
   // Whole numbers of a row, less kernel.lowest, lie around the middle of a byte.
-  constexpr std::int64_t kLimit = 127;
   constexpr std::int64_t kMiddle = 128;
   packed->kernel = &kernel;
   packed->depth = padded_depth(kernel, channels);
@@ -252,7 +308,7 @@ void pack_rows(const Kernel& kernel, const float* weight, std::int64_t rows, std
   }
   for (std::int64_t r = 0; r < rows; ++r) {
     std::uint8_t* const to = packed->values.data() + r * bytes;
-    const float scale = narrow_weights(kernel, weight + r * stride, channels, kLimit, to);
+    const float scale = narrow_weights(kernel, weight + r * stride, 1, channels, kLargestWeight, to);
     if (scaled(kernel)) packed->scale[static_cast<std::size_t>(r)] = scale;
     if (kernel.precision != Precision::int8) continue;
     const std::int64_t zero = kMiddle + kernel.lowest;

@@ -31,6 +31,15 @@ std::vector<Extension> extensions();
 // not they are faster; it is read once.
 Status kernel_for(Precision precision, Isa isa, const Kernel** kernel);
 
+// Whether the masks that models with SAM's decoder, or with nano's (lite), make by this extension keep a mean IoU with
+// those of float32 of .99 on photos, as far as that is known: README.md tells how.
+bool keeps_masks(const char* extension, bool lite);
+
+// What "fast" is beside the float32 kernels of `isa`, for models with such a decoder: the narrowest precision whose
+// kernel_for() keeps their masks, of two with 16 bits bf16 (where both are faster than float32, it is by far); fp32
+// where there is none.
+Status fast_precision(Isa isa, bool lite, Precision* precision);
+
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
 struct Weights {
   const Kernel* kernel = nullptr;
@@ -81,9 +90,10 @@ std::int64_t padded_depth(const Kernel& kernel, std::int64_t channels);
 // panel. What is left to fill in: parts, scales, added, y, pixels, activation.
 Rows rows_of(const Weights& packed, std::int64_t channel, std::int64_t channels);
 
-// One output channel's weights in whole numbers of at most `limit`: q[k] = round(weight[k] / scale), returns scale =
-// max |weight| / limit.
-float quantize(const float* weight, std::int64_t count, std::int64_t limit, std::int8_t* q);
+// One output channel's weights (parts, channels) in whole numbers: q[k] = round(weight[k] / scale). Returns scale, the
+// smallest with which none is beyond 127, and the sum of no pair of neighbouring channels (0 and 1, 2 and 3, ... of a
+// part) beyond 2 * limit on either side, a weight of the other sign counting as zero: whatever the activations are.
+float quantize(const float* weight, std::int64_t parts, std::int64_t channels, std::int64_t limit, std::int8_t* q);
 
 // How much rounding to the kernel's numbers takes from weights (out_channels, count): the root mean square of the
 // errors over that of the weights. NaN where a weight is not finite. stride: floats from row to row, 0 for `count`.

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-PRECISIONS = ("fp32", "bf16", "fp16", "int8", "fp8")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "fp8", "fast")
 
 LARGEST = 2**31 - 1  # a C int
 
@@ -65,7 +65,9 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument("--device", help="where the engine computes, for example cuda")
     parser.add_argument("--threads", type=whole(1), metavar="N", help="upper limit of CPU threads")
-    parser.add_argument("--precision", choices=PRECISIONS, help="of the engine (default: its own choice)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="of the engine; fast: see evsam info (default: its own choice)"
+    )
 
 
 def add_loading_arguments(parser: argparse.ArgumentParser) -> None:

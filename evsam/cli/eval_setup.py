@@ -102,7 +102,7 @@ def _is_embeddings(source: str) -> bool:
 
 def describe_model(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """By what a model is told apart: its weights, and what computes."""
-    from evsam.engines import find_engine
+    from evsam.engines import chosen_precision, find_engine
     from evsam.export.folder import MANIFEST, ExportFolder
     from evsam.weights import load_weights, model_fingerprint
 
@@ -123,7 +123,7 @@ def describe_model(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "variant": weights.variant.name,
         "weights": model_fingerprint(weights),
         "engine": engine.name,
-        "precision": options["precision"] or engine.precisions[0],
+        "precision": chosen_precision(engine, weights.variant, options["precision"]),
     }
 
 

@@ -51,8 +51,15 @@ typedef enum evsam_status {
 } evsam_status;
 
 /* How narrow the numbers may be that dense layers multiply; where a processor has no instructions for them that are
- * faster, they are wider. */
-typedef enum evsam_precision { EVSAM_FP32 = 0, EVSAM_INT8 = 1, EVSAM_BF16 = 2, EVSAM_FP16 = 3 } evsam_precision;
+ * faster, they are wider. EVSAM_FAST: the narrowest whose masks keep a mean IoU with those of EVSAM_FP32 of .99 on
+ * photos; which that is depends on processor and model (docs/precision.md). */
+typedef enum evsam_precision {
+  EVSAM_FP32 = 0,
+  EVSAM_INT8 = 1,
+  EVSAM_BF16 = 2,
+  EVSAM_FP16 = 3,
+  EVSAM_FAST = 4
+} evsam_precision;
 
 typedef enum evsam_multimask {
   EVSAM_MULTIMASK_AUTO = 0, /* three masks where each prompt is a single click and nothing else, otherwise one */

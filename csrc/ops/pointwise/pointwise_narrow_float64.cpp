@@ -44,7 +44,7 @@ Rounded round_weights(const narrow::Kernel& kernel, const float* weight, std::in
   Rounded rounded;
   if (kernel.precision != Precision::int8) return round_pixel(kernel.precision, weight, count);
   std::vector<std::int8_t> q(static_cast<std::size_t>(count));
-  rounded.scale = static_cast<double>(narrow::quantize(weight, count, kernel.weight_limit, q.data()));
+  rounded.scale = static_cast<double>(narrow::quantize(weight, 1, count, kernel.weight_limit, q.data()));
   rounded.values.assign(q.begin(), q.end());
   return rounded;
 }
