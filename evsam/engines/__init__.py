@@ -138,7 +138,7 @@ def create_engine(
 def chosen_precision(engine: EngineInfo, variant: Variant, precision: str | None) -> str:
     """The precision that users mean by a name or by None.
 
-    ``fast`` is the narrowest in which masks keep a mean IoU of .99 with those of ``fp32`` on photos and which is faster,
+    ``fast`` is the narrowest that is faster and in which masks keep a mean IoU of .99 with those of ``fp32`` on photos,
     as far as that is known (csrc/narrow/README.md): for the native engine on this CPU, for such a model.
     """
     if precision is None:
