@@ -1,5 +1,6 @@
 #include "engine/blocks.h"
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -17,6 +18,9 @@ namespace {
 using Value = Graph::Value;
 
 std::int64_t half(std::int64_t size, std::int64_t stride) { return (size + stride - 1) / stride; }
+
+// Maps of fewer channels stay in float32 where others are multiplied in 8 bits (precision_between).
+constexpr std::int64_t kChannelsOf8Bits = 64;
 
 double pixels(const Graph::Shape& shape) { return static_cast<double>(shape.height * shape.width); }
 
@@ -87,6 +91,13 @@ Value BlockBuilder::shortcut(const BlockConfig& config, Value x) const {
   return config.stride == 1 && graph_.shape(x).channels == config.width ? x : kNone;
 }
 
+// In 8 bits, what lies between fine maps of few channels costs masks more than all that follows, and is little work. Of
+// nano by VNNI, on photos of the training data, the mean IoU with float32's masks is .997 with boxes and .990 with
+// clicks so; with all layers in 8 bits it is .991 and .971. A limit of 96 gains .0006 and .0015 more.
+Precision BlockBuilder::precision_between(std::int64_t in, std::int64_t out) const {
+  return precision_ == Precision::int8 && std::min(in, out) < kChannelsOf8Bits ? Precision::fp32 : precision_;
+}
+
 Value BlockBuilder::block(const BlockConfig& config, Value x, const std::string& prefix, const std::string& label) {
   const Value residual = shortcut(config, x);
   switch (config.kind) {
@@ -150,7 +161,8 @@ Value BlockBuilder::mbconv(const BlockConfig& config, Value x, const std::string
   const bool expands = config.kind != BlockKind::ds;
   const std::int64_t hidden = expands ? hidden_channels(config.expand, in.channels) : in.channels;
   const std::int64_t size = config.filter_size;
-  const mbconv::Params params{in.channels, hidden, config.width, size, config.stride, activation_, precision_, expands};
+  const Precision precision = precision_between(in.channels, config.width);
+  const mbconv::Params params{in.channels, hidden, config.width, size, config.stride, activation_, precision, expands};
   const double macs = (expands ? pixels(in) * static_cast<double>(hidden * in.channels) : 0.0) +
                       pixels(out) * static_cast<double>(hidden * (size * size + config.width));
   return add<mbconv::Packed>(
@@ -181,7 +193,7 @@ Value BlockBuilder::lite_mla(const BlockConfig& config, Value x, const std::stri
   params.heads = in.channels / head_dim_;
   params.head_dim = head_dim_;
   params.filter_size = size;
-  params.precision = precision_;
+  params.precision = precision_between(in.channels, in.channels);
   const std::int64_t total = params.heads * params.head_dim;
   const double macs =
       pixels(in) * static_cast<double>(5 * total * in.channels + 3 * total * (size * size + params.head_dim) +
@@ -221,7 +233,7 @@ Value BlockBuilder::add_pointwise(std::int64_t channels, Value x, Value residual
   const Graph::Shape in = graph_.shape(x);
   const Graph::Shape out{in.height, in.width, channels};
   const Value y = residual == kNone ? graph_.add_value(out) : residual;
-  const pointwise::Params params{in.channels, channels, Activation::none, precision_};
+  const pointwise::Params params{in.channels, channels, Activation::none, precision_between(in.channels, channels)};
   const double macs = pixels(out) * static_cast<double>(in.channels * channels);
   return add<pointwise::Packed>(
       label, macs, x, residual, y, [&tensors = tensors_, params, prefix, read](auto* op) -> Status {

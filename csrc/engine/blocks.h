@@ -53,6 +53,7 @@ class BlockBuilder {
   template <typename Op, typename Load>
   Graph::Value add(const std::string& label, double macs, Graph::Value x, Graph::Value residual, Graph::Value y,
                    Load load);
+  Precision precision_between(std::int64_t in, std::int64_t out) const;    // of 1x1 convolutions from map to map
   Graph::Value shortcut(const BlockConfig& config, Graph::Value x) const;  // what a block's result is added to, if any
 
   Graph& graph_;
