@@ -70,7 +70,7 @@ def test_auto_looks_at_device_and_precision(monkeypatch) -> None:
         assert engines.find_engine("auto", "cpu:0", "int8") is small
     assert engines.find_engine("auto", "tpu") is first, "which then says what it expects"
     for name in ("auto", "first"):
-        with pytest.raises(BackendUnavailable, match="precision: expected fp32 for engine first, got 'int3'"):
+        with pytest.raises(BackendUnavailable, match="precision: expected fp32 or fast for engine first, got 'int3'"):
             engines.find_engine(name, precision="int3")
 
 
@@ -302,9 +302,9 @@ def test_tensors_must_fit(name, seeded_weights) -> None:
 
 def test_precision_that_an_engine_lacks(seeded_weights) -> None:
     pytest.importorskip("torch")
-    with pytest.raises(BackendUnavailable, match="precision: expected fp32 for engine torch, got 'int8'"):
+    with pytest.raises(BackendUnavailable, match="precision: expected fp32 or fast for engine torch, got 'int8'"):
         create_engine("torch", seeded_weights("nano"), precision="int8")
-    expected = "precision: expected fp32 or bf16 or fp16 or int8 for engine native, got 'fp8'"
+    expected = "precision: expected fp32 or bf16 or fp16 or int8 or fast for engine native, got 'fp8'"
     with pytest.raises(BackendUnavailable, match=expected):
         create_engine("native", seeded_weights("nano"), precision="fp8")
 

@@ -52,7 +52,7 @@ typedef enum evsam_status {
 
 /* How narrow the numbers may be that dense layers multiply; where a processor has no instructions for them that are
  * faster, they are wider. EVSAM_FAST: the narrowest whose masks keep a mean IoU with those of EVSAM_FP32 of .99 on
- * photos; which that is depends on processor and model (docs/precision.md). */
+ * photos; which that is depends on processor and model (`evsam info`). */
 typedef enum evsam_precision {
   EVSAM_FP32 = 0,
   EVSAM_INT8 = 1,
