@@ -2,7 +2,7 @@
 
 Photo of 1280 x 720 to mask for nano, the encoder for the others (seeded weights), in float32 and by each extension
 that multiplies narrow numbers, beside the float32 kernels of its instruction set (EVSAM_ISA, EVSAM_NARROW), each in a
-process of its own, where both precisions take turns. `--command`: a whole `evsam predict` instead, from its start to its end.
+process of its own, where both precisions take turns. `--command`: a whole `evsam predict` instead.
 """
 
 from __future__ import annotations
