@@ -236,7 +236,7 @@ LAYERS = {
         "evsam.writing",
     ),
     "engines/base.py": (),
-    "engines/__init__.py": ("evsam.engines.base", "evsam.errors", "evsam.export.folder"),
+    "engines/__init__.py": ("evsam._C", "evsam.engines.base", "evsam.errors", "evsam.export.folder", "evsam.zoo"),
     "engines/native.py": (
         "evsam._C",
         "evsam.engines.base",
