@@ -62,6 +62,7 @@ winograd::Scheme scheme(Algorithm algorithm, std::int64_t stride) {
 Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {
   EVSAM_RETURN_IF_ERROR(check(params));
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  *packed = {};
   if (params.algorithm == Algorithm::automatic) {
     const narrow::Kernel* kernel = nullptr;
     EVSAM_RETURN_IF_ERROR(narrow::kernel_for(params.precision, kernels->isa, &kernel));

@@ -145,6 +145,7 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
                                                  std::to_string(params.side_channels) + " side channels"));
   }
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  *packed = {};
   packed->params = params;
   packed->kernel = kernels->pointwise;
   const std::int64_t panel = kernels->pointwise->panel;

@@ -87,6 +87,7 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
             const float* point_bias, const Kernels* kernels, Packed* packed) {
   EVSAM_RETURN_IF_ERROR(check(params));
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  *packed = {};
   packed->params = params;
   if (params.algorithm == conv3x3::Algorithm::automatic) {
     const narrow::Kernel* kernel = nullptr;

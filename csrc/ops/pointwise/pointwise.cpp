@@ -87,6 +87,7 @@ bool suits(const Params& params, const narrow::Kernel& kernel, const float* weig
 Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {
   EVSAM_RETURN_IF_ERROR(check_sizes(params));
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  *packed = {};
   const narrow::Kernel* kernel = nullptr;
   EVSAM_RETURN_IF_ERROR(narrow::kernel_for(params.precision, kernels->isa, &kernel));
   if (kernel != nullptr && suits(params, *kernel, weight)) return pack_narrow(params, *kernel, weight, bias, packed);

@@ -71,6 +71,7 @@ Status pack(const Params& params, const BasicWeights<float>& weights, const Kern
     return Status::invalid_argument(expected_got("params", "no empty axis", shape_string(shape, 3)));
   }
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
+  *packed = {};
   packed->params = params;
   packed->kernel = kernels->sam_head;
   FirstMatrix first = pack_rows(weights.first, params.channels, params.middle);
