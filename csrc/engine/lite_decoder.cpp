@@ -216,7 +216,7 @@ void MaskUpsampler::run(const RunContext& context, const Inputs& inputs, const C
 
 class LiteDecoder final : public Decoder {
  public:
-  Status load(const VariantConfig& config, const TensorTable& tensors, const DecoderPrecision& precision);
+  Status load(const VariantConfig& config, const TensorTable& tensors, Precision precision);
 
   std::vector<MapShape> feature_shapes() const override;
   std::size_t workspace_bytes(const Prompts& prompts, int threads) const override;
@@ -307,7 +307,7 @@ struct LiteDecoder::Call {
   float* iou;
 };
 
-Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors, const DecoderPrecision& precision) {
+Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors, Precision precision) {
   const DecoderConfig& decoder = config.decoder;
   grid_ = config.neck.grid;
   dim_ = decoder.dim;
@@ -325,7 +325,7 @@ Status LiteDecoder::load(const VariantConfig& config, const TensorTable& tensors
   EVSAM_RETURN_IF_ERROR(prompt_encoder_.load(decoder, lateral_[0], tensors));
   EVSAM_RETURN_IF_ERROR(transformer_.load(decoder, tensors, "mask_decoder.transformer", precision));
   EVSAM_RETURN_IF_ERROR(heads_.load(dim_, lateral_[2], dim_, tensors));
-  EVSAM_RETURN_IF_ERROR(upsampler_.load(decoder, lateral_, tensors, precision.upscaling));
+  EVSAM_RETURN_IF_ERROR(upsampler_.load(decoder, lateral_, tensors, precision));
   const Kernels* kernels = nullptr;
   EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   transpose_ = kernels->transpose;
@@ -451,7 +451,7 @@ void LiteDecoder::decode(const RunContext& context, const float* const* features
 Status make_lite_decoder(const VariantConfig& config, const TensorTable& tensors, Precision precision,
                          std::unique_ptr<Decoder>* decoder) {
   auto made = std::make_unique<LiteDecoder>();
-  EVSAM_RETURN_IF_ERROR(made->load(config, tensors, DecoderPrecision::of(precision)));
+  EVSAM_RETURN_IF_ERROR(made->load(config, tensors, precision));
   *decoder = std::move(made);
   return {};
 }

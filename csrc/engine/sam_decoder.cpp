@@ -24,7 +24,7 @@ static_assert(kGroup <= TwoWayTransformer::kMaxPrompts, "the transformer takes s
 
 class SamDecoder final : public Decoder {
  public:
-  Status load(const VariantConfig& config, const TensorTable& tensors, const DecoderPrecision& precision);
+  Status load(const VariantConfig& config, const TensorTable& tensors, Precision precision);
 
   std::vector<MapShape> feature_shapes() const override { return {{dim_, grid_, grid_}}; }
   std::size_t workspace_bytes(const Prompts& prompts, int threads) const override;
@@ -77,7 +77,7 @@ class SamDecoder final : public Decoder {
   TokenHeads heads_;
 };
 
-Status SamDecoder::load(const VariantConfig& config, const TensorTable& tensors, const DecoderPrecision& precision) {
+Status SamDecoder::load(const VariantConfig& config, const TensorTable& tensors, Precision precision) {
   dim_ = config.decoder.dim;
   grid_ = config.neck.grid;
   const std::int64_t got[2] = {grid_, static_cast<std::int64_t>(config.decoder.mask_channels.size())};
@@ -90,7 +90,7 @@ Status SamDecoder::load(const VariantConfig& config, const TensorTable& tensors,
   EVSAM_RETURN_IF_ERROR(transformer_.load(config.decoder, tensors, "mask_decoder.transformer", precision));
   EVSAM_RETURN_IF_ERROR(tensors.read("prompt_encoder.no_mask_embed.weight", {1, dim_}, &no_mask_));
   EVSAM_RETURN_IF_ERROR(load_mask_prompt(config.decoder.mask_channels, tensors));
-  EVSAM_RETURN_IF_ERROR(load_upscaling(tensors, precision.upscaling));
+  EVSAM_RETURN_IF_ERROR(load_upscaling(tensors, precision));
   EVSAM_RETURN_IF_ERROR(heads_.load(dim_, features(), kHiddenOfIou, tensors));
 
   std::vector<float> position(static_cast<std::size_t>(cells() * dim_));
@@ -279,7 +279,7 @@ void SamDecoder::run_group(const RunContext& context, const Prompts& prompts, st
 Status make_sam_decoder(const VariantConfig& config, const TensorTable& tensors, Precision precision,
                         std::unique_ptr<Decoder>* decoder) {
   auto made = std::make_unique<SamDecoder>();
-  EVSAM_RETURN_IF_ERROR(made->load(config, tensors, DecoderPrecision::of(precision)));
+  EVSAM_RETURN_IF_ERROR(made->load(config, tensors, precision));
   *decoder = std::move(made);
   return {};
 }

@@ -215,7 +215,7 @@ void attend(const float* q, const float* k, const float* v, std::int64_t tokens,
 
 struct TwoWayTransformer::Impl {
   DecoderConfig config;
-  DecoderPrecision precision;
+  Precision precision = Precision::fp32;
   const Kernel* kernel = nullptr;
   std::vector<Layer> layers;
   QueryAttention final_query;
@@ -410,7 +410,7 @@ TwoWayTransformer::TwoWayTransformer() : impl_(std::make_unique<Impl>()) {}
 TwoWayTransformer::~TwoWayTransformer() = default;
 
 Status TwoWayTransformer::load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix,
-                               const DecoderPrecision& precision) {
+                               Precision precision) {
   impl_->config = config;
   impl_->precision = precision;
   const Kernels* kernels = nullptr;
@@ -424,10 +424,10 @@ Status TwoWayTransformer::load(const DecoderConfig& config, const TensorTable& t
   impl_->layers = std::vector<Layer>(size(config.depth));
   for (int i = 0; i < config.depth; ++i) {
     EVSAM_RETURN_IF_ERROR(
-        impl_->layers[size(i)].load(config, tensors, prefix + ".layers." + std::to_string(i), precision.tokens));
+        impl_->layers[size(i)].load(config, tensors, prefix + ".layers." + std::to_string(i), precision));
   }
-  EVSAM_RETURN_IF_ERROR(impl_->final_query.load(tensors, prefix + ".final_attn_token_to_image", config.dim,
-                                                config.heads, precision.tokens));
+  EVSAM_RETURN_IF_ERROR(
+      impl_->final_query.load(tensors, prefix + ".final_attn_token_to_image", config.dim, config.heads, precision));
   const std::string first = prefix + ".layers.0.cross_attn_";
   const std::int64_t inner = impl_->inner();
   EVSAM_RETURN_IF_ERROR(impl_->first_keys.load(tensors, first + "token_to_image.k_proj", config.dim, inner));
@@ -485,7 +485,7 @@ Status TwoWayTransformer::load_factored(const TensorTable& tensors, const std::s
   const Kernels* kernels = nullptr;
   EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   const narrow::Kernel* image = nullptr;
-  EVSAM_RETURN_IF_ERROR(narrow::kernel_for(impl_->precision.image, kernels->isa, &image));
+  EVSAM_RETURN_IF_ERROR(narrow::kernel_for(impl_->precision, kernels->isa, &image));
   return impl_->factored.load(impl_->config, tensors, prefix, impl_->kernel, image, output);
 }
 

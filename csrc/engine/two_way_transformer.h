@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "core/aligned_buffer.h"
+#include "core/precision.h"
 #include "core/run_context.h"
 #include "core/scratch.h"
 #include "engine/architecture.h"
-#include "engine/decoder_precision.h"
 #include "engine/factored_cells.h"
 #include "engine/tensor_table.h"
 #include "evsam/status.h"
@@ -26,7 +26,7 @@ class TwoWayTransformer {
 
   // Reads `<prefix>.layers.*`, `<prefix>.final_attn_token_to_image.*`, ...
   Status load(const DecoderConfig& config, const TensorTable& tensors, const std::string& prefix,
-              const DecoderPrecision& precision = {});
+              Precision precision = Precision::fp32);
 
   // A group of prompts on one grid of cells, in the layout that the attention works on: cells in panels
   // (ops/two_way_attention). The weights of the token side are read once for all of them.
