@@ -388,8 +388,8 @@ def test_whose_embeddings_a_model_takes(library, handles, photo, tmp_path) -> No
 
     assert predict(resolve("nano")) == 0
     expected = score.copy()
-    assert predict(resolve("nano"), precision=1) == 0  # int8 is of the encoder, whose work is done
-    assert np.array_equal(score, expected)
+    assert predict(resolve("nano"), precision=1) == 0
+    assert np.allclose(score, expected, atol=0.02)  # the decoder's own rounding to int8
     for part, status in (("mask_decoder.", 0), ("image_encoder.", 1)):
         name = next(name for name in file.tensors if name.startswith(part) and name.endswith(".bias"))
         changed = np.array(file.tensors[name])
