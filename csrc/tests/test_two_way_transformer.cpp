@@ -384,7 +384,7 @@ int main() {
   for (const auto& [precision, tolerance] :
        {std::pair{Precision::bf16, 0.06}, std::pair{Precision::fp16, 0.01}, std::pair{Precision::int8, 0.15}}) {
     TwoWayTransformer narrow;
-    CHECK(narrow.load(config, weights.table, "t", {precision, precision, precision}).ok());
+    CHECK(narrow.load(config, weights.table, "t", precision).ok());
     CHECK(narrow.load_factored(weights.table, "t", {{unit.data(), kDim}, no_bias.data(), kDim}).ok());
     test_run(narrow, weights, 3, kTokens, tolerance);
     test_factored(narrow, weights, 9, kTokens, kCells, tolerance);
