@@ -13,10 +13,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -32,14 +32,14 @@ from evsam.timing import Timing, measure
 from tests.export.networks import weights_of
 
 
-def only(product: dict[str, Any]) -> None:
+def only(product: _C.NarrowExtension) -> None:
     """In a new process: no other kernels than those of this extension and its instruction set."""
     os.environ["EVSAM_ISA"], os.environ["EVSAM_NARROW"] = product["isa"], product["name"]
 
 
 def times(variant: str, precision: str, threads: int, calls: int) -> dict[str, Timing]:
     """Of both precisions, in the process that computes."""
-    candidates = {}
+    candidates: dict[str, Callable[[], object]] = {}
     for name in ("fp32", precision):
         engine = NativeEngine(weights_of(variant), threads, precision=name)
         if variant == "nano":
@@ -63,7 +63,7 @@ def command_times(calls: int) -> dict[str, Timing]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    here = {row["name"]: dict(row) for row in _C.narrow_extensions() if row["supported"] and row["isa"] != "scalar"}
+    here = {row["name"]: row for row in _C.narrow_extensions() if row["supported"] and row["isa"] != "scalar"}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", default=["nano", "l0"])
     parser.add_argument("--threads", nargs="+", type=whole(1), default=[1, 2])

@@ -68,7 +68,7 @@ def only(extension: str) -> None:
 
 
 def answers(
-    model: str, product: dict[str, str], photos: Sequence[tuple[NDArray[np.uint8], Sequence[tuple[float, ...]]]]
+    model: str, product: _C.NarrowExtension, photos: Sequence[tuple[NDArray[np.uint8], Sequence[tuple[float, ...]]]]
 ) -> Iterator[Answer]:
     """Those of a process in which only one extension multiplies narrow numbers."""
     context = multiprocessing.get_context("spawn")

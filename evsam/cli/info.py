@@ -45,9 +45,9 @@ def _describe(info: Info) -> str:
     found = (f"{name} by {kernel or 'fp32, which is as fast'}" for name, kernel in cpu["precisions"].items())
     lines.append(f"products {', '.join(found)}")
     variants: dict[str, list[str]] = {}
-    for variant, precision in cpu["fast"].items():
-        variants.setdefault(precision, []).append(variant)
-    lines.append("fast     " + ", ".join(f"{name} for {' '.join(found)}" for name, found in variants.items()))
+    for name, precision in cpu["fast"].items():
+        variants.setdefault(precision, []).append(name)
+    lines.append("fast     " + ", ".join(f"{precision} for {' '.join(names)}" for precision, names in variants.items()))
     cuda = info["cuda"]
     lines += ["", f"CUDA     {', '.join(cuda['devices']) or cuda['problem']}", f"kernels  {cuda['kernels']}", ""]
     lines.append("packages " + ", ".join(f"{name} {found}" for name, found in info["packages"].items() if found))
