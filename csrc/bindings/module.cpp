@@ -5,7 +5,6 @@
 #include "core/cpu.h"
 #include "core/mapped_file.h"
 #include "core/thread_pool.h"
-#include "core/waiting.h"
 #include "narrow/narrow.h"
 #include "probes/probes.h"
 

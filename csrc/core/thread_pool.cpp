@@ -7,7 +7,6 @@
 #include "core/affinity.h"
 #include "core/cpu.h"
 #include "core/environment.h"
-#include "core/waiting.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>

@@ -93,4 +93,8 @@ void set_default_threads(int threads);  // at least 1
 // What a count of threads means that may be 0: that many, or default_threads().
 inline int threads_or_default(int threads) { return threads > 0 ? threads : default_threads(); }
 
+// Seconds that the calling thread has slept so far, in regions of any pool, until its workers had finished. With its
+// processor time that is what its work takes of its own, without what other processes took from it.
+double slept_seconds();
+
 }  // namespace evsam

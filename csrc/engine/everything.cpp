@@ -480,7 +480,7 @@ struct Generator::Impl {
     if (crops.size() > 1) candidates = across_crops(std::move(candidates), options);
     Segments segments = unpacked(std::move(candidates));
     if (options.min_mask_region_area > 0) segments = without_small_regions(std::move(segments), options, photo);
-    return options.mode == Mode::fast ? without_same(std::move(segments)) : segments;
+    return options.mode == Mode::fast ? without_same(std::move(segments)) : std::move(segments);
   }
 };
 

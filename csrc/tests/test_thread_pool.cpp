@@ -19,7 +19,6 @@
 #include "core/affinity.h"
 #include "core/cpu.h"
 #include "core/sleeper.h"
-#include "core/waiting.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define EVSAM_TSAN 1
