@@ -5,7 +5,6 @@
 
 #include "core/math.h"
 #include "narrow/narrow.h"
-#include "ops/pointwise/pointwise.h"
 #include "ops/two_way_attention/two_way_attention.h"
 
 namespace evsam {
@@ -177,9 +176,8 @@ Status FactoredCells::load(const DecoderConfig& config, const TensorTable& tenso
     std::transform(rows[r].begin(), rows[r].end(), to, [](double x) { return static_cast<float>(x); });
   }
   if (image != nullptr) {
-    const double limit = image->precision == Precision::int8 ? pointwise::kLargestError : 1.0;
     const auto count = static_cast<std::int64_t>(rows.size());
-    if (!(narrow::rounding_error(*image, matrices_.data(), count, dim_, stride) <= limit)) image = nullptr;
+    if (!narrow::keeps_weights(*image, matrices_.data(), count, dim_, stride)) image = nullptr;
   }
   if (image != nullptr) {
     narrow::pack_rows(*image, matrices_.data(), static_cast<std::int64_t>(rows.size()), dim_, stride,

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "core/finite.h"
 #include "core/float16.h"
 #include "core/math.h"
 
@@ -112,6 +113,42 @@ float largest_pair(const float* weight, std::int64_t parts, std::int64_t channel
   return largest;
 }
 
+// 0 where there are none; infinite or NaN where one is.
+float largest_magnitude(const float* values, std::int64_t count) {
+  // Without the sign, bits are in the order of the numbers. Compilers make vector instructions of whole numbers'
+  // maxima.
+  std::int32_t most = 0;
+  for (std::int64_t k = 0; k < count; ++k) {
+    std::int32_t bits = 0;
+    std::memcpy(&bits, values + k, sizeof(bits));
+    most = std::max(most, bits & 0x7FFFFFFF);
+  }
+  float largest = 0.0F;
+  std::memcpy(&largest, &most, sizeof(largest));
+  return largest;
+}
+
+// Groups of neighbours, `stride` bytes from one to the next; the last may be shorter.
+template <std::int64_t kGroupBytes>
+void spread_groups(const std::uint8_t* from, std::int64_t bytes, std::int64_t stride, std::uint8_t* to) {
+  for (; bytes >= kGroupBytes; bytes -= kGroupBytes, from += kGroupBytes, to += stride) {
+    std::memcpy(to, from, kGroupBytes);
+  }
+  if (bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(bytes));
+}
+
+void spread(const std::uint8_t* from, std::int64_t bytes, std::int64_t group, std::int64_t stride, std::uint8_t* to) {
+  switch (group) {  // of a known size a copy is one instruction
+    case 2: return spread_groups<2>(from, bytes, stride, to);
+    case 4: return spread_groups<4>(from, bytes, stride, to);
+    case 8: return spread_groups<8>(from, bytes, stride, to);
+    default: break;
+  }
+  for (; bytes > 0; bytes -= group, from += group, to += stride) {
+    std::memcpy(to, from, static_cast<std::size_t>(std::min(bytes, group)));
+  }
+}
+
 bool scaled(const Kernel& kernel) { return kernel.precision != Precision::bf16; }
 
 // One output channel's weights as the kernel reads them, `element` bytes each; limit: see quantize(). Returns their
@@ -199,19 +236,20 @@ float round_to(Precision precision, float x) {
 }
 
 float scale_to_fp16(const float* weight, std::int64_t count, std::uint16_t* half) {
-  float largest = 0.0F;
-  for (std::int64_t k = 0; k < count; ++k) largest = std::max(largest, std::abs(weight[k]));
-  const bool something = largest >= kSmallestRange && std::isfinite(largest);
-  const int exponent = something ? std::ilogb(largest) - kHalfExponent : 0;
-  for (std::int64_t k = 0; k < count; ++k)
-    half[k] = something ? fp16_of(std::ldexp(weight[k], -exponent)) : std::uint16_t{0};
-  return something ? std::ldexp(1.0F, exponent) : 0.0F;
+  const float largest = largest_magnitude(weight, count);
+  if (!(largest >= kSmallestRange && std::isfinite(largest))) {
+    std::fill(half, half + count, std::uint16_t{0});
+    return 0.0F;
+  }
+  const int exponent = std::ilogb(largest) - kHalfExponent;
+  const float factor = std::ldexp(1.0F, -exponent);  // a power of two: products are exact
+  std::transform(weight, weight + count, half, [=](float x) { return fp16_of(x * factor); });
+  return std::ldexp(1.0F, exponent);
 }
 
 float quantize(const float* weight, std::int64_t parts, std::int64_t channels, std::int64_t limit, std::int8_t* q) {
   const std::int64_t count = parts * channels;
-  float largest = 0.0F;
-  for (std::int64_t k = 0; k < count; ++k) largest = std::max(largest, std::abs(weight[k]));
+  float largest = largest_magnitude(weight, count);
   if (limit < kLargestWeight) {
     // Two numbers that come to twice the limit exactly do not exceed it when they are rounded: of two halves only one
     // goes up to an even number. 2^-21 is more than the four roundings of float32 on the way there.
@@ -222,29 +260,60 @@ float quantize(const float* weight, std::int64_t parts, std::int64_t channels, s
     std::fill(q, q + count, std::int8_t{0});
     return 0.0F;
   }
+  // Beside this number floats are whole numbers, so that a sum is rounded, halves to even, and its lowest byte is the
+  // result. Compilers make vector instructions of it, and none of std::lrintf.
+  constexpr float kWhole = 0x1.8p23F;
   const float factor = static_cast<float>(kLargestWeight) / largest;
-  for (std::int64_t k = 0; k < count; ++k) q[k] = static_cast<std::int8_t>(std::lrintf(weight[k] * factor));
+  for (std::int64_t k = 0; k < count; ++k) {
+    const float sum = weight[k] * factor + kWhole;
+    std::int32_t bits = 0;
+    std::memcpy(&bits, &sum, sizeof(bits));
+    q[k] = static_cast<std::int8_t>(bits);
+  }
   return largest / static_cast<float>(kLargestWeight);
 }
 
 double rounding_error(const Kernel& kernel, const float* weight, std::int64_t out_channels, std::int64_t count,
                       std::int64_t stride) {
+  constexpr int kSums = 4;  // side by side, since each waits for the number before
   std::vector<std::int8_t> q(static_cast<std::size_t>(count));
-  double squared = 0.0;
-  double squared_error = 0.0;
+  std::vector<float> rounded(static_cast<std::size_t>(divide_up(count, kSums) * kSums));
+  double squared[kSums] = {};
+  double squared_error[kSums] = {};
   for (std::int64_t c = 0; c < out_channels; ++c, weight += stride == 0 ? count : stride) {
-    const bool int8 = kernel.precision == Precision::int8;
-    const float scale = int8 ? quantize(weight, 1, count, kernel.weight_limit, q.data()) : 0.0F;
-    for (std::int64_t k = 0; k < count; ++k) {
-      const float rounded =
-          int8 ? scale * static_cast<float>(q[static_cast<std::size_t>(k)]) : round_to(kernel.precision, weight[k]);
-      const double error = static_cast<double>(weight[k]) - static_cast<double>(rounded);
-      squared += static_cast<double>(weight[k]) * static_cast<double>(weight[k]);
-      squared_error += error * error;
+    if (kernel.precision == Precision::int8) {
+      const float scale = quantize(weight, 1, count, kernel.weight_limit, q.data());
+      std::transform(q.begin(), q.end(), rounded.begin(), [=](std::int8_t x) { return scale * static_cast<float>(x); });
+    } else {
+      std::transform(weight, weight + count, rounded.begin(), [&](float x) { return round_to(kernel.precision, x); });
     }
+    const auto add = [&](std::int64_t k, int sum) {
+      const double error = static_cast<double>(weight[k]) - static_cast<double>(rounded[static_cast<std::size_t>(k)]);
+      squared[sum] += static_cast<double>(weight[k]) * static_cast<double>(weight[k]);
+      squared_error[sum] += error * error;
+    };
+    std::int64_t k = 0;
+    for (; k + kSums <= count; k += kSums) {
+      for (int sum = 0; sum < kSums; ++sum) add(k + sum, sum);
+    }
+    for (int sum = 0; k < count; ++k, ++sum) add(k, sum);
   }
-  if (!std::isfinite(squared)) return std::nan("");
-  return squared > 0.0 ? std::sqrt(squared_error / squared) : 0.0;
+  const double all = (squared[0] + squared[1]) + (squared[2] + squared[3]);
+  const double error = (squared_error[0] + squared_error[1]) + (squared_error[2] + squared_error[3]);
+  if (!std::isfinite(all)) return std::nan("");
+  return all > 0.0 ? std::sqrt(error / all) : 0.0;
+}
+
+bool keeps_weights(const Kernel& kernel, const float* weight, std::int64_t rows, std::int64_t count,
+                   std::int64_t stride) {
+  if (kernel.precision == Precision::int8) {
+    return rounding_error(kernel, weight, rows, count, stride) <= kLargestError;
+  }
+  bool finite = true;
+  for (std::int64_t r = 0; r < rows; ++r, weight += stride == 0 ? count : stride) {
+    finite = finite && all_finite(weight, static_cast<std::size_t>(count));
+  }
+  return finite;
 }
 
 void pack(const Kernel& kernel, const float* weight, const float* bias, std::int64_t out_channels, std::int64_t parts,
@@ -276,11 +345,9 @@ void pack(const Kernel& kernel, const float* weight, const float* bias, std::int
     const std::int64_t in_panel = c % kernel.panel;
     std::uint8_t* const panel = packed->values.data() + (c - in_panel) * parts * depth * element;
     for (std::int64_t i = 0; i < parts; ++i) {
-      for (std::int64_t k = 0; k < channels; ++k) {
-        const std::int64_t at =
-            (i * depth + k / kernel.group * kernel.group) * kernel.panel + in_panel * kernel.group + k % kernel.group;
-        std::memcpy(panel + at * element, row.data() + (i * channels + k) * element, static_cast<std::size_t>(element));
-      }
+      std::uint8_t* const to = panel + (i * depth * kernel.panel + in_panel * kernel.group) * element;
+      spread(row.data() + i * channels * element, channels * element, kernel.group * element,
+             kernel.panel * kernel.group * element, to);
     }
   }
 }

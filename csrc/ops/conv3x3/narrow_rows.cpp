@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "core/math.h"
-#include "ops/pointwise/pointwise.h"
 
 namespace evsam::conv3x3 {
 namespace {
@@ -21,7 +20,7 @@ constexpr std::int64_t kSmallestDepth = 16;
 
 bool suits(const narrow::Kernel& kernel, const float* weight, std::int64_t in_channels, std::int64_t out_channels) {
   return kernel.beats_winograd && in_channels >= kSmallestDepth && out_channels >= kSmallestDepth &&
-         narrow::rounding_error(kernel, weight, out_channels, 9 * in_channels) <= pointwise::kLargestError;
+         narrow::keeps_weights(kernel, weight, out_channels, 9 * in_channels);
 }
 
 NarrowWeights pack_narrow(const narrow::Kernel& kernel, const float* weight, const float* bias,

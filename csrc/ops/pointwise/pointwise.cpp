@@ -79,9 +79,8 @@ OperandMemory take_memory(Scratch& scratch, const Packed& packed, const Cut& cut
 }  // namespace
 
 bool suits(const Params& params, const narrow::Kernel& kernel, const float* weight) {
-  if (params.in_channels < kSmallestDepth) return false;
-  const double limit = kernel.precision == Precision::int8 ? kLargestError : 1.0;
-  return narrow::rounding_error(kernel, weight, params.out_channels, params.in_channels) <= limit;
+  return params.in_channels >= kSmallestDepth &&
+         narrow::keeps_weights(kernel, weight, params.out_channels, params.in_channels);
 }
 
 Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed) {

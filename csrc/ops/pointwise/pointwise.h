@@ -39,10 +39,7 @@ struct Packed {
   std::size_t bytes() const { return weights.bytes() + bias.bytes() + narrow.bytes(); }
 };
 
-// Whether narrow products are worth it: enough input channels, finite weights, and in 8 bits a rounding error of the
-// weights of at most kLargestError of their root mean square. That error is, relative to its output, about what the
-// layer loses by it; normally distributed weights lose 0.007. Layers with outliers among a channel's weights lose more.
-inline constexpr double kLargestError = 0.02;
+// Whether narrow products are worth it: enough input channels, and weights for which narrow::keeps_weights() holds.
 bool suits(const Params& params, const narrow::Kernel& kernel, const float* weight);
 
 // weight: (out_channels, in_channels), C order; bias: (out_channels) or nullptr. `kernels` nullptr: selected_kernels().

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "core/scratch.h"
-#include "ops/pointwise/pointwise.h"
 
 namespace evsam::sam_head {
 namespace {
@@ -59,8 +58,7 @@ FirstMatrix pack_rows(const float* weight, std::int64_t in, std::int64_t out) {
 
 // The rule of 1x1 convolutions, but for the depth: panels are converted once for hundreds of rows.
 bool suits(const narrow::Kernel& kernel, const FirstMatrix& matrix, std::int64_t rows, std::int64_t channels) {
-  const double limit = kernel.precision == Precision::int8 ? pointwise::kLargestError : 1.0;
-  return narrow::rounding_error(kernel, matrix.rows.data(), rows, channels, matrix.stride) <= limit;
+  return narrow::keeps_weights(kernel, matrix.rows.data(), rows, channels, matrix.stride);
 }
 
 }  // namespace
