@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from evsam.polygons import Polygon
     from evsam.results import Prediction
     from evsam.sam import Sam, load
+    from evsam.tracking import Track, Tracker, Tracks
 
 __all__ = [
     "BackendUnavailable",
@@ -41,6 +42,9 @@ __all__ = [
     "Sam",
     "Segment",
     "Segments",
+    "Track",
+    "Tracker",
+    "Tracks",
     "WeightsError",
     "__version__",
     "load",
@@ -55,6 +59,9 @@ _HOMES = {
     "Sam": "sam",
     "Segment": "everything",
     "Segments": "everything",
+    "Track": "tracking",
+    "Tracker": "tracking",
+    "Tracks": "tracking",
     "load": "sam",
     **dict.fromkeys((name for name in __all__ if name.endswith(("Error", "Warning", "Unavailable"))), "errors"),
 }

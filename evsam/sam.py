@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from evsam.transforms import fitted_size
 from evsam.zoo import LOGITS_SIZE, Variant
 
 if TYPE_CHECKING:
+    from evsam.tracking import Tracker
     from evsam.weights import Weights
 
 Source: TypeAlias = "str | os.PathLike[str] | Weights"
@@ -427,6 +428,33 @@ class Sam:
 
         run_generator(generator, self._engine, features_of, report)
         return found_segments(generator, size)
+
+    def track(self, frame: Embedding | ImageLike | None = None, *, bgr: bool = False, **prompt: Any) -> Tracker:
+        """A tracker, which follows objects from frame to frame.
+
+        Args:
+            frame: shows an object at once; the object's number is 1.
+            bgr: whether frames are arrays in BGR order, this one and those of the tracker.
+            **prompt: ``points``, ``labels``, ``box`` or ``mask``, as in :meth:`evsam.tracking.Tracker.add`.
+
+        Raises:
+            PromptError: as :meth:`evsam.tracking.Tracker.add`, or a prompt without a frame.
+            ImageError: the frame cannot be read.
+
+        Example:
+            >>> tracker = sam.track(image, box=(20, 10, 90, 70))
+            >>> tracks = tracker.step(image)
+            >>> tracks[1].mask.shape, tracks[1].box.shape
+            ((80, 120), (4,))
+        """
+        from evsam.tracking import Tracker
+
+        tracker = Tracker(self, bgr=bgr)
+        if frame is not None:
+            tracker.add(frame, **prompt)
+        elif prompt:
+            raise PromptError(f"frame: expected the one that {', '.join(prompt)} belongs to, got None")
+        return tracker
 
     def masks_from_logits(
         self, logits: FloatArray, resized_size: tuple[int, int], original_size: tuple[int, int]
