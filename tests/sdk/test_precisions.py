@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +18,79 @@ from evsam import _C, engines
 from evsam.engines import ENGINES, chosen_precision
 from evsam.info import collect
 from evsam.zoo import VARIANTS
-from tests.golden import cases
+from tests.golden import cases, nano
 
-CAT = Path(__file__).parents[2] / "examples" / "cat.jpg"
+ROOT = Path(__file__).parents[2]
 
 LEAST_COSINE = {"fp32": 0.9999999, "bf16": 0.9995, "fp16": 0.9999, "int8": 0.999}
 """Of l0's embedding with the reference's."""
 
-CLAIMED = [row for row in _C.narrow_extensions() if row["supported"] and "lite" in row["keeps_masks"]]
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a precision may cost nano, by the root mean square of errors over that of the numbers; and of scores."""
+
+    maps: float
+    logits: float
+    scores: float
+
+
+TOLERANCES = {
+    "fp32": Tolerance(5e-6, 3e-6, 1e-6),
+    "fp16": Tolerance(2e-3, 8e-4, 5e-4),
+    "bf16": Tolerance(0.012, 0.004, 0.004),
+    "int8": Tolerance(0.016, 0.008, 0.005),
+}
+"""One and a half to three times what was seen; in int8 vpmaddubsw is off by most."""
+
+ROWS = {row["name"]: row for row in _C.narrow_extensions() if row["supported"]}
+CLAIMED = [name for name, row in ROWS.items() if "lite" in row["keeps_masks"]]
+HAS_FP16 = any(ROWS[name]["precision"] == "fp16" for name in CLAIMED)
+NARROW = CLAIMED if HAS_FP16 else [*CLAIMED, "scalar_fp16"]
+"""Extensions that this machine has. Where none has fp16, the reference tells what its roundings cost."""
 
 SCRIPT = """
 import sys
 import numpy as np
 import evsam
-with evsam.load("nano", precision="fast", threads=1) as sam:
-    np.save(sys.argv[2], sam.predict(sys.argv[1], box=(60, 20, 420, 290)).masks)
+from evsam.images import read_image
+from tests.golden import nano
+folder, precision, file = sys.argv[1:]
+with evsam.load("nano", precision=precision, threads=1) as sam:
+    found = nano.answers(sam, read_image(f"{folder}/{nano.PHOTO}"))
+    for name, (photo, box) in nano.BOXES.items():
+        found[f"mask of {name}"] = sam.predict(f"{folder}/{photo}", box=box).masks
+np.savez(file, **found)
 """
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory) -> Callable[[str], dict[str, np.ndarray]]:
+    """What nano answers in float32 ("fp32"), or by one extension and its instruction set alone.
+
+    The environment is read once by a process, so each is one of its own; "fast" where the extension keeps masks.
+    """
+    skimage = pytest.importorskip("skimage")
+    folder = tmp_path_factory.mktemp("answers")
+
+    @cache
+    def run(name: str) -> dict[str, np.ndarray]:
+        environment, precision = dict(os.environ), name
+        if name != "fp32":
+            environment |= {"EVSAM_NARROW": name, "EVSAM_ISA": ROWS[name]["isa"]}
+            precision = "fast" if name in CLAIMED else ROWS[name]["precision"]
+        file = folder / f"{name}.npz"
+        command = [sys.executable, "-c", SCRIPT, str(Path(skimage.__file__).parent / "data"), precision, str(file)]
+        subprocess.run(command, check=True, env=environment, cwd=ROOT)
+        with np.load(file) as arrays:
+            return dict(arrays)
+
+    return run
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    difference = found.astype(np.float64) - expected
+    return float(np.linalg.norm(difference) / np.linalg.norm(expected.astype(np.float64)))
 
 
 @pytest.mark.parametrize("precision", list(LEAST_COSINE))
@@ -42,15 +102,27 @@ def test_golden(seeded_weights, photo, precision) -> None:
     assert found @ expected / np.sqrt((found @ found) * (expected @ expected)) > LEAST_COSINE[precision]
 
 
-@pytest.mark.parametrize("extension", [row["name"] for row in CLAIMED])
-def test_fast_keeps_masks(extension, tmp_path) -> None:
+@pytest.mark.parametrize("name", ["fp32", *NARROW])
+def test_golden_of_nano(name, answers) -> None:
+    with np.load(nano.PATH) as golden:
+        assert np.array_equal(golden["weights"], nano.fingerprint()), "new weights: run python -m tests.golden.nano"
+        expected = {key: golden[key] for key in golden if key != "weights"}
+    found = answers(name)
+    tolerance = TOLERANCES["fp32" if name == "fp32" else ROWS[name]["precision"]]
+    for key, numbers in expected.items():
+        assert found[key].shape == numbers.shape
+        if key == "scores":
+            assert np.abs(found[key] - numbers).max() < tolerance.scores
+        else:
+            limit = tolerance.maps if key.startswith("map") else tolerance.logits
+            assert relative_error(found[key], numbers) < limit, key
+
+
+@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("photo_of", list(nano.BOXES))
+def test_narrow_numbers_keep_masks(name, photo_of, answers) -> None:
     """By each extension of the table that this machine has, which must really be what computes."""
-    environment = {**os.environ, "EVSAM_NARROW": extension}
-    command = [sys.executable, "-c", SCRIPT, str(CAT), str(tmp_path / "masks.npy")]
-    subprocess.run(command, check=True, env=environment)
-    narrow = np.load(tmp_path / "masks.npy")
-    with evsam.load("nano", threads=1) as sam:
-        exact = sam.predict(CAT, box=(60, 20, 420, 290)).masks
+    narrow, exact = (answers(each)[f"mask of {photo_of}"] for each in (name, "fp32"))
     assert not np.array_equal(narrow, exact)
     assert (narrow & exact).sum() / (narrow | exact).sum() >= 0.99
 
