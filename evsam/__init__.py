@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from evsam.polygons import Polygon
     from evsam.results import Prediction
     from evsam.sam import Sam, load
+    from evsam.stream import AsyncStream, Stream, StreamResult, StreamStats
     from evsam.tracking import Track, Tracker, Tracks
 
 __all__ = [
+    "AsyncStream",
     "BackendUnavailable",
     "Embedding",
     "EvsamError",
@@ -42,6 +44,9 @@ __all__ = [
     "Sam",
     "Segment",
     "Segments",
+    "Stream",
+    "StreamResult",
+    "StreamStats",
     "Track",
     "Tracker",
     "Tracks",
@@ -53,12 +58,16 @@ __all__ = [
 __version__: str
 
 _HOMES = {
+    "AsyncStream": "stream",
     "Embedding": "embedding",
     "Polygon": "polygons",
     "Prediction": "results",
     "Sam": "sam",
     "Segment": "everything",
     "Segments": "everything",
+    "Stream": "stream",
+    "StreamResult": "stream",
+    "StreamStats": "stream",
     "Track": "tracking",
     "Tracker": "tracking",
     "Tracks": "tracking",

@@ -32,6 +32,7 @@ MODULES = [
     "evsam.results",
     "evsam.rle",
     "evsam.sam",
+    "evsam.stream",
     "evsam.transforms",
 ]
 

@@ -168,6 +168,7 @@ LAYERS = {
         "evsam.overlay",
         "evsam.rle",
     ),
+    "stream.py": ("evsam.arguments", "evsam.errors", "evsam.images"),
     "evaluation/metrics.py": ("evsam.arguments", "evsam.boxes", "evsam.errors"),
     "evaluation/clicks.py": ("evsam._C", "evsam.boxes"),
     "evaluation/truth.py": ("evsam.boxes", "evsam.evaluation.metrics", "evsam.rle"),
