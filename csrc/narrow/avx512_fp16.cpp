@@ -7,6 +7,9 @@
 #include "narrow/convert.inl"
 #include "narrow/half_loop.inl"
 #include "narrow/rows.inl"
+#if EVSAM_EMULATE_EXTENSION
+#include "narrow/emulated.h"
+#endif
 
 namespace evsam::avx512 {
 namespace {

@@ -3,6 +3,9 @@
 #include "narrow/convert.inl"
 #include "narrow/int8_avx2.inl"
 #include "narrow/rows.inl"
+#if EVSAM_EMULATE_EXTENSION
+#include "narrow/emulated.h"
+#endif
 
 namespace evsam::avx2 {
 namespace {

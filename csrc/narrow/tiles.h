@@ -1,12 +1,8 @@
 // The tile registers of AMX: eight of up to 16 rows of 64 bytes. Macros, because the intrinsics' tile numbers must be
-// digits. With EVSAM_EMULATE_AMX portable C does what the instructions do, for machines without them; it is slow.
+// digits. With EVSAM_EMULATE_EXTENSION portable C does what the instructions do, for machines without them; it is slow.
 #pragma once
 
 #include <cstdint>
-
-#if EVSAM_EMULATE_AVX512 && !defined(EVSAM_EMULATE_AMX)
-#define EVSAM_EMULATE_AMX 1
-#endif
 
 namespace evsam::EVSAM_SIMD_NAMESPACE {
 namespace {
@@ -21,7 +17,7 @@ struct alignas(64) TileConfiguration {
 };
 static_assert(sizeof(TileConfiguration) == 64);
 
-#if EVSAM_EMULATE_AMX
+#if EVSAM_EMULATE_EXTENSION
 
 struct TileRegisters {
   TileConfiguration configuration;

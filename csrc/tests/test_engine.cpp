@@ -1,8 +1,8 @@
 // The whole engine on nano's weights: same bits for any number of threads and callers, no growth, no write outside its
-// outputs, and its errors. With "precisions": narrow numbers. What the numbers should be is checked from Python,
-// against PyTorch.
+// outputs, and its errors. With "precisions": numbers of all of them are PyTorch's, on a photo.
 #include "engine/engine.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -224,35 +224,124 @@ void test_errors(const Engine& engine, const Features& features) {
   CHECK(filtered(0, 4, kNan) == "filter.above: expected a number, got NaN");
 }
 
-// Narrow numbers: the embedding turns by little, and is the same for any number of threads. Where this machine has no
-// instructions for them, it is that of float32.
-void test_precision(Precision precision, double least_cosine, const Features& features, const ImageView& image) {
+// tests/golden/nano.py: a photo, prompts, what PyTorch makes of them, and how far each precision may be from it.
+struct Golden {
+  static constexpr std::int64_t kHeight = 200, kWidth = 300;
+
+  std::vector<std::uint8_t> photo;
+  std::vector<float> points;
+  std::vector<std::int32_t> labels;
+  std::vector<std::vector<float>> maps;
+  std::vector<float> logits, scores;
+  SafetensorsFile file;
+
+  explicit Golden(const Engine& engine) {
+    const Status opened = SafetensorsFile::open(EVSAM_GOLDEN, &file);
+    CHECK_MSG(opened.ok(), opened.message());
+    for (float byte : read("photo", {kHeight, kWidth, 3})) photo.push_back(static_cast<std::uint8_t>(byte));
+    points = read("points", {2, 2, 2});
+    for (float label : read("labels", {2, 2})) labels.push_back(static_cast<std::int32_t>(label));
+    for (std::size_t i = 0; i < engine.feature_shapes().size(); ++i) {
+      const MapShape& shape = engine.feature_shapes()[i];
+      const std::int64_t every = std::int64_t{4} << i;
+      maps.push_back(read("map" + std::to_string(i),
+                          {shape.channels / channels_apart(i), shape.height / every, shape.width / every}));
+    }
+    logits = read("logits", {4, kLogitsSize / 8, kLogitsSize / 8});
+    scores = read("scores", {4});
+  }
+
+  static std::int64_t channels_apart(std::size_t map) { return 4 >> std::min<std::size_t>(map, 2); }
+
+  std::vector<float> read(const std::string& name, const std::vector<std::int64_t>& shape) const {
+    std::vector<float> values;
+    const Status status = file.tensors().read(name, shape, &values);
+    CHECK_MSG(status.ok(), status.message());
+    return values;
+  }
+
+  ImageView image() const { return {photo.data(), kHeight, kWidth, 3 * kWidth}; }
+
+  Prompts prompts() const {
+    Prompts p;
+    p.count = 2;
+    p.points = 2;
+    p.xy = points.data();
+    p.labels = labels.data();
+    return p;
+  }
+};
+
+// Every so many channels, rows and columns of a map.
+std::vector<float> sampled(const float* map, const MapShape& shape, std::int64_t channels, std::int64_t pixels) {
+  std::vector<float> samples;
+  for (std::int64_t c = 0; c < shape.channels; c += channels) {
+    for (std::int64_t y = 0; y < shape.height; y += pixels) {
+      for (std::int64_t x = 0; x < shape.width; x += pixels)
+        samples.push_back(map[(c * shape.height + y) * shape.width + x]);
+    }
+  }
+  return samples;
+}
+
+// The root mean square of errors over that of the numbers.
+double relative_error(const std::vector<float>& found, const std::vector<float>& expected) {
+  double squares = 0.0, squared_errors = 0.0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const double error = static_cast<double>(found[i]) - static_cast<double>(expected[i]);
+    squared_errors += error * error;
+    squares += static_cast<double>(expected[i]) * static_cast<double>(expected[i]);
+  }
+  return std::sqrt(squared_errors / squares);
+}
+
+// Narrow numbers: as near as the golden file says, and the same bits for any number of threads. Where this machine has
+// no instructions for them, those of float32.
+void test_precision(Precision precision, const Golden& golden, const Features& exact) {
   Isa isa = Isa::scalar;
   const narrow::Kernel* kernel = nullptr;
   CHECK(selected_isa(&isa).ok() && narrow::kernel_for(precision, isa, &kernel).ok());
-  std::vector<float> first;
+  const std::string name = precision_name(kernel == nullptr ? Precision::fp32 : precision);
+  const std::vector<float> limits = golden.read("tolerances." + name, {3});
+  const auto check = [&](const std::string& what, double error, float limit) {
+    CHECK_MSG(error < static_cast<double>(limit), name + ": " + what + " off by " + std::to_string(error));
+  };
+  std::vector<Decoded> decoded;
   for (int threads : {1, 3}) {
     const std::unique_ptr<Engine> engine = load(threads, precision);
-    Features rounded(*engine);
-    CHECK(engine->encode(image, rounded.pointers.data()).ok());
-    CHECK(rounded.complete());
-    for (std::size_t m = 0; m < rounded.maps.size(); ++m) {
-      double products = 0.0, squares = 0.0, rounded_squares = 0.0;
-      for (std::size_t i = 0; i + 1 < rounded.maps[m].size(); ++i) {
-        const double a = static_cast<double>(features.maps[m][i]);
-        const double b = static_cast<double>(rounded.maps[m][i]);
-        products += a * b;
-        squares += a * a;
-        rounded_squares += b * b;
-      }
-      const double cosine = products / std::sqrt(squares * rounded_squares);
-      const std::size_t bytes = rounded.maps[m].size() * sizeof(float);
-      const bool same = std::memcmp(rounded.maps[m].data(), features.maps[m].data(), bytes) == 0;
-      const bool as_expected = kernel == nullptr ? same : cosine > least_cosine && !same;
-      CHECK_MSG(as_expected, std::string(precision_name(precision)) + ": cosine " + std::to_string(cosine));
+    Features features(*engine);
+    CHECK(engine->encode(golden.image(), features.pointers.data()).ok());
+    CHECK(features.complete());
+    CHECK_MSG(features.same(exact) == (kernel == nullptr), name + " is or is not float32");
+    for (std::size_t i = 0; i < golden.maps.size(); ++i) {
+      const std::vector<float> found =
+          sampled(features.pointers[i], engine->feature_shapes()[i], Golden::channels_apart(i), std::int64_t{4} << i);
+      check("map " + std::to_string(i), relative_error(found, golden.maps[i]), limits[0]);
     }
-    if (first.empty()) first = rounded.maps[0];
-    CHECK(std::memcmp(first.data(), rounded.maps[0].data(), first.size() * sizeof(float)) == 0);
+    decoded.push_back(decode(*engine, features, golden.prompts()));
+    CHECK(same(decoded.back(), decoded.front()));
+    // A box has the first of its four masks, a click has the others.
+    std::vector<float> logits;
+    double score_error = 0.0;
+    for (std::size_t m = 0; m < kMaskTokens; ++m) {
+      const std::size_t at = m == 0 ? 0 : kMaskTokens + m;
+      const std::vector<float> mask =
+          sampled(decoded.back().logits.data() + at * kLogits, {1, kLogitsSize, kLogitsSize}, 1, 8);
+      logits.insert(logits.end(), mask.begin(), mask.end());
+      const double error = static_cast<double>(decoded.back().iou[at]) - static_cast<double>(golden.scores[m]);
+      score_error = std::max(score_error, std::abs(error));
+    }
+    check("logits", relative_error(logits, golden.logits), limits[1]);
+    check("scores", score_error, limits[2]);
+  }
+}
+
+void test_precisions(const Engine& engine) {
+  const Golden golden(engine);
+  Features exact(engine);
+  CHECK(engine.encode(golden.image(), exact.pointers.data()).ok());
+  for (const Precision precision : {Precision::fp32, Precision::fp16, Precision::bf16, Precision::int8}) {
+    test_precision(precision, golden, exact);
   }
 }
 
@@ -263,15 +352,13 @@ int main(int argc, char** argv) {
   const ImageView image{bytes.data(), 60, 90, 270};
   const std::unique_ptr<Engine> engine = load(1);
   if (engine == nullptr) return evsam::test::test_result();
+  if (argc > 1 && std::strcmp(argv[1], "precisions") == 0) {
+    test_precisions(*engine);
+    return evsam::test::test_result();
+  }
   Features features(*engine);
   CHECK(engine->encode(image, features.pointers.data()).ok());
   CHECK(features.complete());
-  if (argc > 1 && std::strcmp(argv[1], "precisions") == 0) {
-    test_precision(Precision::fp16, 0.9999, features, image);
-    test_precision(Precision::bf16, 0.9995, features, image);
-    test_precision(Precision::int8, 0.999, features, image);
-    return evsam::test::test_result();
-  }
   const Decoded decoded = decode(*engine, features, prompts());
   for (float logit : decoded.logits) CHECK(std::isfinite(logit));
   for (float iou : decoded.iou) CHECK(std::isfinite(iou));

@@ -19,14 +19,14 @@
 #include "narrow/narrow.h"
 #include "test_data.h"
 
-#if EVSAM_EMULATED_TILES
-namespace evsam::emulated_amx_bf16 {
-extern const narrow::Kernel narrow_kernel;
-}
-namespace evsam::emulated_amx_int8 {
-extern const narrow::Kernel narrow_kernel;
-}
-#endif
+// evsam_emulated.inc, written by CMake, has one line EVSAM_NARROW(extension, isa) per extension that is also here on
+// emulated instructions.
+#define EVSAM_NARROW(extension, isa)         \
+  namespace evsam::extension {               \
+  extern const narrow::Kernel narrow_kernel; \
+  }
+#include "evsam_emulated.inc"
+#undef EVSAM_NARROW
 
 namespace {
 
@@ -43,15 +43,13 @@ std::vector<const narrow::Kernel*> supported_kernels() {
   return kernels;
 }
 
-// Those, and on emulated tile registers.
+// Those, and what is emulated.
 std::vector<const narrow::Kernel*> tested_kernels() {
   std::vector<const narrow::Kernel*> kernels = supported_kernels();
-#if EVSAM_EMULATED_TILES
-  if (isa_supported(Isa::avx512)) {
-    kernels.push_back(&emulated_amx_bf16::narrow_kernel);
-    kernels.push_back(&emulated_amx_int8::narrow_kernel);
-  }
-#endif
+#define EVSAM_NARROW(extension, isa) \
+  if (isa_supported(Isa::isa)) kernels.push_back(&extension::narrow_kernel);
+#include "evsam_emulated.inc"
+#undef EVSAM_NARROW
   return kernels;
 }
 
