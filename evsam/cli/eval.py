@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from evsam.cli import console
 from evsam.cli.arguments import add_model_arguments, engine_options, number, whole
-from evsam.cli.eval_setup import MEASURES, SEARCHING, Data, Protocols, describe_model, open_model
+from evsam.cli.eval_setup import MEASURES, SEARCHING, TRACKERS, Data, Protocols, describe_model, open_model
 
 if TYPE_CHECKING:
     from evsam.datasets import Photos
     from evsam.evaluation.protocols import PhotoProtocol
     from evsam.evaluation.report import Case
-    from evsam.evaluation.runner import Event, Part, Results, RowFiles
+    from evsam.evaluation.runner import Event, Part, Results, RowFiles, Score
     from evsam.sam import Sam
 
 DESCRIPTION = """What a model scores on annotated photos, with prompts made from their masks.
@@ -30,6 +30,7 @@ DESCRIPTION = """What a model scores on annotated photos, with prompts made from
   evsam eval l0 coco/val2017 --annotations coco/annotations/instances_val2017.json \\
       --protocol paper --prompts box clicks --clicks 1 -o scores/       as in the paper's tables
   evsam eval l0 DATA --compare my.safetensors --prompts fidelity -o scores/
+  evsam eval nano --video DAVIS -o scores/                              objects followed through videos
 
 Writes scores.json, scores.md and report.html, a page with tables, curves and pictures. Stopped, it
 goes on where it was by the same command. docs/evaluation.md has the commands for the paper's tables."""
@@ -71,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_data_arguments(parser.add_argument_group("photos"))
     _add_protocol_arguments(parser.add_argument_group("prompts and scores"))
+    _add_video_arguments(parser.add_argument_group("videos"))
     add_model_arguments(parser.add_argument_group("model"))
     _add_process_arguments(parser.add_argument_group("processes"))
 
@@ -176,6 +178,22 @@ def _add_protocol_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_video_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--video",
+        type=Path,
+        metavar="FOLDER",
+        help="instead of DATA: videos in DAVIS's layout, whose objects are followed from the first frame on; J and F",
+    )
+    group.add_argument(
+        "--trackers",
+        nargs="+",
+        choices=tuple(TRACKERS),
+        metavar="TRACKER",
+        help="; ".join(f"{name}: {text}" for name, text in TRACKERS.items()) + " (default: all)",
+    )
+
+
 def _add_process_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--workers", type=whole(1, 1024), default=1, metavar="N", help="processes that share the photos (default: 1)"
@@ -221,12 +239,27 @@ def run(arguments: argparse.Namespace) -> int:
     check_folder(arguments.output)
     if arguments.side_by_side:
         return _side_by_side(arguments)
+    _settle_video(arguments)
     if arguments.merge:
         return _merge(arguments)
     if arguments.model is None or arguments.data is None:
         arguments.fail("give a model and its data, or --merge FOLDER ...")
     _check(arguments)
     return _evaluate(arguments)
+
+
+def _settle_video(arguments: argparse.Namespace) -> None:
+    """With ``--video``, its folder is the data, and trackers take the place of prompts."""
+    if arguments.video is None:
+        if arguments.trackers:
+            arguments.fail("--trackers is of --video FOLDER: give that too")
+        return
+    if arguments.data is not None:
+        arguments.fail("--video: expected no DATA beside it")
+    if arguments.kind not in ("auto", "masks"):
+        arguments.fail(f"--video: expected frames and masks, --kind masks, got --kind {arguments.kind}")
+    arguments.data, arguments.kind = arguments.video, "masks"
+    arguments.prompts = list(dict.fromkeys(arguments.trackers or TRACKERS))
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -253,6 +286,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         every_nth=arguments.every_nth,
         limit=arguments.limit,
         most_broken=arguments.max_broken,
+        score=_score_of(arguments),
     )
     sets = data.open()  # before the model: a mistyped path should not take seconds to be told
     places = job.places(sets)
@@ -275,6 +309,14 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     settled = _settled_protocols(document, arguments.backend, files)
     cases = _cases(job.open_model, settled, sets, results, arguments.pictures)
     return _write(arguments.output, document, results, settled, cases)
+
+
+def _score_of(arguments: argparse.Namespace) -> Score | None:
+    if arguments.video is None:
+        return None
+    from evsam.evaluation.video import score_video
+
+    return score_video
 
 
 def _merge(arguments: argparse.Namespace) -> int:
@@ -417,6 +459,7 @@ def _given(arguments: argparse.Namespace, protocols: Protocols, sets: Mapping[st
     given: dict[str, Any] = {
         name: None if (value := getattr(arguments, name)) is None else str(value) for name in names
     }
+    given["video"] = arguments.video is not None
     usual: dict[str, tuple[Any, ...]] = {"masks": (None, "three"), "sizes": (None, "authors")}
     usual |= {"stop_at": (None,), "max_dets": (None,)}
     others = [name for name, values in usual.items() if getattr(arguments, name) not in values]

@@ -29,6 +29,14 @@ SEARCHING = {"detections", "everything"}
 RUN_CONFIG = "config.yaml"
 """What the folder of a training run holds."""
 
+TRACKERS = {
+    "track": "the model's own, Sam.track",
+    "last-box": "the box around the last mask is the prompt",
+    "last-logits": "the logits of the last mask are the prompt",
+    "still": "no model: the first mask in all frames",
+}
+"""As :data:`evsam.evaluation.video.TRACKERS` has them."""
+
 LOOSENESS = 0.1
 """Noise on the edges of loose boxes, in sides of the box: SAM's training has the same (arXiv 2304.02643)."""
 
@@ -40,6 +48,7 @@ class Data:
     path: Path
     options: Mapping[str, Any]
     empty: bool
+    video: bool = False
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Data:
@@ -48,13 +57,19 @@ class Data:
         options |= {"masks": arguments.mask_folder, "ignore": arguments.ignore}
         # photos without objects have no prompts, but detections that are wrong, and crowds, which the paper's count
         empty = arguments.protocol == "paper" or bool(SEARCHING & set(arguments.prompts))
-        return cls(arguments.data, options, empty)
+        return cls(arguments.data, options, empty, arguments.video is not None)
 
     def open(self) -> Mapping[str, Photos]:
         """The photos, by name of the set."""
         from evsam.datasets import open_photos
 
-        return open_photos(self.path, empty=self.empty, **self.options)
+        sets = open_photos(self.path, empty=self.empty, **self.options)
+        if not self.video:
+            return sets
+        from evsam.datasets import MaskPhotos
+        from evsam.evaluation.video import Videos
+
+        return {name: Videos(found) for name, found in sets.items() if isinstance(found, MaskPhotos)}
 
 
 def open_model(source: str, options: Mapping[str, Any]) -> Sam:
@@ -182,6 +197,7 @@ class Protocols:
                 "backend": arguments.backend,
             },
             "everything": {"settings": everything, "kinds": kinds, "backend": arguments.backend},
+            **{name: {} for name in TRACKERS},
         }
         # --precision is that of MODEL: what a smaller one loses shows against the engine's own choice
         reference = None if arguments.compare is None else (arguments.compare, {**engine, "precision": None})
@@ -209,8 +225,11 @@ class Protocols:
         from evsam.evaluation.fidelity import Fidelity
         from evsam.evaluation.protocols import Blank, Boxes, Clicks, Ellipses
         from evsam.evaluation.search import DetectedBoxes, Everything
+        from evsam.evaluation.video import Following
 
         options = {"name": prompt, **self.options[prompt]}
+        if prompt in TRACKERS:
+            return Following(**options)
         if prompt == "fidelity":
             return Fidelity(None if self.reference is None else _reference(*self.reference), **options)
         if prompt in ("blank-box", "blank-clicks"):

@@ -98,6 +98,15 @@ class MaskPhotos(Photos):
     def __len__(self) -> int:
         return len(self._photos)
 
+    def videos(self) -> dict[str, range]:
+        """Numbers of the frames of each video, by its name; photos that lie in no folder of the photos' are in none."""
+        found: dict[str, range] = {}
+        for index in range(len(self)):
+            name = _video(self._photos[index][0])
+            if name:
+                found[name] = range(found[name].start if name in found else index, index + 1)
+        return found
+
     def photo(self, index: int) -> Photo:
         """Photo number ``index``; its key is the path of its file in the folder."""
         file, *masks = self._photos[index]
@@ -115,9 +124,13 @@ class MaskPhotos(Photos):
             for value, inside in parts:
                 title = value if not name else name if len(parts) == 1 else f"{name}/{value}"
                 annotations.append(measured(encode_rle(inside), ignore=void, id=as_id(title)))
-        folder = PurePosixPath(file).parent.as_posix()
-        sequence = "" if folder == "." else folder
-        return Photo(file, tuple(annotations), partial(read_span, self._folder / file), size, sequence=sequence)
+        return Photo(file, tuple(annotations), partial(read_span, self._folder / file), size, sequence=_video(file))
+
+
+def _video(file: str) -> str:
+    """The folder of a file, or nothing."""
+    folder = PurePosixPath(file).parent.as_posix()
+    return "" if folder == "." else folder
 
 
 def _check(objects: object, ignore: object) -> None:

@@ -118,9 +118,14 @@ TITLES = {
     "clicks": "clicks that objects need",
     "embedding": "embeddings of both models",
     "frames": "J and F of the objects of videos",
+    "lost": "failures (IoU below 0.1) that were told, and lost said falsely (IoU above 0.5)",
     "segments": "masks",
 }
 """What tables are, by their names."""
+
+
+_JOINT = ("frames", "lost")
+"""Tables that have a row for each protocol, so that they can be compared."""
 
 
 def set_tables(found: Mapping[str, Tables]) -> tuple[list[Table], list[Curve]]:
@@ -133,6 +138,8 @@ def set_tables(found: Mapping[str, Tables]) -> tuple[list[Table], list[Curve]]:
     objects: dict[tuple[float | None, ...], None] = {}
     columns: tuple[str, ...] = ()
     others: list[Table] = []
+    sequences: dict[str, dict[str, float | None]] = {}
+    joint: dict[str, dict[str, Mapping[str, float | None]]] = {}
     curves: list[Curve] = []
     for protocol, tables in found.items():
         for name, rows in tables.items():
@@ -144,10 +151,17 @@ def set_tables(found: Mapping[str, Tables]) -> tuple[list[Table], list[Curve]]:
                         objects[cells] = None
                     else:
                         means.append((f"{protocol}: {row}", cells))
+            elif name in _JOINT:
+                joint.setdefault(name, {}).update({f"{protocol}: {row}": values for row, values in rows.items()})
+            elif name == "sequences":
+                for row, values in rows.items():
+                    sequences.setdefault(row, {})[protocol] = values["J&F"]
             elif name == "curve":
                 curves += [Curve(protocol, tuple(values.values())) for values in rows.values()]
             else:
                 others.append(_plain_table(f"{protocol}: {TITLES.get(name, name)}", rows))
+    others += [_plain_table(TITLES[name], rows) for name, rows in joint.items()]
+    others += [_plain_table("J&F of each video", sequences)] if sequences else []
     first = [Table("Mean IoU", columns, (*means, *((OBJECTS, cells) for cells in objects)))] if means else []
     return [*first, *others], [curve for curve in curves if len(curve.values) > 1]
 
@@ -198,7 +212,7 @@ def _headlines(tables: Mapping[str, Tables]) -> dict[str, float | None]:
                 clicks = row.partition(", ")[2].partition(" click")[0]
                 if (
                     row == OBJECTS
-                    or name == "curve"
+                    or name in ("curve", "sequences")
                     or "best of" in row
                     or (clicks.isdecimal() and int(clicks) not in SHOWN_CLICKS)
                 ):
@@ -428,6 +442,11 @@ class Section:
     cases: tuple[Case, ...] = ()
 
 
+def _items(document: Mapping[str, Any]) -> str:
+    """What was scored."""
+    return "videos" if document["given"].get("video") else "photos"
+
+
 def sections(
     tables: Mapping[str, Mapping[str, Tables]],
     document: Mapping[str, Any],
@@ -446,11 +465,11 @@ def sections(
     first = ([overview(tables)] if len(tables) > 1 else []) + ([published] if published else [])
     found = [Section("All sets" if len(tables) > 1 else "The paper", tuple(first))] if first else []
     for name, of_set in tables.items():
-        photos = sum(place[0] == name for place in results.scored)
+        count = sum(place[0] == name for place in results.scored)
         shown, curves = set_tables(of_set)
         found.append(
             Section(
-                f"{name}: {photos:,} photo{'' if photos == 1 else 's'}",
+                f"{name}: {count:,} {_items(document)[: None if count != 1 else -1]}",
                 tuple(shown),
                 tuple(curves),
                 tuple(cases.get(name, ())),
@@ -562,7 +581,7 @@ def as_page(document: Mapping[str, Any], parts: Sequence[Section], results: Resu
     broken = [f"{one['set']}: {one['photo']}: {one['broken']}" for one in results.broken]
     photos = settings["photos"]
     part = "" if photos["every_nth"] == 1 and photos["limit"] is None else ", which are a part of it"
-    summary = f"{len(results.scored):,} photos of {', '.join(photos['sets'])}{part}"
+    summary = f"{len(results.scored):,} {_items(document)} of {', '.join(photos['sets'])}{part}"
     return page(f"What {given['model']} scores", summary, parts, told, broken)
 
 

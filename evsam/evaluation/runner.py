@@ -36,6 +36,9 @@ from evsam.writing import replaced
 if TYPE_CHECKING:
     from evsam.sam import Sam
 
+Score: TypeAlias = "Callable[[Sam, Photo, Sequence[Any]], dict[str, list[Row]]]"
+"""Rows of one photo by the names of the protocols, given the model and the protocols."""
+
 Place: TypeAlias = tuple[str, int]
 """A photo: the name of its set, and its number there."""
 
@@ -119,6 +122,7 @@ class Job:
         every_nth: only each n-th photo of a set.
         limit: at most so many photos of a set, None for all.
         most_broken: the share of photos that may be unusable.
+        score: what is done with each photo; None for :func:`score_photo`.
     """
 
     open_model: Callable[[], Sam]
@@ -127,6 +131,7 @@ class Job:
     every_nth: int = 1
     limit: int | None = None
     most_broken: float = 0.05
+    score: Score | None = None
 
     def places(self, sets: Mapping[str, Photos]) -> list[Place]:
         """The photos that are scored, in their order."""
@@ -511,7 +516,7 @@ def run_part(
     broken: list[Event] = []
     protocols = {name: job.protocols(name, source) for name, source in sets.items()}
     with job.open_model() as sam, files.append(part) as lines:
-        for event, rows in _scored(sam, sets, left, protocols):
+        for event, rows in _scored(sam, sets, left, protocols, job.score or score_photo):
             head = {"set": event.place[0], "number": event.place[1], "photo": event.photo}
             lines.write(head | ({"broken": event.broken} if event.broken is not None else {"rows": rows}))
             if tell:
@@ -526,13 +531,14 @@ def _scored(
     sets: Mapping[str, Photos],
     places: Iterable[Place],
     protocols: Mapping[str, Sequence[PhotoProtocol]],
+    score: Score,
 ) -> Iterator[tuple[Event, dict[str, list[Row]]]]:
     for place in places:
         key = f"number {place[1]}"
         try:
             photo = sets[place[0]][place[1]]
             key = photo.key
-            rows = score_photo(sam, photo, protocols[place[0]])
+            rows = score(sam, photo, protocols[place[0]])
         except BrokenSample as error:
             yield Event(place, error.key or key, error.reason), {}
         else:
