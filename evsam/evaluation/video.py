@@ -194,14 +194,16 @@ class Following:
     """A tracker that follows the objects of videos.
 
     Attributes:
-        name: of :data:`TRACKERS`.
+        name: of :data:`TRACKERS`, or of your own tracker.
+        tracker: makes your own, given the model; None for that of the name.
     """
 
     name: str = "track"
+    tracker: Callable[[Sam], Follower] | None = None
 
     def follow(self, sam: Sam) -> Follower:
         """A new tracker."""
-        return TRACKERS[self.name](sam)
+        return (self.tracker or TRACKERS[self.name])(sam)
 
     def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:  # noqa: ARG002 - as other protocols
         """None: a photo is no video.

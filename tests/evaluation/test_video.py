@@ -66,9 +66,9 @@ def test_j_and_f_of_shifted_squares(moving: Path) -> None:
     """What stands still has, after d pixels, J = (40 - d) / (40 + d), and F as counted below by hand."""
     (row,) = score_video(cast(Any, Model()), videos(moving)[0], [Following("still")])["still"]
     assert row["iou"] == pytest.approx([39 / 41, 30 / 50, 0])
-    # An outline is the border of 41 x 41 pixels, 160 of them, and two pixels are near. One pixel aside, all are near. Ten
-    # pixels aside, of the lines above and below 33 pixels each; of the line on the side that lies within the other
-    # square two at either end, which are near the other's lines above and below; of the line on the other side none.
+    # An outline is the border of 41 x 41 pixels, 160 of them, and two pixels are near. One pixel aside, all are near.
+    # Ten pixels aside, of the lines above and below 33 pixels each are; of the side that lies within the other square
+    # two at either end, which are near the other's lines above and below; of the other side none.
     assert row["f"][0] == 1
     assert row["f"][2] == 0
     assert row["f"][1] == pytest.approx(70 / 160)

@@ -185,6 +185,14 @@ LAYERS = {
         "evsam.evaluation.protocols",
         "evsam.rle",
     ),
+    "evaluation/video.py": (
+        "evsam.boxes",
+        "evsam.datasets.records",
+        "evsam.errors",
+        "evsam.evaluation.metrics",
+        "evsam.evaluation.protocols",
+        "evsam.evaluation.truth",
+    ),
     "evaluation/fidelity.py": (
         "evsam.embedding",
         "evsam.errors",
