@@ -35,12 +35,13 @@ ANSWERED = ([0, 1, 1, 1], [0, 1, 2, 3])
 
 TOLERANCES = {
     "fp32": (5e-6, 5e-6, 1e-6),
-    "fp16": (2e-3, 8e-4, 5e-4),
+    "fp16": (7e-3, 8e-4, 5e-4),
     "bf16": (0.012, 0.004, 0.004),
     "int8": (0.016, 0.008, 0.005),
 }
 """What a precision may cost: of maps and of logits the root mean square of errors over that of the numbers, of scores
-the largest error. Those of narrow numbers are one and a half to three times what was seen."""
+the largest error. Those of narrow numbers are one and a half to three times what was
+seen; of fp16 on an emulated ARM, whose sums are in float16 too."""
 
 
 def fingerprint() -> str:
