@@ -80,7 +80,7 @@ def image_array(message: Any) -> npt.NDArray[Any]:
     if not (height and width):
         raise ImageError(f"image: expected at least one pixel, got {width} x {height}")
     if step < width * pixel:
-        raise ImageError(f"image: expected a step of at least {width * pixel} for {width} {encoding} pixels, got {step}")
+        raise ImageError(f"image: expected a step of at least {width * pixel} bytes for {encoding}, got {step}")
     needed = step * (height - 1) + width * pixel  # the last row's padding may be missing
     if len(message.data) < needed:
         raise ImageError(f"image: expected {needed} bytes for {width} x {height} {encoding}, got {len(message.data)}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.executors import ExternalShutdownException
@@ -98,7 +100,7 @@ class EvsamNode(Node):
         track = settings["mode"] == "track"
         parts = ["frame"] if track else ["frame", "detections", *["mask"] * settings["has_input_mask"]]
         self._matching = Matching(parts, settings["sync_queue_size"])
-        self._held = Matching(["frame", "never"], settings["sync_queue_size"])  # frames that objects may be shown in
+        self._held: deque[Any] = deque(maxlen=settings["sync_queue_size"])  # frames that objects may be shown in
         self._failures = self._failures_told = self._unmatched_told = 0
         self._last = "no frame yet"
         self._age = float("nan")
@@ -122,7 +124,7 @@ class EvsamNode(Node):
             self._serve("AddObjects", "add_objects", self._add_objects)
             self._serve("RemoveObject", "remove_object", self._remove_object)
         else:
-            self._subscribe(Detection2DArray, "detections_output", lambda message: self._take("detections", message))
+            self._subscribe(Detection2DArray, "detections_output", self._take_detections)
             if settings["has_input_mask"]:
                 self._subscribe(Image, "mask", lambda message: self._take("mask", message))
         self.create_timer(settings["diagnostic_period"], self._diagnose)
@@ -141,10 +143,14 @@ class EvsamNode(Node):
 
     def _take_frame(self, message: Any) -> None:
         if self._settings["mode"] == "track":
-            self._held.put("frame", _stamp(message.header), message)
+            self._held.append(message)
             if self._segmenter.idle:
                 return
         self._take("frame", message)
+
+    def _take_detections(self, message: Any) -> None:
+        if message.detections:  # of frames without any, nothing is computed or published
+            self._take("detections", message)
 
     def _take(self, part: str, message: Any) -> None:
         messages = self._matching.put(part, _stamp(message.header), message)
@@ -170,25 +176,29 @@ class EvsamNode(Node):
         if isinstance(result, evsam.EvsamError):
             self._last = str(result)
             return
-        for publisher, pixels in (
-            (self._mask_publisher, result.binary_mask()),
-            (self._label_publisher, result.label_image()),
-        ):
-            message = Image(header=header)
-            fill_image(message, pixels)
-            publisher.publish(message)
-        self._detection_publisher.publish(_detection_array(header, result))
+        messages = [
+            (self._mask_publisher, _image(header, result.binary_mask())),
+            (self._label_publisher, _image(header, result.label_image())),
+            (self._detection_publisher, _detection_array(header, result)),
+        ]
+        try:
+            for publisher, message in messages:
+                publisher.publish(message)
+        except Exception:
+            if rclpy.ok():  # else the program was interrupted while this frame was worked on
+                raise
         self._age = self.get_clock().now().nanoseconds / 1e9 - _seconds(header)
         self._last = f"{len(result.objects)} objects" + (f", lost: {', '.join(result.lost)}" if result.lost else "")
 
     def _add_objects(self, request: Any, response: Any) -> Any:
-        message = self._held.get("frame", _stamp(request.request_header))
+        stamp = _stamp(request.request_header)
+        held = next((message for message in self._held if _stamp(message.header) == stamp), None)
         try:
             boxes, points = map(_corners, request.bbox_coords), [(point.x, point.y) for point in request.point_coords]
             prompts = shown_objects(
                 request.bbox_object_ids, list(boxes), request.point_object_ids, points, list(request.point_labels)
             )
-            frame = None if message is None else read_frame(message)
+            frame = None if held is None else read_frame(held)
             return _answer(response, self._segmenter.add(prompts, frame))
         except evsam.EvsamError as error:
             return _answer(response, self._segmenter.numbers(), error)
@@ -267,6 +277,12 @@ def _prompts(message: Any, kind: str) -> list[Prompt]:
 
 def _class_id(detection: Any) -> str:
     return (detection.results[0].hypothesis.class_id if detection.results else "") or "mask"
+
+
+def _image(header: Any, pixels: npt.NDArray[np.uint8]) -> Image:
+    message = Image(header=header)
+    fill_image(message, pixels)
+    return message
 
 
 def _detection_array(header: Any, result: Result) -> Detection2DArray:

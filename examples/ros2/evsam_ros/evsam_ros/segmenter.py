@@ -123,10 +123,6 @@ class Matching:
             self.unmatched += "frame" not in self._waiting.popitem(last=False)[1]
         return None
 
-    def get(self, part: str, stamp: Hashable) -> Any | None:
-        """A message that waits."""
-        return self._waiting.get(stamp, {}).get(part)
-
 
 @dataclass
 class Segmenter:
@@ -159,9 +155,7 @@ class Segmenter:
         if len(self.orig_img_dims) != 2 or min(self.orig_img_dims) < 0 or 0 < sum(map(bool, self.orig_img_dims)) < 2:
             raise ValueError(f"orig_img_dims: expected height and width, or 0 and 0, got {list(self.orig_img_dims)}")
 
-    def segment(
-        self, frame: Frame, prompts: Sequence[Prompt], mask: npt.NDArray[np.uint8] | None = None
-    ) -> Result:
+    def segment(self, frame: Frame, prompts: Sequence[Prompt], mask: npt.NDArray[np.uint8] | None = None) -> Result:
         """Masks of prompts in one frame.
 
         Args:
@@ -194,7 +188,7 @@ class Segmenter:
         predicted = self.sam.predict(embedding, **arguments)
         best, scores = predicted.best(), predicted.scores.max(1)
         objects = [
-            Found(number, prompt.id, prompt.class_id, _part(score), tuple(box.tolist()), mask)
+            Found(number, prompt.id, prompt.class_id, _part(score), tuple(map(float, box)), mask)
             for number, (prompt, score, box, mask) in enumerate(
                 zip(taken, scores, predicted.boxes, best, strict=True), start=1
             )
@@ -232,7 +226,9 @@ class Segmenter:
                 _check(prompt)
             if len(self._numbers) + len(prompts) > self.max_batch_size:
                 there = f"{len(self._numbers)} and {len(prompts)} more"
-                raise evsam.PromptError(f"objects: expected at most {self.max_batch_size} (max_batch_size), got {there}")
+                raise evsam.PromptError(
+                    f"objects: expected at most {self.max_batch_size} (max_batch_size), got {there}"
+                )
             for prompt in prompts:
                 taken = set(self._numbers.values())
                 self._numbers[prompt.id] = next(n for n in range(1, MOST_OBJECTS + 1) if n not in taken)
@@ -291,7 +287,7 @@ class Segmenter:
         tracks = self._tracker.step(embedding)
         by_name = {name: tracks[number] for name, number in self._tracked.items()}
         objects = [
-            Found(numbers[name], name, "mask", track.score, tuple(track.box.tolist()), track.mask)
+            Found(numbers[name], name, "mask", track.score, tuple(map(float, track.box)), track.mask)
             for name, track in by_name.items()
             if not track.lost
         ]
