@@ -131,8 +131,10 @@ class EvsamNode(Node):
 
     def destroy_node(self) -> None:
         """Stop the stream before what it publishes to goes."""
-        self._stream.close()
-        super().destroy_node()
+        try:
+            self._stream.close()
+        finally:
+            super().destroy_node()
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
         self.create_subscription(kind, topic, callback, _qos(self._settings["input_qos"]))

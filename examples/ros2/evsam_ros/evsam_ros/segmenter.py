@@ -225,9 +225,9 @@ class Segmenter:
                     raise evsam.PromptError(f"object id: expected a new one, got {prompt.id!r}, which exists")
                 _check(prompt)
             if len(self._numbers) + len(prompts) > self.max_batch_size:
-                there = f"{len(self._numbers)} and {len(prompts)} more"
+                count = len(self._numbers) + len(prompts)
                 raise evsam.PromptError(
-                    f"objects: expected at most {self.max_batch_size} (max_batch_size), got {there}"
+                    f"objects: expected at most {self.max_batch_size} (max_batch_size), got {count}"
                 )
             for prompt in prompts:
                 taken = set(self._numbers.values())
