@@ -251,7 +251,12 @@ def test_shown_in_an_earlier_frame(logic, images, sam, image) -> None:
     """The tracker gets the frame that was meant: of a red object, and then of nothing."""
     earlier, now = images.Frame(image, bgr=False), images.Frame(np.zeros_like(image), bgr=False)
     seen = []
-    tracker = SimpleNamespace(add=lambda embedding, **_: seen.append(embedding) or 1, step=lambda _: {1: TRACK})
+
+    def add(embedding: evsam.Embedding, **_: object) -> int:
+        seen.append(embedding)
+        return 1
+
+    tracker = SimpleNamespace(add=add, step=lambda _: {1: TRACK})
     model = SimpleNamespace(encode=sam.encode, track=lambda: tracker)
     segmenter = logic.Segmenter(model)
     segmenter.add([logic.Prompt("a", box=BOX)], earlier)
@@ -259,7 +264,7 @@ def test_shown_in_an_earlier_frame(logic, images, sam, image) -> None:
     assert (seen[0].features == sam.encode(image).features).all()
 
 
-TRACK = evsam.Track(1, np.ones((80, 120), bool), np.float32([0, 0, 120, 80]), 0.9, lost=False)
+TRACK = evsam.Track(1, np.ones((80, 120), bool), np.array([0, 0, 120, 80], np.float32), 0.9, lost=False)
 
 
 def test_objects_that_cannot_be_shown(logic, images, sam, image, frame) -> None:
@@ -488,7 +493,7 @@ def test_a_frame_that_cannot_be_read(make_node, image) -> None:
         message.encoding = encoding
         node.send("image_rect", message)
         node.send("detections_output", detections_message(stamp, ("", BOX)))
-        node._stream.submit(int).result() if stamp == 0 else None
+        node._stream.submit(int).result()  # behind this frame
     (mask,) = node.publishers_of["binary_mask"].wait(1)
     assert mask.header.stamp.sec == 1
     assert len(node.logged) == 1
