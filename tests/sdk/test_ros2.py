@@ -181,7 +181,7 @@ def test_refused_boxes(logic, sam, frame) -> None:
     assert [found.id for found in result.objects] == ["4"]
     assert len(result.refused) == 5
     assert result.refused[0] == "6 prompts, of max_batch_size"
-    assert not segmenter.segment(frame, [logic.Prompt("a", box=wrong[0])]).label_image().any()
+    assert not segmenter.segment(frame, [logic.Prompt("a", box=wrong[0])]).label_image.any()
 
 
 def test_orig_img_dims(logic, sam, frame) -> None:
@@ -209,7 +209,7 @@ def test_label_image_of_overlaps(logic) -> None:
     left, right = np.zeros((2, 1, 4), bool)
     left[0, :3], right[0, 1:] = True, True
     found = [logic.Found(5, "a", "", 0.9, (), left), logic.Found(9, "b", "", 0.8, (), right)]
-    assert logic.Result((1, 4), found).label_image().tolist() == [[5, 5, 5, 9]]
+    assert logic.Result((1, 4), found).label_image.tolist() == [[5, 5, 5, 9]]
     assert logic.Result((1, 4), found).binary_mask().tolist() == [[255] * 4]
 
 
@@ -592,7 +592,7 @@ def test_package_files(package) -> None:
 
 def test_setup(monkeypatch) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr("setuptools.setup", lambda **options: given.update(options))
+    monkeypatch.setitem(sys.modules, "setuptools", SimpleNamespace(setup=lambda **options: given.update(options)))
     runpy.run_path(str(ros.PACKAGE / "setup.py"))
     version = ET.parse(ros.PACKAGE / "package.xml").findtext("version")
     assert (given["name"], given["version"]) == ("evsam_ros", version)
@@ -643,9 +643,24 @@ def test_launch(monkeypatch) -> None:
     node = importlib.import_module("evsam_ros.node")
     assert set(file["PARAMETERS"]) <= set(node.DEFAULTS)
     assert Path(context["params_file"]).is_file()
-    start({**context, "image": "/camera/image", "mode": "track", "max_batch_size": "5", "orig_img_dims": "[480, 640]"})
+    start(
+        {
+            **context,
+            "image": "/camera/image",
+            "mode": "track",
+            "max_batch_size": "5",
+            "orig_img_dims": "[480, 640]",
+            "deadline": "1",
+        }
+    )
     (options,) = started
-    assert options["parameters"][1] == {"mode": "track", "max_batch_size": 5, "orig_img_dims": [480, 640]}
+    assert options["parameters"][1] == {
+        "mode": "track",
+        "max_batch_size": 5,
+        "orig_img_dims": [480, 640],
+        "deadline": 1.0,
+    }
+    assert type(options["parameters"][1]["deadline"]) is float
     assert dict(options["remappings"])["image_rect"] == "/camera/image"
     assert dict(options["remappings"])["image_rect/compressed"] == "/camera/image/compressed"
     assert dict(options["remappings"])["detections_output"] == "detections_output"

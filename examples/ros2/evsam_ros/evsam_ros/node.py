@@ -180,7 +180,7 @@ class EvsamNode(Node):
             return
         messages = [
             (self._mask_publisher, _image(header, result.binary_mask())),
-            (self._label_publisher, _image(header, result.label_image())),
+            (self._label_publisher, _image(header, result.label_image)),
             (self._detection_publisher, _detection_array(header, result)),
         ]
         try:

@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -87,8 +88,9 @@ class Result:
 
     def binary_mask(self) -> npt.NDArray[np.uint8]:
         """uint8 (H, W): 255 where there is any object, else 0."""
-        return np.where(self.label_image(), np.uint8(255), np.uint8(0))
+        return np.where(self.label_image, np.uint8(255), np.uint8(0))
 
+    @cached_property
     def label_image(self) -> npt.NDArray[np.uint8]:
         """uint8 (H, W): the number of the object, 0 where there is none; where several overlap, that of the best."""
         labels = np.zeros(self.size, np.uint8)

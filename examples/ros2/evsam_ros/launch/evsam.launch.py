@@ -29,6 +29,8 @@ def _node(context: LaunchContext) -> list[Node]:
     remappings = [image, *((f"{topic}/compressed", f"{value}/compressed") for topic, value in [image])]
     remappings += [(topic, given[name]) for name, (topic, _) in TOPICS.items() if name != "image"]
     overrides = {name: yaml.safe_load(given[name]) for name in PARAMETERS if given[name]}
+    if "deadline" in overrides:
+        overrides["deadline"] = float(overrides["deadline"])  # of 1, which ROS would take for an integer
     return [
         Node(
             package="evsam_ros",
