@@ -10,7 +10,7 @@ import colorsys
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -126,6 +126,8 @@ def draw_masks(
     prompts: PhotoPrompts | None = None,
     line: float = 1.0,
     covered: bool = False,
+    numbers: Sequence[int] | None = None,
+    places: Sequence[Sequence[float] | None] = (),
 ) -> Image.Image:
     """The image with every mask filled in its own colour and outlined; smaller masks lie above larger ones.
 
@@ -140,6 +142,9 @@ def draw_masks(
         prompts: of the N masks, drawn above them; None for none.
         line: width of the outlines, as a multiple of :func:`outline_width`.
         covered: whether a mask covers the outlines of larger ones.
+        numbers: of the masks' colours (:func:`mask_colour`); None for 0 to N - 1.
+        places: N boxes x0, y0, x1, y1, or None, that stand for masks that are empty, drawn in dashes; none if there are
+            none.
 
     Raises:
         EvsamError: opacity is not from 0 to 1, or there are not as many tags as masks.
@@ -147,6 +152,7 @@ def draw_masks(
     check_opacity(opacity)
     if len(tags) not in (0, len(masks)):
         raise EvsamError(f"tags: expected one for each of {len(masks)} masks, got {len(tags)}")
+    colours = [mask_colour(number) for number in (range(len(masks)) if numbers is None else numbers)]
     photo = np.ascontiguousarray(image)
     canvas = photo.copy()
     width = line * outline_width((image.shape[0], image.shape[1]))
@@ -155,19 +161,29 @@ def draw_masks(
     outlines = {}
     for index in order:
         pixels, (x0, y0, _, _), _ = mask_window(masks[index])
-        _C.fill_mask(canvas, photo, pixels, mask_colour(index), float(opacity), x0, y0)
+        _C.fill_mask(canvas, photo, pixels, colours[index], float(opacity), x0, y0)
         corners, ends, _ = _C.trace_outlines(pixels, _OUTLINE_TOLERANCE)
         outlines[index] = corners + np.array([x0, y0], np.int32), ends
         if covered:
-            red, green, blue = (round(value + _LIGHTER * (255 - value)) for value in mask_colour(index))
+            red, green, blue = (round(value + _LIGHTER * (255 - value)) for value in colours[index])
             _draw_outline(canvas, outlines.pop(index), width, (red, green, blue))
     for index, outline in outlines.items():
-        _draw_outline(canvas, outline, width, mask_colour(index))
+        _draw_outline(canvas, outline, width, colours[index])
     picture = Image.fromarray(canvas)
+    boxes = {index: place for index, place in enumerate(places) if place is not None and not extents[index][0]}
+    for index, place in boxes.items():
+        _draw_box(picture, place, max(1, round(1.3 * width)), colours[index])
     clicks = [] if prompts is None else _draw_prompts(picture, prompts)
     if tags:
-        _draw_tags(picture, [(extents[i][1], tags[i], mask_colour(i)) for i in order], clicks)
+        tagged = [_Tagged(extents[i][1], tags[i], colours[i], mask_window(masks[i]).pixels) for i in order]
+        tagged += [_Tagged(_whole(place), tags[i], colours[i], None) for i, place in boxes.items()]
+        _draw_tags(picture, tagged, clicks)
     return picture
+
+
+def _whole(box: Sequence[float]) -> tuple[int, int, int, int]:
+    """The pixels that a box touches."""
+    return math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3])
 
 
 def _draw_outline(
@@ -199,8 +215,8 @@ def _draw_prompts(picture: Image.Image, prompts: PhotoPrompts) -> list[_Place]:
 def _draw_box(picture: Image.Image, box: Sequence[float], line: int, colour: Colour) -> None:
     """Dashes on a dark line: outlines of masks are whole."""
     draw = ImageDraw.Draw(picture, "RGBA")
-    left, top = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
-    right, bottom = min(picture.width, math.ceil(box[2])) - 1, min(picture.height, math.ceil(box[3])) - 1
+    x0, y0, x1, y1 = _whole(box)
+    left, top, right, bottom = max(0, x0), max(0, y0), min(picture.width, x1) - 1, min(picture.height, y1) - 1
     rim = round(0.4 * line)
     draw.rectangle((left - rim, top - rim, right + rim, bottom + rim), outline=(*_BLACK, _GAP), width=line + 2 * rim)
     for start, stop in _dashes(left, right + 1, 5 * line):
@@ -246,9 +262,25 @@ def draw_click(picture: Image.Image, at: tuple[float, float], radius: float, *, 
     picture.paste(tile, (left, top), tile)
 
 
-def _draw_tags(
-    picture: Image.Image, tags: list[tuple[tuple[int, int, int, int], str, Colour]], clicks: list[_Place]
-) -> None:
+class _Tagged(NamedTuple):
+    """What has a tag: the box around it, the tag's text and colour, and the mask's pixels in the box, if it is one."""
+
+    box: tuple[int, int, int, int]
+    text: str
+    colour: Colour
+    pixels: npt.NDArray[np.uint8] | None
+
+    def touches(self, place: _Place, reach: float) -> bool:
+        """Whether some of it is in a place, or so near."""
+        if self.pixels is None:
+            return True
+        left, top = self.box[:2]
+        x0, y0, x1, y1 = (round(value) for value in (place[0] - left, place[1] - top, place[2] - left, place[3] - top))
+        near = math.ceil(reach)
+        return bool(self.pixels[max(0, y0 - near) : max(0, y1 + near), max(0, x0 - near) : max(0, x1 + near)].any())
+
+
+def _draw_tags(picture: Image.Image, tags: Sequence[_Tagged], clicks: list[_Place]) -> None:
     """Tags at the upper left corners of boxes, or where else at a box there is room between clicks and other tags."""
     size = round(0.028 * math.sqrt(picture.width * picture.height))
     if size < _SMALLEST_FONT:
@@ -257,11 +289,12 @@ def _draw_tags(
             return
     font = ImageFont.load_default(size)
     taken = list(clicks)
-    for box, text, colour in tags:
+    for tagged in tags:
+        text, colour = tagged.text, tagged.colour
         left, _, right, _ = font.getbbox(text, anchor="ls")  # of what is inked
         ascent, margin = font.getbbox("0", anchor="ls")[1], 0.35 * size
         width, height = right - left + 2 * margin, -ascent + 2 * margin
-        place = _free_place(box, (width, height), (picture.width, picture.height), taken)
+        place = _free_place(tagged, (width, height), (picture.width, picture.height), taken)
         taken.append(place)
         tile = _pill(math.ceil(width), math.ceil(height), 0.25 * size, colour)
         bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
@@ -270,11 +303,9 @@ def _draw_tags(
         picture.paste(tile, (round(place[0]), round(place[1])), tile)
 
 
-def _free_place(
-    box: tuple[int, int, int, int], size: tuple[float, float], photo: tuple[int, int], taken: list[_Place]
-) -> _Place:
-    """Where a tag covers least of what is taken, by the order of the places where all are as good."""
-    (x0, y0, x1, y1), (width, height) = box, size
+def _free_place(tagged: _Tagged, size: tuple[float, float], photo: tuple[int, int], taken: list[_Place]) -> _Place:
+    """Where a tag is at its mask and covers least of what is taken; the first such place of several."""
+    (x0, y0, x1, y1), (width, height) = tagged.box, size
     middle = (x0 + x1 - width) / 2
     corners = [
         (x0, y0 - height),
@@ -285,12 +316,19 @@ def _free_place(
         (x0, y0),
         (middle, y1 - height),
     ]
+    if tagged.pixels is not None:  # the box of a slanted mask may be empty at all corners
+        corners.insert(2, (x0 + float(np.flatnonzero(tagged.pixels[0]).mean()) - width / 2, y0 - height))
     places = []
     for x, y in corners:
         left = min(max(x, 0), max(photo[0] - width, 0))
         top = min(max(y, 0), max(photo[1] - height, 0))
         places.append((left, top, left + width, top + height))
-    return min(places, key=lambda place: sum(_overlap(place, other) for other in taken))
+
+    def cost(place: _Place) -> float:
+        away = 0.0 if tagged.touches(place, height / 2) else width * height / 2
+        return away + sum(_overlap(place, other) for other in taken)
+
+    return min(places, key=cost)
 
 
 def _overlap(a: _Place, b: _Place) -> float:

@@ -6,20 +6,24 @@ that an object is lost, is told below; every engine can answer its prompts.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from evsam.arguments import shown
+from evsam.arguments import path_text, shown
 from evsam.embedding import Embedding
-from evsam.errors import ImageError, PromptError
+from evsam.errors import EvsamError, ImageError, PromptError
 from evsam.images import ImageLike
 from evsam.masks import MaskSet
 from evsam.overlay import OPACITY, draw_masks
+from evsam.writing import replaced
 
 if TYPE_CHECKING:
     from evsam.sam import Sam
@@ -76,7 +80,9 @@ class Tracks(MaskSet, Mapping[int, Track]):
         return len(self._tracks)
 
     def overlay(self, image: ImageLike, *, opacity: float = OPACITY) -> Image.Image:
-        """The frame with the masks drawn over it, and each object's number beside it.
+        """The frame with the masks drawn over it, each object in a colour and with its number.
+
+        Where an object is lost, dashes frame the place where it was last seen.
 
         Args:
             image: the frame, or another of its size.
@@ -85,7 +91,14 @@ class Tracks(MaskSet, Mapping[int, Track]):
         Raises:
             ImageError: the image cannot be read or has another size than the masks.
         """
-        return draw_masks(self._photo(image), self._masks(), opacity=opacity, tags=self._titles())
+        return draw_masks(
+            self._photo(image),
+            self._masks(),
+            opacity=opacity,
+            tags=self._titles(),
+            numbers=[number - 1 for number in self._tracks],
+            places=[track.box.tolist() if track.lost else None for track in self._tracks.values()],
+        )
 
     def _masks(self) -> list[npt.NDArray[np.bool_]]:
         return [track.mask for track in self._tracks.values()]
@@ -94,7 +107,7 @@ class Tracks(MaskSet, Mapping[int, Track]):
         return [track.score for track in self._tracks.values()]
 
     def _titles(self) -> list[str]:
-        return [str(number) for number in self._tracks]
+        return [f"{track.id} lost" if track.lost else str(track.id) for track in self._tracks.values()]
 
     def _properties(self) -> list[dict[str, Any]]:
         return [
@@ -206,6 +219,45 @@ class Tracker:
         if id not in self._boxes:
             raise PromptError(f"id: expected one of {list(self._boxes)}, got {shown(id)}")
         del self._boxes[id]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what is known of the objects to a file, whole or not at all; missing folders are made.
+
+        Raises:
+            EvsamError: path is none.
+            OSError: the file cannot be written.
+        """
+        state = {
+            "model": [self._sam.variant.name, self._sam.fingerprint],
+            "bgr": self._bgr,
+            "size": self._size,
+            "next": self._next,
+            "boxes": [[number, *box.tolist()] for number, box in self._boxes.items()],
+        }
+        with replaced(Path(path_text("path", path))) as temporary:
+            temporary.write_text(json.dumps(state), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], sam: Sam) -> Tracker:
+        """A tracker that goes on where :meth:`save` was called.
+
+        Raises:
+            EvsamError: the file is something else, damaged, or of another model.
+            OSError: the file cannot be read.
+        """
+        expected = f"path: expected the state of a tracker of {sam.variant.name} {sam.fingerprint}"
+        try:
+            state = json.loads(Path(path_text("path", path)).read_text(encoding="utf-8"))
+            model, size = state["model"], state["size"]
+            tracker = cls(sam, bgr=bool(state["bgr"]))
+            tracker._size = None if size is None else (int(size[0]), int(size[1]))
+            tracker._next = int(state["next"])
+            tracker._boxes = {int(number): np.array(box, np.float32).reshape(4) for number, *box in state["boxes"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise EvsamError(f"{expected}, got a damaged one ({error})") from error
+        if model != [sam.variant.name, sam.fingerprint]:
+            raise EvsamError(f"{expected}, got one of {' '.join(map(str, model))}")
+        return tracker
 
     def _encoded(self, frame: Embedding | ImageLike) -> Embedding:
         embedding = frame if isinstance(frame, Embedding) else self._sam.encode(frame, bgr=self._bgr)

@@ -199,14 +199,40 @@ def test_tags_stand_at_their_masks_and_apart() -> None:
     assert all(85 <= box[2] <= 320 and box[1] >= 190 for box in boxes[1:])
 
 
+def test_tags_stand_at_masks_that_are_not_at_the_corner_of_their_box() -> None:
+    size = (240, 240)
+    y, x = np.mgrid[: size[0], : size[1]]
+    mask = (x >= 60) & (x < 200) & (y >= 60) & (y < 200) & (x + y > 330)  # none of it is at the upper left
+    image = _grey(*size)
+    plain, tagged = (np.asarray(draw_masks(image, [mask], tags=tags)) for tags in ([], ["1"]))
+    rows, columns = np.nonzero(_changed(tagged, plain))
+    assert (_grown(mask, 8)[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]).any()
+    assert not _changed(tagged, plain)[:70, :80].any()
+
+
 def test_tags_keep_off_clicks() -> None:
     size = (400, 600)
     mask, image = _block(100, 300, 200, 400, size), np.full((400, 600, 3), 120, np.uint8)
-    clicks = _prompts([(205, 95), (390, 95)], [1, 0])  # where the tag would be, and where the next place is
+    clicks = _prompts([(205, 95), (390, 95), (300, 95)], [1, 0, 1])  # where the tag would be, and the next places
     before = np.asarray(draw_masks(image, [mask], prompts=clicks))
     changed = _changed(draw_masks(image, [mask], prompts=clicks, tags=["0.95"]), before)
     assert changed.any()
     assert not changed[80:110].any()
+
+
+def test_places_of_empty_masks_are_dashed_in_the_colours_of_their_numbers() -> None:
+    size = (240, 240)
+    image, empty, mask = _grey(*size), np.zeros(size, bool), _block(150, 200, 150, 200, size)
+    drawn = np.asarray(draw_masks(image, [empty, mask], opacity=1.0, numbers=[4, 2], places=[(50, 40, 90, 80), None]))
+    assert (drawn[41, 50:90] == mask_colour(4)).all(-1).any()
+    assert not _changed(drawn, image)[44:76, 54:86].any()
+    assert (drawn[160:190, 160:190] == mask_colour(2)).all()
+    tagged = np.asarray(
+        draw_masks(image, [empty, mask], opacity=1.0, numbers=[4, 2], places=[(50, 40, 90, 80), None], tags=["a", "b"])
+    )
+    assert _changed(tagged, drawn)[20:40, 45:80].any(), "and have their tags"
+    none = np.asarray(draw_masks(image, [empty, mask], opacity=1.0, numbers=[4, 2], places=[None, (0, 0, 9, 9)]))
+    assert not _changed(none, image)[:140].any(), "a mask that is there has no place"
 
 
 @pytest.mark.parametrize("size", [(40, 40), (79, 600)])

@@ -7,6 +7,7 @@ import pytest
 
 import evsam
 from evsam.evaluation.metrics import iou
+from evsam.overlay import mask_colour
 
 HEIGHT, WIDTH = 240, 320
 
@@ -67,3 +68,29 @@ def test_what_cannot_be_meant_is_refused(sam, call, error, message) -> None:
     tracker = sam.track(frame_at(40), box=(40, 90, 100, 150))
     with pytest.raises(error, match=message):
         call(sam, tracker)
+
+
+def test_a_saved_tracker_goes_on(sam, tmp_path) -> None:
+    tracker = sam.track(frame_at(40), box=(40, 90, 100, 150))
+    tracker.step(frame_at(46))
+    tracker.save(tmp_path / "tracker.evsam")
+    again = evsam.Tracker.load(tmp_path / "tracker.evsam", sam)
+    for x in (52, 58):
+        first, second = tracker.step(frame_at(x)), again.step(frame_at(x))
+        assert np.array_equal(first[1].mask, second[1].mask)
+        assert (first[1].box == second[1].box).all()
+    assert again.add(frame_at(58), box=(58, 90, 118, 150)) == 2
+    (tmp_path / "tracker.evsam").write_bytes(b"{}")
+    with pytest.raises(evsam.EvsamError, match="state"):
+        evsam.Tracker.load(tmp_path / "tracker.evsam", sam)
+
+
+def test_objects_keep_their_colours_and_lost_ones_are_framed() -> None:
+    frame = frame_at(40)
+    masks = [truth_at(40), np.zeros((HEIGHT, WIDTH), bool)]
+    boxes = [np.array([40, 90, 100, 150], np.float32), np.array([200, 90, 260, 150], np.float32)]
+    found = {n: evsam.Track(n, m, b, 0.9, n == 3) for n, m, b in zip((2, 3), masks, boxes, strict=True)}
+    picture = np.asarray(evsam.tracking.Tracks(found, (HEIGHT, WIDTH)).overlay(frame, opacity=1.0))
+    assert (picture[110:130, 60:80] == mask_colour(1)).all()
+    assert (picture[91, 200:260] == mask_colour(2)).all(-1).any()
+    assert (picture[100:140, 210:250] == frame[100:140, 210:250]).all()
