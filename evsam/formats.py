@@ -124,6 +124,63 @@ def join_coco(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": named}
 
 
+def tracks_document(
+    frames: Sequence[Sequence[Mapping[str, Any]]],
+    size: tuple[int, int],
+    *,
+    file_names: Sequence[str],
+    name: str = "object",
+) -> dict[str, Any]:
+    """The tracks of one video in the layout of YouTube-VIS, which is COCO's with a list over frames for each object.
+
+    Args:
+        frames: of each of N frames its tracks: mappings with ``id``, ``segmentation`` (an RLE, or None where the object
+            is lost), ``score`` and ``lost``.
+        size: height and width of the frames.
+        file_names: N names.
+        name: of the one category.
+
+    Returns:
+        ``info``, ``videos`` (one, with ``length`` and ``file_names``), ``annotations`` and ``categories``. Each object
+        has one annotation, whose ``segmentations``, ``bboxes`` (x, y, width, height) and ``areas`` have N entries, None
+        in frames where it is not to be seen. Beyond that layout it has N ``scores`` and N ``lost`` (None before it was
+        shown), and ``score``, the mean where it is seen: so annotations also serve as results.
+    """
+    count = len(frames)
+    annotations: dict[int, dict[str, Any]] = {}
+    for index, tracks in enumerate(frames):
+        for track in tracks:
+            number = track["id"]
+            if number not in annotations:
+                annotations[number] = {
+                    "id": number,
+                    "video_id": 1,
+                    "category_id": 1,
+                    "iscrowd": 0,
+                    "height": int(size[0]),
+                    "width": int(size[1]),
+                    "length": count,
+                    **{key: [None] * count for key in ("segmentations", "bboxes", "areas", "scores", "lost")},
+                }
+            entry = annotations[number]
+            entry["scores"][index], entry["lost"][index] = track["score"], track["lost"]
+            if track["segmentation"] is not None:
+                area, (x0, y0, x1, y1) = mask_extent(track["segmentation"])
+                entry["segmentations"][index] = track["segmentation"]
+                entry["bboxes"][index] = [x0, y0, x1 - x0, y1 - y0]
+                entry["areas"][index] = area
+    for entry in annotations.values():
+        seen = [score for score, lost in zip(entry["scores"], entry["lost"], strict=True) if lost is False]
+        entry["score"] = sum(seen) / len(seen) if seen else 0.0
+    video = {"id": 1, "height": int(size[0]), "width": int(size[1]), "length": count, "file_names": list(file_names)}
+    return {
+        "info": {"description": "tracks of evsam, in the layout of YouTube-VIS"},
+        "videos": [video],
+        "annotations": list(annotations.values()),
+        "categories": [{"id": 1, "name": name, "supercategory": name}],
+    }
+
+
 def labelme_document(
     masks: Masks,
     size: tuple[int, int],

@@ -19,6 +19,7 @@ from evsam.cli import (
     info,
     predict,
     selftest,
+    track,
     weights,
 )
 from evsam.cli.arguments import did_you_mean
@@ -30,6 +31,7 @@ _EXAMPLES = """examples:
   evsam predict cat.jpg --point 120 80 --negative-point 10 10 --json cat.json
   evsam predict photos/ --prompts boxes.json -o masks/
   evsam everything photos/ -o segments/ --coco segments.json
+  evsam track video.mp4 --box 40 30 300 260 -o tracks.mp4 --json tracks.json
 
 evsam COMMAND --help says more about a command.
 """
@@ -48,6 +50,7 @@ class Command(Protocol):
 COMMANDS: dict[str, tuple[Command, str]] = {
     "predict": (predict, "masks for boxes and points in photos"),
     "everything": (everything, "masks for all that is in photos"),
+    "track": (track, "masks for objects through a video or the frames of a camera"),
     "eval": (eval, "what a model scores on annotated photos"),
     "bench": (bench, "how long a model takes on this machine"),
     "export": (export, "write a model for another runtime: ONNX, TensorRT, Triton"),

@@ -428,7 +428,7 @@ NUMERIC = [
     for option in action.option_strings[:1]
 ]
 
-NEGATIVE = ("--box", "--point", "--negative-point", "--pred-iou-thresh", "--stability-score-thresh")
+NEGATIVE = ("--box", "--point", "--points", "--negative-point", "--pred-iou-thresh", "--stability-score-thresh")
 """Options that take -1: coordinates, and thresholds that let everything pass."""
 
 OUT_OF_RANGE = [(*row, value) for row in NUMERIC for value in ODD if not (value == "-1" and row[1] in NEGATIVE)]
@@ -436,6 +436,7 @@ OUT_OF_RANGE = [(*row, value) for row in NUMERIC for value in ODD if not (value 
 MANDATORY = {
     "predict": ["photo.png"],
     "everything": ["photo.png"],
+    "track": ["video.mp4"],
     "export": ["nano", "--format", "onnx", "-o", "folder"],
     "convert": ["nano", "x.safetensors"],
 }

@@ -31,6 +31,8 @@ HEAVY = (
     "fastapi",
     "pydantic",
     "pycocotools",
+    "av",
+    "cv2",
 )
 
 ROOT = Path(__file__).parents[2]
@@ -169,6 +171,19 @@ LAYERS = {
         "evsam.rle",
     ),
     "stream.py": ("evsam.arguments", "evsam.errors", "evsam.images"),
+    "video.py": ("evsam.errors", "evsam.images"),
+    "tracking.py": (
+        "evsam._C",
+        "evsam.arguments",
+        "evsam.embedding",
+        "evsam.errors",
+        "evsam.images",
+        "evsam.masks",
+        "evsam.overlay",
+        "evsam.rle",
+        "evsam.weights",
+        "evsam.writing",
+    ),
     "evaluation/metrics.py": ("evsam.arguments", "evsam.boxes", "evsam.errors"),
     "evaluation/clicks.py": ("evsam._C", "evsam.boxes"),
     "evaluation/truth.py": ("evsam.boxes", "evsam.evaluation.metrics", "evsam.rle"),

@@ -1,0 +1,513 @@
+"""``evsam track``: its arguments, the loop over frames, what is written of them, and how a stopped run goes on.
+
+Everything that is written of a frame is made of its *record*: each object's box, score and run-length encoded mask.
+Records go to a journal as the run goes on, and the tracker's state beside it every few seconds; so a run that was
+stopped draws what it has from the journal, and tracks from the newest state on, with the same result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+from evsam.cli import console
+from evsam.cli.arguments import add_loading_arguments, engine_options, number, whole
+from evsam.cli.outputs import check_file, save_json
+from evsam.errors import EvsamError, ImageError, PromptError
+
+if TYPE_CHECKING:
+    from evsam.sam import Sam
+    from evsam.tracking import Tracker, Tracks
+    from evsam.video import Frame, Source
+
+DESCRIPTION = """Follow objects through a video, a folder of frames, or the frames of a camera.
+
+Objects are shown in the first frame by boxes, points or masks, or found every N frames
+by --everything-every. Unless -o or --json is given, SOURCE_tracks.mp4, the video with
+the masks drawn on it, is written beside the source. A run that was stopped goes on with
+--resume. A camera is followed until Ctrl-C, or for --limit frames."""
+
+Record: TypeAlias = list[dict[str, Any]]
+"""The tracks of one frame: ``id``, ``box``, ``score``, ``lost`` and ``segmentation``, an RLE or None."""
+
+_SAVE_SECONDS = 2.0
+"""How often the tracker's state is saved: what a killed run has to do again."""
+
+_COVERED = 0.5
+"""The part of a found mask that tracked objects may cover, for it to be a new one."""
+
+_COORDINATE = number(-1e9, 1e9)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``evsam track``."""
+    parser.add_argument("source", help="a video, a folder of frames, or the number of a camera, such as 0")
+    shown = parser.add_argument_group("objects, shown in the first frame")
+    shown.add_argument(
+        "--box",
+        nargs=4,
+        type=_COORDINATE,
+        action="append",
+        metavar=("X0", "Y0", "X1", "Y1"),
+        default=[],
+        help="a box around an object, in pixels; repeat it for several objects",
+    )
+    shown.add_argument(
+        "--points",
+        nargs="+",
+        type=_COORDINATE,
+        action="append",
+        metavar="X Y",
+        default=[],
+        help="one or more points on an object; repeat it for several objects",
+    )
+    shown.add_argument(
+        "--masks",
+        type=Path,
+        metavar="FILE",
+        help="an image of the frames' size whose pixels are numbers of objects, 0 where none is, as DAVIS has them",
+    )
+    found = parser.add_argument_group("objects that are found")
+    found.add_argument(
+        "--everything-every",
+        type=whole(1),
+        metavar="N",
+        help="in the first and every Nth frame, find all that is there, and follow what no object covers",
+    )
+    found.add_argument("--max-objects", type=whole(1), default=32, metavar="N", help="find none beyond (default: 32)")
+    found.add_argument("--min-area", type=whole(0), default=0, metavar="N", help="find none of fewer pixels")
+    found.add_argument("--max-area", type=whole(1), metavar="N", help="find none of more pixels")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="write a video with the masks drawn on it (.mp4, .mov, .mkv), or a folder of label maps: a PNG for each "
+        "frame whose pixels are numbers of objects, as DAVIS has them",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the tracks in the layout of YouTube-VIS; - for standard output"
+    )
+    parser.add_argument("--limit", type=whole(1), metavar="N", help="stop behind the Nth frame")
+    parser.add_argument(
+        "--fps", type=number(0.001, 1000), metavar="N", help="frames a second, where the source does not say (25)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on where a run with the same arguments was stopped")
+    add_loading_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the arguments say."""
+    from evsam.sam import load
+    from evsam.video import is_camera, open_source
+
+    prompts = _prompts(arguments)
+    camera = is_camera(arguments.source)
+    rate = None if arguments.fps is None else Fraction(arguments.fps).limit_denominator(1001)
+    with closing(open_source(arguments.source, rate)) as source:
+        outputs = _Outputs(arguments, camera)
+        if arguments.resume and outputs.are_done(Path(arguments.source)):
+            console.note(f"{arguments.source} is done")
+            return 0
+        with load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
+            journal = _Journal(outputs.work_folder, _fingerprint(arguments, sam, camera), resume=arguments.resume)
+            work = _Work(arguments, sam, prompts, journal.load_tracker(sam))
+            with journal:
+                return _follow(arguments, source, work, journal, outputs, camera=camera)
+
+
+def _follow(
+    arguments: argparse.Namespace,
+    source: Source,
+    work: _Work,
+    journal: _Journal,
+    outputs: _Outputs,
+    *,
+    camera: bool,
+) -> int:
+    """Go through the frames, and write what is wanted of them."""
+    if journal.done:
+        console.note(f"{journal.done} frames are done")
+    code = 0
+    with outputs.writing(source.rate):
+        try:
+            for frame in _frames(source, arguments, journal.done):
+                record = journal.record(frame.index)
+                if record is None:
+                    record = work.on(frame)
+                    journal.add(frame, record, None if camera else work.tracker)
+                outputs.write(frame, record)
+        except KeyboardInterrupt:
+            if not camera:
+                console.note(f"stopped behind {len(journal.names)} frames; --resume goes on")
+                raise
+            code = 130  # and what there is of it is kept
+        if not journal.names:
+            raise ImageError(f"source: expected frames, got {arguments.source}, which has none")
+    outputs.finish(list(journal.records()), journal.names)
+    journal.remove()
+    return code
+
+
+def _frames(source: Source, arguments: argparse.Namespace, done: int) -> Iterator[Frame]:
+    """The frames, as many as are wanted, with a progress bar.
+
+    Raises:
+        ImageError: they are of different sizes.
+    """
+    total = min(filter(None, (source.total, arguments.limit)), default=0)
+    bar = console.Progress(total, done)
+    size: tuple[int, ...] | None = None
+    try:
+        for frame in source:
+            height, width, _ = frame.image.shape
+            if size not in (None, (height, width)):
+                expected = f"frames of {size[1]} x {size[0]} pixels as the first has"
+                raise ImageError(f"source: expected {expected}, got {frame.name} of {width} x {height}")
+            size = height, width
+            if total:
+                bar.show(min(frame.index, total), Path(arguments.source).name)
+            yield frame
+            if frame.index + 1 == arguments.limit:
+                break
+    finally:
+        bar.clear()
+
+
+class _Work:
+    """What is done with a frame: objects are followed, and new ones found."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, sam: Sam, prompts: list[dict[str, Any]], tracker: Tracker | None
+    ) -> None:
+        self._sam, self._prompts = sam, prompts
+        self._every: int | None = arguments.everything_every
+        self._most: int = arguments.max_objects
+        self._areas = {"min_area": arguments.min_area, "max_area": arguments.max_area}
+        self.tracker = sam.track() if tracker is None else tracker
+
+    def on(self, frame: Frame) -> Record:
+        """The record of the next frame."""
+        search = self._every is not None and frame.index % self._every == 0
+        # encoded here only where it is used twice: the tracker may have an own way to look at a frame
+        image = self._sam.encode(frame.image) if search or frame.index == 0 else frame.image
+        if frame.index == 0:
+            for prompt in self._prompts:
+                self.tracker.add(image, **prompt)
+        tracks = self.tracker.step(image)
+        record = _record(tracks)
+        if search:
+            record += self._found(image, tracks)
+        return record
+
+    def _found(self, image: Any, tracks: Tracks) -> Record:
+        """Objects that no track covers; they are followed from the next frame on."""
+        import numpy as np
+
+        covered = np.zeros(tracks.size, np.bool_)
+        for track in tracks.values():
+            covered |= track.mask
+        record: Record = []
+        for segment in self._sam.segment_everything(image).filter(**self._areas):
+            if len(self.tracker.ids) >= self._most:
+                break
+            mask = segment.mask
+            if covered[mask].mean() > _COVERED:
+                continue
+            try:
+                number = self.tracker.add(image, mask=mask)
+            except PromptError:  # a mask that the model cannot find again
+                continue
+            covered |= mask
+            box, score = [float(value) for value in segment.box], float(segment.predicted_iou)
+            record.append({"id": number, "box": box, "score": score, "lost": False, "segmentation": segment.rle})
+        return record
+
+
+def _record(tracks: Tracks) -> Record:
+    from evsam.rle import encode_rle
+
+    return [
+        {
+            "id": track.id,
+            "box": track.box.tolist(),
+            "score": track.score,
+            "lost": track.lost,
+            "segmentation": None if track.lost else encode_rle(track.mask),
+        }
+        for track in tracks.values()
+    ]
+
+
+def _tracks(record: Record, size: tuple[int, int]) -> Tracks:
+    """The tracks that a record holds."""
+    import numpy as np
+
+    from evsam.rle import decode_rle
+    from evsam.tracking import Track, Tracks
+
+    tracks = {}
+    for entry in record:
+        rle = entry["segmentation"]
+        mask = np.zeros(size, np.bool_) if rle is None else decode_rle(rle)
+        box = np.array(entry["box"], np.float32)
+        tracks[entry["id"]] = Track(id=entry["id"], mask=mask, box=box, score=entry["score"], lost=entry["lost"])
+    return Tracks(tracks, size)
+
+
+class _Journal:
+    """The records of a run in a folder beside what it writes, and from time to time the tracker's state.
+
+    The first line of ``frames.jsonl`` says what the run is of, each further one is a frame. ``tracker-N.evsam``
+    is the state behind N frames.
+
+    Attributes:
+        done: frames whose records were found, with ``resume``.
+        names: of all frames until now.
+
+    Raises:
+        EvsamError: with ``resume``, the folder is of a run with other arguments.
+    """
+
+    def __init__(self, folder: Path, fingerprint: dict[str, Any], *, resume: bool) -> None:
+        self._folder, self._file = folder, folder / "frames.jsonl"
+        self._fingerprint = fingerprint
+        self.names: list[str] = []
+        lines: list[str] = []
+        if resume and self._file.exists():
+            lines = self._file.read_text(encoding="utf-8").split("\n")[:-1]  # behind the last end of line: torn
+        if lines:
+            theirs = json.loads(lines[0])
+            for key, value in fingerprint.items():
+                if theirs.get(key) != value:
+                    raise EvsamError(f"--resume: expected {key} {theirs.get(key)!r} as before, got {value!r}")
+        saved = [state for state in self._states() if int(state.stem[8:]) < len(lines)]
+        self._state = saved[-1] if saved else None
+        self.done = 0 if self._state is None else int(self._state.stem[8:])
+        self._old = lines[1 : self.done + 1]
+        self._stream: IO[str]
+        self._saved = time.monotonic()
+
+    def _states(self) -> list[Path]:
+        """Files of states, the newest last."""
+        return sorted(self._folder.glob("tracker-*.evsam"))
+
+    def __enter__(self) -> None:
+        """Begin the journal, with what is kept of the old one."""
+        from evsam.writing import replaced
+
+        if not self.done:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        with replaced(self._file) as temporary:
+            text = "\n".join([json.dumps(self._fingerprint), *self._old]) + "\n"
+            temporary.write_text(text, encoding="utf-8")
+        self.names = [json.loads(line)["name"] for line in self._old]
+        self._stream = self._file.open("a", encoding="utf-8")
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def load_tracker(self, sam: Sam) -> Tracker | None:
+        """The tracker as it was behind the frames that are done; None for a new one."""
+        from evsam.tracking import Tracker
+
+        return None if self._state is None else Tracker.load(self._state, sam)
+
+    def record(self, index: int) -> Record | None:
+        """The record of a frame that is done."""
+        return json.loads(self._old[index])["tracks"] if index < self.done else None
+
+    def add(self, frame: Frame, record: Record, tracker: Tracker | None) -> None:
+        """Add a frame's record; and from time to time the state, unless there is no going on."""
+        self._stream.write(json.dumps({"name": frame.name, "tracks": record}) + "\n")
+        self.names.append(frame.name)
+        if tracker is None or time.monotonic() - self._saved < _SAVE_SECONDS:
+            return
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        older = self._states()
+        tracker.save(self._folder / f"tracker-{len(self.names):08}.evsam")
+        for state in older:
+            state.unlink()
+        self._saved = time.monotonic()
+
+    def records(self) -> Iterator[Record]:
+        """All records, one after the other."""
+        self._stream.flush()
+        with self._file.open(encoding="utf-8") as file:
+            next(file)
+            for line in file:
+                yield json.loads(line)["tracks"]
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Outputs:
+    """What is written: a video or label maps, frame by frame, and in the end the document of all tracks.
+
+    Attributes:
+        work_folder: for what only a stopped run needs.
+
+    Raises:
+        OSError: something cannot be written.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, camera: bool) -> None:
+        from evsam.video import container_of
+        from evsam.writing import check_folder, check_writable
+
+        self._json: str | None = arguments.json
+        self._path: Path | None = arguments.output
+        if self._path is None and self._json is None:
+            name = Path(f"camera{arguments.source}" if camera else arguments.source)
+            self._path = name.with_name(f"{name.name if name.is_dir() else name.stem}_tracks.mp4")
+        self._folder = self._path is not None and (self._path.is_dir() or not self._path.suffix)
+        check_file(self._json)
+        if self._path is not None:
+            if self._folder:
+                check_folder(self._path)
+            else:
+                try:
+                    self._container = container_of(self._path)
+                except EvsamError as error:
+                    arguments.fail(str(error))
+                check_writable(self._path)
+                if not camera and self._path.exists() and self._path.samefile(arguments.source):
+                    arguments.fail(f"-o: expected another file than the source, got {self._path}")
+        main = self._path or Path("tracks" if self._json in (None, "-") else self._json or "")
+        self.work_folder = main.with_name(f".{main.name}.evsam-track")
+        self.say: Callable[[str], None] = console.note if self._json == "-" else console.say
+        self._write: Callable[[Frame, Tracks], None] | None = None
+        self._size = (0, 0)
+
+    def are_done(self, source: Path) -> bool:
+        """Whether an earlier run has written all, and the source has not changed since."""
+        if self.work_folder.exists() or self._folder or self._json == "-" or not source.exists():
+            return False
+        paths = [path for path in (self._path, self._json and Path(self._json)) if path]
+        newest = max(path.stat().st_mtime for path in ([source, *source.iterdir()] if source.is_dir() else [source]))
+        return all(path.is_file() and path.stat().st_mtime >= newest for path in paths)
+
+    @contextmanager
+    def writing(self, rate: Fraction) -> Iterator[None]:
+        """While frames are written; a video takes its name if the block succeeds."""
+        from evsam.formats import label_picture
+        from evsam.video import VideoWriter
+        from evsam.writing import replaced
+
+        with ExitStack() as stack:
+            writers: list[VideoWriter] = []
+            if self._path is None:
+                pass
+            elif self._folder:
+                folder = self._path
+
+                def write_labels(frame: Frame, tracks: Tracks) -> None:
+                    name = f"{Path(frame.name).stem}.png"
+                    with replaced(folder / name) as temporary:
+                        label_picture([track.mask for track in tracks.values()], tracks.size).save(temporary, "PNG")
+
+                self._write = write_labels
+            else:
+                temporary = stack.enter_context(replaced(self._path))
+
+                def draw(frame: Frame, tracks: Tracks) -> None:
+                    import numpy as np
+
+                    if not writers:
+                        writers.append(VideoWriter(temporary, self._container, tracks.size, rate))
+                        stack.callback(writers[0].close)
+                    writers[0].write(np.asarray(tracks.overlay(frame.image)), frame.time)
+
+                self._write = draw
+            yield
+
+    def write(self, frame: Frame, record: Record) -> None:
+        """Write what is wanted of a frame."""
+        height, width, _ = frame.image.shape
+        self._size = height, width
+        if self._write is not None:
+            self._write(frame, _tracks(record, self._size))
+
+    def finish(self, frames: Sequence[Record], names: Sequence[str]) -> None:
+        """Write the document, and say what was found and written."""
+        from evsam.formats import tracks_document
+
+        for line in _summary(frames, self._size):
+            self.say(line)
+        if self._path is not None:
+            self.say(f"wrote {self._path}")
+        if self._json is not None:
+            save_json(tracks_document(frames, self._size, file_names=names), self._json, indent=None)
+
+
+def _summary(frames: Sequence[Record], size: tuple[int, int]) -> Iterator[str]:
+    """A line for all frames, and one for each object."""
+    seen: dict[int, list[bool]] = {}
+    for record in frames:
+        for entry in record:
+            seen.setdefault(entry["id"], []).append(not entry["lost"])
+    objects = f"{len(seen)} object{'s' if len(seen) != 1 else ''}"
+    yield f"{len(frames)} frames of {size[1]} x {size[0]} pixels, {objects}"
+    for key, there in seen.items():
+        lost = there.count(False)
+        yield f"object {key}: in {len(there) - lost} frames" + (f", lost in {lost}" if lost else "")
+
+
+def _prompts(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Of each object that is shown."""
+    prompts: list[dict[str, Any]] = [{"box": box} for box in arguments.box]
+    for values in arguments.points:
+        if len(values) % 2:
+            arguments.fail(f"--points: expected pairs X Y, got {len(values)} numbers")
+        points = list(zip(values[::2], values[1::2], strict=True))
+        prompts.append({"points": points, "labels": [1] * len(points)})
+    if arguments.masks is not None:
+        prompts += [{"mask": mask} for mask in _read_masks(arguments.masks)]
+    if not prompts and arguments.everything_every is None:
+        arguments.fail("give at least one --box, --points or --masks, or --everything-every N")
+    return prompts
+
+
+def _read_masks(path: Path) -> list[Any]:
+    """The masks (H, W), bool, of the objects in a label map, in the order of their numbers.
+
+    Raises:
+        PromptError: it cannot be read, or has none.
+    """
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            labels = np.asarray(picture if picture.mode in ("1", "L", "P") or picture.mode.startswith("I") else None)
+    except Exception as error:  # of Pillow's decoders
+        raise PromptError(f"--masks: expected an image file, got {path} ({error})") from error
+    if labels.ndim != 2:
+        raise PromptError(f"--masks: expected an image of numbers, grey or with a palette, got {path}, of colours")
+    numbers = np.unique(labels[labels > 0]).tolist()
+    if not numbers:
+        raise PromptError(f"--masks: expected an image with numbers above 0 for objects, got {path}, which has none")
+    return [labels == value for value in numbers]
+
+
+def _fingerprint(arguments: argparse.Namespace, sam: Sam, camera: bool) -> dict[str, Any]:
+    """What has to be the same for a run to go on."""
+    given = ("source", "box", "points", "everything_every", "max_objects", "min_area", "max_area", "fps")
+    found: dict[str, Any] = {name: getattr(arguments, name) for name in given}
+    found["masks"] = None if arguments.masks is None else str(arguments.masks)
+    found["model"] = f"{sam.variant.name} {sam.fingerprint}"
+    if not camera:
+        status = Path(arguments.source).stat()
+        found["time of the source"] = status.st_mtime_ns
+    return found
