@@ -391,11 +391,23 @@ class _Outputs:
         self._size = (0, 0)
 
     def are_done(self, source: Path) -> bool:
-        """Whether an earlier run has written all, and the source has not changed since."""
-        if self.work_folder.exists() or self._folder or self._json == "-" or not source.exists():
+        """Whether an earlier run has written all, and the source has not changed since.
+
+        Of label maps that is known where the source is a folder, which says how they are called.
+        """
+        from evsam.images import image_files
+
+        if self.work_folder.exists() or self._json == "-" or not source.exists():
             return False
-        paths = [path for path in (self._path, self._json and Path(self._json)) if path]
-        newest = max(path.stat().st_mtime for path in ([source, *source.iterdir()] if source.is_dir() else [source]))
+        frames = image_files(source) if source.is_dir() else []
+        paths = [] if self._json is None else [Path(self._json)]
+        if self._path is not None and self._folder:
+            if not frames:
+                return False
+            paths += [self._path / _label_map(frame.name) for frame in frames]
+        elif self._path is not None:
+            paths.append(self._path)
+        newest = max(path.stat().st_mtime for path in [source, *frames])
         return all(path.is_file() and path.stat().st_mtime >= newest for path in paths)
 
     @contextmanager
@@ -413,8 +425,7 @@ class _Outputs:
                 folder = self._path
 
                 def write_labels(frame: Frame, tracks: Tracks) -> None:
-                    name = f"{Path(frame.name).stem}.png"
-                    with replaced(folder / name) as temporary:
+                    with replaced(folder / _label_map(frame.name)) as temporary:
                         label_picture([track.mask for track in tracks.values()], tracks.size).save(temporary, "PNG")
 
                 self._write = write_labels
@@ -449,6 +460,11 @@ class _Outputs:
             self.say(f"wrote {self._path}")
         if self._json is not None:
             save_json(tracks_document(frames, self._size, file_names=names), self._json, indent=None)
+
+
+def _label_map(frame: str) -> str:
+    """The name of the label map of a frame."""
+    return f"{Path(frame).stem}.png"
 
 
 def _summary(frames: Sequence[Record], size: tuple[int, int]) -> Iterator[str]:

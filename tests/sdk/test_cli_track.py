@@ -209,6 +209,9 @@ class TestTrack:
             found = np.asarray(Image.open(f"maps/f{index}.png"))
             assert iou(found == 2, truth(index)) > 0.8, "points come first"
             assert found[10, 10] == 1
+        assert run(frames, "--masks", "first.png", "-o", "maps", "--resume") == ("", f"{frames} is done\n")
+        (tmp_path / "maps" / "f3.png").unlink()
+        assert "wrote maps" in run(frames, *BOX, "-o", "maps", "--resume")[0]
 
     def test_a_name_if_none_is_given(self, run, frames, video, tmp_path) -> None:
         assert "wrote frames_tracks.mp4" in run("frames", *BOX, "--limit", 2)[0]
@@ -275,7 +278,7 @@ class TestTrack:
 
             def read(self) -> tuple[bool, Any]:
                 index = next(self.left, None)
-                return (False, None) if index is None else (True, picture(index)[..., ::-1])
+                return (False, None) if index is None else (True, picture(0)[..., ::-1])
 
             def release(self) -> None:
                 released.append(1)
