@@ -37,6 +37,7 @@ function(evsam_add_python_module)
   pybind11_add_module(_C MODULE NO_EXTRAS
     csrc/bindings/module.cpp csrc/bindings/bindings.cpp csrc/bindings/kernels.cpp csrc/bindings/bind_engine.cpp
     csrc/bindings/bind_everything.cpp csrc/bindings/bind_masks.cpp csrc/bindings/bind_prompts.cpp csrc/bindings/bind_safetensors.cpp
+    csrc/bindings/bind_track.cpp
     csrc/bindings/packed_op.cpp
     ${EVSAM_OP_BINDINGS})
   evsam_target_defaults(_C)

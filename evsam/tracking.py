@@ -1,7 +1,7 @@
 """From frame to frame: the masks of objects that were shown once.
 
 A tracker keeps a few numbers of each object, and no frame. What travels from one frame to the next, and how it is told
-that an object is lost, is told below; every engine can answer its prompts.
+that an object is lost, is in ``csrc/track``; every engine can answer its prompts.
 """
 
 from __future__ import annotations
@@ -11,22 +11,31 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from evsam import _C
 from evsam.arguments import path_text, shown
-from evsam.embedding import Embedding
+from evsam.embedding import Embedding, embedding_shapes
+from evsam.engines.base import GeneratorEngine
 from evsam.errors import EvsamError, ImageError, PromptError
 from evsam.images import ImageLike
 from evsam.masks import MaskSet
 from evsam.overlay import OPACITY, draw_masks
+from evsam.prompts import read_prompts
+from evsam.rle import mask_extent
+from evsam.transforms import fitted_size
 from evsam.writing import replaced
 
 if TYPE_CHECKING:
     from evsam.sam import Sam
+
+_FORMAT = b"evsam.tracker.1"
+_SINGLE = slice(0, 1)
+_LONGEST = 2**24  # pixels of a side
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +44,12 @@ class Track:
 
     Attributes:
         id: the object's number.
-        mask: bool (H, W), H and W those of the frame; all False where the object is lost.
+        mask: bool (H, W), H and W those of the frame; a guess where the object is lost.
         box: float32 (4,), x0, y0, x1, y1 around the mask in pixels of the frame, along the pixels' edges; where the
             object is lost, where it was last seen.
         score: how well the mask is expected to fit, 0 to 1.
-        lost: whether the object is not to be seen, or cannot be told from others.
+        lost: whether the object is probably not there: the mask does not stand out from its surroundings by what the
+            object looked like before.
     """
 
     id: int
@@ -91,9 +101,10 @@ class Tracks(MaskSet, Mapping[int, Track]):
         Raises:
             ImageError: the image cannot be read or has another size than the masks.
         """
+        empty = np.zeros(self.size, bool)
         return draw_masks(
             self._photo(image),
-            self._masks(),
+            [empty if track.lost else track.mask for track in self._tracks.values()],
             opacity=opacity,
             tags=self._titles(),
             numbers=[number - 1 for number in self._tracks],
@@ -129,20 +140,28 @@ class Tracks(MaskSet, Mapping[int, Track]):
 class Tracker:
     """Follows objects from frame to frame. Made by :meth:`evsam.Sam.track`.
 
-    Frames come one by one, each as it arrives, and all have one size. Objects are added and removed at any time.
+    Frames come one by one, each as it arrives, and all have one size. Objects are added and removed at any time. Each
+    frame costs one encode and one decode, of a box for each object; memory does not grow with frames.
     """
 
     def __init__(self, sam: Sam, *, bgr: bool = False) -> None:
         self._sam = sam
         self._bgr = bgr
-        self._size: tuple[int, int] | None = None
-        self._boxes: dict[int, npt.NDArray[np.float32]] = {}
-        self._next = 1
+        self._core: _C.Tracker | None = None  # once the frames' size is known
+        self._size = (0, 0)
+
+    def __reduce__(self) -> NoReturn:
+        raise EvsamError("tracker: expected its state to be sent to another process, got the tracker; send state()")
+
+    @property
+    def sam(self) -> Sam:
+        """The model that it asks."""
+        return self._sam
 
     @property
     def ids(self) -> tuple[int, ...]:
         """Numbers of the objects, in the order in which they were added."""
-        return tuple(self._boxes)
+        return () if self._core is None else tuple(number for number, *_ in self._core.objects())
 
     def add(
         self,
@@ -157,31 +176,37 @@ class Tracker:
         """Show an object; it is looked for from the next :meth:`step` on.
 
         Args:
-            frame: the frame in which it is shown, as :meth:`evsam.Sam.predict` takes images, or its embedding.
-            points: (T, 2), as in :meth:`evsam.Sam.predict`.
+            frame: the frame in which it is shown, as :meth:`evsam.Sam.encode` takes images, or its embedding.
+            points: (T, 2), as in :meth:`evsam.Sam.predict`; of several masks for one click the best is taken.
             labels: (T,).
             box: (4,).
-            mask: (H, W) of the frame: taken as it is; or logits (256, 256).
+            mask: the object's mask, as :meth:`evsam.Sam.predict` takes masks: of the frame's size, or logits. Without
+                points or a box it is taken as it is.
             id: of an object that is there already, to show it again; None for a new one.
 
         Returns:
-            The object's number.
+            The object's number; numbers are not used again.
 
         Raises:
-            PromptError: no prompt, one that cannot be meant, one that gives an empty mask, or no such object.
+            PromptError: no prompt, more than one, one that cannot be meant or that gives an empty mask, or no such
+                object.
             ImageError: the frame cannot be read, or has another size than those before.
         """
-        if id is not None and id not in self._boxes:
-            raise PromptError(f"id: expected one of {list(self._boxes)}, or None for a new object, got {shown(id)}")
+        if id is not None and id not in self.ids:
+            raise PromptError(f"id: expected one of {list(self.ids)}, or None for a new object, got {shown(id)}")
         embedding = self._encoded(frame)
-        result = self._sam.predict(embedding, points=points, labels=labels, box=box, mask=mask)
-        found = result.boxes
-        if len(found) != 1 or not found.any():
-            raise PromptError(f"prompt: expected one that gives one mask, got {len(found)} of boxes {found.tolist()}")
-        number = self._next if id is None else id
-        self._next = max(self._next, number + 1)
-        self._boxes[number] = found[0].astype(np.float32)
-        return number
+        if mask is not None and points is None and box is None:
+            logits, score = self._given(embedding, mask), 1.0
+        else:
+            result = self._sam.predict(embedding, points=points, labels=labels, box=box, mask=mask, masks=False)
+            if len(result) != 1:
+                raise PromptError(f"prompt: expected one object, got {len(result)} prompts")
+            best = int(result.scores[0].argmax())
+            logits, score = result.logits[0, best], float(result.scores[0, best])
+        try:
+            return self._core_for(embedding).add(_host(embedding), np.ascontiguousarray(logits), score, id or 0)
+        except ValueError as error:
+            raise PromptError(str(error)) from error
 
     def step(self, frame: Embedding | ImageLike) -> Tracks:
         """Find the objects in the next frame.
@@ -196,19 +221,22 @@ class Tracker:
             ImageError: the frame cannot be read, or has another size than those before.
         """
         embedding = self._encoded(frame)
-        height, width = embedding.original_size
-        tracks: dict[int, Track] = {}
-        if self._boxes:
-            result = self._sam.predict(embedding, boxes=np.stack(list(self._boxes.values())))
-            found, best = result.boxes, result.best()
-            for row, number in enumerate(self._boxes):
-                score = float(np.clip(result.scores[row].max(), 0, 1))
-                lost = not found[row].any() or score < 0.5
-                if not lost:
-                    self._boxes[number] = found[row].astype(np.float32)
-                mask = np.zeros_like(best[row]) if lost else best[row]
-                tracks[number] = Track(number, mask, self._boxes[number], score, lost)
-        return Tracks(tracks, (height, width))
+        core, engine = self._core_for(embedding), self._sam.engine
+        if isinstance(engine, GeneratorEngine):
+            engine.follow(core, embedding.arrays)
+        else:
+            core.look(_host(embedding))
+            while (prompts := core.prompts()) is not None:
+                logits, scores = engine.decode(embedding.arrays, *prompts, None, _SINGLE)
+                core.answer(np.ascontiguousarray(logits), np.ascontiguousarray(scores))
+        objects = core.objects()
+        logits = core.logits([number for number, *_ in objects])
+        masks = self._sam.masks_from_logits(logits, embedding.resized_size, embedding.original_size)[:, 0]
+        tracks = {}
+        for (number, score, lost, box), mask in zip(objects, masks, strict=True):
+            around = box if lost else mask_extent(mask)[1]
+            tracks[number] = Track(number, mask, np.array(around, np.float32), score, lost > 0)
+        return Tracks(tracks, embedding.original_size)
 
     def remove(self, id: int) -> None:  # noqa: A002
         """Forget an object.
@@ -216,52 +244,124 @@ class Tracker:
         Raises:
             PromptError: there is no such object.
         """
-        if id not in self._boxes:
-            raise PromptError(f"id: expected one of {list(self._boxes)}, got {shown(id)}")
-        del self._boxes[id]
+        if id not in self.ids or self._core is None:
+            raise PromptError(f"id: expected one of {list(self.ids)}, got {shown(id)}")
+        self._core.remove(id)
+
+    def state(self) -> bytes:
+        """All that is known of the objects, to go on later or elsewhere by :meth:`restore`; no code, and no frame.
+
+        Returns:
+            150 to 550 KiB for each object.
+        """
+        described = {
+            "variant": self._sam.variant.name,
+            "fingerprint": self._sam.fingerprint,
+            "size": self._size,
+            "bgr": self._bgr,
+        }
+        content = b"" if self._core is None else self._core.save()
+        return b"%s\n%s\n%s" % (_FORMAT, json.dumps(described).encode(), content)
+
+    @classmethod
+    def restore(cls, sam: Sam, state: bytes) -> Tracker:
+        """A tracker that goes on where :meth:`state` was taken.
+
+        Args:
+            sam: the same model, on any engine.
+            state: what :meth:`state` gave.
+
+        Raises:
+            EvsamError: it is something else, damaged, or of another model.
+
+        Example:
+            >>> tracker = sam.track(image, box=(20, 10, 90, 70))
+            >>> Tracker.restore(sam, tracker.state()).ids
+            (1,)
+        """
+        expected = f"state: expected that of a tracker of {sam.variant.name} {sam.fingerprint}"
+        if not isinstance(state, bytes):
+            raise EvsamError(f"{expected}, bytes, got {shown(state)}")
+        first, _, rest = state.partition(b"\n")
+        line, _, content = rest.partition(b"\n")
+        if first != _FORMAT:
+            raise EvsamError(f"{expected}, got other bytes")
+        try:
+            described = json.loads(line)
+            model = described["variant"], described["fingerprint"]
+            size = tuple(described["size"])
+            bgr = described["bgr"]
+            sound = len(size) == 2 and all(type(side) is int and 0 <= side <= _LONGEST for side in size)
+            if not sound or type(bgr) is not bool:
+                raise ValueError(f"size {size}, bgr {bgr}")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise EvsamError(f"{expected}, got a damaged one ({error})") from error
+        if model != (sam.variant.name, sam.fingerprint):
+            raise EvsamError(f"{expected}, got one of {' '.join(map(str, model))}")
+        tracker = cls(sam, bgr=bgr)
+        if content:
+            tracker._size = size
+            tracker._core = tracker._new_core()
+            try:
+                tracker._core.load(content)
+            except ValueError as error:
+                raise EvsamError(str(error)) from error
+        return tracker
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write what is known of the objects to a file, whole or not at all; missing folders are made.
+        """Write :meth:`state` to a file, whole or not at all; missing folders are made.
 
         Raises:
             EvsamError: path is none.
             OSError: the file cannot be written.
+
+        Example:
+            >>> sam.track(image, box=(20, 10, 90, 70)).save(folder / "tracker.evsam")
+            >>> Tracker.load(folder / "tracker.evsam", sam).ids
+            (1,)
         """
-        state = {
-            "model": [self._sam.variant.name, self._sam.fingerprint],
-            "bgr": self._bgr,
-            "size": self._size,
-            "next": self._next,
-            "boxes": [[number, *box.tolist()] for number, box in self._boxes.items()],
-        }
         with replaced(Path(path_text("path", path))) as temporary:
-            temporary.write_text(json.dumps(state), encoding="utf-8")
+            temporary.write_bytes(self.state())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], sam: Sam) -> Tracker:
         """A tracker that goes on where :meth:`save` was called.
 
         Raises:
-            EvsamError: the file is something else, damaged, or of another model.
+            EvsamError: as :meth:`restore`.
             OSError: the file cannot be read.
         """
-        expected = f"path: expected the state of a tracker of {sam.variant.name} {sam.fingerprint}"
-        try:
-            state = json.loads(Path(path_text("path", path)).read_text(encoding="utf-8"))
-            model, size = state["model"], state["size"]
-            tracker = cls(sam, bgr=bool(state["bgr"]))
-            tracker._size = None if size is None else (int(size[0]), int(size[1]))
-            tracker._next = int(state["next"])
-            tracker._boxes = {int(number): np.array(box, np.float32).reshape(4) for number, *box in state["boxes"]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise EvsamError(f"{expected}, got a damaged one ({error})") from error
-        if model != [sam.variant.name, sam.fingerprint]:
-            raise EvsamError(f"{expected}, got one of {' '.join(map(str, model))}")
-        return tracker
+        return cls.restore(sam, Path(path_text("path", path)).read_bytes())
 
     def _encoded(self, frame: Embedding | ImageLike) -> Embedding:
-        embedding = frame if isinstance(frame, Embedding) else self._sam.encode(frame, bgr=self._bgr)
-        if self._size not in (None, embedding.original_size):
+        if isinstance(frame, Embedding):
+            self._sam.check_embedding(frame)
+            embedding = frame
+        else:
+            embedding = self._sam.encode(frame, bgr=self._bgr)
+        if self._core is not None and embedding.original_size != self._size:
             raise ImageError(f"frame: expected height and width {self._size} as before, got {embedding.original_size}")
-        self._size = embedding.original_size
         return embedding
+
+    def _core_for(self, embedding: Embedding) -> _C.Tracker:
+        if self._core is None:
+            self._size = embedding.original_size
+            self._core = self._new_core()
+        return self._core
+
+    def _new_core(self) -> _C.Tracker:
+        channels, side, _ = embedding_shapes(self._sam.variant)[0]
+        return _C.Tracker(channels, side, self._size, fitted_size(self._size), self._sam.mask_threshold)
+
+    def _given(self, embedding: Embedding, mask: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Logits of a mask that is the object's, as prompts have them."""
+        sizes = embedding.original_size, embedding.resized_size
+        prompts = read_prompts(*sizes, mask=mask, mask_prompt="logits")
+        if prompts.count != 1 or prompts.groups[0].masks is None:
+            raise PromptError(f"mask: expected one, got {prompts.count}")
+        return prompts.groups[0].masks[0, 0]
+
+
+def _host(embedding: Embedding) -> npt.NDArray[np.float32]:
+    """The embedding itself, without lateral maps, on the host."""
+    return np.ascontiguousarray(embedding.arrays[0], np.float32)

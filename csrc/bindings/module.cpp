@@ -17,6 +17,7 @@ namespace evsam::bindings {
 #undef EVSAM_OP
 void bind_engine(py::module_& m);
 void bind_everything(py::module_& m);
+void bind_track(py::module_& m);
 void bind_masks(py::module_& m);
 void bind_packed_op(py::module_& m);
 void bind_prompts(py::module_& m);
@@ -180,6 +181,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
 
   bind_engine(m);
   bind_everything(m);
+  bind_track(m);
   bind_masks(m);
   bind_packed_op(m);
   bind_prompts(m);

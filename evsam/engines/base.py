@@ -118,7 +118,15 @@ class Engine(Protocol):
 
 @runtime_checkable
 class GeneratorEngine(Engine, Protocol):
-    """An engine that answers the generator of "everything" mode itself: what it would throw away is not computed."""
+    """An engine that answers the generator of "everything" mode, and trackers, itself: it copies no logits."""
+
+    def follow(self, tracker: _C.Tracker, features: AnyFeatures) -> None:
+        """Find a tracker's objects in the next frame.
+
+        Args:
+            tracker: of csrc/track/tracker.h.
+            features: of the frame.
+        """
 
     def answer(self, generator: _C.EverythingGenerator, features: AnyFeatures) -> None:
         """Decode the generator's batch, and add the answer.

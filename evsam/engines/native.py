@@ -140,6 +140,10 @@ class NativeEngine:
         engine.masks(planes, *resized_size, out.view(np.uint8))
         return out.reshape(*logits.shape[:2], *original_size)
 
+    def follow(self, tracker: _C.Tracker, features: AnyFeatures) -> None:
+        """See :meth:`evsam.engines.base.GeneratorEngine.follow`."""
+        tracker.step(self._open(), [np.ascontiguousarray(array) for array in features])
+
     def answer(self, generator: _C.EverythingGenerator, features: AnyFeatures) -> None:
         """See :meth:`evsam.engines.base.GeneratorEngine.answer`."""
         generator.ask(self._open(), [np.ascontiguousarray(array) for array in features])
