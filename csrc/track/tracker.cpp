@@ -32,14 +32,10 @@ constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 template <typename T>
-void append(const T& value, std::vector<std::uint8_t>* bytes) {
-  const auto* const from = reinterpret_cast<const std::uint8_t*>(&value);
-  bytes->insert(bytes->end(), from, from + sizeof(T));
-}
-
-void append(const float* values, std::int64_t count, std::vector<std::uint8_t>* bytes) {
-  const auto* const from = reinterpret_cast<const std::uint8_t*>(values);
-  bytes->insert(bytes->end(), from, from + size(count) * sizeof(float));
+void append(const T* values, std::size_t count, std::vector<std::uint8_t>* bytes) {
+  const std::size_t end = bytes->size();
+  bytes->resize(end + count * sizeof(T));
+  std::memcpy(bytes->data() + end, values, count * sizeof(T));
 }
 
 // In logits to in pixels of the frame.
@@ -400,12 +396,14 @@ Status Tracker::step(const Engine& engine, const float* const* features, float* 
 
 std::vector<std::uint8_t> Tracker::save() const {
   std::vector<std::uint8_t> bytes;
-  bytes.insert(bytes.end(), kMagic, kMagic + sizeof(kMagic));
-  append(StateHeader{cells_.dim(), cells_.side(), photo_.height, photo_.width, next_id_, count()}, &bytes);
+  append(kMagic, sizeof(kMagic), &bytes);
+  const StateHeader header{cells_.dim(), cells_.side(), photo_.height, photo_.width, next_id_, count()};
+  append(&header, 1, &bytes);
   for (const std::unique_ptr<Object>& object : objects_) {
-    append(StateObject{object->id, object->lost, object->box, object->score, 0.0F}, &bytes);
-    for (Moments* moments : {&object->appearance.first(), &object->appearance.since()}) {
-      append(moments->data(), moments->count(), &bytes);
+    const StateObject stored{object->id, object->lost, object->box, object->score, 0.0F};
+    append(&stored, 1, &bytes);
+    for (const Moments* moments : {&object->appearance.first(), &object->appearance.since()}) {
+      append(moments->data(), size(moments->count()), &bytes);
     }
   }
   return bytes;
