@@ -359,7 +359,8 @@ class Tracker:
         prompts = read_prompts(*sizes, mask=mask, mask_prompt="logits")
         if prompts.count != 1 or prompts.groups[0].masks is None:
             raise PromptError(f"mask: expected one, got {prompts.count}")
-        return prompts.groups[0].masks[0, 0]
+        logits: npt.NDArray[np.float32] = prompts.groups[0].masks[0, 0]
+        return logits
 
 
 def _host(embedding: Embedding) -> npt.NDArray[np.float32]:

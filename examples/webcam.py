@@ -41,7 +41,7 @@ class Viewer:
             adding.add_done_callback(tell)
         elif event == cv2.EVENT_RBUTTONDOWN:
             for track in self.shown.value.values():
-                if track.mask[y, x]:
+                if track.mask[y, x] and not track.lost:
                     self.stream.submit(self.stream.tracker.remove, track.id).add_done_callback(tell)
 
 

@@ -11,16 +11,14 @@ namespace evsam::track {
 namespace {
 
 // All chosen on the development half of DAVIS 2016's validation sequences, with nano: docs/live.md.
-constexpr float kWindow = 1.0F;          // sides of the box on each side of it, that are learnt from and searched in
-constexpr float kThreshold = 0.5F;       // of the response, for the box around what looks like the object
-constexpr float kBlend = 0.7F;           // share of that box in the prompt, beside the last one
-constexpr float kLost = 0.48F;           // contrast below which an object is lost
-constexpr float kLearnt = 0.5F;          // contrast from which a frame is learnt from
-constexpr std::int64_t kEverywhere = 5;  // frames after which a lost object is looked for in the whole frame
-constexpr float kRing = 0.5F;            // sides of a mask's box around it that it is to stand out from
-constexpr float kBeside = 0.1F;          // cover below which a cell is beside the mask
-constexpr float kMainPart = 0.1F;        // of the largest part: parts from there on count for the box
-constexpr std::int64_t kLeast = 8;       // pixels of a mask that is one
+constexpr float kWindow = 1.0F;     // sides of the box on each side of it, that are learnt from and searched in
+constexpr float kThreshold = 0.5F;  // of the response, for the box around what looks like the object
+constexpr float kBlend = 0.7F;      // share of that box in the prompt, beside the last one
+constexpr float kLost = 0.5F;       // contrast below which an object is lost; other frames are learnt from
+constexpr float kRing = 1.0F;       // sides of a mask's box around it that it is to stand out from
+constexpr float kBeside = 0.1F;     // cover below which a cell is beside the mask
+constexpr float kMainPart = 0.1F;   // of the largest part: parts from there on count for the box
+constexpr std::int64_t kLeast = 8;  // pixels of a mask that is one
 
 constexpr float kLeastSide = 8.0F;    // of a box that is asked for
 constexpr float kLogit = 4.0F;        // pixels of the 1024 frame along a logit's side
@@ -277,8 +275,7 @@ void Tracker::ask() {
     const Object& object = *objects_[size(asked_ + slot)];
     float* const response = responses_.data() + slot * cells_.count();
     object.appearance.respond(cells_, response);
-    const CellBox inside =
-        object.lost < kEverywhere ? window(object.box, kWindow * static_cast<float>(1 + object.lost)) : all_cells_;
+    const CellBox inside = window(object.box, kWindow * static_cast<float>(1 + object.lost));
     for (std::int64_t y = 0; y < cells_.side(); ++y) {
       for (std::int64_t x = 0; x < cells_.side(); ++x) {
         const std::int64_t cell = y * cells_.side() + x;
@@ -379,9 +376,7 @@ void Tracker::choose(Object& object, const float* response, const float* logits,
   }
   object.lost = 0;
   object.box = main_parts();
-  if (stands_out >= kLearnt) {
-    object.appearance.learn(cells_, window(object.box, kWindow), cover_.data(), learning_);
-  }
+  object.appearance.learn(cells_, window(object.box, kWindow), cover_.data(), learning_);
 }
 
 Status Tracker::step(const Engine& engine, const float* const* features, float* memory) {

@@ -214,7 +214,7 @@ class _Work:
 
         covered = np.zeros(tracks.size, np.bool_)
         for track in tracks.values():
-            covered |= track.mask
+            covered |= track.mask & (not track.lost)
         record: Record = []
         for segment in self._sam.segment_everything(image).filter(**self._areas):
             if len(self.tracker.ids) >= self._most:

@@ -208,7 +208,6 @@ class TestTrack:
         for index in range(0, FRAMES, 4):
             found = np.asarray(Image.open(f"maps/f{index}.png"))
             assert iou(found == 2, truth(index)) > 0.8, "points come first"
-            assert found[10, 10] == 1
         assert run(frames, "--masks", "first.png", "-o", "maps", "--resume") == ("", f"{frames} is done\n")
         (tmp_path / "maps" / "f3.png").unlink()
         assert "wrote maps" in run(frames, *BOX, "-o", "maps", "--resume")[0]
