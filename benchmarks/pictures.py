@@ -1,4 +1,4 @@
-"""The pictures in the README: ``python -m benchmarks.pictures`` draws them again, with weights and code as they are.
+"""The pictures of the docs: ``python -m benchmarks.pictures`` draws them again, with weights and code as they are.
 
 A test draws them too, and fails where those in docs/images are no longer the same.
 """
@@ -8,20 +8,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 import evsam
+from benchmarks.models.inputs import photo
 from evsam.images import read_image
 from evsam.overlay import draw_masks
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "docs" / "images" / "result.png"
 EVERYTHING = ROOT / "docs" / "images" / "everything.png"
+TRACK = ROOT / "docs" / "images" / "track.png"
 PHOTO = ROOT / "examples" / "cat.jpg"
 BOX = (5, 0, 420, 300)
 """That of the README's first command."""
 
-_GAP = 10  # pixels between the two halves, transparent, since pages are light or dark
+_GAP = 10  # pixels between the parts of a picture, transparent, since pages are light or dark
+
+_FRAME = (320, 240)
+_ROCKET = (150, 60, 205, 238)  # in the first frame
+_SHOWN = (15, 30, 45, 60)
 
 
 def draw_result() -> Image.Image:
@@ -42,8 +49,38 @@ def draw_everything() -> Image.Image:
         return sam.segment_everything(PHOTO, mode="exact").overlay(PHOTO)
 
 
-PICTURES = {RESULT: draw_result, EVERYTHING: draw_everything}
-"""The README's, by their paths."""
+def camera() -> list[NDArray[np.uint8]]:
+    """What a camera sees that pans over the photo of a rocket, comes closer, looks away from it and back."""
+    scene = Image.fromarray(photo("rocket.jpg"))
+    positions = np.interp(range(61), [0, 15, 30, 42, 48, 60], [100, 220, 200, 345, 345, 230])
+    widths = np.interp(range(61), [0, 15, 30, 60], [400, 400, 280, 280])
+    frames = []
+    for left, width in zip(positions, widths, strict=True):
+        top = 330 - width * 3 / 4
+        window = (left, top, left + width, 330)
+        frames.append(np.asarray(scene.resize(_FRAME, Image.Resampling.BICUBIC, window)))
+    return frames
+
+
+def draw_track() -> Image.Image:
+    """Frames of the camera, with the rocket that a box showed in the first one."""
+    frames = camera()
+    with evsam.load("nano") as sam:
+        tracker = sam.track(frames[0], box=_ROCKET)
+        panels = [draw_masks(frames[0], [], prompts=sam.predict(frames[0], box=_ROCKET).prompts)]
+        for index, frame in enumerate(frames[1:], 1):
+            tracks = tracker.step(frame)
+            if index in _SHOWN:
+                panels.append(tracks.overlay(frame))
+    width, height = _FRAME
+    picture = Image.new("RGBA", (len(panels) * (width + _GAP) - _GAP, height))
+    for column, panel in enumerate(panels):
+        picture.paste(panel, (column * (width + _GAP), 0))
+    return picture
+
+
+PICTURES = {RESULT: draw_result, EVERYTHING: draw_everything, TRACK: draw_track}
+"""By their paths."""
 
 
 def is_stale(stored: Image.Image, drawn: Image.Image) -> bool:
