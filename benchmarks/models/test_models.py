@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import harness
-from benchmarks.models import contest, decoder, encoder, frames, memory, report, scaling, tables
+from benchmarks.models import contest, decoder, encoder, frames, memory, report, scaling, tables, tracking
 from benchmarks.models.contest import Contest, Contestant, Worker, WorkerError
 from benchmarks.models.inputs import clicks
 from benchmarks.models.peers import CLASSES, Peers
@@ -223,6 +223,16 @@ def test_frames(capsys: pytest.CaptureFixture[str]) -> None:
     rows = capsys.readouterr().out.splitlines()
     assert [row.split()[0] for row in rows] == ["precision", "fp32", "int8"]
     assert rows[1].split()[-1] == "1.00"
+
+
+def test_tracking(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "WARM_UP", 1)
+    monkeypatch.setattr(tracking, "SETTLED", 1)
+    assert tracking.main(["--threads", "1", "--frames", "2"]) == 0
+    table = capsys.readouterr().out
+    assert [line.split()[1] for line in table.splitlines()[1:]] == ["encode", "step", "predict", "frame", "step"]
+    assert tracking.main(["--threads", "1", "--soak", "3"]) == 0
+    assert "3 frames, 1 threads: " in capsys.readouterr().out
 
 
 def test_own_time_leaves_out_what_others_take() -> None:

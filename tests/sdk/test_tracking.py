@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,92 @@ def test_what_cannot_be_meant_is_refused(sam, call, error, message) -> None:
     tracker = sam.track(frame_at(40), box=(40, 90, 100, 150))
     with pytest.raises(error, match=message):
         call(sam, tracker)
+
+
+def test_every_engine_follows(sam) -> None:
+    """What answers prompts for the native engine and for others is not the same code."""
+    pytest.importorskip("torch")
+    with evsam.load("nano", engine="torch", threads=1) as other:
+        trackers = [model.track(frame_at(40), box=(40, 90, 100, 150)) for model in (sam, other)]
+        for x in (46, 52, 58):
+            first, second = (tracker.step(frame_at(x))[1] for tracker in trackers)
+            assert iou(first.mask, second.mask) > 0.99
+            assert first.score == pytest.approx(second.score, abs=1e-3)
+
+
+def test_more_objects_than_are_decoded_at_once(sam) -> None:
+    tracker = sam.track()
+    embedding = sam.encode(frame_at(40))
+    for _ in range(19):
+        tracker.add(embedding, box=(40, 90, 100, 150))
+    tracks = tracker.step(embedding)
+    assert list(tracks) == list(range(1, 20)) == list(tracker.ids)
+    assert all(np.array_equal(track.mask, tracks[1].mask) for track in tracks.values())
+    assert tracks.label_map().max() == 19
+
+
+def test_an_object_that_left_is_lost_and_found_again(sam) -> None:
+    tracker = sam.track(frame_at(100), box=(100, 90, 160, 150))
+    for x in (106, 112):
+        assert not tracker.step(frame_at(x))[1].lost
+    empty = frame_at(100)
+    empty[...] = empty[0, 0]
+    for _ in range(8):
+        track = tracker.step(empty)[1]
+        assert track.lost
+        assert np.abs(track.box - (112, 90, 172, 150)).max() < 8, "where it was last seen"
+    for _ in range(4):
+        track = tracker.step(frame_at(200, 20))[1]
+    assert not track.lost
+    assert iou(track.mask, truth_at(200, 20)) > 0.8
+    tracker.add(frame_at(40), box=(40, 90, 100, 150), id=1)
+    assert iou(tracker.step(frame_at(42))[1].mask, truth_at(42)) > 0.8, "shown again"
+
+
+def test_a_mask_is_taken_as_it_is(sam) -> None:
+    shown = truth_at(40)
+    shown[90:100, 40:100] = False
+    tracker = sam.track(frame_at(40), mask=shown)
+    logits = tracker._core.logits([1])
+    mask = sam.masks_from_logits(logits, (768, 1024), (HEIGHT, WIDTH))[0, 0]
+    assert iou(mask, shown) > 0.95
+    assert iou(tracker.step(frame_at(42))[1].mask, truth_at(42)) > 0.6
+
+
+def test_frames_in_bgr_and_embeddings_are_the_same_frames(sam) -> None:
+    first = sam.track(frame_at(40), box=(40, 90, 100, 150))
+    second = sam.track(frame_at(40)[..., ::-1], box=(40, 90, 100, 150), bgr=True)
+    third = evsam.Tracker.restore(sam, first.state())
+    expected = first.step(frame_at(46))[1]
+    for track in (second.step(frame_at(46)[..., ::-1])[1], third.step(sam.encode(frame_at(46)))[1]):
+        assert np.array_equal(track.mask, expected.mask)
+        assert track.score == expected.score
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda state: state[:-1], "state: expected"),
+        (lambda state: state.replace(b'"size": [240', b'"size": [241'), "state: expected"),
+        (lambda state: state.replace(b'"size": [240', b'"size": [-40'), "damaged"),
+        (lambda state: state.replace(b'"nano"', b'"l0"'), "got one of l0"),
+        (lambda state: state.replace(b'"bgr": false', b'"bgr": 7'), "damaged"),
+        (lambda state: state.split(b"\n")[0] + b"\n[]\n", "damaged"),
+        (lambda state: state.decode("latin-1"), "bytes"),
+        (lambda state: b"", "other bytes"),
+    ],
+)
+def test_states_that_are_damaged_or_of_others_are_refused(sam, damage, message) -> None:
+    state = sam.track(frame_at(40), box=(40, 90, 100, 150)).state()
+    with pytest.raises(evsam.EvsamError, match=message):
+        evsam.Tracker.restore(sam, damage(state))
+
+
+def test_a_state_can_be_sent_and_a_tracker_says_so(sam) -> None:
+    tracker = sam.track()
+    with pytest.raises(evsam.EvsamError, match=r"send state\(\)"):
+        pickle.dumps(tracker)
+    assert evsam.Tracker.restore(sam, pickle.loads(pickle.dumps(tracker.state()))).ids == ()
 
 
 def test_a_saved_tracker_goes_on(sam, tmp_path) -> None:
