@@ -295,14 +295,15 @@ double relative_error(const std::vector<float>& found, const std::vector<float>&
   return std::sqrt(squared_errors / squares);
 }
 
-// Narrow numbers: as near as the golden file says, and the same bits for any number of threads. Where this machine has
-// no instructions for them, those of float32.
+// Narrow numbers: as near as the golden file says of their extension or precision, and the same bits for any number of
+// threads. Where this machine has no instructions for them, those of float32.
 void test_precision(Precision precision, const Golden& golden, const Features& exact) {
   Isa isa = Isa::scalar;
   const narrow::Kernel* kernel = nullptr;
   CHECK(selected_isa(&isa).ok() && narrow::kernel_for(precision, isa, &kernel).ok());
   const std::string name = precision_name(kernel == nullptr ? Precision::fp32 : precision);
-  const std::vector<float> limits = golden.read("tolerances." + name, {3});
+  const std::string own = "tolerances." + std::string(kernel == nullptr ? "" : kernel->name);
+  const std::vector<float> limits = golden.read(golden.file.tensors().has(own) ? own : "tolerances." + name, {3});
   const auto check = [&](const std::string& what, double error, float limit) {
     CHECK_MSG(error < static_cast<double>(limit), name + ": " + what + " off by " + std::to_string(error));
   };

@@ -1,5 +1,5 @@
 // Products of narrow numbers: every extension that this machine has against float64, with the same roundings of both
-// operands. With the argument "forced": what EVSAM_NARROW of the
+// operands and of sums in float16. With the argument "forced": what EVSAM_NARROW of the
 // environment does; "extensions": also whether the processor has those of ARM that are named. With "perf": how fast
 // they are.
 #include <time.h>
@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -147,6 +148,39 @@ Rounded round_columns(const narrow::Kernel& kernel, const std::vector<float>& co
   });
 }
 
+// To the nearest float16, halves to even.
+double nearest_fp16(double x) {
+  if (x == 0.0) return x;
+  const double step = std::ldexp(1.0, std::max(std::ilogb(x), -14) - 10);
+  return std::nearbyint(x / step) * step;
+}
+
+// A sum of products x[k] w[k], of `parts` times `channels` numbers. Exact, but for kernels of fp16 that add in float16:
+// there in their order and with their roundings, kHalfTerms products at a time for each number of a group.
+double sum_of_products(const narrow::Kernel& kernel, const double* x, const double* w, std::int64_t parts,
+                       std::int64_t channels) {
+  if (kernel.precision != Precision::fp16 || std::strcmp(kernel.name, "scalar_fp16") == 0) {
+    return std::inner_product(x, x + parts * channels, w, 0.0);
+  }
+  std::vector<double> half(size(kernel.group));
+  double sum = 0.0;
+  const auto widen = [&] {
+    sum = std::accumulate(half.begin(), half.end(), sum);
+    std::fill(half.begin(), half.end(), 0.0);
+  };
+  const std::int64_t terms = narrow::padded_depth(kernel, channels) / kernel.group;  // padding counts as well
+  for (std::int64_t term = 0; term < parts * terms; ++term) {
+    for (std::int64_t i = 0; i < kernel.group; ++i) {
+      const std::int64_t channel = term % terms * kernel.group + i;
+      const std::int64_t k = term / terms * channels + channel;
+      if (channel < channels) half[size(i)] = nearest_fp16(x[k] * w[k] + half[size(i)]);
+    }
+    if ((term + 1) % narrow::kHalfTerms == 0) widen();
+  }
+  widen();
+  return sum;
+}
+
 struct Shape {
   std::int64_t pixels;
   std::int64_t channels;  // of each part
@@ -221,17 +255,13 @@ void check_products(const narrow::Kernel& kernel, const Shape& shape) {
   const Rounded rx = round_pixels(kernel.precision, x, shape.channels, shape.one_range);
   const Rounded rw = round_weights(kernel, weight, shape.parts, shape.channels, kernel.weight_limit);
   const bool int8 = kernel.precision == Precision::int8;
-  const bool fp16 = kernel.precision == Precision::fp16;
   for (std::int64_t p = 0; p < shape.pixels; ++p) {
     for (std::int64_t c = 0; c < shape.out_channels; ++c) {
-      double sum = 0.0;
+      const double sum = sum_of_products(kernel, rx.stored.data() + p * shape.channels, rw.stored.data() + c * depth,
+                                         shape.parts, shape.channels);
       double sizes = 0.0;
-      double squares = 0.0;
       for (std::int64_t k = 0; k < depth; ++k) {
         const double w = rw.stored[size(c * depth + k)];
-        const double product = rx.stored[size(p * shape.channels + k)] * w;
-        sum += product;
-        squares += product * product;
         sizes += std::abs(rx.q[size(p * shape.channels + k)] * w);
         if (int8) sizes += std::abs(rx.zero[size(p)] * w);
       }
@@ -239,14 +269,10 @@ void check_products(const narrow::Kernel& kernel, const Shape& shape) {
       const double start =
           double(bias[size(c)]) + (shape.added ? double(added[size(p * shape.out_channels + c)]) : 0.0);
       const double right = activate_float64(shape.activation, scale * sum + start);
-      // int8: exact sums, then the sum, its correction, two scales, the addition. bf16: an addition per product, whose
-      // errors add up like steps of a random walk.
+      // int8: exact sums, then the sum, its correction, two scales, the addition. Others: an addition per product,
+      // whose errors add up like steps of a random walk.
       const double roundings = int8 ? 8.0 : 4.0 + 2.0 * std::sqrt(double(depth));
-      // fp16: sums of n products in float16 are off by steps of a random walk, each up to 2^-11 of what the sum has
-      // come to, which is another one: their root mean square is 2^-11 / sqrt(3) sqrt(n / 2) of that of all products.
-      const double terms = double(std::min(depth, narrow::kHalfTerms));
-      const double half = fp16 ? 6.0 * std::ldexp(std::sqrt(terms / 6.0 * squares), -11) : 0.0;
-      const double limit = std::ldexp(roundings * (scale * sizes + std::abs(start) + 1.0), -24) + scale * half +
+      const double limit = std::ldexp(roundings * (scale * sizes + std::abs(start) + 1.0), -24) +
                            (shape.activation >= Activation::gelu_tanh ? 4e-7 * std::max(1.0, std::abs(right)) : 0.0);
       const double got = double(y[size(p * y_stride + c)]);
       CHECK_MSG(std::abs(got - right) <= limit, text(kernel, shape) + ", at " + std::to_string(p) + ", " +
@@ -416,22 +442,16 @@ void check_columns(const narrow::Kernel& kernel) {
           CHECK_MSG(std::isnan(got), where);
           continue;
         }
-        double sum = 0.0;
+        const double* const w = rw.stored.data() + r * channels;
+        const double* const column = rx.stored.data() + c * channels;
+        const double sum = sum_of_products(kernel, w, column, 1, channels);
         double sizes = 0.0;
-        double squares = 0.0;
         for (std::int64_t k = 0; k < channels; ++k) {
-          const double w = rw.stored[size(r * channels + k)];
-          const double product = w * rx.stored[size(c * channels + k)];
-          sum += product;
-          squares += product * product;
-          sizes += std::abs(product) + (int8 ? 128.0 * std::abs(rx.stored[size(c * channels + k)]) : 0.0);
+          sizes += std::abs(w[k] * column[k]) + (int8 ? 128.0 * std::abs(column[k]) : 0.0);
         }
         const double scale_of_both = rw.scale[size(r)] * rx.scale[size(c)];
         const double roundings = int8 ? 8.0 : 4.0 + 2.0 * std::sqrt(double(channels));
-        const double terms = double(std::min(channels, narrow::kHalfTerms));
-        const double half =
-            kernel.precision == Precision::fp16 ? 6.0 * std::ldexp(std::sqrt(terms / 6.0 * squares), -11) : 0.0;
-        const double limit = std::ldexp(roundings * (scale_of_both * sizes + 1.0), -24) + scale_of_both * half;
+        const double limit = std::ldexp(roundings * (scale_of_both * sizes + 1.0), -24);
         CHECK_MSG(std::abs(got - scale_of_both * sum) <= limit,
                   where + ", expected " + std::to_string(scale_of_both * sum));
       }
