@@ -107,6 +107,7 @@ struct Engine::Impl {
   std::vector<MapShape> shapes;
   const Kernels* kernels = nullptr;
   ArenaPool arenas;
+  ArenaPool tables;  // of masks(): how large the arena must be is known once they are there
   Profiler profiler;
 
   int thread_count() const { return threads_or_default(threads); }
@@ -230,7 +231,8 @@ Status Engine::masks(const float* logits, std::int64_t count, std::int64_t resiz
   const mask_upsample::Kernel& kernel = *impl_->kernels->mask_upsample;
   const Profiler::Scope scope(impl_->profiler, "masks at the photo's size");
   // Most of a mask is far from its outline, where the scanner needs no upscaled logits.
-  const masks::Scanner scanner(kernel, resized_height, resized_width, original_height, original_width);
+  ArenaPool::Lease tables = impl_->tables.borrow(masks::Scanner::table_bytes(params));
+  const masks::Scanner scanner(kernel, params, tables.data());
   const std::int64_t bands = scanner.bands();
   const std::size_t each = align_up(scanner.workspace_bytes());
   const std::size_t bytes = each * static_cast<std::size_t>(impl_->thread_count());
@@ -247,6 +249,6 @@ Status Engine::masks(const float* logits, std::int64_t count, std::int64_t resiz
 
 void Engine::begin_profile() const { impl_->profiler.begin(); }
 std::vector<ProfileRow> Engine::end_profile() const { return impl_->profiler.end(); }
-std::size_t Engine::arena_bytes() const { return impl_->arenas.bytes(); }
+std::size_t Engine::arena_bytes() const { return impl_->arenas.bytes() + impl_->tables.bytes(); }
 
 }  // namespace evsam

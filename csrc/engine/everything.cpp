@@ -299,6 +299,7 @@ struct Generator::Impl {
   std::vector<std::size_t> asked;    // those of the batch
   std::vector<float> promise;        // of each point that was asked: the best predicted IoU of its masks
   Batch batch;
+  AlignedBuffer<char> tables;  // of the scanner
   std::optional<masks::Scanner> scanner;
   std::vector<AlignedBuffer<char>> workspaces;  // one per worker
   Candidates found;
@@ -316,7 +317,10 @@ struct Generator::Impl {
     const std::int64_t height = current.box.y1 - current.box.y0;
     const std::int64_t width = current.box.x1 - current.box.x0;
     const preprocess::Size resized = preprocess::fitted_size(height, width, kFrameSize);
-    scanner.emplace(*kernel, resized.height, resized.width, height, width);
+    const mask_upsample::Params sizes = {1, resized.height, resized.width, height, width};
+    scanner.reset();
+    tables = AlignedBuffer<char>(masks::Scanner::table_bytes(sizes));
+    scanner.emplace(*kernel, sizes, tables.data());
     workspaces.clear();
     points = grids[current.layer];
     for (std::size_t i = 0; i < points.size(); i += 2) {
@@ -472,6 +476,7 @@ struct Generator::Impl {
     finished = true;
     result = finish(std::exchange(kept, {}));
     scanner.reset();
+    tables = {};
     workspaces.clear();
     own_logits = {};
   }

@@ -4,6 +4,7 @@
 #include <cfloat>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "core/math.h"
 #include "core/scratch.h"
@@ -110,7 +111,35 @@ void extend(std::vector<Span>* spans, std::int64_t x0, std::int64_t x1, Side sid
   }
 }
 
+// How many blocks there are at most: each begins reach - 1 pixels of the resized image behind the one before it.
+std::int64_t most_blocks(std::int64_t resized, std::int64_t count, std::int64_t reach) {
+  return std::min(count, (resized - 1) / (reach - 1) + 1);
+}
+
 }  // namespace
+
+struct Scanner::Tables {
+  Tap* frame_rows;
+  Tap* rows;
+  Block* row_blocks;
+  Tap* frame_columns;
+  Tap* columns;
+  Block* column_blocks;
+  Tap* frame_columns_of_blocks;
+  Tap* columns_of_blocks;
+
+  Tables(Scratch& memory, const mask_upsample::Params& sizes)
+      : frame_rows(memory.take<Tap>(sizes.resized_height)),
+        rows(memory.take<Tap>(sizes.height)),
+        row_blocks(memory.take<Block>(most_blocks(sizes.resized_height, sizes.height, kResizedRows))),
+        frame_columns(memory.take<Tap>(sizes.resized_width)),
+        columns(memory.take<Tap>(sizes.width)) {
+    const std::int64_t blocks = most_blocks(sizes.resized_width, sizes.width, kResizedColumns);
+    column_blocks = memory.take<Block>(blocks);
+    frame_columns_of_blocks = memory.take<Tap>(blocks * padded(kResizedColumns));
+    columns_of_blocks = memory.take<Tap>(sizes.width + blocks * (kPadding - 1));
+  }
+};
 
 // Of a band.
 struct Scanner::Memory {
@@ -121,75 +150,80 @@ struct Scanner::Memory {
   std::uint8_t* bytes;  // which pixels are in the mask
 
   Memory(Scratch& memory, const Scanner& scanner)
-      : least(memory.take<float>(static_cast<std::int64_t>(scanner.column_blocks_.size()))),
-        most(memory.take<float>(static_cast<std::int64_t>(scanner.column_blocks_.size()))),
+      : least(memory.take<float>(scanner.column_blocks_.count)),
+        most(memory.take<float>(scanner.column_blocks_.count)),
         scratch(memory.take<float>(
             mask_upsample::scratch_floats(*scanner.kernel_, kPadding, kResizedColumns, scanner.block_columns_))),
         upscaled(memory.take<float>(scanner.band_rows_ * scanner.block_columns_)),
         bytes(memory.take<std::uint8_t>(scanner.band_rows_ * scanner.width_)) {}
 
   // On which side of a threshold all pixels of a block of columns are.
-  Side side(std::size_t column, float threshold) const {
+  Side side(std::int64_t column, float threshold) const {
     const float margin = kRoundings * std::max(std::abs(least[column]), std::abs(most[column])) + FLT_MIN;
     return side_of(least[column], most[column], margin, threshold);
   }
 };
 
-std::vector<Scanner::Block> Scanner::cut(const std::vector<Tap>& frame, const std::vector<Tap>& photo,
-                                         std::int64_t reach) {
-  std::vector<Block> blocks;
-  const auto count = static_cast<std::int64_t>(photo.size());
+std::int64_t Scanner::cut(const Tap* frame, const Tap* photo, std::int64_t count, std::int64_t reach, Block* blocks) {
+  Block* block = nullptr;
   for (std::int64_t i = 0; i < count; ++i) {
-    const Tap& tap = photo[static_cast<std::size_t>(i)];
-    if (blocks.empty() || tap.second - blocks.back().resized_first >= reach) {
-      Block block = {};
-      block.first = i;
-      block.resized_first = tap.first;
-      block.logits_first = frame[static_cast<std::size_t>(tap.first)].first;
-      blocks.push_back(block);
+    const Tap& tap = photo[i];
+    if (block == nullptr || tap.second - block->resized_first >= reach) {
+      block = block == nullptr ? blocks : block + 1;
+      *block = {};
+      block->first = i;
+      block->resized_first = tap.first;
+      block->logits_first = frame[tap.first].first;
     }
-    Block& block = blocks.back();
-    block.last = i + 1;
-    block.resized_last = tap.second + 1;
-    block.logits_last = frame[static_cast<std::size_t>(tap.second)].second + 1;
+    block->last = i + 1;
+    block->resized_last = tap.second + 1;
+    block->logits_last = frame[tap.second].second + 1;
   }
-  return blocks;
+  return block + 1 - blocks;
 }
 
-Scanner::Scanner(const mask_upsample::Kernel& kernel, std::int64_t resized_height, std::int64_t resized_width,
-                 std::int64_t height, std::int64_t width)
-    : kernel_(&kernel), resized_height_(resized_height), width_(width) {
-  const auto taps = [](std::int64_t source, std::int64_t target, std::int64_t count) {
-    std::vector<Tap> made(static_cast<std::size_t>(count));
-    mask_upsample::fill_taps(source, target, count, count, made.data());
-    return made;
+std::size_t Scanner::table_bytes(const mask_upsample::Params& sizes) {
+  Scratch scratch;
+  Tables(scratch, sizes);
+  return scratch.bytes();
+}
+
+Scanner::Scanner(const mask_upsample::Kernel& kernel, const mask_upsample::Params& sizes, void* tables)
+    : kernel_(&kernel), resized_height_(sizes.resized_height), width_(sizes.width) {
+  Scratch scratch(tables);
+  const Tables made(scratch, sizes);
+  const auto fill = [](std::int64_t source, std::int64_t target, std::int64_t count, Tap* taps) {
+    mask_upsample::fill_taps(source, target, count, count, taps);
   };
-  frame_rows_ = taps(kLogitsSize, kFrameSize, resized_height);
-  rows_ = taps(resized_height, height, height);
-  row_blocks_ = cut(frame_rows_, rows_, kResizedRows);
+  fill(kLogitsSize, kFrameSize, sizes.resized_height, made.frame_rows);
+  fill(sizes.resized_height, sizes.height, sizes.height, made.rows);
+  frame_rows_ = made.frame_rows;
+  rows_ = made.rows;
+  row_blocks_ = {made.row_blocks, cut(frame_rows_, rows_, sizes.height, kResizedRows, made.row_blocks)};
   for (const Block& block : row_blocks_) band_rows_ = std::max(band_rows_, block.last - block.first);
 
-  const std::vector<Tap> frame_columns = taps(kLogitsSize, kFrameSize, resized_width);
-  const std::vector<Tap> columns = taps(resized_width, width, width);
-  column_blocks_ = cut(frame_columns, columns, kResizedColumns);
-  const auto append = [](const std::vector<Tap>& from, std::int64_t first, std::int64_t last, std::int64_t origin,
-                         std::vector<Tap>* to) {
-    const std::size_t at = to->size();
-    to->resize(at + static_cast<std::size_t>(padded(last - first)), Tap{0, 0, 0.0F, 0.0F});
-    for (std::int64_t i = first; i < last; ++i) {
-      Tap tap = from[static_cast<std::size_t>(i)];
-      tap.first -= static_cast<std::int32_t>(origin);
-      tap.second -= static_cast<std::int32_t>(origin);
-      (*to)[at + static_cast<std::size_t>(i - first)] = tap;
+  fill(kLogitsSize, kFrameSize, sizes.resized_width, made.frame_columns);
+  fill(sizes.resized_width, sizes.width, sizes.width, made.columns);
+  column_blocks_ = {made.column_blocks,
+                    cut(made.frame_columns, made.columns, sizes.width, kResizedColumns, made.column_blocks)};
+  // Moves the taps of a block to the origin that it reads from, and returns where the next block's begin.
+  const auto copy = [](const Tap* from, std::int64_t first, std::int64_t last, std::int64_t origin, Tap* to) {
+    for (std::int64_t i = first; i < last; ++i, ++to) {
+      *to = from[i];
+      to->first -= static_cast<std::int32_t>(origin);
+      to->second -= static_cast<std::int32_t>(origin);
     }
-    return at;
+    return std::fill_n(to, padded(last - first) - (last - first), Tap{0, 0, 0.0F, 0.0F});
   };
-  for (Block& block : column_blocks_) {
-    block_columns_ = std::max(block_columns_, block.last - block.first);
-    block.logits_begin = std::min(block.logits_first, kLogitsSize - kPadding);
-    block.frame_taps =
-        append(frame_columns, block.resized_first, block.resized_last, block.logits_begin, &frame_columns_);
-    block.taps = append(columns, block.first, block.last, block.resized_first, &columns_);
+  Tap* frame_taps = made.frame_columns_of_blocks;
+  Tap* taps = made.columns_of_blocks;
+  for (Block* block = column_blocks_.first; block != column_blocks_.end(); ++block) {
+    block_columns_ = std::max(block_columns_, block->last - block->first);
+    block->logits_begin = std::min(block->logits_first, kLogitsSize - kPadding);
+    block->frame_taps = frame_taps;
+    block->taps = taps;
+    frame_taps = copy(made.frame_columns, block->resized_first, block->resized_last, block->logits_begin, frame_taps);
+    taps = copy(made.columns, block->first, block->last, block->resized_first, taps);
   }
 }
 
@@ -218,7 +252,7 @@ bool Scanner::find_ranges(const Block& band, const float* logits, const Memory& 
   }
   combine_neighbours(less, &low);
   combine_neighbours(more, &high);
-  for (std::size_t c = 0; c < column_blocks_.size(); ++c) {
+  for (std::int64_t c = 0; c < column_blocks_.count; ++c) {
     const Block& block = column_blocks_[c];
     memory.least[c] = best_of(less, low, block.logits_first, block.logits_last);
     memory.most[c] = best_of(more, high, block.logits_first, block.logits_last);
@@ -231,10 +265,10 @@ void Scanner::upscale(const Block& band, const Block& block, const float* logits
   mask_upsample::OutputRows rows = {};
   rows.logits = logits + block.logits_begin;
   rows.logits_columns = kPadding;
-  rows.frame_columns = frame_columns_.data() + block.frame_taps;
-  rows.frame_rows = frame_rows_.data();
-  rows.columns = columns_.data() + block.taps;
-  rows.rows = rows_.data();
+  rows.frame_columns = block.frame_taps;
+  rows.frame_rows = frame_rows_;
+  rows.columns = block.taps;
+  rows.rows = rows_;
   rows.resized_height = resized_height_;
   rows.resized_width = block.resized_last - block.resized_first;
   rows.width = block.last - block.first;
@@ -256,7 +290,7 @@ Scan Scanner::scan(const float* logits, const Thresholds& thresholds, void* work
     const std::int64_t rows = band.last - band.first;
     const bool known = find_ranges(band, logits, memory);
     spans.clear();
-    for (std::size_t c = 0; c < column_blocks_.size(); ++c) {
+    for (std::int64_t c = 0; c < column_blocks_.count; ++c) {
       const Block& block = column_blocks_[c];
       const std::int64_t columns = block.last - block.first;
       Side sides[3] = {Side::both, Side::both, Side::both};
@@ -297,7 +331,7 @@ void Scanner::paint(std::int64_t band, const float* logits, float threshold, voi
                     std::uint8_t* mask) const {
   Scratch scratch(workspace);
   const Memory memory(scratch, *this);
-  const Block& rows = row_blocks_[static_cast<std::size_t>(band)];
+  const Block& rows = row_blocks_[band];
   const bool known = find_ranges(rows, logits, memory);
   // Neighbouring blocks on one side are filled at once: those up to the one at hand, from this column on.
   std::int64_t from = 0;
@@ -308,7 +342,7 @@ void Scanner::paint(std::int64_t band, const float* logits, float threshold, voi
     }
     from = to;
   };
-  for (std::size_t c = 0; c < column_blocks_.size(); ++c) {
+  for (std::int64_t c = 0; c < column_blocks_.count; ++c) {
     const Block& block = column_blocks_[c];
     const Side next = known ? memory.side(c, threshold) : Side::both;
     if (next != side) fill_to(block.first);

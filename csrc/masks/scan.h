@@ -8,7 +8,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "masks/row_runs.h"
 #include "ops/mask_upsample/mask_upsample.h"
@@ -31,9 +30,12 @@ struct Scan {
 // For all masks of one size. Immutable, and safe to call from any thread.
 class Scanner {
  public:
-  // For valid sizes, as of one mask (mask_upsample::validate).
-  Scanner(const mask_upsample::Kernel& kernel, std::int64_t resized_height, std::int64_t resized_width,
-          std::int64_t height, std::int64_t width);
+  // Of the tables that a scanner of these sizes makes.
+  static std::size_t table_bytes(const mask_upsample::Params& sizes);
+
+  // For valid sizes; their count is not looked at. tables: aligned to kWorkspaceAlignment, and there as long as the
+  // scanner. Nothing is allocated.
+  Scanner(const mask_upsample::Kernel& kernel, const mask_upsample::Params& sizes, void* tables);
 
   // Of the workspace of a scan.
   std::size_t workspace_bytes() const;
@@ -44,7 +46,7 @@ class Scanner {
 
   // The picture of the mask above a threshold, in bands of rows, each of which may be painted by another thread with a
   // workspace of its own. mask: (height, width), 1 on it and 0 elsewhere.
-  std::int64_t bands() const { return static_cast<std::int64_t>(row_blocks_.size()); }
+  std::int64_t bands() const { return row_blocks_.count; }
   void paint(std::int64_t band, const float* logits, float threshold, void* workspace, std::uint8_t* mask) const;
 
  private:
@@ -58,26 +60,34 @@ class Scanner {
     std::int64_t resized_last;
     std::int64_t logits_first;
     std::int64_t logits_last;
-    std::int64_t logits_begin;  // of columns: where loads of whole vectors begin
-    std::size_t frame_taps;     // of columns: in frame_columns_ and columns_
-    std::size_t taps;
+    // Of columns, padded:
+    std::int64_t logits_begin;  // where loads of whole vectors begin
+    const Tap* frame_taps;      // from there on
+    const Tap* taps;            // from resized_first on
   };
+  struct Blocks {
+    Block* first = nullptr;
+    std::int64_t count = 0;
+
+    const Block& operator[](std::int64_t i) const { return first[i]; }
+    const Block* begin() const { return first; }
+    const Block* end() const { return first + count; }
+  };
+  struct Tables;
   struct Memory;
 
-  static std::vector<Block> cut(const std::vector<Tap>& frame, const std::vector<Tap>& photo, std::int64_t reach);
+  static std::int64_t cut(const Tap* frame, const Tap* photo, std::int64_t count, std::int64_t reach, Block* blocks);
   bool find_ranges(const Block& band, const float* logits, const Memory& memory) const;
   void upscale(const Block& band, const Block& block, const float* logits, const Memory& memory) const;
 
   const mask_upsample::Kernel* kernel_;
   std::int64_t resized_height_;
   std::int64_t width_;
-  std::vector<Tap> frame_rows_;
-  std::vector<Tap> rows_;
-  std::vector<Block> row_blocks_;
-  std::vector<Block> column_blocks_;
-  std::vector<Tap> frame_columns_;  // of each block of columns, padded, from its first logits column
-  std::vector<Tap> columns_;        // the same from its first column of the resized image
-  std::int64_t band_rows_ = 0;      // the most of any block
+  const Tap* frame_rows_;
+  const Tap* rows_;
+  Blocks row_blocks_;
+  Blocks column_blocks_;
+  std::int64_t band_rows_ = 0;  // the most of any block
   std::int64_t block_columns_ = 0;
 };
 

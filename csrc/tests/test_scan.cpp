@@ -55,12 +55,17 @@ void check_scan(const mask_upsample::Kernel& kernel, const Sizes& s, const Logit
   std::vector<float> upscaled(static_cast<std::size_t>(s.height * s.width));
   mask_upsample::upscale(kernel, context, params, logits.data(), upscaled.data());
 
-  const Scanner scanner(kernel, s.resized_height, s.resized_width, s.height, s.width);
+  const auto untouched = [](const char* from, const char* to) {
+    return std::all_of(from, to, [](char c) { return c == '\x7f'; });
+  };
+  AlignedBuffer<char> tables(Scanner::table_bytes(params) + 64);
+  std::fill_n(tables.data(), tables.size(), '\x7f');
+  const Scanner scanner(kernel, params, tables.data());
+  CHECK(untouched(tables.data() + Scanner::table_bytes(params), tables.data() + tables.size()));
   AlignedBuffer<char> own(scanner.workspace_bytes() + 64);
   std::fill_n(own.data(), own.size(), '\x7f');
   const Scan scan = scanner.scan(logits.data(), t, own.data());
-  CHECK(
-      std::all_of(own.data() + scanner.workspace_bytes(), own.data() + own.size(), [](char c) { return c == '\x7f'; }));
+  CHECK(untouched(own.data() + scanner.workspace_bytes(), own.data() + own.size()));
   Pixels mask(upscaled.size());
   std::int64_t high = 0;
   std::int64_t low = 0;

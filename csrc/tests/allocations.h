@@ -1,0 +1,81 @@
+// Counts what the process allocates. To be included by one file of an executable: it replaces functions of the standard
+// library, with glibc malloc() and mmap() too, through which operator new and all libraries go.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+#if defined(__GLIBC__) && defined(__LP64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define EVSAM_COUNTS_MALLOC 1
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#endif
+
+namespace evsam::test {
+
+inline std::atomic<std::int64_t> allocations{0};
+
+}  // namespace evsam::test
+
+#if defined(EVSAM_COUNTS_MALLOC)
+
+extern "C" {
+
+void* __libc_malloc(std::size_t bytes);
+void* __libc_calloc(std::size_t count, std::size_t bytes);
+void* __libc_realloc(void* data, std::size_t bytes);
+void* __libc_memalign(std::size_t alignment, std::size_t bytes);
+
+void* malloc(std::size_t bytes) noexcept {
+  ++evsam::test::allocations;
+  return __libc_malloc(bytes);
+}
+void* calloc(std::size_t count, std::size_t bytes) noexcept {
+  ++evsam::test::allocations;
+  return __libc_calloc(count, bytes);
+}
+void* realloc(void* data, std::size_t bytes) noexcept {
+  ++evsam::test::allocations;
+  return __libc_realloc(data, bytes);
+}
+void* memalign(std::size_t alignment, std::size_t bytes) noexcept {
+  ++evsam::test::allocations;
+  return __libc_memalign(alignment, bytes);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t bytes) noexcept { return memalign(alignment, bytes); }
+int posix_memalign(void** data, std::size_t alignment, std::size_t bytes) noexcept {
+  *data = memalign(alignment, bytes);
+  return *data != nullptr ? 0 : ENOMEM;
+}
+void* mmap(void* address, std::size_t bytes, int protection, int flags, int file, off_t offset) noexcept {
+  ++evsam::test::allocations;
+  return reinterpret_cast<void*>(syscall(SYS_mmap, address, bytes, protection, flags, file, offset));
+}
+
+}  // extern "C"
+
+#else
+
+void* operator new(std::size_t bytes) {
+  ++evsam::test::allocations;
+  if (void* const data = std::malloc(bytes)) return data;
+  throw std::bad_alloc();
+}
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  ++evsam::test::allocations;
+  const auto to = static_cast<std::size_t>(alignment);
+  if (void* const data = std::aligned_alloc(to, (bytes + to - 1) / to * to)) return data;
+  throw std::bad_alloc();
+}
+void operator delete(void* data) noexcept { std::free(data); }
+void operator delete(void* data, std::size_t) noexcept { std::free(data); }
+void operator delete(void* data, std::align_val_t) noexcept { std::free(data); }
+void operator delete(void* data, std::size_t, std::align_val_t) noexcept { std::free(data); }
+
+#endif
