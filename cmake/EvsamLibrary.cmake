@@ -5,7 +5,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 function(evsam_add_c_library)
-  add_library(evsam_capi OBJECT csrc/capi/evsam.cpp csrc/capi/everything.cpp)
+  add_library(evsam_capi OBJECT csrc/capi/evsam.cpp csrc/capi/everything.cpp csrc/capi/tracker.cpp)
   evsam_target_defaults(evsam_capi)
   target_link_libraries(evsam_capi PRIVATE evsam_core)
   target_compile_definitions(evsam_capi PRIVATE "EVSAM_VERSION=\"${PROJECT_VERSION}\"")

@@ -219,16 +219,20 @@ class Tracker:
 
         Raises:
             ImageError: the frame cannot be read, or has another size than those before.
+            EvsamError: the model answers with NaN or infinity.
         """
         embedding = self._encoded(frame)
         core, engine = self._core_for(embedding), self._sam.engine
-        if isinstance(engine, GeneratorEngine):
-            engine.follow(core, embedding.arrays)
-        else:
-            core.look(_host(embedding))
-            while (prompts := core.prompts()) is not None:
-                logits, scores = engine.decode(embedding.arrays, *prompts, None, _SINGLE)
-                core.answer(np.ascontiguousarray(logits), np.ascontiguousarray(scores))
+        try:
+            if isinstance(engine, GeneratorEngine):
+                engine.follow(core, embedding.arrays)
+            else:
+                core.look(_host(embedding))
+                while (prompts := core.prompts()) is not None:
+                    logits, scores = engine.decode(embedding.arrays, *prompts, None, _SINGLE)
+                    core.answer(np.ascontiguousarray(logits), np.ascontiguousarray(scores))
+        except ValueError as error:  # NaN or infinity, of damaged weights or embeddings
+            raise EvsamError(str(error)) from error
         objects = core.objects()
         logits = core.logits([number for number, *_ in objects])
         masks = self._sam.masks_from_logits(logits, embedding.resized_size, embedding.original_size)[:, 0]

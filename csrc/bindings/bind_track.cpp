@@ -74,8 +74,7 @@ class BoundTracker {
       if (!tracker_.asks() || logits.shape(0) != tracker_.prompts().count) {
         return Status::invalid_argument(expected_got("logits", "those of the prompts", "others"));
       }
-      tracker_.answer(logits.data(), scores.data(), 1);
-      return Status();
+      return tracker_.answer(logits.data(), scores.data(), 1);
     }));
   }
 

@@ -2,7 +2,6 @@
 #include "engine/everything.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,8 +31,9 @@ using evsam::capi::invalid;
 using evsam::capi::Outcome;
 using evsam::capi::read_struct;
 using evsam::capi::require;
+using evsam::capi::RgbImage;
 using evsam::capi::size;
-using evsam::capi::with_rgb;
+using evsam::capi::write_struct;
 
 // What a caller left 0 is the default.
 template <typename T>
@@ -99,7 +99,7 @@ Outcome find_everything(const evsam_model& model, const evsam::ImageView* image,
   std::vector<float*> filled;
   std::vector<const float*> maps;
   if (embedding != nullptr) {
-    for (const auto& map : embedding->maps) maps.push_back(map.data());
+    maps.assign(embedding->data.begin(), embedding->data.end());
   } else {
     for (const evsam::MapShape& shape : engine.feature_shapes()) {
       filled.push_back(memory.emplace_back(size(shape.channels * shape.height * shape.width)).data());
@@ -144,9 +144,9 @@ Outcome everything(const evsam_model* model, const evsam_image* image, const evs
   const evsam::EverythingConfig of_variant = model->engine->config().everything.value_or(evsam::EverythingConfig());
   EVSAM_RETURN_IF_ERROR(read_everything(given, of_variant, &asked, &options));
   if (image != nullptr) {
-    return with_rgb(*model, image, [&](const evsam::ImageView& rgb) {
-      return find_everything(*model, &rgb, nullptr, asked, options, segments);
-    });
+    RgbImage rgb;
+    EVSAM_RETURN_IF_ERROR(rgb.read(*model, image));
+    return find_everything(*model, &rgb.view(), nullptr, asked, options, segments);
   }
   EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
   EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
@@ -176,13 +176,7 @@ void write_box(const evsam::masks::Box& box, std::int64_t (&out)[4]) {
 Status get_segment(const evsam_segments* segments, std::int64_t index, evsam_segment* out) {
   const evsam_segments::Segment* segment = nullptr;
   EVSAM_RETURN_IF_ERROR(find_segment(segments, index, &segment));
-  EVSAM_RETURN_IF_ERROR(require(out, "segment"));
-  const std::size_t given = out->struct_size;
-  if (given < sizeof(evsam_segment)) {
-    return invalid("segment.struct_size", "at least " + std::to_string(sizeof(evsam_segment)), std::to_string(given));
-  }
   evsam_segment written = EVSAM_SEGMENT_INIT;
-  written.struct_size = given;
   write_box(segment->found.mask.box, written.box);
   written.area = segment->found.mask.area;
   written.predicted_iou = segment->found.predicted_iou;
@@ -193,9 +187,7 @@ Status get_segment(const evsam_segments* segments, std::int64_t index, evsam_seg
   written.counts_length = static_cast<std::int64_t>(segment->counts.size());
   written.counts = segment->counts.data();
   written.rle = segment->rle.c_str();
-  std::memset(out, 0, given);  // members that this library does not know
-  std::memcpy(out, &written, sizeof(written));
-  return Status();
+  return write_struct(written, "segment", out);
 }
 
 // Calls paint(first, last) for each run of the mask, places in a map of rows `row` apart.

@@ -1,4 +1,5 @@
-// The C interface over engine/engine.h: models, embeddings, prompts. What finds everything is everything.cpp.
+// The C interface over engine/engine.h: models, embeddings, prompts. What finds everything is everything.cpp, what
+// follows objects is tracker.cpp.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -23,9 +24,6 @@ thread_local char last_error[2048] = "";
 
 namespace evsam::capi {
 namespace {
-
-// Far beyond any use, and small enough for no size to overflow.
-constexpr std::int64_t kLongestSide = std::int64_t{1} << 24;
 
 // How the pixels of a format lie in memory.
 struct Layout {
@@ -79,8 +77,7 @@ Status check_filled(const evsam_embedding& embedding) {
   return embedding.original.height != 0 ? Status() : invalid("embedding", "an encoded image", "an empty one");
 }
 
-Outcome with_rgb(const evsam_model& model, const evsam_image* given,
-                 const std::function<Outcome(const ImageView& rgb)>& use) {
+Status RgbImage::read(const evsam_model& model, const evsam_image* given) {
   evsam_image image;
   Layout layout = {};
   EVSAM_RETURN_IF_ERROR(read_struct(given, "image", &image));
@@ -98,9 +95,12 @@ Outcome with_rgb(const evsam_model& model, const evsam_image* given,
   if (row_bytes < least) {
     return invalid("image.row_bytes", "0, or at least " + std::to_string(least), std::to_string(image.row_bytes));
   }
-  if (image.format == EVSAM_RGB) return use(evsam::ImageView{image.pixels, image.height, image.width, row_bytes});
-  evsam::ArenaPool::Lease arena = model.scratch.borrow(size(3 * image.height * image.width));
-  std::uint8_t* const rgb = reinterpret_cast<std::uint8_t*>(arena.data());
+  if (image.format == EVSAM_RGB) {
+    view_ = {image.pixels, image.height, image.width, row_bytes};
+    return Status();
+  }
+  copy_.emplace(model.scratch.borrow(size(3 * image.height * image.width)));
+  std::uint8_t* const rgb = reinterpret_cast<std::uint8_t*>(copy_->data());
   evsam::default_pool().parallel_for(image.height, model.engine->threads(), [&](std::int64_t y, int) {
     const std::uint8_t* from = image.pixels + y * row_bytes;
     std::uint8_t* to = rgb + 3 * y * image.width;
@@ -110,24 +110,27 @@ Outcome with_rgb(const evsam_model& model, const evsam_image* given,
       to[2] = from[layout.blue];
     }
   });
-  return use(evsam::ImageView{rgb, image.height, image.width, 3 * image.width});
+  view_ = {rgb, image.height, image.width, 3 * image.width};
+  return Status();
 }
 
 }  // namespace evsam::capi
 
 namespace {
 
-using evsam::expected_got;
 using evsam::Status;
 using evsam::capi::check_filled;
 using evsam::capi::check_model;
+using evsam::capi::create_embedding;
+using evsam::capi::encode;
 using evsam::capi::guarded;
 using evsam::capi::invalid;
 using evsam::capi::Outcome;
+using evsam::capi::predict;
+using evsam::capi::read_kinds;
 using evsam::capi::read_struct;
 using evsam::capi::require;
 using evsam::capi::size;
-using evsam::capi::with_rgb;
 
 constexpr char kFormatKey[] = "evsam.format";
 constexpr char kFormat[] = "1";
@@ -141,7 +144,6 @@ constexpr NamedRecord kNamedRecords[] = {
 #include "capi/named_records.inc"
 };
 
-constexpr std::int64_t kPlane = evsam::kLogitsSize * evsam::kLogitsSize;
 static_assert(evsam::kLogitsSize == EVSAM_LOGITS_SIDE, "evsam.h documents the size of the logits");
 
 // Prompts decoded at a time: 16 MiB of logits, of which the caller may want none.
@@ -238,6 +240,18 @@ Outcome load(const char* path, const char* variant, const evsam_options* options
   return Status();
 }
 
+Outcome encode_image(const evsam_model* model, const evsam_image* given, evsam_embedding* embedding) {
+  EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
+  embedding->original = {};
+  evsam::capi::RgbImage image;
+  EVSAM_RETURN_IF_ERROR(image.read(*model, given));
+  return encode(model, image.view(), embedding);
+}
+
+}  // namespace
+
+namespace evsam::capi {
+
 Status create_embedding(const evsam_model* model, evsam_embedding** embedding) {
   EVSAM_RETURN_IF_ERROR(require(model, "model"));
   EVSAM_RETURN_IF_ERROR(require(embedding, "embedding"));
@@ -245,36 +259,26 @@ Status create_embedding(const evsam_model* model, evsam_embedding** embedding) {
   made->variant = model->engine->config().name;
   made->encoder = model->encoder;
   made->shapes = model->engine->feature_shapes();
-  for (const evsam::MapShape& shape : made->shapes) {
-    made->maps.emplace_back(static_cast<std::size_t>(shape.channels * shape.height * shape.width));
+  for (const MapShape& shape : made->shapes) {
+    made->maps.emplace_back(size(shape.channels * shape.height * shape.width));
+    made->data.push_back(made->maps.back().data());
   }
   *embedding = made.release();
   return Status();
 }
 
-Status encode(const evsam_model* model, const evsam::ImageView& image, evsam_embedding* embedding) {
+Status encode(const evsam_model* model, const ImageView& image, evsam_embedding* embedding) {
   EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
   embedding->original = {};
   EVSAM_RETURN_IF_ERROR(require(image.data, "pixels"));
-  std::vector<float*> maps;
-  for (auto& map : embedding->maps) maps.push_back(map.data());
-  EVSAM_RETURN_IF_ERROR(model->engine->encode(image, maps.data()));
-  const evsam::preprocess::Size resized = evsam::preprocess::fitted_size(image.height, image.width, evsam::kFrameSize);
+  EVSAM_RETURN_IF_ERROR(model->engine->encode(image, embedding->data.data()));
+  const preprocess::Size resized = preprocess::fitted_size(image.height, image.width, kFrameSize);
   embedding->resized = {resized.height, resized.width};
   embedding->original = {image.height, image.width};
   return Status();
 }
 
-Outcome encode_image(const evsam_model* model, const evsam_image* given, evsam_embedding* embedding) {
-  EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
-  embedding->original = {};
-  return with_rgb(*model, given,
-                  [&](const evsam::ImageView& image) -> Outcome { return encode(model, image, embedding); });
-}
-
-// The counts and pointers, and how many masks each prompt gets; of what they point to, only labels are read.
-Status read_kinds(const evsam_prompts* given, evsam::GivenPrompts<float, std::int32_t>* read,
-                  std::int64_t* masks_each) {
+Status read_kinds(const evsam_prompts* given, GivenPrompts<float, std::int32_t>* read, std::int64_t* masks_each) {
   evsam_prompts prompts;
   EVSAM_RETURN_IF_ERROR(read_struct(given, "prompts", &prompts));
   if (prompts.count < 0 || prompts.count > kMostPrompts) {
@@ -285,7 +289,7 @@ Status read_kinds(const evsam_prompts* given, evsam::GivenPrompts<float, std::in
     const auto count_of = [&prompts](const void* data) { return data != nullptr ? prompts.count : 0; };
     *read = {count_of(prompts.points), prompts.points_each, prompts.points,          prompts.labels,
              count_of(prompts.boxes),  prompts.boxes,       count_of(prompts.masks), prompts.masks};
-    EVSAM_RETURN_IF_ERROR(evsam::check_kinds(*read, evsam::PromptNames()));
+    EVSAM_RETURN_IF_ERROR(check_kinds(*read, PromptNames()));
     const std::int64_t fewest = prompts.points == nullptr ? 0 : 1;
     const std::int64_t most = prompts.points == nullptr ? 0 : kMostPoints;
     if (prompts.points_each < fewest || prompts.points_each > most) {
@@ -294,7 +298,7 @@ Status read_kinds(const evsam_prompts* given, evsam::GivenPrompts<float, std::in
     }
   }
   switch (prompts.multimask) {
-    case EVSAM_MULTIMASK_AUTO: *masks_each = evsam::is_ambiguous(*read) ? 3 : 1; return Status();
+    case EVSAM_MULTIMASK_AUTO: *masks_each = is_ambiguous(*read) ? 3 : 1; return Status();
     case EVSAM_MULTIMASK_ON: *masks_each = 3; return Status();
     case EVSAM_MULTIMASK_OFF: *masks_each = 1; return Status();
     default: return invalid("multimask", "an evsam_multimask, 0 to 2", std::to_string(prompts.multimask));
@@ -305,32 +309,30 @@ Outcome predict(const evsam_model* model, const evsam_embedding* embedding, cons
                 std::uint8_t* masks, float* scores, float* logits) {
   EVSAM_RETURN_IF_ERROR(check_model(model, embedding));
   EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
-  evsam::GivenPrompts<float, std::int32_t> read;
+  GivenPrompts<float, std::int32_t> read;
   std::int64_t each = 0;
   EVSAM_RETURN_IF_ERROR(read_kinds(given, &read, &each));
   if (given->count == 0) return Status();
   read.mask_prompt = model->engine->config().mask_prompt;
-  const evsam::ImageSize original = embedding->original;
-  const evsam::ImageSize resized = embedding->resized;
-  evsam::FramePrompts frame;
-  EVSAM_RETURN_IF_ERROR(evsam::read_prompts(read, original, resized, evsam::PromptNames(), &frame));
+  const ImageSize original = embedding->original;
+  const ImageSize resized = embedding->resized;
+  FramePrompts frame;
+  EVSAM_RETURN_IF_ERROR(read_prompts(read, original, resized, PromptNames(), &frame));
 
-  std::vector<const float*> maps;
-  for (const auto& map : embedding->maps) maps.push_back(map.data());
-  evsam::MaskFilter wanted;
+  MaskFilter wanted;
   wanted.first = each == 1 ? 0 : 1;  // the single mask comes first, then the ambiguous ones
   wanted.count = static_cast<int>(each);
   const std::int64_t at_once = std::min(kPromptsAtOnce, frame.count);
-  const std::size_t scores_size = size(at_once * evsam::kMaskTokens);
+  const std::size_t scores_size = size(at_once * kMaskTokens);
   const std::size_t logits_size = size(at_once * each * kPlane);
   const std::size_t prior_size = read.masks == nullptr ? 0 : size(at_once * kPlane);
-  evsam::ArenaPool::Lease arena = model->scratch.borrow((logits_size + scores_size + prior_size) * sizeof(float));
+  ArenaPool::Lease arena = model->scratch.borrow((logits_size + scores_size + prior_size) * sizeof(float));
   float* const chosen_logits = reinterpret_cast<float*>(arena.data());
   float* const all_scores = chosen_logits + logits_size;
   float* const prior = all_scores + scores_size;  // masks of prompts that need not be neighbours
-  for (const evsam::PromptGroup& group : frame.groups) {
+  for (const PromptGroup& group : frame.groups) {
     for (std::int64_t start = 0; start < group.count(); start += at_once) {
-      evsam::Prompts part;
+      Prompts part;
       part.count = std::min(at_once, group.count() - start);
       part.points = group.points;
       part.xy = group.xy.data() + 2 * group.points * start;
@@ -342,12 +344,12 @@ Outcome predict(const evsam_model* model, const evsam_embedding* embedding, cons
           std::copy_n(frame.masks + rows[i] * kPlane, kPlane, prior + i * kPlane);
         }
       }
-      EVSAM_RETURN_IF_ERROR(model->engine->decode(maps.data(), part, wanted, chosen_logits, all_scores));
+      EVSAM_RETURN_IF_ERROR(model->engine->decode(embedding->data.data(), part, wanted, chosen_logits, all_scores));
       for (std::int64_t i = 0; i < part.count; ++i) {
         const float* chosen = chosen_logits + i * each * kPlane;
         const std::int64_t out = rows[i] * each;
-        const float* some_scores = all_scores + i * evsam::kMaskTokens + wanted.first;
-        if (!evsam::all_finite(some_scores, size(each)) || !evsam::all_finite(chosen, size(each * kPlane))) {
+        const float* some_scores = all_scores + i * kMaskTokens + wanted.first;
+        if (!all_finite(some_scores, size(each)) || !all_finite(chosen, size(each * kPlane))) {
           return {invalid("weights or embedding", "finite results", "NaN or infinity"), EVSAM_BAD_WEIGHTS};
         }
         if (scores != nullptr) std::copy_n(some_scores, each, scores + out);
@@ -361,7 +363,7 @@ Outcome predict(const evsam_model* model, const evsam_embedding* embedding, cons
   return Status();
 }
 
-}  // namespace
+}  // namespace evsam::capi
 
 extern "C" {
 
@@ -372,7 +374,8 @@ const char* evsam_last_error(void) { return last_error; }
 evsam_status evsam_pin_threads(int pinned) {
   return guarded([&]() -> Outcome {
     if (evsam::default_pool().pin_workers(pinned != 0)) return Status();
-    return Status::unavailable(expected_got("pinned", "a system that can tie threads to processors", "another one"));
+    return Status::unavailable(
+        evsam::expected_got("pinned", "a system that can tie threads to processors", "another one"));
   });
 }
 

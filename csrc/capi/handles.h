@@ -1,19 +1,21 @@
-// What the files of the C interface share: the handles, what comes in and goes out, errors as codes.
+// What the files of the C interface share: the handles, what comes in and goes out, errors as codes, and the calls that
+// others are made of.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/aligned_buffer.h"
 #include "engine/arena_pool.h"
 #include "engine/engine.h"
+#include "engine/prompts.h"
 #include "evsam/evsam.h"
 #include "evsam/status.h"
 
@@ -31,9 +33,15 @@ struct evsam_embedding {
   evsam::ImageSize resized;   // in the 1024 frame
   std::vector<evsam::MapShape> shapes;
   std::vector<evsam::AlignedBuffer<float>> maps;
+  std::vector<float*> data;  // of the maps, as engines take them
 };
 
 namespace evsam::capi {
+
+constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
+
+// Of a side of an image, in pixels: far beyond any use, and small enough for no size to overflow.
+constexpr std::int64_t kLongestSide = std::int64_t{1} << 24;
 
 // Keeps the message for evsam_last_error().
 evsam_status fail(evsam_status code, const char* message) noexcept;
@@ -92,14 +100,45 @@ Status read_struct(const Struct* given, const char* argument, Struct* out) {
   return Status();
 }
 
-// Calls use() with an image of any format as RGB, in memory that the model keeps for such images.
-Outcome with_rgb(const evsam_model& model, const evsam_image* given,
-                 const std::function<Outcome(const ImageView& rgb)>& use);
+// Fills a structure of any version that the caller will read: members that this library does not know become zero.
+template <typename Struct>
+Status write_struct(const Struct& written, const char* argument, Struct* out) {
+  EVSAM_RETURN_IF_ERROR(require(out, argument));
+  const std::size_t given = out->struct_size;
+  if (given < sizeof(Struct)) {
+    return invalid(std::string(argument) + ".struct_size", "at least " + std::to_string(sizeof(Struct)),
+                   std::to_string(given));
+  }
+  std::memset(static_cast<void*>(out), 0, given);
+  std::memcpy(out, &written, sizeof(written));
+  out->struct_size = given;
+  return Status();
+}
+
+// An image of any format as RGB, in memory that the model keeps for such images; it allocates nothing after the first.
+class RgbImage {
+ public:
+  Status read(const evsam_model& model, const evsam_image* given);
+  const ImageView& view() const { return view_; }
+
+ private:
+  ImageView view_;
+  std::optional<ArenaPool::Lease> copy_;  // of the other formats
+};
 
 // That the model may read the embedding.
 Status check_model(const evsam_model* model, const evsam_embedding* embedding);
 
 // That there is an image in it.
 Status check_filled(const evsam_embedding& embedding);
+
+// See evsam.h. encode() allocates nothing.
+Status create_embedding(const evsam_model* model, evsam_embedding** embedding);
+Status encode(const evsam_model* model, const ImageView& image, evsam_embedding* embedding);
+Outcome predict(const evsam_model* model, const evsam_embedding* embedding, const evsam_prompts* given,
+                std::uint8_t* masks, float* scores, float* logits);
+
+// The counts and pointers, and how many masks each prompt gets; of what they point to, only labels are read.
+Status read_kinds(const evsam_prompts* given, GivenPrompts<float, std::int32_t>* read, std::int64_t* masks_each);
 
 }  // namespace evsam::capi

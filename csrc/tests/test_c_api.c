@@ -680,6 +680,238 @@ static void test_everything_errors(const evsam_model* model, const evsam_embeddi
   evsam_segments_free(segments);
 }
 
+/* A red box on grey. */
+static void draw_frame(int64_t left, uint8_t* pixels) {
+  for (int64_t y = 0; y < kHeight; ++y) {
+    for (int64_t x = 0; x < kWidth; ++x) {
+      const int inside = x >= left && x < left + 30 && y >= 30 && y < 60;
+      pixels[3 * (y * kWidth + x)] = inside ? 220 : 40;
+      pixels[3 * (y * kWidth + x) + 1] = pixels[3 * (y * kWidth + x) + 2] = 60;
+    }
+  }
+}
+
+static evsam_image frame_of(const uint8_t* pixels) {
+  evsam_image frame = EVSAM_IMAGE_INIT;
+  frame.pixels = pixels;
+  frame.height = kHeight;
+  frame.width = kWidth;
+  return frame;
+}
+
+/* Whether a box is near that of the box that draw_frame() draws. */
+static int is_at(const float* box, int64_t left) {
+  const float expected[4] = {(float)left, 30, (float)left + 30, 60};
+  for (int i = 0; i < 4; ++i) {
+    if (fabsf(box[i] - expected[i]) > 3) return 0;
+  }
+  return 1;
+}
+
+static void test_tracker(const evsam_model* model) {
+  static uint8_t pixels[kPixels * 3];
+  static uint8_t mask[kPixels];
+  static int32_t labels[kPixels];
+  static float logits[kPlane];
+  const evsam_image frame = frame_of(pixels);
+  const float box[4] = {20, 30, 50, 60};
+  int64_t ids[2] = {0, 0};
+  int64_t size[2] = {9, 9};
+  int64_t bytes = 0;
+  uint8_t* state = NULL;
+  evsam_tracker* tracker = NULL;
+  evsam_tracker* other = NULL;
+  evsam_embedding* embedding = NULL;
+  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+  evsam_track track = EVSAM_TRACK_INIT;
+  prompts.count = 1;
+  prompts.boxes = box;
+  draw_frame(20, pixels);
+  CHECK(evsam_tracker_create(model, &tracker) == EVSAM_OK && evsam_embedding_create(model, &embedding) == EVSAM_OK);
+  CHECK(evsam_tracker_count(tracker) == 0 && evsam_tracker_ids(tracker, ids) == EVSAM_OK);
+  CHECK(evsam_tracker_size(tracker, size) == EVSAM_OK && size[0] == 0 && size[1] == 0);
+  CHECK(evsam_tracker_add(tracker, &frame, NULL, &prompts, &ids[0]) == EVSAM_OK && ids[0] == 1);
+  CHECK(evsam_tracker_size(tracker, size) == EVSAM_OK && size[0] == kHeight && size[1] == kWidth);
+  for (int i = 1; i <= 8; ++i) {
+    int64_t x0 = kWidth, y0 = kHeight, x1 = 0, y1 = 0;
+    draw_frame(20 + 3 * i, pixels);
+    if (i % 2) { /* as an image, or as an embedding */
+      CHECK(evsam_tracker_step(tracker, &frame, NULL) == EVSAM_OK);
+    } else {
+      CHECK(evsam_encode_image(model, &frame, embedding) == EVSAM_OK);
+      CHECK(evsam_tracker_step(tracker, NULL, embedding) == EVSAM_OK);
+    }
+    CHECK(evsam_tracker_get(tracker, 1, &track) == EVSAM_OK);
+    CHECK(track.id == 1 && track.lost == 0 && track.score > 0.5F && track.score <= 1 && is_at(track.box, 20 + 3 * i));
+    memset(mask, 7, sizeof(mask));
+    CHECK(evsam_tracker_mask(tracker, 1, mask) == EVSAM_OK);
+    CHECK(evsam_tracker_labels(tracker, labels) == EVSAM_OK);
+    for (int64_t p = 0; p < kPixels; ++p) {
+      if (mask[p] > 1 || labels[p] != mask[p]) report(0, __LINE__, "mask and label");
+      if (mask[p] == 0) continue;
+      x0 = p % kWidth < x0 ? p % kWidth : x0;
+      x1 = p % kWidth >= x1 ? p % kWidth + 1 : x1;
+      y0 = p / kWidth < y0 ? p / kWidth : y0;
+      y1 = p / kWidth + 1;
+    }
+    CHECK(track.box[0] == (float)x0 && track.box[1] == (float)y0 && track.box[2] == (float)x1 &&
+          track.box[3] == (float)y1);
+  }
+
+  /* A state goes on in the same way; what is no state of this model is refused. */
+  CHECK(evsam_tracker_save(tracker, NULL, &bytes) == EVSAM_OK && bytes > 100000);
+  state = (uint8_t*)malloc((size_t)bytes);
+  --bytes;
+  CHECK_FAILS(evsam_tracker_save(tracker, state, &bytes), EVSAM_INVALID_ARGUMENT, "size: expected at least");
+  ++bytes;
+  CHECK(evsam_tracker_save(tracker, state, &bytes) == EVSAM_OK);
+  CHECK_FAILS(evsam_tracker_restore(model, NULL, bytes, &other), EVSAM_INVALID_ARGUMENT, "state: expected a pointer");
+  CHECK_FAILS(evsam_tracker_restore(NULL, state, bytes, &other), EVSAM_INVALID_ARGUMENT, "model: expected a pointer");
+  for (int64_t cut = 0; cut < bytes; cut += cut < 64 ? 1 : 9973) {
+    CHECK_FAILS(evsam_tracker_restore(model, state, cut, &other), EVSAM_INVALID_ARGUMENT, "state: expected");
+  }
+  for (int i = 0; i < 48; ++i) { /* bytes of the header and of the variant's name */
+    state[i] ^= 0x55;
+    CHECK_FAILS(evsam_tracker_restore(model, state, bytes, &other), EVSAM_INVALID_ARGUMENT, "state: expected");
+    state[i] ^= 0x55;
+    if (i == 40)
+      CHECK(strstr(evsam_last_error(), "that of a tracker of nano with this encoder, got one of another") != NULL);
+  }
+  CHECK(other == NULL);
+  CHECK(evsam_tracker_restore(model, state, bytes, &other) == EVSAM_OK && evsam_tracker_count(other) == 1);
+  CHECK(evsam_tracker_get(other, 1, &track) == EVSAM_OK && track.lost == 0 && is_at(track.box, 44));
+  CHECK(evsam_tracker_mask(other, 1, mask) == EVSAM_OK && memchr(mask, 1, sizeof(mask)) == NULL);
+  draw_frame(47, pixels);
+  CHECK(evsam_tracker_step(tracker, &frame, NULL) == EVSAM_OK && evsam_tracker_step(other, &frame, NULL) == EVSAM_OK);
+  CHECK(evsam_tracker_mask(tracker, 1, mask) == EVSAM_OK && evsam_tracker_labels(other, labels) == EVSAM_OK);
+  for (int64_t p = 0; p < kPixels; ++p) {
+    if (labels[p] != mask[p]) report(0, __LINE__, "the mask of the restored tracker");
+  }
+  evsam_tracker_free(other);
+  free(state);
+
+  /* A mask alone is taken as it is, and an object that is not there is lost where it was. */
+  for (int64_t p = 0; p < kPlane; ++p) {
+    const int64_t x = p % EVSAM_LOGITS_SIDE, y = p / EVSAM_LOGITS_SIDE; /* 2.13 a pixel */
+    logits[p] = x >= 100 && x < 164 && y >= 64 && y < 128 ? 10.0F : -10.0F;
+  }
+  prompts.boxes = NULL;
+  prompts.masks = logits;
+  CHECK(evsam_tracker_add(tracker, &frame, NULL, &prompts, &ids[1]) == EVSAM_OK && ids[1] == 2);
+  CHECK(evsam_tracker_get(tracker, 2, &track) == EVSAM_OK && track.score == 1 && is_at(track.box, 47));
+  CHECK(evsam_tracker_count(tracker) == 2 && evsam_tracker_ids(tracker, ids) == EVSAM_OK);
+  CHECK(ids[0] == 1 && ids[1] == 2);
+  draw_frame(kWidth, pixels);
+  for (int i = 1; i <= 2; ++i) {
+    CHECK(evsam_tracker_step(tracker, &frame, NULL) == EVSAM_OK);
+    CHECK(evsam_tracker_get(tracker, 2, &track) == EVSAM_OK && track.lost == i && is_at(track.box, 47));
+  }
+  prompts.boxes = box; /* shown again */
+  prompts.masks = NULL;
+  draw_frame(20, pixels);
+  CHECK(evsam_tracker_add(tracker, &frame, NULL, &prompts, &ids[1]) == EVSAM_OK && ids[1] == 2);
+  CHECK(evsam_tracker_get(tracker, 2, &track) == EVSAM_OK && track.lost == 0 && is_at(track.box, 20));
+  CHECK(evsam_tracker_remove(tracker, 1) == EVSAM_OK && evsam_tracker_count(tracker) == 1);
+  CHECK_FAILS(evsam_tracker_remove(tracker, 1), EVSAM_INVALID_ARGUMENT, "id: expected an object's, got 1");
+  ids[0] = 0;
+  CHECK(evsam_tracker_add(tracker, &frame, NULL, &prompts, &ids[0]) == EVSAM_OK && ids[0] == 3);
+  evsam_embedding_free(embedding);
+  evsam_tracker_free(tracker);
+}
+
+static void test_tracker_errors(const evsam_model* model, const evsam_embedding* embedding) {
+  static float none[kPlane];
+  static int32_t labels[kPixels];
+  static uint8_t mask[kPixels];
+  const float boxes[8] = {30, 20, 80, 60, 30, 20, 80, 60};
+  int64_t id = 0;
+  int64_t bytes = 0;
+  int64_t size[2];
+  evsam_image frame = frame_of(image);
+  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+  evsam_track track = EVSAM_TRACK_INIT;
+  evsam_tracker* tracker = NULL;
+  evsam_tracker* other = NULL;
+  evsam_embedding* empty = NULL;
+  uint8_t state[128];
+  frame.row_bytes = kRow;
+  prompts.count = 1;
+  prompts.boxes = boxes;
+  evsam_tracker_free(NULL);
+  CHECK(evsam_tracker_count(NULL) == 0);
+  CHECK_FAILS(evsam_tracker_create(NULL, &tracker), EVSAM_INVALID_ARGUMENT, "model: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_create(model, NULL), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_add(NULL, &frame, NULL, &prompts, &id), EVSAM_INVALID_ARGUMENT, "tracker: expected");
+  CHECK_FAILS(evsam_tracker_step(NULL, &frame, NULL), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_remove(NULL, 1), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_ids(NULL, &id), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_size(NULL, size), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_save(NULL, NULL, &bytes), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
+  CHECK(evsam_tracker_create(model, &tracker) == EVSAM_OK && evsam_embedding_create(model, &empty) == EVSAM_OK);
+
+  /* before any frame */
+  CHECK_FAILS(evsam_tracker_get(tracker, 1, &track), EVSAM_INVALID_ARGUMENT, "id: expected an object's, got 1");
+  CHECK_FAILS(evsam_tracker_mask(tracker, 0, mask), EVSAM_INVALID_ARGUMENT, "id: expected an object's, got 0");
+  CHECK_FAILS(evsam_tracker_labels(tracker, labels), EVSAM_INVALID_ARGUMENT, "tracker: expected one that has seen a");
+  bytes = sizeof(state);
+  CHECK(evsam_tracker_save(tracker, state, &bytes) == EVSAM_OK && bytes < (int64_t)sizeof(state));
+  CHECK(evsam_tracker_restore(model, state, bytes, &other) == EVSAM_OK && evsam_tracker_count(other) == 0);
+  evsam_tracker_free(other);
+
+  CHECK_FAILS(evsam_tracker_step(tracker, NULL, NULL), EVSAM_INVALID_ARGUMENT,
+              "embedding: expected one of them, got n");
+  CHECK_FAILS(evsam_tracker_step(tracker, &frame, embedding), EVSAM_INVALID_ARGUMENT, "one of them, got both");
+  CHECK_FAILS(evsam_tracker_step(tracker, NULL, empty), EVSAM_INVALID_ARGUMENT, "an encoded image, got an empty one");
+  CHECK_FAILS(evsam_tracker_add(tracker, NULL, embedding, &prompts, NULL), EVSAM_INVALID_ARGUMENT, "id: expected a po");
+  CHECK_FAILS(evsam_tracker_add(tracker, NULL, embedding, NULL, &id), EVSAM_INVALID_ARGUMENT, "prompts: expected a po");
+  prompts.count = 2;
+  CHECK_FAILS(evsam_tracker_add(tracker, NULL, embedding, &prompts, &id), EVSAM_INVALID_ARGUMENT,
+              "count: expected 1, for one object, got 2");
+  prompts.count = 0;
+  CHECK_FAILS(evsam_tracker_add(tracker, NULL, embedding, &prompts, &id), EVSAM_INVALID_ARGUMENT, "object, got 0");
+  prompts.count = 1;
+  prompts.boxes = NULL;
+  CHECK_FAILS(evsam_tracker_add(tracker, NULL, embedding, &prompts, &id), EVSAM_INVALID_ARGUMENT, "at least one");
+  prompts.masks = none;
+  CHECK_FAILS(evsam_tracker_add(tracker, NULL, embedding, &prompts, &id), EVSAM_INVALID_ARGUMENT,
+              "prompt: expected one that gives a mask, got an empty mask");
+  none[5] = NAN;
+  CHECK_FAILS(evsam_tracker_add(tracker, NULL, embedding, &prompts, &id), EVSAM_INVALID_ARGUMENT, "masks: expected");
+  prompts.masks = NULL;
+  prompts.boxes = boxes;
+  id = 5;
+  CHECK_FAILS(evsam_tracker_add(tracker, NULL, embedding, &prompts, &id), EVSAM_INVALID_ARGUMENT,
+              "id: expected an object's, or 0 for a new one, got 5");
+  CHECK(id == 5 && evsam_tracker_count(tracker) == 0);
+  id = 0;
+  CHECK(evsam_tracker_add(tracker, NULL, embedding, &prompts, &id) == EVSAM_OK && id == 1);
+
+  frame.width = kWidth - 1;
+  CHECK_FAILS(evsam_tracker_step(tracker, &frame, NULL), EVSAM_INVALID_ARGUMENT,
+              "frame: expected height and width (90, 120) as before, got (90, 119)");
+  frame.width = kWidth;
+  frame.format = 5;
+  CHECK_FAILS(evsam_tracker_step(tracker, &frame, NULL), EVSAM_INVALID_ARGUMENT, "image.format: expected");
+  CHECK_FAILS(evsam_tracker_get(tracker, 1, NULL), EVSAM_INVALID_ARGUMENT, "track: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_mask(tracker, 1, NULL), EVSAM_INVALID_ARGUMENT, "mask: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_labels(tracker, NULL), EVSAM_INVALID_ARGUMENT, "labels: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_ids(tracker, NULL), EVSAM_INVALID_ARGUMENT, "ids: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_save(tracker, NULL, NULL), EVSAM_INVALID_ARGUMENT, "size: expected a pointer, got NULL");
+  track.struct_size = 8;
+  CHECK_FAILS(evsam_tracker_get(tracker, 1, &track), EVSAM_INVALID_ARGUMENT, "track.struct_size: expected at least");
+  { /* a caller that was compiled with a later version */
+    struct {
+      evsam_track known;
+      int64_t later;
+    } newer = {EVSAM_TRACK_INIT, 5};
+    newer.known.struct_size = sizeof(newer);
+    CHECK(evsam_tracker_get(tracker, 1, &newer.known) == EVSAM_OK);
+    CHECK(newer.later == 0 && newer.known.id == 1 && newer.known.struct_size == sizeof(newer));
+  }
+  evsam_embedding_free(empty);
+  evsam_tracker_free(tracker);
+}
+
 typedef struct {
   const evsam_model* model;
   const uint8_t* expected;
@@ -742,6 +974,8 @@ int main(int argc, char** argv) {
     test_many(model, embedding);
     test_everything(model, embedding);
     test_everything_errors(model, embedding);
+    test_tracker(model);
+    test_tracker_errors(model, embedding);
     test_threads(model);
     test_int8(argv[1]);
     evsam_embedding_free(embedding);

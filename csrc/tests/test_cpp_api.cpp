@@ -1,7 +1,9 @@
-// The C++ wrapper, linked with the static library. Argument: nano.safetensors.
+// The C++ wrapper, linked with the static library, and that live frames allocate nothing. Argument: nano.safetensors.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
+#include "allocations.h"
 #include "check.h"
 #include "evsam/evsam.hpp"
 
@@ -115,6 +117,102 @@ void test_everything(const evsam::Model& model) {
   check_error([&] { (void)found[found.size()]; }, EVSAM_INVALID_ARGUMENT, "index: expected 0 to ");
 }
 
+// A red box on grey, with a blue one below it.
+void draw_frame(std::size_t left, std::size_t channels, std::vector<std::uint8_t>* pixels) {
+  for (std::size_t i = 0; i < kHeight * kWidth; ++i) {
+    const std::size_t x = i % kWidth;
+    const std::size_t y = i / kWidth;
+    std::uint8_t* const pixel = pixels->data() + channels * i;
+    const bool across = x >= left && x < left + 20;
+    pixel[0] = across && y >= 5 && y < 25 ? 220 : 40;
+    pixel[1] = 60;
+    pixel[2] = across && y >= 35 && y < 55 ? 220 : 40;
+  }
+}
+
+void test_tracker(const evsam::Model& model) {
+  std::vector<std::uint8_t> pixels(kHeight * kWidth * 3);
+  evsam_image frame = EVSAM_IMAGE_INIT;
+  frame.pixels = pixels.data();
+  frame.height = kHeight;
+  frame.width = kWidth;
+  draw_frame(10, 3, &pixels);
+  evsam::Prompts prompts;
+  prompts.boxes = {10, 5, 30, 25};
+  evsam::Tracker tracker(model);
+  CHECK(tracker.empty() && tracker.ids().empty());
+  const std::int64_t red = tracker.add(frame, prompts);
+  prompts.boxes = {10, 35, 30, 55};
+  const std::int64_t blue = tracker.add(model.encode(pixels.data(), kHeight, kWidth), prompts);
+  CHECK(tracker.size() == 2 && tracker.ids() == (std::vector<std::int64_t>{red, blue}) && red == 1 && blue == 2);
+  for (std::size_t left = 12; left < 24; left += 2) {
+    draw_frame(left, 3, &pixels);
+    tracker.step(frame);
+    const std::vector<std::int32_t> labels = tracker.labels();
+    for (const std::int64_t id : {red, blue}) {
+      const evsam_track track = tracker[id];
+      const std::vector<std::uint8_t> mask = tracker.mask(id);
+      CHECK(track.id == id && track.lost == 0 && std::abs(track.box[0] - static_cast<float>(left)) < 4.0F);
+      CHECK(std::count(mask.begin(), mask.end(), 1) > 200 && std::count(mask.begin(), mask.end(), 1) < 700);
+      for (std::size_t p = 0; p < mask.size(); ++p) CHECK(mask[p] == 0 || labels[p] > 0);
+    }
+  }
+  const std::vector<std::uint8_t> state = tracker.state();
+  evsam::Tracker other(model, state);
+  CHECK(other.ids() == tracker.ids() && other.state() == state);
+  tracker.step(frame);
+  other.step(model.encode(pixels.data(), kHeight, kWidth));
+  CHECK(other.mask(blue) == tracker.mask(blue) && other.state() == tracker.state());
+  tracker.remove(red);
+  CHECK(tracker.ids() == std::vector<std::int64_t>{blue} && tracker.add(frame, prompts, blue) == blue);
+  check_error([&] { tracker.remove(red); }, EVSAM_INVALID_ARGUMENT, "id: expected an object's, got 1");
+  check_error([&] { (void)tracker[7]; }, EVSAM_INVALID_ARGUMENT, "id: expected an object's, got 7");
+  check_error([&] { evsam::Tracker(model, pixels); }, EVSAM_INVALID_ARGUMENT, "got other bytes");
+}
+
+// As images in two formats, and as embeddings, with objects that are seen and then lost.
+void test_frames_allocate_nothing(const evsam::Model& model) {
+  for (const int kind : {0, 1, 2}) {
+    const std::size_t channels = kind == 1 ? 4 : 3;
+    std::vector<std::uint8_t> pixels(kHeight * kWidth * channels);
+    evsam_image frame = EVSAM_IMAGE_INIT;
+    frame.pixels = pixels.data();
+    frame.height = kHeight;
+    frame.width = kWidth;
+    frame.format = kind == 1 ? EVSAM_BGRA : EVSAM_RGB;
+    evsam::Tracker tracker(model);
+    evsam::Embedding embedding = model.make_embedding();
+    evsam::Prompts prompts;
+    draw_frame(10, channels, &pixels);
+    prompts.boxes = {10, 5, 30, 25};
+    tracker.add(frame, prompts);
+    prompts.boxes = {10, 35, 30, 55};
+    tracker.add(frame, prompts);
+    std::vector<std::uint8_t> mask(kHeight * kWidth);
+    std::vector<std::int32_t> labels(kHeight * kWidth);
+    std::int64_t before = 0;
+    std::int64_t lost = 0;
+    for (std::size_t i = 0; i < 12; ++i) {
+      if (i == 3) before = evsam::test::allocations;
+      draw_frame(i < 8 ? 12 + 2 * i : kWidth, channels, &pixels);
+      if (kind == 2) {
+        model.encode_into(frame, embedding);
+        tracker.step(embedding);
+      } else {
+        tracker.step(frame);
+      }
+      for (const std::int64_t id : {1, 2}) {
+        lost += tracker[id].lost > 0 ? 1 : 0;
+        tracker.mask_into(id, mask.data());
+      }
+      evsam::check(evsam_tracker_labels(tracker.get(), labels.data()));
+    }
+    const std::int64_t allocated = evsam::test::allocations - before;
+    CHECK_MSG(before > 0 && allocated == 0, std::to_string(allocated) + " allocations in 9 frames");
+    CHECK(lost > 0 && lost <= 8);
+  }
+}
+
 void test_errors(const evsam::Model& model, const std::string& weights) {
   check_error([] { evsam::Model("none"); }, EVSAM_BAD_WEIGHTS, "none: expected a file that can be read");
   check_error([&] { evsam::Model(weights, "l0"); }, EVSAM_BAD_WEIGHTS, "expected variant 'l0'");
@@ -150,6 +248,8 @@ int main(int argc, char** argv) {
   CHECK(model.variant() == "nano");
   test_predictions(model);
   test_everything(model);
+  test_tracker(model);
+  test_frames_allocate_nothing(model);
   test_errors(model, argv[1]);
   return evsam::test::test_result();
 }

@@ -182,7 +182,7 @@ void step(Tracker& tracker, const std::vector<float>& embedding) {
   while (tracker.asks()) {
     const std::vector<float> logits = boxes_as_masks(tracker.prompts());
     const std::vector<float> iou(static_cast<std::size_t>(tracker.prompts().count), 0.9F);
-    tracker.answer(logits.data(), iou.data(), 1);
+    CHECK(tracker.answer(logits.data(), iou.data(), 1).ok());
   }
 }
 

@@ -357,13 +357,19 @@ bool Tracker::map_box(const float* searched, const FrameBox* last, FrameBox* box
   return true;
 }
 
-void Tracker::answer(const float* logits, const float* iou, std::int64_t iou_stride) {
+Status Tracker::answer(const float* logits, const float* iou, std::int64_t iou_stride) {
+  bool finite = all_finite(logits, size(batch_ * kPlane));
+  for (std::int64_t slot = 0; slot < batch_; ++slot) finite = finite && all_finite(iou + slot * iou_stride, 1);
+  if (!finite) {
+    return Status::invalid_argument(expected_got("weights or embedding", "finite results", "NaN or infinity"));
+  }
   for (std::int64_t slot = 0; slot < batch_; ++slot) {
     choose(*objects_[size(asked_ + slot)], responses_.data() + slot * cells_.count(), logits + slot * kPlane,
            iou[slot * iou_stride]);
   }
   asked_ += batch_;
   ask();
+  return {};
 }
 
 void Tracker::choose(Object& object, const float* response, const float* logits, float iou) {
@@ -384,7 +390,7 @@ Status Tracker::step(const Engine& engine, const float* const* features, float* 
   while (asks()) {
     float* const iou = memory + prompts_.count * kPlane;
     EVSAM_RETURN_IF_ERROR(engine.decode(features, prompts_, kSingle, memory, iou));
-    answer(memory, iou, kMaskTokens);
+    EVSAM_RETURN_IF_ERROR(answer(memory, iou, kMaskTokens));
   }
   return {};
 }

@@ -7,7 +7,7 @@
 //     tracker.look(embedding);
 //     while (tracker.asks()) {
 //       ... decode the single masks of tracker.prompts() to logits and iou ...
-//       tracker.answer(logits, iou);
+//       tracker.answer(logits, iou, 1);
 //     }
 //     tracker.object(i) ...
 //
@@ -77,7 +77,8 @@ class Tracker {
   bool asks() const { return asked_ < looked_; }
   const Prompts& prompts() const { return prompts_; }
   // logits: (prompts().count, 256, 256), of the single masks; iou: their predicted IoU, `iou_stride` floats apart.
-  void answer(const float* logits, const float* iou, std::int64_t iou_stride);
+  // Fails where some are not finite; the frame cannot be gone on with then.
+  Status answer(const float* logits, const float* iou, std::int64_t iou_stride);
 
   // The whole frame by the native engine. `memory` is for kObjectsAtOnce: logits, then iou.
   static constexpr std::int64_t kAnswerFloats = kObjectsAtOnce * (kLogitsSize * kLogitsSize + kMaskTokens);

@@ -176,6 +176,21 @@ typedef struct evsam_segment {
 
 #define EVSAM_SEGMENT_INIT {sizeof(evsam_segment), {0, 0, 0, 0}, 0, 0, 0, {0, 0}, {0, 0, 0, 0}, 0, NULL, NULL}
 
+typedef struct evsam_tracker evsam_tracker; /* follows objects from frame to frame */
+
+/* One of its objects. */
+typedef struct evsam_track {
+  size_t struct_size; /* sizeof(evsam_track) */
+  int64_t id;         /* the object's number, from 1 on */
+  int64_t lost;       /* frames since it was seen; 0: it is seen. A lost object is probably not there: its mask does not
+                         stand out from its surroundings by what the object looked like before. */
+  float score;        /* how well the mask is expected to fit, 0 to 1 */
+  float box[4];       /* around the mask: x0, y0, x1, y1 along the edges of pixels; where the object is lost, where it
+                         was last seen */
+} evsam_track;
+
+#define EVSAM_TRACK_INIT {sizeof(evsam_track), 0, 0, 0, {0, 0, 0, 0}}
+
 /* Version of the library, "0.1.0". */
 EVSAM_API const char* evsam_version(void);
 
@@ -262,6 +277,72 @@ EVSAM_API evsam_status evsam_segments_paint(const evsam_segments* segments, int6
 /* All masks in one map: 0 where there is none, i + 1 on mask i, smaller masks above larger ones. labels: int32 (height,
  * width) of the image. */
 EVSAM_API evsam_status evsam_segments_labels(const evsam_segments* segments, int32_t* labels);
+
+/* Objects in frames that come one by one and all have one size, which is that of the first frame:
+ *
+ *   int64_t id = 0;
+ *   evsam_track track = EVSAM_TRACK_INIT;
+ *   evsam_tracker_create(model, &tracker);
+ *   evsam_tracker_add(tracker, &first_frame, NULL, &prompts, &id);
+ *   while (next_frame(&frame)) {
+ *     evsam_tracker_step(tracker, &frame, NULL);
+ *     evsam_tracker_get(tracker, id, &track);
+ *     if (track.lost == 0) evsam_tracker_mask(tracker, id, mask);
+ *   }
+ *
+ * Objects are added and removed at any time. A frame costs one encode and one decode, of a box for each object; after
+ * the first frames evsam_tracker_step, _get, _mask and _labels allocate nothing. A tracker keeps no frame. It is used
+ * by one thread at a time, and freed before its model. Several may share a model. */
+EVSAM_API evsam_status evsam_tracker_create(const evsam_model* model, evsam_tracker** tracker);
+
+/* NULL is allowed. */
+EVSAM_API void evsam_tracker_free(evsam_tracker* tracker);
+
+/* Shows an object, which is looked for from the next evsam_tracker_step() on. image, embedding: the frame in which it
+ * is shown, in one form or the other; the other one is NULL. prompts: one, as for evsam_predict(); of several masks the
+ * one with the highest score is the object's, and a mask without points and a box is taken as it is. id: 0 for a new
+ * object, whose number is written there; or the number of one that is shown again. Numbers are not used again. */
+EVSAM_API evsam_status evsam_tracker_add(evsam_tracker* tracker, const evsam_image* image,
+                                         const evsam_embedding* embedding, const evsam_prompts* prompts, int64_t* id);
+
+/* Finds the objects in the next frame, an image or an embedding; the other one is NULL. If this fails, objects may be
+ * as they were in the frame before. */
+EVSAM_API evsam_status evsam_tracker_step(evsam_tracker* tracker, const evsam_image* image,
+                                          const evsam_embedding* embedding);
+
+/* Forgets an object. */
+EVSAM_API evsam_status evsam_tracker_remove(evsam_tracker* tracker, int64_t id);
+
+/* How many objects there are; 0 for NULL. */
+EVSAM_API int64_t evsam_tracker_count(const evsam_tracker* tracker);
+
+/* Their numbers, as many as evsam_tracker_count() says, in the order in which they were added. */
+EVSAM_API evsam_status evsam_tracker_ids(const evsam_tracker* tracker, int64_t* ids);
+
+/* Height and width of the frames; 0, 0 before the first one. */
+EVSAM_API evsam_status evsam_tracker_size(const evsam_tracker* tracker, int64_t size[2]);
+
+/* What is known of an object. track: its struct_size must be set, as EVSAM_TRACK_INIT does. */
+EVSAM_API evsam_status evsam_tracker_get(evsam_tracker* tracker, int64_t id, evsam_track* track);
+
+/* An object's mask in the last frame, a guess where it is lost. mask: uint8 (height, width) of the frames, 1 on the
+ * object and 0 elsewhere. */
+EVSAM_API evsam_status evsam_tracker_mask(evsam_tracker* tracker, int64_t id, uint8_t* mask);
+
+/* All masks in one map: 0 where there is none, i + 1 on the mask of the object that evsam_tracker_ids() has at i,
+ * smaller masks above larger ones. labels: int32 (height, width) of the frames. */
+EVSAM_API evsam_status evsam_tracker_labels(evsam_tracker* tracker, int32_t* labels);
+
+/* Writes all that is known of the objects, to go on later or elsewhere, on processors with the same order of bytes; 150
+ * to 550 KiB for each object. size: bytes that there is room for; what is needed is written there. state: NULL where
+ * only that is asked. */
+EVSAM_API evsam_status evsam_tracker_save(const evsam_tracker* tracker, uint8_t* state, int64_t* size);
+
+/* A tracker that goes on where evsam_tracker_save() was called, with a model whose encoder has the same weights. Its
+ * masks are empty until the next evsam_tracker_step(). EVSAM_INVALID_ARGUMENT for other bytes, damaged ones, and those
+ * of another model. */
+EVSAM_API evsam_status evsam_tracker_restore(const evsam_model* model, const uint8_t* state, int64_t size,
+                                             evsam_tracker** tracker);
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,10 @@
 //   const std::uint8_t* mask = result.mask(0, result.best(0));
 //   evsam::Segments found = model.everything(embedding);
 //   std::vector<std::int32_t> labels = found.labels();
+//   evsam::Tracker tracker(model);
+//   const std::int64_t id = tracker.add(embedding, prompts);
+//   tracker.step(image);  // for each frame
+//   evsam_track track = tracker[id];
 //
 // What evsam.h says about threads holds here too. Functions throw evsam::Error, and std::bad_alloc.
 #pragma once
@@ -233,6 +237,7 @@ class Model {
   }
 
  private:
+  friend class Tracker;
   struct Free {
     void operator()(evsam_model* model) const { evsam_free(model); }
   };
@@ -331,6 +336,108 @@ class Model {
   }
 
   std::unique_ptr<evsam_model, Free> handle_;
+};
+
+// Follows objects from frame to frame; see evsam_tracker_create. The model must be there as long as the tracker.
+class Tracker {
+ public:
+  explicit Tracker(const Model& model) {
+    evsam_tracker* handle = nullptr;
+    check(evsam_tracker_create(model.get(), &handle));
+    handle_.reset(handle);
+  }
+
+  // Goes on where state() was called.
+  Tracker(const Model& model, const std::vector<std::uint8_t>& state) {
+    evsam_tracker* handle = nullptr;
+    check(evsam_tracker_restore(model.get(), state.data(), static_cast<std::int64_t>(state.size()), &handle));
+    handle_.reset(handle);
+  }
+
+  // Shows an object in a frame by one prompt: a new one (id 0), or one that is there already. Returns its number.
+  std::int64_t add(evsam_image frame, const Prompts& prompts, std::int64_t id = 0) {
+    frame.struct_size = sizeof(frame);
+    return add(&frame, nullptr, prompts, id);
+  }
+  std::int64_t add(const Embedding& frame, const Prompts& prompts, std::int64_t id = 0) {
+    return add(nullptr, frame.get(), prompts, id);
+  }
+
+  // Finds the objects in the next frame, without allocating anything after the first ones.
+  void step(evsam_image frame) {
+    frame.struct_size = sizeof(frame);
+    check(evsam_tracker_step(handle_.get(), &frame, nullptr));
+  }
+  void step(const Embedding& frame) { check(evsam_tracker_step(handle_.get(), nullptr, frame.get())); }
+
+  void remove(std::int64_t id) { check(evsam_tracker_remove(handle_.get(), id)); }
+
+  std::size_t size() const { return static_cast<std::size_t>(evsam_tracker_count(handle_.get())); }
+  bool empty() const { return size() == 0; }
+
+  // The objects' numbers, in the order in which they were added.
+  std::vector<std::int64_t> ids() const {
+    std::vector<std::int64_t> ids(std::max<std::size_t>(size(), 1));
+    check(evsam_tracker_ids(handle_.get(), ids.data()));
+    ids.resize(size());
+    return ids;
+  }
+
+  // What is known of an object.
+  evsam_track operator[](std::int64_t id) {
+    evsam_track track = EVSAM_TRACK_INIT;
+    check(evsam_tracker_get(handle_.get(), id, &track));
+    return track;
+  }
+
+  // uint8 (height, width) of the frames: 1 on the object.
+  std::vector<std::uint8_t> mask(std::int64_t id) {
+    std::vector<std::uint8_t> pixels(frame_pixels());
+    mask_into(id, pixels.data());
+    return pixels;
+  }
+
+  // The same into memory that is there, without allocating anything after the first frames.
+  void mask_into(std::int64_t id, std::uint8_t* pixels) { check(evsam_tracker_mask(handle_.get(), id, pixels)); }
+
+  // (height, width): 0 where there is no mask, i + 1 on the mask of the object ids()[i], smaller masks above larger
+  // ones.
+  std::vector<std::int32_t> labels() {
+    std::vector<std::int32_t> labels(frame_pixels());
+    check(evsam_tracker_labels(handle_.get(), labels.data()));
+    return labels;
+  }
+
+  // All that is known of the objects.
+  std::vector<std::uint8_t> state() const {
+    std::int64_t size = 0;
+    check(evsam_tracker_save(handle_.get(), nullptr, &size));
+    std::vector<std::uint8_t> state(static_cast<std::size_t>(size));
+    check(evsam_tracker_save(handle_.get(), state.data(), &size));
+    return state;
+  }
+
+  evsam_tracker* get() const { return handle_.get(); }
+
+ private:
+  struct Free {
+    void operator()(evsam_tracker* tracker) const { evsam_tracker_free(tracker); }
+  };
+
+  std::int64_t add(const evsam_image* image, const evsam_embedding* embedding, const Prompts& prompts,
+                   std::int64_t id) {
+    const evsam_prompts raw = Model::raw_prompts(prompts);
+    check(evsam_tracker_add(handle_.get(), image, embedding, &raw, &id));
+    return id;
+  }
+
+  std::size_t frame_pixels() const {
+    std::int64_t size[2] = {};
+    check(evsam_tracker_size(handle_.get(), size));
+    return static_cast<std::size_t>(size[0]) * static_cast<std::size_t>(size[1]);
+  }
+
+  std::unique_ptr<evsam_tracker, Free> handle_;
 };
 
 }  // namespace cpp_interface
