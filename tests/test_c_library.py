@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from evsam.record import write_record
 from evsam.weights import resolve, save_weights
 from evsam.weights.files import read_tensor_file, write_tensor_file
 from evsam.zoo import VARIANTS
-from tests.builds import ROOT, cpu_build, run
+from tests.builds import ROOT, cpu_build, run, tool
 from tests.own_variants import NANO_LIKE, SAM_LIKE, own_weights
 from tests.sdk.prompt_cases import ORIGINAL, prompt_cases
 
@@ -52,14 +53,21 @@ def test_only_the_interface_is_installed(prefix) -> None:
     assert headers == {"include/evsam/evsam.h", "include/evsam/evsam.hpp"}
 
 
-@pytest.mark.parametrize("static", ["OFF", "ON"])
-def test_example(prefix, sam, photo, tmp_path, static) -> None:
-    run("cmake", "-S", ROOT / "examples" / "cpp", "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}",
-        f"-DEVSAM_EXAMPLE_STATIC={static}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Wpedantic -Werror")  # fmt: skip
-    run("cmake", "--build", tmp_path / "build")
+@pytest.fixture(scope="module", params=["shared", "static"])
+def programs(prefix, request, tmp_path_factory) -> Path:
+    """Where the examples are, linked with one library or the other."""
+    folder: Path = tmp_path_factory.mktemp("examples")
+    run("cmake", "-S", ROOT / "examples" / "cpp", "-B", folder, f"-DCMAKE_PREFIX_PATH={prefix}",
+        f"-DEVSAM_EXAMPLE_STATIC={'ON' if request.param == 'static' else 'OFF'}",
+        "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Wpedantic -Werror")  # fmt: skip
+    run("cmake", "--build", folder)
+    return folder
+
+
+def test_example(programs, sam, photo, tmp_path) -> None:
     Image.fromarray(photo).save(tmp_path / "cat.ppm")
     names = [tmp_path / name for name in ("cat.ppm", "mask.pgm", "overlay.ppm")]
-    output = run(tmp_path / "build" / "segment", resolve("nano"), names[0], *BOX, *names[1:])
+    output = run(programs / "segment", resolve("nano"), names[0], *BOX, *names[1:])
     expected = sam.predict(photo, box=BOX)
     mask = expected.masks[0, 0]
     assert f"{mask.sum()} pixels" in output
@@ -71,7 +79,7 @@ def test_example(prefix, sam, photo, tmp_path, static) -> None:
     assert np.array_equal((drawn != photo).any(-1) & ~mask, np.zeros_like(mask))
 
     def fails(*arguments: object) -> str:
-        command = [tmp_path / "build" / "segment", *map(str, arguments)]
+        command = [programs / "segment", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == (1 if len(arguments) == 7 else 2)
         assert len(done.stderr.splitlines()) == 1
@@ -87,13 +95,85 @@ def test_example(prefix, sam, photo, tmp_path, static) -> None:
     assert "usage: segment WEIGHTS" in fails(resolve("nano"), names[0], 1, 1, 9)
 
     found = sam.segment_everything(photo, points_per_side=6)
-    output = run(tmp_path / "build" / "everything", resolve("nano"), names[0], tmp_path / "labels.ppm", 6)
+    output = run(programs / "everything", resolve("nano"), names[0], tmp_path / "labels.ppm", 6)
     assert f"\n{len(found)} masks\n1: {found[0].area} pixels in {' '.join(map(str, found[0].box))}, pred" in output
     with Image.open(tmp_path / "labels.ppm") as file:
         colours = np.asarray(file)
     labels = found.label_map()
     assert np.array_equal(colours.any(-1), labels > 0)
     assert len({tuple(colours[labels == label][0]) for label in np.unique(labels)}) == len(np.unique(labels)) > 2
+
+
+def moving(photo: np.ndarray, count: int) -> list[np.ndarray]:
+    """Frames through which the photo moves to the left and upwards."""
+    height, width = photo.shape[0] - 40, photo.shape[1] - 80
+    return [np.ascontiguousarray(photo[3 * i :][:height, 6 * i :][:, :width]) for i in range(count)]
+
+
+COUNTER = """
+#include "allocations.h"
+
+#include <dlfcn.h>
+
+#include <cstdio>
+#include <cstring>
+
+extern "C" int fflush(std::FILE* file) {  // once a frame
+  static const auto real = reinterpret_cast<int (*)(std::FILE*)>(dlsym(RTLD_NEXT, "fflush"));
+  const int result = real(file);
+  char line[32];  // dprintf() would allocate
+  std::snprintf(line, sizeof(line), "%ld\\n", static_cast<long>(evsam::test::allocations));
+  static_cast<void>(!write(2, line, std::strlen(line)));
+  return result;
+}
+"""
+
+
+def test_track_example(programs, sam, photo, tmp_path) -> None:
+    frames = moving(photo, 9)
+    box = (20, 5, 330, 250)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{number:05d}.ppm")
+    lines = run(programs / "track", resolve("nano"), folder, *box).splitlines()
+    tracker = sam.track(frames[0], box=box)
+    assert len(lines) == len(frames) - 1
+    for number, line in enumerate(lines, 1):
+        track = tracker.step(frames[number])[1]
+        expected = f"frame {number}: object 1, box {' '.join(f'{side:.1f}' for side in track.box)}, "
+        assert line.startswith(f"{expected}{track.mask.sum()} pixels, score ")
+        assert float(line.split("score ")[1].split(",")[0]) == pytest.approx(track.score, abs=1e-4)
+        assert line.endswith(", lost") == track.lost
+
+    def fails(*arguments: object) -> str:
+        done = subprocess.run([programs / "track", *map(str, arguments)], capture_output=True, text=True, check=False)
+        assert done.returncode == (1 if len(arguments) == 6 else 2)
+        return done.stderr
+
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "empty: expected PPM files, got none" in fails(resolve("nano"), empty, *box)
+    assert "usage: track WEIGHTS" in fails(resolve("nano"), folder)
+    Image.fromarray(frames[0][:-1]).save(folder / "00004.ppm")
+    assert "frame: expected height and width (" in fails(resolve("nano"), folder, *box)
+    (folder / "00004.ppm").write_bytes(b"P6\n4 4\n255\n123")
+    assert "00004.ppm: expected more pixels" in fails(resolve("nano"), folder, *box)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="counts what goes through glibc")
+def test_track_example_allocates_nothing_in_its_loop(programs, photo, tmp_path) -> None:
+    for number, frame in enumerate(moving(photo, 12)):
+        Image.fromarray(frame).save(tmp_path / f"{number:05d}.ppm")
+    source, library = tmp_path / "counter.cpp", tmp_path / "counter.so"
+    source.write_text(COUNTER)
+    run(tool("c++", "a counter of allocations"), "-std=c++17", "-shared", "-fPIC", f"-I{ROOT / 'csrc' / 'tests'}",
+        source, "-o", library, "-ldl")  # fmt: skip
+    done = subprocess.run([programs / "track", resolve("nano"), tmp_path, "20", "5", "330", "250"], check=True,
+                          capture_output=True, text=True, env={**os.environ, "LD_PRELOAD": str(library)})  # fmt: skip
+    counts = [int(line) for line in done.stderr.split()][:11]  # at its end the program flushes more
+    assert len(counts) == len(done.stdout.splitlines()) == 11
+    assert 0 < counts[2] == counts[-1]
 
 
 class CPrompts(ctypes.Structure):
@@ -299,6 +379,95 @@ def test_everything_as_in_python(library, handles, sam, photo, kind) -> None:
         assert library.evsam_segments_labels(segments, labels.ctypes.data_as(ctypes.c_void_p)) == 0
         assert np.array_equal(labels, expected.label_map())
         library.evsam_segments_free(segments)
+
+
+class CTrack(ctypes.Structure):
+    """``evsam_track``."""
+
+    _fields_: ClassVar = [
+        ("struct_size", ctypes.c_size_t),
+        ("id", ctypes.c_int64),
+        ("lost", ctypes.c_int64),
+        ("score", ctypes.c_float),
+        ("box", ctypes.c_float * 4),
+    ]
+
+
+def test_tracker_as_in_python(library, handles, sam, photo) -> None:
+    """Three objects, shown by each kind of prompt; the second half of the frames by a tracker that was restored."""
+    model = handles[0]
+    frames = moving(photo, 6)
+    frames += [np.ascontiguousarray(frames[-1][:, ::-1])] * 2
+    size = frames[0].shape[:2]
+    left = np.arange(65536).reshape(256, 256) % 256 < 99
+    shown: list[dict[str, Any]] = [
+        {"box": (20, 5, 330, 250)},
+        {"points": [(150, 120)], "labels": [1]},
+        {"mask": np.where(left, np.float32(3), np.float32(-3))},
+    ]
+    expected = sam.track(frames[0], **shown[0])
+    tracker, identity = ctypes.c_void_p(), ctypes.c_int64(0)
+    assert library.evsam_tracker_create(model, ctypes.byref(tracker)) == 0
+    first = CImage(ctypes.sizeof(CImage), frames[0].ctypes.data, *size, 0, 0)
+    for number, given in enumerate(shown, 1):
+        if number > 1:
+            assert expected.add(frames[0], **given) == number
+        named = {"boxes" if name == "box" else name: value for name, value in given.items()}
+        prompts, _arrays = c_prompts(named, 1)
+        identity.value = 0
+        arguments = (tracker, ctypes.byref(first), None, ctypes.byref(prompts), ctypes.byref(identity))
+        assert library.evsam_tracker_add(*arguments) == 0, library.evsam_last_error()
+        assert identity.value == number
+    lost = 0
+    for number, frame in enumerate(frames[1:]):
+        tracks = expected.step(frame)
+        image = CImage(ctypes.sizeof(CImage), frame.ctypes.data, *size, 0, 0)
+        assert library.evsam_tracker_step(tracker, ctypes.byref(image), None) == 0, library.evsam_last_error()
+        for identity.value, wanted in tracks.items():
+            got = CTrack(ctypes.sizeof(CTrack))
+            mask = np.full(size, 7, np.uint8)
+            assert library.evsam_tracker_get(tracker, identity, ctypes.byref(got)) == 0
+            assert library.evsam_tracker_mask(tracker, identity, mask.ctypes.data_as(ctypes.c_void_p)) == 0
+            assert (got.id, got.lost > 0, got.score) == (wanted.id, wanted.lost, np.float32(wanted.score))
+            assert np.array_equal(mask, wanted.mask.astype(np.uint8))
+            assert np.array_equal(np.array(got.box), wanted.box)
+            lost += wanted.lost
+        labels = np.full(size, -1, np.int32)
+        assert library.evsam_tracker_labels(tracker, labels.ctypes.data_as(ctypes.c_void_p)) == 0
+        assert np.array_equal(labels, tracks.label_map())
+        if number == 2:
+            bytes_ = ctypes.c_int64()
+            assert library.evsam_tracker_save(tracker, None, ctypes.byref(bytes_)) == 0
+            state = np.zeros(bytes_.value, np.uint8)
+            data = state.ctypes.data_as(ctypes.c_void_p)
+            assert library.evsam_tracker_save(tracker, data, ctypes.byref(bytes_)) == 0
+            library.evsam_tracker_free(tracker)
+            assert library.evsam_tracker_restore(model, data, bytes_, ctypes.byref(tracker)) == 0
+    assert 0 < lost < 3 * len(frames)
+    library.evsam_tracker_free(tracker)
+
+
+def test_states_of_other_models_are_refused(library, handles, tmp_path) -> None:
+    file = read_tensor_file(resolve("nano"))
+    record = {"evsam.variant": file.metadata["evsam.variant"]}
+    name = next(name for name in file.tensors if name.startswith("image_encoder.") and name.endswith(".bias"))
+    changed = np.array(file.tensors[name])
+    changed.flat[-1] += 1
+    path = tmp_path / "changed.safetensors"
+    write_tensor_file(path, {**file.tensors, name: changed}, record)
+    status, other = load(library, path, None)
+    assert status == 0
+    tracker, size = ctypes.c_void_p(), ctypes.c_int64(1000)
+    state = np.zeros(1000, np.uint8).ctypes.data_as(ctypes.c_void_p)
+    assert library.evsam_tracker_create(handles[0], ctypes.byref(tracker)) == 0
+    assert library.evsam_tracker_save(tracker, state, ctypes.byref(size)) == 0
+    library.evsam_tracker_free(tracker)
+    assert library.evsam_tracker_restore(other, state, size, ctypes.byref(tracker)) == 1
+    message = "state: expected that of a tracker of nano with this encoder, got one of another model"
+    assert library.evsam_last_error().decode() == message
+    assert library.evsam_tracker_restore(handles[0], state, size, ctypes.byref(tracker)) == 0
+    library.evsam_tracker_free(tracker)
+    library.evsam_free(other)
 
 
 def test_same_rules_as_python(library, handles) -> None:

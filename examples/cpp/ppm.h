@@ -22,22 +22,28 @@ inline std::size_t read_number(std::istream& file) {
   return number;
 }
 
-inline Photo read_ppm(const std::string& path) {
+// Reads into a photo that may have been used before; its memory is taken again where it is large enough.
+inline void read_ppm(std::istream& file, const std::string& path, Photo* photo) {
   constexpr std::size_t kLongestSide = 1 << 15;
-  std::ifstream file(path, std::ios::binary);
-  std::string magic(2, ' ');
-  file.read(magic.data(), 2);
-  Photo photo;
-  photo.width = read_number(file);
-  photo.height = read_number(file);
+  char magic[2] = {};
+  file.read(magic, 2);
+  photo->width = read_number(file);
+  photo->height = read_number(file);
   const std::size_t brightest = read_number(file);
   file.get();  // one white space ends the header
-  if (!file || magic != "P6" || brightest != 255 || photo.width > kLongestSide || photo.height > kLongestSide) {
+  if (!file || magic[0] != 'P' || magic[1] != '6' || brightest != 255 || photo->width > kLongestSide ||
+      photo->height > kLongestSide) {
     throw std::runtime_error(path + ": expected a binary PPM file with 8 bits per channel");
   }
-  photo.rgb.resize(photo.height * photo.width * 3);
-  file.read(reinterpret_cast<char*>(photo.rgb.data()), static_cast<std::streamsize>(photo.rgb.size()));
+  photo->rgb.resize(photo->height * photo->width * 3);
+  file.read(reinterpret_cast<char*>(photo->rgb.data()), static_cast<std::streamsize>(photo->rgb.size()));
   if (!file) throw std::runtime_error(path + ": expected more pixels");
+}
+
+inline Photo read_ppm(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  Photo photo;
+  read_ppm(file, path, &photo);
   return photo;
 }
 
