@@ -397,7 +397,7 @@ def test_tracker_as_in_python(library, handles, sam, photo) -> None:
     """Three objects, shown by each kind of prompt; the second half of the frames by a tracker that was restored."""
     model = handles[0]
     frames = moving(photo, 6)
-    frames += [np.ascontiguousarray(frames[-1][:, ::-1])] * 2
+    frames += [np.full_like(frames[0], 90)] * 2  # where nothing is to be seen
     size = frames[0].shape[:2]
     left = np.arange(65536).reshape(256, 256) % 256 < 99
     shown: list[dict[str, Any]] = [
