@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <random>
 #include <string>
@@ -239,6 +240,13 @@ void check_many() {
   for (const CellBox& place : places) show(tracker, place, embedding_of(16, 32, place, 5));
   tracker.look(embedding_of(16, 32, places[0], 6).data());
   CHECK(tracker.asks() && tracker.prompts().count == Tracker::kObjectsAtOnce);
+  std::vector<float> logits = boxes_as_masks(tracker.prompts());
+  std::vector<float> iou(Tracker::kObjectsAtOnce, 0.9F);
+  logits.back() = std::numeric_limits<float>::infinity();
+  CHECK(!tracker.answer(logits.data(), iou.data(), 1).ok());
+  logits.back() = 0.0F;
+  iou.back() = std::numeric_limits<float>::quiet_NaN();
+  CHECK(!tracker.answer(logits.data(), iou.data(), 1).ok());
   step(tracker, embedding_of(16, 32, places.back(), 7));
   CHECK(!tracker.asks() && tracker.prompts().count == 0 && tracker.object(tracker.count() - 1).lost == 0);
 }
