@@ -69,7 +69,8 @@ class Case final : public OpCase {
     const op::Weights weights = {qkv.data(),     or_null(qkv_bias), depthwise.data(),
                                  grouped.data(), project.data(),    or_null(project_bias)};
     const Status status = op::pack(params, weights, &kernels, &packed_);
-    CHECK(!rounds() || (packed_.qkv.is_narrow() && packed_.project.is_narrow()));
+    const bool narrow = rounds() && has_extension(params.precision, kernels);
+    CHECK(packed_.qkv.is_narrow() == narrow && packed_.project.is_narrow() == narrow);
     return status;
   }
   std::size_t workspace_bytes(int threads) const override {

@@ -55,7 +55,8 @@ class Case final : public OpCase {
     const op::Weights weights = {expand_.data(),           or_null(expand_bias_), depthwise_.data(),
                                  or_null(depthwise_bias_), project_.data(),       or_null(project_bias_)};
     const Status status = op::pack(params_, weights, &kernels, &packed_);
-    CHECK(!rounds() || (packed_.expand.is_narrow() && packed_.project.is_narrow()));
+    CHECK(!rounds() || !has_extension(params_.precision, kernels) ||
+          (packed_.expand.is_narrow() && packed_.project.is_narrow()));
     return status;
   }
   std::size_t workspace_bytes(int threads) const override {
@@ -103,7 +104,9 @@ op::Packed packed_ones(const op::Params& params) {
 void check_messages() {
   // Few input channels stay in float32, in this case the first 1x1 convolution's.
   const op::Packed mixed = packed_ones({8, 96, 24, 3, 1, Activation::relu6, Precision::int8});
-  CHECK(!mixed.expand.is_narrow() && mixed.project.is_narrow());
+  const Kernels* kernels = nullptr;
+  CHECK(selected_kernels(&kernels).ok());
+  CHECK(!mixed.expand.is_narrow() && mixed.project.is_narrow() == has_extension(Precision::int8, *kernels));
 
   op::Packed refused;
   EXPECT_MESSAGE(op::pack({4, 5, 6, 3, 1, Activation::relu, Precision::fp32, false}, {}, nullptr, &refused),

@@ -22,6 +22,12 @@ inline void allow_rounding(Expected* expected) {
   expected->roundings = 5.0 * expected->rms_roundings;
 }
 
+// Whether products that they suit are of such numbers beside these kernels; else they are of float32.
+inline bool has_extension(Precision precision, const Kernels& kernels) {
+  const narrow::Kernel* kernel = nullptr;
+  return narrow::kernel_for(precision, kernels.isa, &kernel).ok() && kernel != nullptr;
+}
+
 // Whether 3x3 convolutions that it suits are narrow beside these kernels.
 inline bool narrow_beside(Precision precision, const Kernels& kernels) {
   const narrow::Kernel* kernel = nullptr;
