@@ -1,5 +1,6 @@
-// Counts what the process allocates. To be included by one file of an executable: it replaces functions of the standard
-// library, with glibc malloc() and mmap() too, through which operator new and all libraries go.
+// Counts what the process allocates. To be included by one file of an executable. With glibc it replaces malloc() and
+// mmap(), through which operator new and all libraries go; sanitizers tell what they are asked for; elsewhere it
+// replaces operator new.
 #pragma once
 
 #include <atomic>
@@ -8,7 +9,11 @@
 #include <cstdlib>
 #include <new>
 
-#if defined(__GLIBC__) && defined(__LP64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define EVSAM_ASKS_SANITIZER 1
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*, std::size_t),
+                                                         void (*on_free)(const volatile void*));
+#elif defined(__GLIBC__) && defined(__LP64__)
 #define EVSAM_COUNTS_MALLOC 1
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -23,7 +28,16 @@ inline std::atomic<std::int64_t> allocations{0};
 
 }  // namespace evsam::test
 
-#if defined(EVSAM_COUNTS_MALLOC)
+#if defined(EVSAM_ASKS_SANITIZER)
+
+namespace evsam::test {
+
+inline const int hooked = __sanitizer_install_malloc_and_free_hooks(
+    [](const volatile void*, std::size_t) { ++allocations; }, [](const volatile void*) {});
+
+}  // namespace evsam::test
+
+#elif defined(EVSAM_COUNTS_MALLOC)
 
 extern "C" {
 
@@ -62,20 +76,23 @@ void* mmap(void* address, std::size_t bytes, int protection, int flags, int file
 
 #else
 
-void* operator new(std::size_t bytes) {
+// Not inlined: GCC would see free() of what operator new gave.
+#define EVSAM_NOINLINE __attribute__((noinline))
+
+EVSAM_NOINLINE void* operator new(std::size_t bytes) {
   ++evsam::test::allocations;
   if (void* const data = std::malloc(bytes)) return data;
   throw std::bad_alloc();
 }
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
+EVSAM_NOINLINE void* operator new(std::size_t bytes, std::align_val_t alignment) {
   ++evsam::test::allocations;
   const auto to = static_cast<std::size_t>(alignment);
   if (void* const data = std::aligned_alloc(to, (bytes + to - 1) / to * to)) return data;
   throw std::bad_alloc();
 }
-void operator delete(void* data) noexcept { std::free(data); }
-void operator delete(void* data, std::size_t) noexcept { std::free(data); }
-void operator delete(void* data, std::align_val_t) noexcept { std::free(data); }
-void operator delete(void* data, std::size_t, std::align_val_t) noexcept { std::free(data); }
+EVSAM_NOINLINE void operator delete(void* data) noexcept { std::free(data); }
+EVSAM_NOINLINE void operator delete(void* data, std::size_t) noexcept { std::free(data); }
+EVSAM_NOINLINE void operator delete(void* data, std::align_val_t) noexcept { std::free(data); }
+EVSAM_NOINLINE void operator delete(void* data, std::size_t, std::align_val_t) noexcept { std::free(data); }
 
 #endif
