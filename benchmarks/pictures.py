@@ -28,7 +28,7 @@ _GAP = 10  # pixels between the parts of a picture, transparent, since pages are
 
 _FRAME = (320, 240)
 _ROCKET = (150, 60, 205, 238)  # in the first frame
-_SHOWN = (15, 30, 45, 60)
+_SHOWN = (15, 30, 43, 60)
 
 
 def draw_result() -> Image.Image:
@@ -50,15 +50,18 @@ def draw_everything() -> Image.Image:
 
 
 def camera() -> list[NDArray[np.uint8]]:
-    """What a camera sees that pans over the photo of a rocket, comes closer, looks away from it and back."""
+    """What a camera sees that pans over the photo of a rocket and comes closer, and has its view covered for a while."""
     scene = Image.fromarray(photo("rocket.jpg"))
-    positions = np.interp(range(61), [0, 15, 30, 42, 48, 60], [100, 220, 200, 345, 345, 230])
+    positions = np.interp(range(61), [0, 15, 30, 60], [100, 220, 170, 235])
     widths = np.interp(range(61), [0, 15, 30, 60], [400, 400, 280, 280])
     frames = []
-    for left, width in zip(positions, widths, strict=True):
-        top = 330 - width * 3 / 4
-        window = (left, top, left + width, 330)
-        frames.append(np.asarray(scene.resize(_FRAME, Image.Resampling.BICUBIC, window)))
+    for index, (left, width) in enumerate(zip(positions, widths, strict=True)):
+        window = (left, 330 - width * 3 / 4, left + width, 330)
+        frame = scene.resize(_FRAME, Image.Resampling.BICUBIC, window)
+        if 40 <= index < 48:  # by a board that slides through
+            edge = _FRAME[0] * (index - 36) // 8
+            frame.paste((96, 74, 52), (edge - _FRAME[0] * 2 // 3, 0, edge, _FRAME[1]))
+        frames.append(np.asarray(frame))
     return frames
 
 
