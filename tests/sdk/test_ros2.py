@@ -287,6 +287,47 @@ def test_another_size(logic, images, sam, image, frame) -> None:
     assert segmenter.numbers() == {"b": 2}
 
 
+def test_shown_in_a_frame_that_cannot_be_read(logic, images, sam, frame) -> None:
+    """It costs this object alone, not those that are shown together with it."""
+    segmenter = logic.Segmenter(sam)
+    segmenter.add([logic.Prompt("a", box=BOX)], images.Frame(b"broken", bgr=False))
+    segmenter.add([logic.Prompt("b", box=BOX)])
+    result = segmenter.track(frame)
+    assert [text.split(":")[0] for text in result.refused] == ["object a"]
+    assert [found.id for found in result.objects] + list(result.lost) == ["b"]
+    assert segmenter.numbers() == {"b": 2}
+
+
+def test_same_name_again_in_another_size(logic, images, sam, image, frame) -> None:
+    """An object that was removed is not lost, and the one that has its name now is followed."""
+    segmenter, smaller = logic.Segmenter(sam), images.Frame(image[:60], bgr=False)
+    segmenter.add([logic.Prompt("a", box=BOX)])
+    segmenter.track(frame)
+    segmenter.remove("a")
+    segmenter.add([logic.Prompt("a", box=BOX)])
+    for _ in range(2):
+        result = segmenter.track(smaller)
+        assert (list(result.refused), segmenter.numbers()) == ([], {"a": 1})
+        assert [found.id for found in result.objects] + list(result.lost) == ["a"]
+
+
+def test_same_name_again_while_it_is_refused(logic, images, sam, image, frame) -> None:
+    """By another thread, between the look at what waits and the refusal: that of the old object."""
+    segmenter = logic.Segmenter(sam)
+
+    def encode(given: Any, **options: Any) -> evsam.Embedding:
+        if isinstance(given, bytes):
+            segmenter.remove("a")
+            assert segmenter.add([logic.Prompt("a", box=BOX)]) == {"a": 1}
+        return sam.encode(given, **options)
+
+    segmenter.sam = SimpleNamespace(encode=encode, track=sam.track)
+    segmenter.add([logic.Prompt("a", box=BOX)], images.Frame(b"broken", bgr=False))
+    assert len(segmenter.track(frame).refused) == 1
+    result = segmenter.track(frame)
+    assert [found.id for found in result.objects] + list(result.lost) == ["a"]
+
+
 @pytest.mark.parametrize(
     ("prompts", "error"),
     [

@@ -257,7 +257,7 @@ class Segmenter:
     def track(self, frame: Frame) -> Result:
         """The objects in the next frame.
 
-        Objects whose prompt gives no mask are removed, and told in ``refused``; so are all objects if the frame has
+        Objects whose prompt gives no mask, or was shown in a frame that cannot be read, are removed, and told in ``refused``; so are all objects if the frame has
         another size than those before, which says nothing of where they are now.
 
         Raises:
@@ -269,17 +269,17 @@ class Segmenter:
             pending, self._pending = self._pending, []
             removed, self._removed = self._removed, []
             numbers = dict(self._numbers)
+        for name in removed:  # first: an object of the same name that came since is another one
+            if self._tracker is not None and name in self._tracked:
+                self._tracker.remove(self._tracked.pop(name))
         if self._tracker is None or self._size != embedding.original_size:
             refused += [f"object {name}: lost when the frame's size changed" for name in self._tracked]
             self._forget(list(self._tracked))
             self._tracker, self._size, self._tracked = self.sam.track(), embedding.original_size, {}
-        for name in removed:
-            if name in self._tracked:
-                self._tracker.remove(self._tracked.pop(name))
         for prompt, shown_in in pending:
-            seen = embedding if shown_in is None else self._encoded(shown_in)
-            (in_pixels,) = self._in_pixels([prompt], seen.original_size)
             try:
+                seen = embedding if shown_in is None else self._encoded(shown_in)
+                (in_pixels,) = self._in_pixels([prompt], seen.original_size)
                 if seen.original_size != embedding.original_size:
                     raise evsam.ImageError(f"shown in a frame of {seen.original_size}, not {embedding.original_size}")
                 self._tracked[prompt.id] = self._tracker.add(seen, **in_pixels.arguments())
@@ -298,7 +298,8 @@ class Segmenter:
     def _forget(self, names: Sequence[str]) -> None:
         with self._lock:
             for name in names:
-                self._numbers.pop(name, None)
+                if name not in self._removed:  # else there is none, or one that came since, perhaps of the same number
+                    self._numbers.pop(name, None)
 
     def _encoded(self, frame: Frame) -> evsam.Embedding:
         return self.sam.encode(frame.image, bgr=frame.bgr, scale_16bit=self.scale_16bit)
