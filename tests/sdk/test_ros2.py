@@ -324,6 +324,7 @@ def test_same_name_again_while_it_is_refused(logic, images, sam, image, frame) -
     segmenter.sam = SimpleNamespace(encode=encode, track=sam.track)
     segmenter.add([logic.Prompt("a", box=BOX)], images.Frame(b"broken", bgr=False))
     assert len(segmenter.track(frame).refused) == 1
+    assert segmenter.numbers() == {"a": 1}
     result = segmenter.track(frame)
     assert [found.id for found in result.objects] + list(result.lost) == ["a"]
 

@@ -257,8 +257,8 @@ class Segmenter:
     def track(self, frame: Frame) -> Result:
         """The objects in the next frame.
 
-        Objects whose prompt gives no mask, or was shown in a frame that cannot be read, are removed, and told in ``refused``; so are all objects if the frame has
-        another size than those before, which says nothing of where they are now.
+        Objects whose prompt gives no mask, or whose own frame cannot be read, are removed, and told in ``refused``; so
+        are all objects if the frame has another size than those before, which says nothing of where they are now.
 
         Raises:
             ImageError: the image cannot be read.
@@ -277,14 +277,11 @@ class Segmenter:
             self._forget(list(self._tracked))
             self._tracker, self._size, self._tracked = self.sam.track(), embedding.original_size, {}
         for prompt, shown_in in pending:
-            try:
-                seen = embedding if shown_in is None else self._encoded(shown_in)
-                (in_pixels,) = self._in_pixels([prompt], seen.original_size)
-                if seen.original_size != embedding.original_size:
-                    raise evsam.ImageError(f"shown in a frame of {seen.original_size}, not {embedding.original_size}")
-                self._tracked[prompt.id] = self._tracker.add(seen, **in_pixels.arguments())
-            except evsam.EvsamError as error:
-                refused.append(f"object {prompt.id}: {error}")
+            number = self._shown(self._tracker, prompt, embedding, shown_in)
+            if isinstance(number, int):
+                self._tracked[prompt.id] = number
+            else:
+                refused.append(f"object {prompt.id}: {number}")
                 self._forget([prompt.id])
         tracks = self._tracker.step(embedding)
         by_name = {name: tracks[number] for name, number in self._tracked.items()}
@@ -294,6 +291,19 @@ class Segmenter:
             if not track.lost
         ]
         return Result(embedding.original_size, objects, [n for n, track in by_name.items() if track.lost], refused)
+
+    def _shown(
+        self, tracker: evsam.Tracker, prompt: Prompt, embedding: evsam.Embedding, shown_in: Frame | None
+    ) -> int | evsam.EvsamError:
+        """The tracker's number of an object, or why it has none; other objects are none the worse for that."""
+        try:
+            seen = embedding if shown_in is None else self._encoded(shown_in)
+            if seen.original_size != embedding.original_size:
+                return evsam.ImageError(f"shown in a frame of {seen.original_size}, not {embedding.original_size}")
+            (in_pixels,) = self._in_pixels([prompt], seen.original_size)
+            return tracker.add(seen, **in_pixels.arguments())
+        except evsam.EvsamError as error:
+            return error
 
     def _forget(self, names: Sequence[str]) -> None:
         with self._lock:
