@@ -50,7 +50,7 @@ def draw_everything() -> Image.Image:
 
 
 def camera() -> list[NDArray[np.uint8]]:
-    """What a camera sees that pans over the photo of a rocket and comes closer, and has its view covered for a while."""
+    """What a camera sees that pans over the photo of a rocket, comes closer, and has its view covered for a while."""
     scene = Image.fromarray(photo("rocket.jpg"))
     positions = np.interp(range(61), [0, 15, 30, 60], [100, 220, 170, 235])
     widths = np.interp(range(61), [0, 15, 30, 60], [400, 400, 280, 280])
