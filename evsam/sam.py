@@ -310,7 +310,7 @@ class Sam:
             logits, scores = decode(self._engine, embedding.arrays, prompts.groups, chosen)
             asked = photo_prompts(prompts, original_size, resized_size)
             if not masks:
-                return DeferredPrediction(scores, logits, asked, (resized_size, original_size), self._threshold())
+                return DeferredPrediction(scores, logits, asked, (resized_size, original_size), self.threshold())
             return Prediction(self.masks_from_logits(logits, resized_size, original_size), scores, logits, asked)
         except MemoryError as error:
             height, width = original_size
@@ -415,7 +415,7 @@ class Sam:
                 "crop_n_points_downscale_factor": crop_n_points_downscale_factor,
                 "min_mask_region_area": min_mask_region_area,
             },
-            mask_threshold=self._threshold(),
+            mask_threshold=self.threshold(),
             threads=getattr(self._engine, "threads", None),
         )
         if isinstance(image, Embedding) and len(generator.crops) > 1:
@@ -472,12 +472,17 @@ class Sam:
         Raises:
             EvsamError: ``mask_threshold`` is no finite number.
         """
-        threshold = self._threshold()
+        threshold = self.threshold()
         if threshold != 0:  # engines compare with 0; interpolation's weights add up to 1, so it keeps the shift
             logits = logits - np.float32(threshold)
         return self._engine.masks(logits, resized_size, original_size)
 
-    def _threshold(self) -> float:
+    def threshold(self) -> float:
+        """``mask_threshold``, checked.
+
+        Raises:
+            EvsamError: it is no finite number.
+        """
         threshold: object = self.mask_threshold
         if not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold)):
             raise EvsamError(f"mask_threshold: expected a finite number, got {shown(threshold)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,8 @@ class Track:
 class Tracks(MaskSet, Mapping[int, Track]):
     """All objects in one frame by their numbers, with what all sets of masks have (``overlay``, ``to_coco``, ...).
 
+    There the masks of lost objects, which are guesses, are left empty.
+
     Args:
         tracks: of each object, in order.
         size: height and width of the frame.
@@ -101,10 +104,9 @@ class Tracks(MaskSet, Mapping[int, Track]):
         Raises:
             ImageError: the image cannot be read or has another size than the masks.
         """
-        empty = np.zeros(self.size, bool)
         return draw_masks(
             self._photo(image),
-            [empty if track.lost else track.mask for track in self._tracks.values()],
+            self._masks(),
             opacity=opacity,
             tags=self._titles(),
             numbers=[number - 1 for number in self._tracks],
@@ -112,7 +114,8 @@ class Tracks(MaskSet, Mapping[int, Track]):
         )
 
     def _masks(self) -> list[npt.NDArray[np.bool_]]:
-        return [track.mask for track in self._tracks.values()]
+        nothing = np.zeros(self.size, bool)  # of a lost object, whose mask is a guess
+        return [nothing if track.lost else track.mask for track in self._tracks.values()]
 
     def _scores(self) -> list[float]:
         return [track.score for track in self._tracks.values()]
@@ -149,6 +152,7 @@ class Tracker:
         self._bgr = bgr
         self._core: _C.Tracker | None = None  # once the frames' size is known
         self._size = (0, 0)
+        self._lock = threading.Lock()  # a frame at a time
 
     def __reduce__(self) -> NoReturn:
         raise EvsamError("tracker: expected its state to be sent to another process, got the tracker; send state()")
@@ -192,8 +196,7 @@ class Tracker:
                 object.
             ImageError: the frame cannot be read, or has another size than those before.
         """
-        if id is not None and id not in self.ids:
-            raise PromptError(f"id: expected one of {list(self.ids)}, or None for a new object, got {shown(id)}")
+        number = 0 if id is None else self._known(id)
         embedding = self._encoded(frame)
         if mask is not None and points is None and box is None:
             logits, score = self._given(embedding, mask), 1.0
@@ -203,10 +206,14 @@ class Tracker:
                 raise PromptError(f"prompt: expected one object, got {len(result)} prompts")
             best = int(result.scores[0].argmax())
             logits, score = result.logits[0, best], float(result.scores[0, best])
-        try:
-            return self._core_for(embedding).add(_host(embedding), np.ascontiguousarray(logits), score, id or 0)
-        except ValueError as error:
-            raise PromptError(str(error)) from error
+        with self._lock:
+            core = self._core_for(embedding)
+            try:
+                return core.add(_host(embedding), np.ascontiguousarray(logits), score, number)
+            except ValueError as error:
+                if not core.objects():
+                    self._core = None  # the next frame may have another size
+                raise PromptError(str(error)) from error
 
     def step(self, frame: Embedding | ImageLike) -> Tracks:
         """Find the objects in the next frame.
@@ -222,6 +229,10 @@ class Tracker:
             EvsamError: the model answers with NaN or infinity.
         """
         embedding = self._encoded(frame)
+        with self._lock:
+            return self._step(embedding)
+
+    def _step(self, embedding: Embedding) -> Tracks:
         core, engine = self._core_for(embedding), self._sam.engine
         try:
             if isinstance(engine, GeneratorEngine):
@@ -238,7 +249,8 @@ class Tracker:
         masks = self._sam.masks_from_logits(logits, embedding.resized_size, embedding.original_size)[:, 0]
         tracks = {}
         for (number, score, lost, box), mask in zip(objects, masks, strict=True):
-            around = box if lost else mask_extent(mask)[1]
+            area, extent = mask_extent(mask)
+            around = box if lost or not area else extent
             tracks[number] = Track(number, mask, np.array(around, np.float32), score, lost > 0)
         return Tracks(tracks, embedding.original_size)
 
@@ -248,15 +260,16 @@ class Tracker:
         Raises:
             PromptError: there is no such object.
         """
-        if id not in self.ids or self._core is None:
-            raise PromptError(f"id: expected one of {list(self.ids)}, got {shown(id)}")
-        self._core.remove(id)
+        number = self._known(id)
+        with self._lock:
+            if self._core is not None:
+                self._core.remove(number)
 
     def state(self) -> bytes:
         """All that is known of the objects, to go on later or elsewhere by :meth:`restore`; no code, and no frame.
 
         Returns:
-            150 to 550 KiB for each object.
+            130 to 520 KiB for each object.
         """
         described = {
             "variant": self._sam.variant.name,
@@ -295,7 +308,8 @@ class Tracker:
             model = described["variant"], described["fingerprint"]
             size = tuple(described["size"])
             bgr = described["bgr"]
-            sound = len(size) == 2 and all(type(side) is int and 0 <= side <= _LONGEST for side in size)
+            least = 1 if content else 0
+            sound = len(size) == 2 and all(type(side) is int and least <= side <= _LONGEST for side in size)
             if not sound or type(bgr) is not bool:
                 raise ValueError(f"size {size}, bgr {bgr}")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -337,10 +351,19 @@ class Tracker:
         """
         return cls.restore(sam, Path(path_text("path", path)).read_bytes())
 
+    def _known(self, id: object) -> int:  # noqa: A002
+        """The number of an object that is there."""
+        ids = self.ids
+        if isinstance(id, (int, np.integer)) and not isinstance(id, bool) and id in ids:
+            return int(id)
+        raise PromptError(f"id: expected one of {list(ids)}, got {shown(id)}")
+
     def _encoded(self, frame: Embedding | ImageLike) -> Embedding:
         if isinstance(frame, Embedding):
             self._sam.check_embedding(frame)
             embedding = frame
+        elif isinstance(frame, (list, tuple)):
+            raise ImageError(f"frame: expected one image or embedding, got {shown(frame)}")
         else:
             embedding = self._sam.encode(frame, bgr=self._bgr)
         if self._core is not None and embedding.original_size != self._size:
@@ -355,7 +378,7 @@ class Tracker:
 
     def _new_core(self) -> _C.Tracker:
         channels, side, _ = embedding_shapes(self._sam.variant)[0]
-        return _C.Tracker(channels, side, self._size, fitted_size(self._size), self._sam.mask_threshold)
+        return _C.Tracker(channels, side, self._size, fitted_size(self._size), self._sam.threshold())
 
     def _given(self, embedding: Embedding, mask: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Logits of a mask that is the object's, as prompts have them."""

@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -23,7 +24,8 @@ using track::Tracker;
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
-// Python calls one method at a time: others wait, so that threads that share a tracker by mistake do no harm.
+// Python calls one method at a time: others wait, so that threads that share a tracker by mistake do no harm. The lock
+// is never waited for, nor held, with the GIL: making Python objects may run anything.
 class BoundTracker {
   template <typename F>
   auto locked(const F& f) const {
@@ -58,11 +60,18 @@ class BoundTracker {
   }
 
   py::object prompts() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const Prompts& prompts = tracker_.prompts();
-    if (prompts.count == 0) return py::none();
-    return py::make_tuple(Array<float>({prompts.count, prompts.points, std::int64_t{2}}, prompts.xy),
-                          Array<std::int32_t>({prompts.count, prompts.points}, prompts.labels));
+    std::vector<float> xy;
+    std::vector<std::int32_t> labels;
+    locked([&] {
+      const Prompts& prompts = tracker_.prompts();
+      xy.assign(prompts.xy, prompts.xy + 2 * prompts.count * prompts.points);
+      labels.assign(prompts.labels, prompts.labels + prompts.count * prompts.points);
+      return 0;
+    });
+    if (xy.empty()) return py::none();
+    const auto count = static_cast<std::int64_t>(labels.size()) / 2;
+    return py::make_tuple(Array<float>({count, std::int64_t{2}, std::int64_t{2}}, xy.data()),
+                          Array<std::int32_t>({count, std::int64_t{2}}, labels.data()));
   }
 
   void answer(const Array<float>& logits, const Array<float>& scores) {
@@ -92,25 +101,37 @@ class BoundTracker {
   }
 
   py::list objects() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    struct Row {
+      std::int64_t id;
+      float score;
+      std::int64_t lost;
+      std::array<float, 4> box;
+    };
+    std::vector<Row> found;
+    locked([&] {
+      for (std::int64_t i = 0; i < tracker_.count(); ++i) {
+        const Object& object = tracker_.object(i);
+        found.push_back({object.id, object.score, object.lost, tracker_.photo_box(object)});
+      }
+      return 0;
+    });
     py::list rows;
-    for (std::int64_t i = 0; i < tracker_.count(); ++i) {
-      const Object& object = tracker_.object(i);
-      rows.append(py::make_tuple(object.id, object.score, object.lost, tracker_.photo_box(object)));
-    }
+    for (const Row& row : found) rows.append(py::make_tuple(row.id, row.score, row.lost, row.box));
     return rows;
   }
 
   Array<float> logits(const std::vector<std::int64_t>& ids) const {
-    const std::lock_guard<std::mutex> lock(mutex_);
     constexpr std::int64_t kPlane = kLogitsSize * kLogitsSize;
     Array<float> planes({static_cast<std::int64_t>(ids.size()), std::int64_t{1}, kLogitsSize, kLogitsSize});
     float* to = planes.mutable_data();
-    for (const std::int64_t id : ids) {
-      const std::int64_t index = tracker_.index_of(id);
-      if (index < 0) throw py::value_error(expected_got("ids", "objects'", std::to_string(id)));
-      to = std::copy_n(tracker_.object(index).logits.data(), kPlane, to);
-    }
+    check(locked([&] {
+      for (const std::int64_t id : ids) {
+        const std::int64_t index = tracker_.index_of(id);
+        if (index < 0) return Status::invalid_argument(expected_got("ids", "objects'", std::to_string(id)));
+        to = std::copy_n(tracker_.object(index).logits.data(), kPlane, to);
+      }
+      return Status();
+    }));
     return planes;
   }
 

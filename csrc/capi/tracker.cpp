@@ -135,7 +135,9 @@ Outcome add(evsam_tracker* tracker, const evsam_image* image, const evsam_embedd
   if (found.code != EVSAM_OK) return found;
   if (tracker->core == nullptr) begin(tracker, frame->original);
   tracker->painted = -1;
-  return tracker->core->add(frame->maps[0].data(), logits.data(), score, id);
+  const Status added = tracker->core->add(frame->maps[0].data(), logits.data(), score, id);
+  if (!added.ok() && tracker->core->count() == 0) tracker->core.reset();  // the next frame may have another size
+  return added;
 }
 
 Outcome step(evsam_tracker* tracker, const evsam_image* image, const evsam_embedding* embedding) {
@@ -209,6 +211,7 @@ Status write_labels(evsam_tracker* tracker, std::int32_t* labels) {
   std::fill_n(labels, pixels, 0);
   tracker->areas.assign(size(tracker->core->count()), 0);
   for (std::int64_t i = 0; i < tracker->core->count(); ++i) {
+    if (tracker->core->object(i).lost > 0) continue;  // its mask is a guess
     EVSAM_RETURN_IF_ERROR(paint(tracker, i));
     const std::int64_t area = tracker->areas[size(i)] = tracker->extent.area;
     const evsam::masks::Box& box = tracker->extent.box;

@@ -251,6 +251,27 @@ void check_many() {
   CHECK(!tracker.asks() && tracker.prompts().count == 0 && tracker.object(tracker.count() - 1).lost == 0);
 }
 
+// What is left of a frame is not asked once its objects are other ones.
+void check_changes_within_a_frame() {
+  Tracker tracker({16, 32, 32}, {600, 800}, {768, 1024});
+  const CellBox object{4, 6, 9, 12};
+  const std::vector<float> embedding = embedding_of(16, 32, object, 5);
+  show(tracker, object, embedding);
+  show(tracker, object, embedding);
+  const std::vector<std::uint8_t> stored = tracker.save();
+  tracker.look(embedding.data());
+  CHECK(tracker.asks() && tracker.prompts().count == 2);
+  CHECK(tracker.remove(1) && !tracker.asks() && tracker.prompts().count == 0);
+  tracker.look(embedding.data());
+  CHECK(tracker.load(stored.data(), stored.size()).ok() && !tracker.asks());
+  std::int64_t id = 0;
+  std::vector<float> broken = embedding;
+  broken[100] = std::nanf("");
+  const float box[4] = {128.0F, 192.0F, 288.0F, 384.0F};
+  CHECK(!tracker.add(broken.data(), boxes_as_masks({1, 2, box, nullptr, nullptr}).data(), 1.0F, &id).ok());
+  CHECK(tracker.count() == 2);
+}
+
 void check_damaged_states() {
   Tracker tracker({4, 32, 32}, {600, 800}, {768, 1024});
   const CellBox object{4, 6, 9, 12};
@@ -333,6 +354,7 @@ int main() {
   check_fine_embeddings();
   check_following();
   check_many();
+  check_changes_within_a_frame();
   check_damaged_states();
   check_nothing_is_allocated();
   return evsam::test::test_result();

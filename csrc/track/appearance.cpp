@@ -101,11 +101,11 @@ LearningMemory::LearningMemory(const Cells& cells)
 
 Appearance::Appearance(std::int64_t dim) : first_(dim), since_(dim), weights_(size(dim)) {}
 
-void Appearance::learn_first(const Cells& cells, const CellBox& window, const float* cover, LearningMemory& memory) {
+bool Appearance::learn_first(const Cells& cells, const CellBox& window, const float* cover, LearningMemory& memory) {
   sum_moments(cells, window, cover, memory);
   std::copy_n(memory.moments.data(), first_.count(), first_.data());
   std::copy_n(memory.moments.data(), since_.count(), since_.data());
-  solve(memory);
+  return solve(memory);
 }
 
 void Appearance::learn(const Cells& cells, const CellBox& window, const float* cover, LearningMemory& memory) {

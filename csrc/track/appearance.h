@@ -79,7 +79,8 @@ class Appearance {
   explicit Appearance(std::int64_t dim);
 
   // cover: of all cells. The first frame's is kept apart.
-  void learn_first(const Cells& cells, const CellBox& window, const float* cover, LearningMemory& memory);
+  // False where it is no classifier: of numbers that are not finite.
+  bool learn_first(const Cells& cells, const CellBox& window, const float* cover, LearningMemory& memory);
   void learn(const Cells& cells, const CellBox& window, const float* cover, LearningMemory& memory);
 
   // response: of all cells.

@@ -85,6 +85,7 @@ struct StateObject {
 
 // Far beyond the frame: what is stored becomes cells.
 constexpr float kFar = 1e4F;
+constexpr std::int64_t kMostIds = std::int64_t{1} << 40;  // and frames since an object was seen
 
 }  // namespace
 
@@ -243,7 +244,9 @@ Status Tracker::add(const float* embedding, const float* logits, float score, st
   object->box = main_parts();
   std::copy_n(logits, kPlane, object->logits.data());
   cells_.read(embedding);
-  object->appearance.learn_first(cells_, window(object->box, kWindow), cover_.data(), learning_);
+  if (!object->appearance.learn_first(cells_, window(object->box, kWindow), cover_.data(), learning_)) {
+    return Status::invalid_argument(expected_got("embedding", "finite numbers", "NaN or infinity"));
+  }
   *id = object->id;
   if (index < 0) {
     objects_.push_back(std::move(object));
@@ -258,7 +261,13 @@ bool Tracker::remove(std::int64_t id) {
   const std::int64_t index = index_of(id);
   if (index < 0) return false;
   objects_.erase(objects_.begin() + index);
+  end_frame();
   return true;
+}
+
+void Tracker::end_frame() {
+  looked_ = asked_ = batch_ = 0;
+  prompts_ = {};
 }
 
 void Tracker::look(const float* embedding) {
@@ -412,6 +421,7 @@ std::vector<std::uint8_t> Tracker::save() const {
 
 Status Tracker::load(const std::uint8_t* bytes, std::size_t count) {
   objects_.clear();
+  end_frame();
   const Status damaged = Status::invalid_argument(
       expected_got("state", "one of a tracker of this model and size of frames", "another, or a damaged one"));
   Reader reader(bytes, count);
@@ -420,7 +430,7 @@ Status Tracker::load(const std::uint8_t* bytes, std::size_t count) {
   const bool ours = reader.read(magic, sizeof(magic)) && std::memcmp(magic, kMagic, sizeof(magic)) == 0 &&
                     reader.read(&header) && header.dim == cells_.dim() && header.side == cells_.side() &&
                     header.height == photo_.height && header.width == photo_.width && header.next_id >= 1 &&
-                    header.objects >= 0;
+                    header.next_id <= kMostIds && header.objects >= 0;
   if (!ours) return damaged;
   std::vector<std::unique_ptr<Object>> objects;
   for (std::int64_t i = 0; i < header.objects; ++i) {
@@ -434,7 +444,7 @@ Status Tracker::load(const std::uint8_t* bytes, std::size_t count) {
     for (Moments* moments : {&object->appearance.first(), &object->appearance.since()}) {
       if (!reader.read(moments->data(), size(moments->count()))) return damaged;
     }
-    const bool sound = stored.id >= 1 && stored.id < header.next_id && stored.lost >= 0 &&
+    const bool sound = stored.id >= 1 && stored.id < header.next_id && stored.lost >= 0 && stored.lost <= kMostIds &&
                        all_within(stored.box.data(), 4, kFar) && all_within(&stored.score, 1, 1.0F);
     const bool new_id = std::none_of(objects.begin(), objects.end(), [&](const auto& o) { return o->id == stored.id; });
     if (!sound || !new_id || !object->appearance.solve(learning_)) return damaged;

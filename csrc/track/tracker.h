@@ -94,6 +94,7 @@ class Tracker {
   FrameBox fitted(const FrameBox& box) const;
   bool map_box(const float* searched, const FrameBox* last, FrameBox* box);
   void ask();
+  void end_frame();  // what is left of one in progress is not asked: its objects are other ones
   void choose(Object& object, const float* response, const float* logits, float iou);
   std::int64_t read_mask(const float* logits);  // fills mask_, mask_box_ and cover_; returns its pixels
   float contrast(const float* response) const;  // of the mask that was read

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,6 +151,55 @@ def test_states_that_are_damaged_or_of_others_are_refused(sam, damage, message) 
     state = sam.track(frame_at(40), box=(40, 90, 100, 150)).state()
     with pytest.raises(evsam.EvsamError, match=message):
         evsam.Tracker.restore(sam, damage(state))
+
+
+def test_what_is_refused_leaves_no_trace(sam) -> None:
+    tracker = sam.track()
+    with pytest.raises(evsam.PromptError, match="empty mask"):
+        tracker.add(frame_at(40)[:50, :50], mask=np.full((256, 256), -3, np.float32))
+    assert tracker.add(frame_at(40), box=(40, 90, 100, 150)) == 1
+    for wrong in (1.0, True, np.array([1, 2]), "1", 2):
+        with pytest.raises(evsam.PromptError, match="id: expected one of"):
+            tracker.add(frame_at(40), box=(40, 90, 100, 150), id=wrong)
+        with pytest.raises(evsam.PromptError, match="id: expected one of"):
+            tracker.remove(wrong)
+    with pytest.raises(evsam.ImageError, match="frame: expected one image"):
+        tracker.step([frame_at(40), frame_at(46)])
+    assert tracker.ids == (1,)
+
+
+def test_a_threshold_that_is_none_is_refused(sam, monkeypatch) -> None:
+    monkeypatch.setattr(sam, "mask_threshold", float("nan"))
+    tracker = sam.track()
+    with pytest.raises(evsam.EvsamError, match="mask_threshold"):
+        tracker.add(frame_at(40), box=(40, 90, 100, 150))
+    monkeypatch.setattr(sam, "mask_threshold", 0.0)
+    assert tracker.add(frame_at(40), box=(40, 90, 100, 150)) == 1
+
+
+def test_guesses_are_not_among_the_masks_of_a_frame(sam) -> None:
+    lost = evsam.Track(1, truth_at(40), np.zeros(4, np.float32), 0.5, lost=True)
+    tracks = evsam.Tracks({1: lost}, (HEIGHT, WIDTH))
+    assert not tracks.label_map().any()
+    assert (
+        tracks.to_coco_rle()[0]
+        == evsam.Tracks({1: replace(lost, mask=np.zeros_like(lost.mask))}, tracks.size).to_coco_rle()[0]
+    )
+
+
+def test_threads_take_turns(sam) -> None:
+    pytest.importorskip("torch")
+    with evsam.load("nano", engine="torch", threads=1) as other:
+        embedding = other.encode(frame_at(40))
+        tracker = other.track(embedding, box=(40, 90, 100, 150))
+        steps = [threading.Thread(target=lambda: [tracker.step(embedding) for _ in range(3)]) for _ in range(2)]
+        for thread in steps:
+            thread.start()
+        for _ in range(5):
+            tracker.remove(tracker.add(embedding, box=(40, 90, 100, 150)))
+        for thread in steps:
+            thread.join()
+        assert tracker.ids == (1,)
 
 
 def test_a_state_can_be_sent_and_a_tracker_says_so(sam) -> None:

@@ -333,8 +333,8 @@ EVSAM_API evsam_status evsam_tracker_mask(evsam_tracker* tracker, int64_t id, ui
  * smaller masks above larger ones. labels: int32 (height, width) of the frames. */
 EVSAM_API evsam_status evsam_tracker_labels(evsam_tracker* tracker, int32_t* labels);
 
-/* Writes all that is known of the objects, to go on later or elsewhere, on processors with the same order of bytes; 150
- * to 550 KiB for each object. size: bytes that there is room for; what is needed is written there. state: NULL where
+/* Writes all that is known of the objects, to go on later or elsewhere, on processors with the same order of bytes; 130
+ * to 520 KiB for each object. size: bytes that there is room for; what is needed is written there. state: NULL where
  * only that is asked. */
 EVSAM_API evsam_status evsam_tracker_save(const evsam_tracker* tracker, uint8_t* state, int64_t* size);
 
