@@ -330,7 +330,7 @@ EVSAM_API evsam_status evsam_tracker_get(evsam_tracker* tracker, int64_t id, evs
 EVSAM_API evsam_status evsam_tracker_mask(evsam_tracker* tracker, int64_t id, uint8_t* mask);
 
 /* All masks in one map: 0 where there is none, i + 1 on the mask of the object that evsam_tracker_ids() has at i,
- * smaller masks above larger ones. labels: int32 (height, width) of the frames. */
+ * smaller masks above larger ones; lost objects are left out. labels: int32 (height, width) of the frames. */
 EVSAM_API evsam_status evsam_tracker_labels(evsam_tracker* tracker, int32_t* labels);
 
 /* Writes all that is known of the objects, to go on later or elsewhere, on processors with the same order of bytes; 130
