@@ -12,6 +12,7 @@ import asyncio
 import atexit
 import contextlib
 import math
+import os
 import threading
 import time
 import weakref
@@ -19,6 +20,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from numbers import Real
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from evsam.arguments import check_flag, shown
@@ -179,6 +182,7 @@ class _Worker:
         self.expected: float | None = None
         self.ended = self.stopped = False
         self.error: BaseException | None = None
+        self.trace: TracebackType | None = None  # of the error, which grows with every raise of it
         self.told = False  # whether the error has reached a caller
         self.listeners: list[Callable[[], object]] = []
         self.thread = threading.Thread(target=self._run, name="evsam.Stream", daemon=True)
@@ -201,11 +205,20 @@ class _Worker:
         for job in jobs:
             job.future.cancel()
 
+    def forked(self) -> None:
+        """In a forked process there is no thread, and whoever held the lock is not there to give it back."""
+        self.lock = threading.Condition()
+        self.ended = self.stopped = self.told = True
+        self.error = EvsamError("stream: expected the process that made it, got one that was forked from it")
+        self.trace = None
+        for theirs in (self.frames, self.results, self.jobs, self.listeners):  # results reach one process only
+            theirs.clear()
+
     def raise_error(self) -> None:
         """Let what the thread failed with reach the caller; the lock is held."""
         if self.error is not None:
             self.told = True
-            raise self.error
+            raise self.error.with_traceback(self.trace)
 
     def _run(self) -> None:
         try:
@@ -217,7 +230,8 @@ class _Worker:
                 del task  # no frame is kept while there is nothing to do
         except BaseException as error:  # noqa: BLE001 - of anybody's callback; whoever calls next gets it
             with self.lock:
-                self.error = error
+                self.error = _reportable(error)
+                self.trace = self.error.__traceback__
         self.stop()
 
     def _next(self) -> _Waiting | _Job | None:
@@ -279,21 +293,67 @@ def _do(job: _Job) -> None:
     try:
         job.future.set_result(job.call())
     except BaseException as error:  # noqa: BLE001 - for whoever asked for it
-        job.future.set_exception(error)
+        job.future.set_exception(_reportable(error))
+
+
+def _reportable(error: BaseException) -> BaseException:
+    """The same; for StopIteration, which would end a loop of the caller and which asyncio refuses, a RuntimeError."""
+    if not isinstance(error, StopIteration):
+        return error
+    reported = RuntimeError("stream: expected a result or an error of the function, got StopIteration")
+    reported.__cause__ = error
+    return reported.with_traceback(error.__traceback__)
+
+
+def _seconds(name: str, value: object, *, above_0: bool = False) -> float:
+    """A number of seconds; infinity for None, and for more than threads can wait.
+
+    Raises:
+        EvsamError: no number, NaN, or with ``above_0`` one that is not.
+    """
+    if value is None:
+        return math.inf
+    if not isinstance(value, bool) and isinstance(value, Real):
+        number: Any = value
+        if number > 0 or (number <= 0 and not above_0):  # neither holds of NaN
+            return math.inf if number > threading.TIMEOUT_MAX else float(number)
+    raise EvsamError(f"{name}: expected seconds{' above 0' * above_0}, or None, got {shown(value)}")
+
+
+def _timeout(value: object) -> float | None:
+    """What conditions and threads take: seconds from 0, None without limit."""
+    seconds = _seconds("timeout", value)
+    return None if seconds == math.inf else max(0.0, seconds)
 
 
 _open: weakref.WeakSet[_Worker] = weakref.WeakSet()
 
 
-@atexit.register
 def _stop_all() -> None:
     """Before the interpreter goes: a thread that comes back from compiled code afterwards would find nothing there."""
     workers = list(_open)
+    _open.clear()
     for worker in workers:
         worker.stop()
     end = time.monotonic() + _AT_EXIT
     for worker in workers:
         worker.thread.join(max(0.0, end - time.monotonic()))
+
+
+def _all_forked() -> None:
+    for worker in list(_open):
+        worker.forked()
+    _open.clear()
+
+
+atexit.register(_stop_all)
+# The end of the program joins all threads before it calls what atexit knows, and one may wait for a result. The
+# standard library's executors are told before that, by the same function, which is not public.
+if _before_join := getattr(threading, "_register_atexit", None):
+    with contextlib.suppress(RuntimeError):  # imported while the program ends
+        _before_join(_stop_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_all_forked)
 
 
 class Stream:
@@ -314,6 +374,10 @@ class Stream:
 
     An exception of ``work`` or ``on_result`` ends the stream. It is raised by the next call of :meth:`put` or
     :meth:`get`, in iteration, or at the latest when the stream is closed.
+
+    The end of the main thread ends all streams of the program, and so does a fork in the new process. A stream that
+    nothing refers to any more ends, too; but its thread refers to ``work`` and ``on_result``, so that one they refer
+    to has to be closed.
 
     Raises:
         EvsamError: an argument that cannot be meant.
@@ -339,14 +403,12 @@ class Stream:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         latest, bgr = check_flag("latest", latest), check_flag("bgr", bgr)
-        given: tuple[object, object] = deadline, size
-        if given[0] is not None and not (isinstance(given[0], (int, float)) and given[0] > 0):
-            raise EvsamError(f"deadline: expected seconds above 0, or None, got {shown(deadline)}")
-        if not isinstance(given[1], int) or isinstance(given[1], bool) or given[1] < 1:
+        limit = _seconds("deadline", deadline, above_0=True)
+        given: object = size
+        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
             raise EvsamError(f"size: expected a whole number from 1, got {shown(size)}")
         if on_result is not None and not callable(on_result):
             raise EvsamError(f"on_result: expected a function of a result, or None, got {shown(on_result)}")
-        limit = math.inf if deadline is None else float(deadline)
         self._tracker: Tracker | None = None
         if callable(work):
             function: Callable[[Embedding], Any] = work
@@ -375,12 +437,12 @@ class Stream:
 
         Raises:
             TimeoutError: there was no room in time.
-            EvsamError: the stream was closed or ended.
+            EvsamError: the stream was closed or ended, or the timeout is no number of seconds.
         """
-        worker = self._worker
+        worker, limit = self._worker, _timeout(timeout)
         since = worker.clock()
         with worker.lock:
-            if not worker.lock.wait_for(self._has_room, timeout):
+            if not worker.lock.wait_for(self._has_room, limit):
                 raise TimeoutError(f"stream: expected room for a frame within {timeout} s, got none")
             return self._put(frame, since)
 
@@ -395,12 +457,12 @@ class Stream:
             results were taken.
 
         Raises:
-            EvsamError: the stream has ``on_result``.
+            EvsamError: the stream has ``on_result``, or the timeout is no number of seconds.
         """
-        worker = self._worker
+        worker, limit = self._worker, _timeout(timeout)
         self._check_get()
         with worker.lock:
-            worker.lock.wait_for(self._has_result_or_end, timeout)
+            worker.lock.wait_for(self._has_result_or_end, limit)
             return self._get()
 
     def __iter__(self) -> Iterator[StreamResult]:
@@ -410,6 +472,8 @@ class Stream:
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Call a function in the stream's thread, between two frames: how a tracker that is in use is told of objects.
+
+        In this thread itself, by ``on_result`` or ``work``, it is called at once.
 
         Returns:
             A future of its result, which is cancelled if the stream is closed before.
@@ -423,13 +487,17 @@ class Stream:
             1
         """
         future: Future[T] = Future()
-        worker = self._worker
+        worker, job = self._worker, _Job(future, lambda: call(*args, **kwargs))
+        inside = threading.current_thread() is worker.thread  # which would wait for itself
         with worker.lock:
             worker.raise_error()
             if worker.stopped:
                 raise EvsamError("stream: expected an open one, got one that was closed")
-            worker.jobs.append(_Job(future, lambda: call(*args, **kwargs)))
-            worker.changed()
+            if not inside:
+                worker.jobs.append(job)
+                worker.changed()
+        if inside:
+            _do(job)
         return future
 
     def end(self) -> None:
@@ -446,13 +514,14 @@ class Stream:
 
         Raises:
             TimeoutError: it still works; the thread stops behind this frame.
+            EvsamError: the timeout is no number of seconds.
             BaseException: what the thread failed with, if nobody has been told.
         """
-        worker = self._worker
+        worker, limit = self._worker, _timeout(timeout)
         worker.stop()
         if threading.current_thread() is worker.thread:  # closed by a callback
             return
-        worker.thread.join(timeout)
+        worker.thread.join(limit)
         if worker.thread.is_alive():
             raise TimeoutError(f"stream: expected the last frame's end within {timeout} s, got none")
         _open.discard(worker)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import os
 import random
 import subprocess
 import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -292,6 +294,8 @@ class TestErrors:
         [
             ({"deadline": 0}, "deadline: expected seconds above 0"),
             ({"deadline": float("nan")}, "deadline: expected seconds above 0"),
+            ({"deadline": True}, "deadline: expected seconds above 0, or None, got True"),
+            ({"deadline": "1"}, "deadline: expected seconds above 0"),
             ({"size": 0}, "size: expected a whole number from 1"),
             ({"size": 1.5}, "size: expected a whole number from 1"),
             ({"latest": "yes"}, "latest: expected True or False"),
@@ -302,6 +306,46 @@ class TestErrors:
     def test_what_cannot_be_meant(self, options, message) -> None:
         with pytest.raises(EvsamError, match=message):
             stream_of(str, **options)
+
+    @pytest.mark.parametrize("timeout", [math.nan, "x", True, np.array([1.0])])
+    def test_timeouts_that_cannot_be_meant(self, timeout) -> None:
+        with stream_of(str) as stream:
+            for call in (lambda: stream.get(timeout), lambda: stream.put("a", timeout), lambda: stream.close(timeout)):
+                with pytest.raises(EvsamError, match="timeout: expected seconds, or None, got"):
+                    call()
+            assert not stream.closed
+
+    @pytest.mark.parametrize("timeout", [1e20, math.inf, 10**400, np.float32(30), np.int64(30), None])
+    def test_long_timeouts(self, timeout) -> None:
+        with stream_of(str, deadline=timeout) as stream:
+            stream.put("a", timeout)
+            result = stream.get(timeout)
+            assert result is not None
+            assert not result.late
+            stream.close(timeout)
+            assert stream.get(timeout) is None
+
+    def test_its_traceback_does_not_grow(self) -> None:
+        stream = stream_of(self.fail)
+        stream.put("x")
+        stream._worker.thread.join(LONG)
+        depths = []
+        for _ in range(5):
+            with pytest.raises(KeyError) as raised:
+                stream.put("y")
+            depths.append(len(traceback.extract_tb(raised.value.__traceback__)))
+            assert traceback.extract_tb(raised.value.__traceback__)[-1].name == "fail"
+        assert len(set(depths)) == 1
+
+    def test_stop_iteration(self) -> None:
+        """It would end a loop of the caller without a word."""
+        stream = stream_of(lambda frame: next(iter(frame)))
+        stream.put(())
+        with pytest.raises(RuntimeError, match="got StopIteration") as raised:
+            stream.get(LONG)
+        assert isinstance(raised.value.__cause__, StopIteration)
+        with stream_of(str) as stream, pytest.raises(RuntimeError, match="got StopIteration"):
+            stream.submit(next, iter([])).result(LONG)
 
     def test_no_work(self, sam) -> None:
         with pytest.raises(EvsamError, match="work: expected a tracker, or a function"):
@@ -386,6 +430,56 @@ begun.wait()
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "masks (1, 3, 64, 64)\n", "")
 
+    def test_end_of_the_program_while_a_thread_waits(self) -> None:
+        """Which the program joins, so that it has to be woken before."""
+        code = """
+import evsam, threading
+class Steps: step = str
+stream = evsam.Stream(None, Steps())
+stream.put("a")
+waits = threading.Event()
+def read():
+    for result in stream:
+        print(result.value)
+        waits.set()
+    print("end")
+threading.Thread(target=read).start()
+waits.wait()
+"""
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=LONG, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "a\nend\n", "")
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="without fork")
+    def test_forked_process(self) -> None:
+        """There is no thread in it: calls say so, and do not wait; the stream goes on where it was made."""
+        code = """
+import evsam, os, threading
+class Steps: step = str
+with evsam.Stream(None, Steps()) as stream:
+    stream.submit(int).result()
+    stream._worker.lock.acquire()  # by a thread that is not there afterwards
+    child = os.fork()
+    if not child:
+        for call in (stream.get, lambda: stream.put("a"), lambda: stream.submit(int)):
+            try:
+                call()
+            except evsam.EvsamError as error:
+                print(error)
+        print(stream.closed)
+    else:
+        stream._worker.lock.release()
+        os.waitpid(child, 0)
+        stream.put("a")
+        print(stream.get().value)
+"""
+        done = subprocess.run(
+            [sys.executable, "-u", "-c", code], capture_output=True, text=True, timeout=LONG, check=False
+        )
+        error = "stream: expected the process that made it, got one that was forked from it\n"
+        assert (done.returncode, done.stdout) == (0, 3 * error + "True\na\n"), done.stderr
+
 
 class TestJobs:
     def test_between_frames(self, gate) -> None:
@@ -405,6 +499,22 @@ class TestJobs:
                 stream.submit(divmod, 1, 0).result(LONG)
             stream.put("a")
             assert stream.get(LONG) is not None
+
+    def test_in_the_thread_itself(self) -> None:
+        """At once: the thread cannot wait for itself."""
+        inside: list[int] = []
+        called = threading.Event()
+
+        def add(result: object) -> None:
+            inside.append(stream.submit(len, "abc").result(0))
+            called.set()
+
+        stream = stream_of(lambda frame: stream.submit(len, frame).result(0), on_result=add)
+        stream.put("ab")
+        assert stream.submit(lambda: stream.submit(len, "a").result(0)).result(LONG) == 1
+        assert called.wait(LONG)
+        stream.close()
+        assert (inside, stream.stats.done) == ([3], 1)
 
 
 class TestNumbers:
@@ -573,6 +683,16 @@ class TestAsync:
                     pass
 
         with pytest.raises(KeyError, match="x"):
+            asyncio.run(run())
+
+    def test_stop_iteration(self) -> None:
+        """Which a future of asyncio does not take."""
+
+        async def run() -> None:
+            async with stream_of(str, AsyncStream) as stream:
+                await asyncio.wait_for(stream.submit(next, iter([])), LONG)
+
+        with pytest.raises(RuntimeError, match="got StopIteration"):
             asyncio.run(run())
 
     def test_a_loop_that_is_gone(self, gate) -> None:
