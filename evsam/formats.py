@@ -281,8 +281,13 @@ def svg_document(
     return "\n".join([*lines, "</svg>\n"])
 
 
-def label_map(masks: Masks, size: tuple[int, int]) -> npt.NDArray[np.int32]:
-    """One number for each pixel: 0 where no mask is, otherwise that of the mask, from 1 on; smaller masks win.
+def label_map(masks: Masks, size: tuple[int, int], *, numbers: Sequence[int] | None = None) -> npt.NDArray[np.int32]:
+    """One number for each pixel: 0 where no mask is, otherwise that of the mask; smaller masks win.
+
+    Args:
+        masks: N masks (H, W).
+        size: height and width.
+        numbers: of the masks, N; by default from 1 on.
 
     Returns:
         int32 (H, W).
@@ -295,26 +300,27 @@ def label_map(masks: Masks, size: tuple[int, int]) -> npt.NDArray[np.int32]:
     areas = [mask_extent(mask)[0] for mask in masks]
     for index in sorted(range(len(masks)), key=lambda index: -areas[index]):
         pixels, (x0, y0, x1, y1), _ = mask_window(masks[index])
-        labels[y0:y1, x0:x1][pixels.view(np.bool_)] = index + 1
+        labels[y0:y1, x0:x1][pixels.view(np.bool_)] = index + 1 if numbers is None else numbers[index]
     return labels
 
 
-def label_picture(masks: Masks, size: tuple[int, int]) -> Image.Image:
+def label_picture(masks: Masks, size: tuple[int, int], *, numbers: Sequence[int] | None = None) -> Image.Image:
     """The label map as a picture, which ``numpy.asarray`` turns back into the label map.
 
-    It is in colours whose numbers are the labels (mode P), a single mask white on black; and in 16-bit grey for more
-    than 255 masks.
+    It is in colours whose numbers are the labels (mode P), a single mask with number 1 white on black; and in 16-bit
+    grey for numbers above 255. The arguments are those of :func:`label_map`.
 
     Raises:
-        EvsamError: more masks than 16 bits can number.
+        EvsamError: numbers, or more masks, than 16 bits can tell.
     """
-    if len(masks) > np.iinfo(np.uint16).max:
-        raise EvsamError(f"masks: expected at most {np.iinfo(np.uint16).max} for a picture, got {len(masks)}")
-    labels = label_map(masks, size)
-    if len(masks) > np.iinfo(np.uint8).max:
+    highest = len(masks) if numbers is None else max(numbers, default=0)
+    if highest > np.iinfo(np.uint16).max:
+        raise EvsamError(f"masks: expected at most {np.iinfo(np.uint16).max} for a picture, got {highest}")
+    labels = label_map(masks, size, numbers=numbers)
+    if highest > np.iinfo(np.uint8).max:
         return Image.fromarray(labels.astype(np.uint16))
     picture = Image.fromarray(labels.astype(np.uint8))
-    colours = [(255, 255, 255)] if len(masks) == 1 else [mask_colour(index) for index in range(255)]
+    colours = [(255, 255, 255)] if highest == 1 else [mask_colour(index) for index in range(255)]
     picture.putpalette([0, 0, 0, *(value for colour in colours for value in colour)])
     return picture
 

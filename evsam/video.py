@@ -102,9 +102,17 @@ def is_camera(source: str) -> bool:
     return source.isascii() and source.isdigit() and not Path(source).exists()
 
 
+def frame_files(source: str) -> list[Path]:
+    """The files that frames come from: images of a folder in their order, or a video; none of a camera."""
+    path = Path(source)
+    if path.is_dir():
+        return sorted(image_files(path), key=_numbered)
+    return [path] if path.exists() else []
+
+
 class _Folder:
     def __init__(self, path: Path, rate: Fraction) -> None:
-        self._files = sorted(image_files(path), key=_numbered)
+        self._files = frame_files(str(path))
         if not self._files:
             raise ImageError(f"source: expected a folder with frames, got {path}, which has none")
         self.total: int | None = len(self._files)

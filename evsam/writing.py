@@ -100,6 +100,40 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def claimed_folder(path: Path) -> Iterator[None]:
+    """A folder that no other process and no other thread claims meanwhile, where the system can say so.
+
+    It is made if it is missing, and removed in the end if it is empty.
+
+    Raises:
+        BlockingIOError: somebody else has claimed it.
+        OSError: it cannot be made.
+    """
+    with _parents(path), contextlib.ExitStack() as stack:
+        path.mkdir(exist_ok=True)
+        while fcntl is not None:
+            path.mkdir(exist_ok=True)
+            try:
+                handle = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # removed by whoever had it
+            stack.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise
+            except OSError:  # file systems without locks
+                break
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
+                break  # else likewise: the lock is on a folder that is gone
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
 def check_writable(path: Path) -> None:
     """Make sure, before any work, that a file can be written; missing folders are no obstacle.
 

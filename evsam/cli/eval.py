@@ -259,6 +259,8 @@ def _settle_video(arguments: argparse.Namespace) -> None:
     if arguments.kind not in ("auto", "masks"):
         arguments.fail(f"--video: expected frames and masks, --kind masks, got --kind {arguments.kind}")
     arguments.data, arguments.kind = arguments.video, "masks"
+    if arguments.objects == "auto":  # labels of videos are numbers of objects, in whatever mode they are stored
+        arguments.objects = "each"
     arguments.prompts = list(dict.fromkeys(arguments.trackers or TRACKERS))
 
 

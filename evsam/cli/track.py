@@ -8,13 +8,15 @@ stopped draws what it has from the journal, and tracks from the newest state on,
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
-import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
+from itertools import count, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -117,8 +119,12 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.resume and outputs.are_done(Path(arguments.source)):
             console.note(f"{arguments.source} is done")
             return 0
-        with load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
-            journal = _Journal(outputs.work_folder, _fingerprint(arguments, sam, camera), resume=arguments.resume)
+        with outputs.claimed() as folder, load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
+            journal = _Journal(folder, _fingerprint(arguments, sam), resume=arguments.resume)
+            if arguments.limit is not None and arguments.limit < journal.done:
+                raise EvsamError(
+                    f"--limit: expected at least {journal.done}, the frames that are done, got {arguments.limit}"
+                )
             work = _Work(arguments, sam, prompts, journal.load_tracker(sam))
             with journal:
                 return _follow(arguments, source, work, journal, outputs, camera=camera)
@@ -186,9 +192,10 @@ class _Work:
     """What is done with a frame: objects are followed, and new ones found."""
 
     def __init__(
-        self, arguments: argparse.Namespace, sam: Sam, prompts: list[dict[str, Any]], tracker: Tracker | None
+        self, arguments: argparse.Namespace, sam: Sam, prompts: dict[int, dict[str, Any]], tracker: Tracker | None
     ) -> None:
         self._sam, self._prompts = sam, prompts
+        self._shown = tuple(prompts)
         self._every: int | None = arguments.everything_every
         self._most: int = arguments.max_objects
         self._areas = {"min_area": arguments.min_area, "max_area": arguments.max_area}
@@ -200,13 +207,22 @@ class _Work:
         # encoded here only where it is used twice: the tracker may have an own way to look at a frame
         image = self._sam.encode(frame.image) if search or frame.index == 0 else frame.image
         if frame.index == 0:
-            for prompt in self._prompts:
+            for prompt in self._prompts.values():
                 self.tracker.add(image, **prompt)
         tracks = self.tracker.step(image)
         record = _record(tracks)
         if search:
             record += self._found(image, tracks)
+        for entry in record:
+            entry["id"] = self._number(entry["id"])
         return record
+
+    def _number(self, tracked: int) -> int:
+        """The number of an object that is the tracker's Nth: it counts from 1, --masks need not."""
+        if tracked <= len(self._shown):
+            return self._shown[tracked - 1]
+        free = (number for number in count(1) if number not in self._shown)
+        return next(islice(free, tracked - len(self._shown) - 1, None))
 
     def _found(self, image: Any, tracks: Tracks) -> Record:
         """Objects that no track covers; they are followed from the next frame on."""
@@ -273,19 +289,28 @@ class _Journal:
         done: frames whose records were found, with ``resume``.
         names: of all frames until now.
 
+    Args:
+        folder: exists, and is this process's alone.
+        fingerprint: what the run is of.
+        resume: whether to go on with what is there.
+
     Raises:
-        EvsamError: with ``resume``, the folder is of a run with other arguments.
+        EvsamError: with ``resume``, the folder is of a run with other arguments, or damaged.
     """
 
     def __init__(self, folder: Path, fingerprint: dict[str, Any], *, resume: bool) -> None:
         self._folder, self._file = folder, folder / "frames.jsonl"
         self._fingerprint = fingerprint
-        self.names: list[str] = []
         lines: list[str] = []
+        names: list[str] = []
         if resume and self._file.exists():
-            lines = self._file.read_text(encoding="utf-8").split("\n")[:-1]  # behind the last end of line: torn
-        if lines:
-            theirs = json.loads(lines[0])
+            try:
+                lines = self._file.read_text(encoding="utf-8").split("\n")[:-1]  # behind the last end of line: torn
+                theirs = dict(json.loads(lines[0])) if lines else fingerprint
+                names = [json.loads(line)["name"] for line in lines[1:]]
+            except (ValueError, TypeError, KeyError) as error:
+                text = f"--resume: expected what an earlier run kept, got {self._file}, which is damaged"
+                raise EvsamError(f"{text}; without --resume it begins anew") from error
             for key, value in fingerprint.items():
                 if theirs.get(key) != value:
                     raise EvsamError(f"--resume: expected {key} {theirs.get(key)!r} as before, got {value!r}")
@@ -293,6 +318,7 @@ class _Journal:
         self._state = saved[-1] if saved else None
         self.done = 0 if self._state is None else int(self._state.stem[8:])
         self._old = lines[1 : self.done + 1]
+        self.names = names[: self.done]
         self._stream: IO[str]
         self._saved = time.monotonic()
 
@@ -305,15 +331,21 @@ class _Journal:
         from evsam.writing import replaced
 
         if not self.done:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._clear()
         with replaced(self._file) as temporary:
             text = "\n".join([json.dumps(self._fingerprint), *self._old]) + "\n"
             temporary.write_text(text, encoding="utf-8")
-        self.names = [json.loads(line)["name"] for line in self._old]
         self._stream = self._file.open("a", encoding="utf-8")
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
+        if not self.names:
+            self._clear()  # there is nothing to go on with
+
+    def _clear(self) -> None:
+        """Empty the folder; it stays, since a lock on it says whose it is."""
+        for path in self._folder.iterdir():
+            path.unlink()
 
     def load_tracker(self, sam: Sam) -> Tracker | None:
         """The tracker as it was behind the frames that are done; None for a new one."""
@@ -349,7 +381,8 @@ class _Journal:
 
     def remove(self) -> None:
         """Leave nothing behind."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._stream.close()
+        self._clear()
 
 
 class _Outputs:
@@ -363,14 +396,16 @@ class _Outputs:
     """
 
     def __init__(self, arguments: argparse.Namespace, camera: bool) -> None:
-        from evsam.video import container_of
+        from evsam.video import container_of, frame_files
         from evsam.writing import check_folder, check_writable
 
         self._json: str | None = arguments.json
         self._path: Path | None = arguments.output
         if self._path is None and self._json is None:
             name = Path(f"camera{arguments.source}" if camera else arguments.source)
-            self._path = name.with_name(f"{name.name if name.is_dir() else name.stem}_tracks.mp4")
+            if name.name in ("", ".."):  # the names of . and .. are elsewhere
+                name = name.resolve()
+            self._path = name.parent / f"{name.name if name.is_dir() else name.stem}_tracks.mp4"
         self._folder = self._path is not None and (self._path.is_dir() or not self._path.suffix)
         check_file(self._json)
         if self._path is not None:
@@ -382,32 +417,98 @@ class _Outputs:
                 except EvsamError as error:
                     arguments.fail(str(error))
                 check_writable(self._path)
-                if not camera and self._path.exists() and self._path.samefile(arguments.source):
-                    arguments.fail(f"-o: expected another file than the source, got {self._path}")
-        main = self._path or Path("tracks" if self._json in (None, "-") else self._json or "")
-        self.work_folder = main.with_name(f".{main.name}.evsam-track")
+        self._frames = frame_files(arguments.source)
+        try:
+            self._check_names(arguments, camera)
+        except EvsamError as error:
+            arguments.fail(str(error))
+        if self._path is not None or self._json != "-":
+            main = Path(os.path.abspath(self._path or self._json or ""))  # . has its folder's name
+        else:  # several runs can write to standard outputs in one folder
+            source = Path(os.path.abspath(arguments.source))
+            main = Path(f"{source.name}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:12]}")
+        self.work_folder = main.parent / f".{main.name}.evsam-track"
         self.say: Callable[[str], None] = console.note if self._json == "-" else console.say
         self._write: Callable[[Frame, Tracks], None] | None = None
         self._size = (0, 0)
+
+    def _check_names(self, arguments: argparse.Namespace, camera: bool) -> None:
+        """Make sure that nothing is written over what is read or what else is written.
+
+        Raises:
+            EvsamError: it would be.
+        """
+        taken: dict[object, str] = {_identity(path): "a frame of the source" for path in self._frames}
+        if not camera:
+            taken[_identity(Path(arguments.source))] = "the source"
+        if arguments.masks is not None:
+            taken[_identity(arguments.masks)] = "that of --masks"
+        for flag, path in self._written(arguments):
+            key = _identity(path)
+            if key in taken:
+                kind = "folder" if path.is_dir() else "file"
+                raise EvsamError(f"{flag}: expected another {kind} than {taken[key]}, got {path}")
+            if key is not None:
+                taken[key] = f"that of {flag}"
+
+    def _written(self, arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+        """What will be written, as far as it is known, and the argument that says so.
+
+        Raises:
+            EvsamError: two frames would have one label map, or it might be over the picture of --masks.
+        """
+        if self._json not in (None, "-"):
+            yield "--json", Path(self._json or "")
+        if self._path is None:
+            return
+        yield "-o", self._path
+        if not self._folder:
+            return
+        if arguments.masks is not None and _identity(arguments.masks.parent) == _identity(self._path):
+            raise EvsamError(f"-o: expected another folder than that of --masks, got {self._path}")
+        if not Path(arguments.source).is_dir():
+            return
+        maps: dict[str, str] = {}
+        for frame in self._frames:
+            name = _label_map(frame.name)
+            if name in maps:
+                text = f"expected frames whose names differ before the ending, got {maps[name]} and {frame.name}"
+                raise EvsamError(f"-o: {text}, whose label maps would both be {name}")
+            maps[name] = frame.name
+            yield "-o", self._path / name
+
+    @contextmanager
+    def claimed(self) -> Iterator[Path]:
+        """The work folder, while it is this run's.
+
+        Raises:
+            EvsamError: another run is at it.
+        """
+        from evsam.writing import claimed_folder
+
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(claimed_folder(self.work_folder))
+            except BlockingIOError as error:
+                text = "expected outputs that no other run is writing"
+                raise EvsamError(f"{text}, got those of a run that is at work in {self.work_folder}") from error
+            yield self.work_folder
 
     def are_done(self, source: Path) -> bool:
         """Whether an earlier run has written all, and the source has not changed since.
 
         Of label maps that is known where the source is a folder, which says how they are called.
         """
-        from evsam.images import image_files
-
         if self.work_folder.exists() or self._json == "-" or not source.exists():
             return False
-        frames = image_files(source) if source.is_dir() else []
         paths = [] if self._json is None else [Path(self._json)]
         if self._path is not None and self._folder:
-            if not frames:
+            if not source.is_dir():
                 return False
-            paths += [self._path / _label_map(frame.name) for frame in frames]
+            paths += [self._path / _label_map(frame.name) for frame in self._frames]
         elif self._path is not None:
             paths.append(self._path)
-        newest = max(path.stat().st_mtime for path in [source, *frames])
+        newest = max(path.stat().st_mtime for path in self._frames)
         return all(path.is_file() and path.stat().st_mtime >= newest for path in paths)
 
     @contextmanager
@@ -426,7 +527,8 @@ class _Outputs:
 
                 def write_labels(frame: Frame, tracks: Tracks) -> None:
                     with replaced(folder / _label_map(frame.name)) as temporary:
-                        label_picture([track.mask for track in tracks.values()], tracks.size).save(temporary, "PNG")
+                        masks = [track.mask for track in tracks.values()]
+                        label_picture(masks, tracks.size, numbers=list(tracks)).save(temporary, "PNG")
 
                 self._write = write_labels
             else:
@@ -462,6 +564,16 @@ class _Outputs:
             save_json(tracks_document(frames, self._size, file_names=names), self._json, indent=None)
 
 
+def _identity(path: Path) -> object:
+    """Equal for two paths of one file or folder; None for what is neither, such as a pipe, which can be shared."""
+    try:
+        status = path.stat()
+    except OSError:
+        return os.path.realpath(path)
+    ordinary = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    return (status.st_dev, status.st_ino) if ordinary else None
+
+
 def _label_map(frame: str) -> str:
     """The name of the label map of a frame."""
     return f"{Path(frame).stem}.png"
@@ -480,23 +592,24 @@ def _summary(frames: Sequence[Record], size: tuple[int, int]) -> Iterator[str]:
         yield f"object {key}: in {len(there) - lost} frames" + (f", lost in {lost}" if lost else "")
 
 
-def _prompts(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Of each object that is shown."""
-    prompts: list[dict[str, Any]] = [{"box": box} for box in arguments.box]
+def _prompts(arguments: argparse.Namespace) -> dict[int, dict[str, Any]]:
+    """Of each object that is shown, by its number: those of --masks have theirs, others the first that are free."""
+    masks = {} if arguments.masks is None else _read_masks(arguments.masks)
+    free = (number for number in count(1) if number not in masks)
+    prompts: dict[int, dict[str, Any]] = {next(free): {"box": box} for box in arguments.box}
     for values in arguments.points:
         if len(values) % 2:
             arguments.fail(f"--points: expected pairs X Y, got {len(values)} numbers")
         points = list(zip(values[::2], values[1::2], strict=True))
-        prompts.append({"points": points, "labels": [1] * len(points)})
-    if arguments.masks is not None:
-        prompts += [{"mask": mask} for mask in _read_masks(arguments.masks)]
+        prompts[next(free)] = {"points": points, "labels": [1] * len(points)}
+    prompts |= {number: {"mask": mask} for number, mask in masks.items()}
     if not prompts and arguments.everything_every is None:
         arguments.fail("give at least one --box, --points or --masks, or --everything-every N")
     return prompts
 
 
-def _read_masks(path: Path) -> list[Any]:
-    """The masks (H, W), bool, of the objects in a label map, in the order of their numbers.
+def _read_masks(path: Path) -> dict[int, Any]:
+    """The masks (H, W), bool, of the objects in a label map by their numbers, in the order of those.
 
     Raises:
         PromptError: it cannot be read, or has none.
@@ -514,16 +627,23 @@ def _read_masks(path: Path) -> list[Any]:
     numbers = np.unique(labels[labels > 0]).tolist()
     if not numbers:
         raise PromptError(f"--masks: expected an image with numbers above 0 for objects, got {path}, which has none")
-    return [labels == value for value in numbers]
+    return {value: labels == value for value in numbers}
 
 
-def _fingerprint(arguments: argparse.Namespace, sam: Sam, camera: bool) -> dict[str, Any]:
-    """What has to be the same for a run to go on."""
+def _fingerprint(arguments: argparse.Namespace, sam: Sam) -> dict[str, Any]:
+    """What has to be the same for a run to go on.
+
+    Of the source that is its files, not the time of its folder, which outputs in it change.
+    """
+    from evsam.video import frame_files
+
     given = ("source", "box", "points", "everything_every", "max_objects", "min_area", "max_area", "fps")
     found: dict[str, Any] = {name: getattr(arguments, name) for name in given}
     found["masks"] = None if arguments.masks is None else str(arguments.masks)
     found["model"] = f"{sam.variant.name} {sam.fingerprint}"
-    if not camera:
-        status = Path(arguments.source).stat()
-        found["time of the source"] = status.st_mtime_ns
+    digest = hashlib.sha256()
+    for path in [*frame_files(arguments.source), *([] if arguments.masks is None else [arguments.masks])]:
+        status = path.stat()
+        digest.update(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    found["names, sizes and times of what is read"] = digest.hexdigest()[:16]
     return found

@@ -209,6 +209,19 @@ def test_the_command_scores_videos_and_goes_on(
     assert "2 videos" in (out / "report.html").read_text()
 
 
+def test_labels_need_no_palette(tmp_path: Path) -> None:
+    """Grey label maps of several objects, which among photos can mean several things."""
+    both = square(10, 10) + 2 * square(70, 10)
+    write(tmp_path, "grey", [both] * 3)
+    for path in (tmp_path / "Annotations" / "480p" / "grey").iterdir():
+        Image.fromarray(np.asarray(Image.open(path))).save(path)
+    out = tmp_path / "out"
+    command = ["eval", "nano", "--video", str(tmp_path), "-o", str(out), "--threads", "1", "--trackers", "still"]
+    assert main(command) == 0
+    (tables,) = json.loads((out / "scores.json").read_text())["tables"].values()
+    assert tables["still"]["frames"]["mean of objects"]["objects"] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -23,6 +24,7 @@ from evsam.evaluation.metrics import iou
 from evsam.formats import tracks_document
 from evsam.rle import decode_rle, encode_rle
 from evsam.video import VideoWriter, open_source, upright
+from evsam.writing import claimed_folder
 
 av: Any = pytest.importorskip("av")
 
@@ -207,7 +209,8 @@ class TestTrack:
         assert names(tmp_path / "maps") == sorted(f"f{index}.png" for index in range(FRAMES))
         for index in range(0, FRAMES, 4):
             found = np.asarray(Image.open(f"maps/f{index}.png"))
-            assert iou(found == 2, truth(index)) > 0.8, "points come first"
+            assert iou(found == 7, truth(index)) > 0.8, "objects of --masks keep their numbers"
+            assert set(np.unique(found)) <= {0, 1, 7}, "and the point has the first that is free"
         assert run(frames, "--masks", "first.png", "-o", "maps", "--resume") == ("", f"{frames} is done\n")
         (tmp_path / "maps" / "f3.png").unlink()
         assert "wrote maps" in run(frames, *BOX, "-o", "maps", "--resume")[0]
@@ -314,6 +317,76 @@ class TestTrack:
         assert not Path("x.mp4").exists()
 
 
+class TestNames:
+    """Nothing is written over what is read, or over what else is written."""
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (("frames", "-o", "frames"), "-o: expected another folder than the source"),
+            (("frames", "-o", "linked"), "-o: expected another folder than the source"),
+            (("frames", "--json", "frames/f3.png"), "--json: expected another file than a frame of the source"),
+            (("frames", "-o", "maps"), "-o: expected another file than a frame of the source, got maps/f1.png"),
+            (("v.mp4", "--json", "v.mp4"), "--json: expected another file than the source"),
+            (("v.mp4", "-o", "./x/../x.mp4", "--json", "x.mp4"), "-o: expected another file than that of --json"),
+            (("v.mp4", "--masks", "m.png", "--json", "m.png"), "--json: expected another file than that of --masks"),
+            (("v.mp4", "--masks", "labels/00000.png", "-o", "labels"), "another folder than that of --masks"),
+        ],
+    )
+    def test_that_are_taken(self, run, capsys, video, frames, tmp_path, options, message) -> None:
+        (tmp_path / "linked").symlink_to(frames)
+        for folder in ("maps", "labels", "x"):
+            (tmp_path / folder).mkdir()
+        (tmp_path / "maps" / "f1.png").symlink_to(frames / "f1.png")
+        shutil.copy(video, "v.mp4")
+        for name in ("m.png", "labels/00000.png"):
+            Image.fromarray(truth(0).astype(np.uint8)).save(name)
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert message in usage_error(capsys, *options, *BOX)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+    def test_of_frames_that_have_one_label_map(self, run, capsys, frames) -> None:
+        Image.fromarray(picture(1)).save(frames / "f1.bmp")
+        err = usage_error(capsys, frames, *BOX, "-o", "maps")
+        assert "got f1.bmp and f1.png, whose label maps would both be f1.png" in err
+        assert "13 frames" in run(frames, *BOX, "--json", "t.json")[0]
+
+    def test_where_the_source_is_the_folder_one_is_in(self, run, frames, monkeypatch) -> None:
+        monkeypatch.chdir(frames)
+        assert "frames_tracks.mp4" in run(".", *BOX, "--limit", 1)[0]
+        assert (frames.parent / "frames_tracks.mp4").exists()
+        (frames.parent / "maps").mkdir()
+        monkeypatch.chdir(frames.parent / "maps")
+        run("../frames", *BOX, "--limit", 1, "-o", ".")
+        assert names(frames.parent / "maps") == ["f0.png"]
+
+    def test_runs_to_standard_output_have_their_own_folders(self, run, video, frames, monkeypatch, tmp_path) -> None:
+        step, seen = Tracker.step, []
+
+        def spying(tracker: Tracker, frame: Any) -> Any:
+            (folder,) = tmp_path.glob(".*.evsam-track")
+            if not seen:
+                seen.append(folder.name)
+                with pytest.raises(BlockingIOError), claimed_folder(folder):
+                    pass
+                assert "no other run is writing" in run(video, *BOX, "--json", "-", code=1)[1]
+                assert folder.exists(), "that is the first run's"
+            seen.append(folder.name)
+            return step(tracker, frame)
+
+        monkeypatch.setattr(Tracker, "step", spying)
+        run(video, *BOX, "--json", "-", "--limit", 1)
+        first, *_ = seen
+        seen[:] = [""]
+        run(frames, *BOX, "--json", "-", "--limit", 1)
+        assert first not in seen
+        assert names(tmp_path) == ["frames"]
+
+    def test_a_run_without_a_frame_leaves_nothing(self, run, video, tmp_path) -> None:
+        assert run(video, "--points", 5000, 5000, "--json", "t.json", code=1)[1].startswith("evsam: ")
+        assert names(tmp_path) == []
+
+
 class TestResume:
     @pytest.fixture
     def stops(self, monkeypatch) -> Callable[[int], None]:
@@ -366,6 +439,42 @@ class TestResume:
         assert err.startswith("evsam: --resume: expected box [[20.0, 40.0, 60.0, 80.0]] as before, got [[1.0")
         stops(FRAMES)
         assert run(video, *BOX, "--json", "t.json")[1] == "", "without --resume it begins anew"
+
+    def test_not_with_a_limit_below_what_is_done(self, run, video, stops) -> None:
+        stops(8)
+        command = (video, *BOX, "--json", "t.json")
+        run(*command, code=130)
+        _, err = run(*command, "--resume", "--limit", 3, code=1)
+        assert err == "evsam: --limit: expected at least 6, the frames that are done, got 3\n"
+        stops(1)
+        run(*command, "--resume", "--limit", 7)
+        assert json.loads(Path("t.json").read_text())["videos"][0]["length"] == 7
+
+    def test_outputs_in_the_folder_of_the_frames(self, run, frames, stops) -> None:
+        command = (frames, *BOX, "-o", frames / "t.mp4", "--json", frames / "t.json")
+        stops(8)
+        run(*command, code=130)
+        stops(FRAMES - 6)
+        assert run(*command, "--resume")[1] == "6 frames are done\n"
+        stops(0)
+        assert run(*command, "--resume") == ("", f"{frames} is done\n")
+
+    def test_not_with_other_frames(self, run, frames, stops) -> None:
+        stops(8)
+        run(frames, *BOX, "--json", "t.json", code=130)
+        (frames / "f2.png").unlink()
+        assert "names, sizes and times of what is read" in run(frames, *BOX, "--json", "t.json", "--resume", code=1)[1]
+
+    @pytest.mark.parametrize("line", [0, 2])
+    @pytest.mark.parametrize("text", ["{", "[]", "7"])
+    def test_what_is_damaged(self, run, video, stops, tmp_path, line, text) -> None:
+        folder = tmp_path / ".t.json.evsam-track"
+        folder.mkdir()
+        lines = ["{}", *['{"name": "0", "tracks": []}'] * 3]
+        lines[line] = text
+        (folder / "frames.jsonl").write_text("\n".join(lines) + "\n")
+        _, err = run(video, *BOX, "--json", "t.json", "--resume", code=1)
+        assert err.startswith("evsam: --resume: expected")
 
 
 def test_the_document_has_the_layout_of_youtube_vis() -> None:
