@@ -92,7 +92,8 @@ def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
         "--objects",
         choices=OBJECTS,
         default="auto",
-        help="how masks are read: one object, one for each value or colour (default: what they look like)",
+        help="how masks are read: one object, one for each value or colour (default: what they look like; with "
+        "--video: each)",
     )
     group.add_argument(
         "--ignore", type=_ignored, default="auto", metavar="VALUE", help="value of masks that does not count, or none"

@@ -215,6 +215,21 @@ class TestTrack:
         (tmp_path / "maps" / "f3.png").unlink()
         assert "wrote maps" in run(frames, *BOX, "-o", "maps", "--resume")[0]
 
+    def test_numbers_of_masks_are_kept(self, run, frames, monkeypatch) -> None:
+        """Also in the document; those that are shown otherwise or found have what is free."""
+        labels = np.zeros((HEIGHT, WIDTH), np.uint16)
+        labels[truth(0)], labels[90:110, 100:150] = 300, 2
+        Image.fromarray(labels).save("first.png")
+        monkeypatch.setattr(evsam.Sam, "segment_everything", lambda sam, image: found([~truth(0)]))
+        shown = ("--masks", "first.png", "--box", 0, 0, 30, 30)
+        run(frames, *shown, "--everything-every", 1, "--limit", 1, "-o", "maps", "--json", "t.json")
+        document = json.loads(Path("t.json").read_text())
+        masks = {annotation["id"]: annotation["segmentations"][0] for annotation in document["annotations"]}
+        assert sorted(masks) == [1, 2, 3, 300]
+        assert decode_rle(masks[3]).sum() == (~truth(0)).sum()
+        assert iou(decode_rle(masks[300]), truth(0)) > 0.8
+        assert iou(np.asarray(Image.open("maps/f0.png")) == 300, truth(0)) > 0.8
+
     def test_a_name_if_none_is_given(self, run, frames, video, tmp_path) -> None:
         assert "wrote frames_tracks.mp4" in run("frames", *BOX, "--limit", 2)[0]
         assert len(decoded(Path("frames_tracks.mp4"))) == 2

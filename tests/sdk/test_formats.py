@@ -162,6 +162,16 @@ def test_label_map_gives_smaller_masks_the_pixels(masks) -> None:
     assert np.array_equal(np.asarray(label_picture(masks, SIZE)), expected)
 
 
+def test_label_maps_have_the_numbers_that_are_given() -> None:
+    left, right = np.eye(2, dtype=np.bool_)[:, None]
+    for numbers, mode in (((4, 1), "P"), ((1, 256), "I;16"), ((65535, 2), "I;16")):
+        picture = label_picture([left, right], (1, 2), numbers=numbers)
+        assert picture.mode == mode
+        assert np.asarray(picture).tolist() == [list(numbers)]
+    with pytest.raises(EvsamError, match="at most 65535 for a picture, got 65536"):
+        label_picture([left], (1, 2), numbers=[65536])
+
+
 def test_label_pictures_in_a_viewer(tmp_path) -> None:
     disc, two, _, _ = _masks()
     label_picture([disc], SIZE).save(tmp_path / "one.png")

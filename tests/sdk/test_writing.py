@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from evsam import Embedding, writing
-from evsam.writing import check_folder, check_writable, replaced, replaced_folder, replaced_together
+from evsam.writing import (
+    check_folder,
+    check_writable,
+    claimed_folder,
+    replaced,
+    replaced_folder,
+    replaced_together,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -173,6 +180,25 @@ def test_without_locks_age_decides(tmp_path, monkeypatch) -> None:
     with replaced(tmp_path / "file"):
         pass
     assert names(tmp_path) == [".evsam-new.part", "file"]
+
+
+def test_a_claimed_folder_is_one_users(tmp_path) -> None:
+    path = tmp_path / "new" / "folder"
+    with claimed_folder(path):
+        (path / "file").touch()
+        with pytest.raises(BlockingIOError), claimed_folder(path):
+            pass
+        program = "import sys, pathlib; from evsam.writing import claimed_folder\n"
+        program += "with claimed_folder(pathlib.Path(sys.argv[1])): pass"
+        other = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+        assert "BlockingIOError" in other.stderr
+        assert path.exists(), "others that are refused do not remove it"
+    assert names(path) == ["file"], "what is in it stays"
+    (path / "file").unlink()
+    with pytest.raises(ZeroDivisionError), claimed_folder(path):
+        raise ZeroDivisionError
+    assert names(tmp_path) == ["new"]
+    assert names(tmp_path / "new") == [], "an empty one does not"
 
 
 def test_checks_before_work(tmp_path) -> None:
