@@ -3,6 +3,7 @@
 #include "bindings/bindings.h"
 #include "bindings/kernels.h"
 #include "core/cpu.h"
+#include "core/hash.h"
 #include "core/mapped_file.h"
 #include "core/thread_pool.h"
 #include "narrow/narrow.h"
@@ -146,6 +147,13 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
       [](const py::array& array) { drop_file_pages(array.data(), static_cast<std::size_t>(array.nbytes())); },
       py::arg("array"),
       "Gives pages back to the system that a contiguous array in a file mapped read-only has touched.");
+  m.def(
+      "hash_bytes",
+      [](const py::array_t<float, py::array::c_style>& array) {
+        const py::gil_scoped_release unlocked;
+        return hash_bytes(array.data(), static_cast<std::size_t>(array.nbytes()), 0);
+      },
+      py::arg("array").noconvert(), "64 bits of an array's numbers: tells arrays apart that differ by accident.");
   m.def("slept_seconds", &slept_seconds,
         "Seconds that the calling thread has slept so far until worker threads had finished their part.");
   m.def("kernels", &kernel_list, "Every kernel of this build.");

@@ -100,32 +100,35 @@ bool beside(Isa own, Isa isa) { return own == isa || (own == Isa::avx2 && isa ==
 
 constexpr std::int64_t kLargestWeight = 127;
 
-// The largest sum of a pair of neighbouring channels on either side of zero.
-float largest_pair(const float* weight, std::int64_t parts, std::int64_t channels) {
-  float largest = 0.0F;
-  for (std::int64_t i = 0; i < parts; ++i, weight += channels) {
-    for (std::int64_t k = 0; k + 1 < channels; k += 2) {
-      const float above = std::max(weight[k], 0.0F) + std::max(weight[k + 1], 0.0F);
-      const float below = std::min(weight[k], 0.0F) + std::min(weight[k + 1], 0.0F);
-      largest = std::max({largest, above, -below});
-    }
-  }
-  return largest;
+// Floats' bits without the sign, which are in the order of their magnitudes, infinity and NaN above all. Compilers make
+// vector instructions of whole numbers' maxima, not of floats'.
+std::int32_t magnitude_bits(float x) {
+  std::int32_t bits = 0;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits & 0x7FFFFFFF;
+}
+
+float magnitude_of(std::int32_t bits) {
+  float magnitude = 0.0F;
+  std::memcpy(&magnitude, &bits, sizeof(magnitude));
+  return magnitude;
 }
 
 // 0 where there are none; infinite or NaN where one is.
 float largest_magnitude(const float* values, std::int64_t count) {
-  // Without the sign, bits are in the order of the numbers. Compilers make vector instructions of whole numbers'
-  // maxima.
   std::int32_t most = 0;
-  for (std::int64_t k = 0; k < count; ++k) {
-    std::int32_t bits = 0;
-    std::memcpy(&bits, values + k, sizeof(bits));
-    most = std::max(most, bits & 0x7FFFFFFF);
+  for (std::int64_t k = 0; k < count; ++k) most = std::max(most, magnitude_bits(values[k]));
+  return magnitude_of(most);
+}
+
+// The largest magnitude of the sum of a pair of neighbouring channels. Where their signs differ it is below that of one
+// of them, so this and largest_magnitude() together tell how far pairs' numbers of one sign go.
+float largest_pair(const float* weight, std::int64_t parts, std::int64_t channels) {
+  std::int32_t most = 0;
+  for (std::int64_t i = 0; i < parts; ++i, weight += channels) {
+    for (std::int64_t k = 0; k + 1 < channels; k += 2) most = std::max(most, magnitude_bits(weight[k] + weight[k + 1]));
   }
-  float largest = 0.0F;
-  std::memcpy(&largest, &most, sizeof(largest));
-  return largest;
+  return magnitude_of(most);
 }
 
 // Groups of neighbours, `stride` bytes from one to the next; the last may be shorter.

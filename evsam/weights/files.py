@@ -111,7 +111,7 @@ def of_each(tensors: Mapping[str, np.ndarray], function: Callable[[np.ndarray], 
 
     Args:
         tensors: arrays by name.
-        function: of an array; numpy and hashlib let other threads run meanwhile.
+        function: of an array; numpy lets other threads run meanwhile.
     """
 
     def once(tensor: np.ndarray) -> Found:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from evsam import _C
 from evsam.errors import WeightsError
 from evsam.record import read_record, same_architecture, write_record
 from evsam.weights.files import of_each, write_tensor_file
@@ -189,8 +190,8 @@ def model_fingerprint(weights: Weights) -> str:
 
 
 def _digest(identity: str, tensors: Mapping[str, np.ndarray]) -> str:
-    # SHA-256, for which processors have instructions, of each tensor, so that threads can share the work.
-    each = of_each(tensors, lambda tensor: hashlib.sha256(np.ascontiguousarray(tensor).data).digest())
+    # Of each tensor, so that threads can share the work, at the pace of reading it: loading a model waits for this.
+    each = of_each(tensors, lambda tensor: _C.hash_bytes(np.ascontiguousarray(tensor)).to_bytes(8, "little"))
     digest = hashlib.blake2b(identity.encode(), digest_size=8)
     for name in sorted(each):
         digest.update(name.encode() + each[name])
