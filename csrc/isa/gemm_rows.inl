@@ -1,8 +1,8 @@
 // See isa/gemm_rows.h. Include isa/<isa>.h first.
 //
 // Loops, outside in: slices of at most kDepth input channels, then panels of output channels, then tiles of pixels. A
-// panel's slice (kDepth x 16 floats, 16 KiB on AVX2) stays in the L1 cache while all pixels pass; the pixels' slice of
-// input stays in L2. Sums over more than one slice wait in y, so y must not be read by anyone else; bias and what is
+// panel's slice (kDepth x the floats of a panel, 32 KiB) stays in the L1 cache, or comes from L2 as fast as a tile uses
+// it, while all pixels pass; the pixels' slice of input stays in L2. Sums over more than one slice wait in y, so y must not be read by anyone else; bias and what is
 // added enter with the first slice. After the last slice, ReLUs are applied to the sums in registers, and GELUs to the
 // whole panel of all pixels while it is in L1 or L2.
 #pragma once
@@ -15,8 +15,8 @@ namespace evsam::EVSAM_SIMD_NAMESPACE {
 namespace {
 
 struct MultiplyRows {
-  static constexpr std::int64_t kDepth = 256;
   static constexpr int L = F32::kLanes;
+  static constexpr std::int64_t kDepth = L == 8 ? 512 : 256;  // panels of AVX2 are half as wide as AVX-512's
 
   static constexpr std::int64_t min(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
