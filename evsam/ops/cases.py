@@ -359,6 +359,8 @@ def _fused_mbconv() -> _Rows:
         yield FusedMBConv("", 1, 34, 9, 17, 24, stride, "gelu_tanh", True, 65), narrow
         yield FusedMBConv("", 1, 7, 13, 32, 40, stride, "relu", hidden=96), narrow
         yield FusedMBConv("", 1, 7, 13, 32, 40, stride, "relu", True, hidden=24), narrow  # a 1x1 in float32
+        # Where the 3x3 is float32, the 1x1 is narrow, in several blocks of hidden channels, the last one not full.
+        yield FusedMBConv("", 1, 14, 11, 32, 72, stride, "gelu_tanh", True, 301), narrow
     yield FusedMBConv("", 1, 26, 22, 24, 24, 1, "gelu_tanh", True, 96), {}
     yield FusedMBConv("", 1, 13, 9, 17, 17, 1, "none", True, 40), {}
     yield FusedMBConv("", 1, 7, 9, 8, 9, 1, "relu", hidden=20), {"bias": 0}

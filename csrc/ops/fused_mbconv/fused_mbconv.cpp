@@ -15,6 +15,9 @@ namespace {
 // against the multiplications, so few that the buffer stays in the cache.
 constexpr std::int64_t kHiddenBlock = 128;
 
+// Where the 1x1 convolution alone is narrow: maps of fewer channels are fine ones, where rounding costs masks most.
+constexpr std::int64_t kNarrowPointChannels = 64;
+
 Status check(const Params& params) {
   if (params.in_channels < 1 || params.hidden < 1) {
     const std::int64_t shape[4] = {params.hidden, params.in_channels, 3, 3};
@@ -43,6 +46,21 @@ PerWorker<float> take_hidden(Scratch& scratch, const Packed& packed, const winog
   const std::int64_t outputs = winograd::geometry(packed.winograd.scheme).outputs;
   return scratch.take_each<float>(threads, tiling.task_tiles * outputs * outputs * packed.hidden_block);
 }
+
+// What a call with a narrow 1x1 product alone works in beside that of float32: the pixels of a row of tiles, converted.
+struct PointMemory {
+  PerWorker<std::uint8_t> converted;
+  PerWorker<float> scale;
+  PerWorker<float> zero;
+
+  PointMemory(Scratch& scratch, const Packed& packed, const winograd::Tiling& tiling, int threads) {
+    if (packed.point_blocks.empty()) return;
+    const std::int64_t pixels = tiling.task_tiles * winograd::geometry(packed.winograd.scheme).outputs;
+    converted = scratch.take_each<std::uint8_t>(threads, pixels * packed.point_blocks[0].pixel_bytes());
+    scale = scratch.take_each<float>(threads, pixels);
+    zero = scratch.take_each<float>(threads, pixels);
+  }
+};
 
 // What a call with narrow products works in: for each worker a band of input rows, the hidden pixels of an output row,
 // and these converted.
@@ -81,6 +99,22 @@ void run_narrow(const Packed& packed, const RunContext& context, const ConstFeat
   });
 }
 
+// The 1x1 convolution of each block of hidden channels; the first one has the bias.
+std::vector<narrow::Weights> pack_blocks(const narrow::Kernel& kernel, const float* weight, const float* bias,
+                                         const Params& params, std::int64_t hidden_block) {
+  std::vector<narrow::Weights> blocks;
+  std::vector<float> own(static_cast<std::size_t>(params.out_channels * hidden_block));
+  for (std::int64_t h = 0; h < params.hidden; h += hidden_block) {
+    const std::int64_t depth = std::min(hidden_block, params.hidden - h);
+    for (std::int64_t c = 0; c < params.out_channels; ++c) {
+      std::copy_n(weight + c * params.hidden + h, depth, own.data() + c * depth);
+    }
+    blocks.emplace_back();
+    narrow::pack(kernel, own.data(), h == 0 ? bias : nullptr, params.out_channels, 1, depth, &blocks.back());
+  }
+  return blocks;
+}
+
 }  // namespace
 
 Status pack(const Params& params, const float* weight, const float* bias, const float* point_weight,
@@ -89,8 +123,8 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
   if (kernels == nullptr) EVSAM_RETURN_IF_ERROR(selected_kernels(&kernels));
   *packed = {};
   packed->params = params;
+  const narrow::Kernel* kernel = nullptr;
   if (params.algorithm == conv3x3::Algorithm::automatic) {
-    const narrow::Kernel* kernel = nullptr;
     EVSAM_RETURN_IF_ERROR(narrow::kernel_for(params.precision, kernels->isa, &kernel));
     if (kernel != nullptr && conv3x3::suits(*kernel, weight, params.in_channels, params.hidden)) {
       packed->narrow = conv3x3::pack_narrow(*kernel, weight, bias, params.in_channels, params.hidden, params.stride);
@@ -114,6 +148,15 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
   packed->hidden_block =
       divide_up(std::min(kHiddenBlock, packed->winograd.out_channels), blocking.columns) * blocking.columns;
 
+  if (kernel != nullptr && params.out_channels >= kNarrowPointChannels &&
+      narrow::keeps_weights(*kernel, point_weight, params.out_channels, params.hidden)) {
+    packed->params.precision = kernel->precision;
+    packed->point_blocks = pack_blocks(*kernel, point_weight, point_bias, params, packed->hidden_block);
+    for (const narrow::Weights& block : packed->point_blocks) {
+      packed->point_products.push_back(narrow::rows_of(block, 0, params.out_channels));
+    }
+    return {};
+  }
   const std::int64_t padded = divide_up(params.out_channels, panel) * panel;
   packed->bias = AlignedBuffer<float>(static_cast<std::size_t>(2 * padded));
   if (point_bias != nullptr) std::copy_n(point_bias, params.out_channels, packed->bias.data());
@@ -148,6 +191,7 @@ std::size_t workspace_bytes(const Packed& packed, std::int64_t height, std::int6
   Scratch scratch;
   winograd::Memory(scratch, tiling, threads);
   take_hidden(scratch, packed, tiling, threads);
+  PointMemory(scratch, packed, tiling, threads);
   return scratch.bytes();
 }
 
@@ -160,11 +204,13 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   Scratch scratch(context.workspace);
   const winograd::Memory memory(scratch, tiling, threads);
   const PerWorker<float> hidden = take_hidden(scratch, packed, tiling, threads);
+  const PointMemory point(scratch, packed, tiling, threads);
   Tail tail;
   tail.hidden_bias = packed.hidden_bias.data();
   tail.activation = packed.params.activation;
   tail.hidden = packed.params.hidden;
   tail.hidden_block = packed.hidden_block;
+  tail.narrow = nullptr;
   tail.point_weights = packed.point_weights.data();
   tail.bias = packed.bias.data();
   tail.no_bias = packed.bias.data() + packed.bias.size() / 2;
@@ -179,6 +225,12 @@ void run(const Packed& packed, const RunContext& context, const ConstFeatureMap&
   context.parallel_for(tiling.tasks, [&](std::int64_t task, int worker) {
     Tail own = tail;
     own.buffer = hidden.of(worker);
+    NarrowPoint narrow;
+    if (!packed.point_blocks.empty()) {
+      narrow = {packed.point_blocks[0].kernel, packed.point_products.data(), point.converted.of(worker),
+                point.scale.of(worker), point.zero.of(worker)};
+      own.narrow = &narrow;
+    }
     packed.kernel->run(packed.winograd.scheme, winograd::task_tiles(packed.winograd, tiling, task, x, memory, worker),
                        own);
   });

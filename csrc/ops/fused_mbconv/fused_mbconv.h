@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "core/activation.h"
 #include "core/aligned_buffer.h"
@@ -10,6 +11,7 @@
 #include "core/kernels.h"
 #include "core/run_context.h"
 #include "evsam/status.h"
+#include "narrow/narrow.h"
 #include "ops/conv3x3/conv3x3.h"
 #include "ops/fused_mbconv/fused_mbconv_kernel.h"
 #include "ops/pointwise/pointwise.h"
@@ -23,7 +25,7 @@ struct Params {
   std::int64_t stride = 1;
   Activation activation = Activation::none;
   conv3x3::Algorithm algorithm = conv3x3::Algorithm::automatic;  // any but direct
-  Precision precision = Precision::fp32;  // another one: where that suits the 3x3, with the automatic algorithm
+  Precision precision = Precision::fp32;  // another one: where that suits, with the automatic algorithm
 };
 
 // Weights in the order one kernel reads them. Made once, then read by any number of threads.
@@ -35,12 +37,18 @@ struct Packed {
   AlignedBuffer<float> hidden_bias;    // padded with zeros to whole panels
   AlignedBuffer<float> point_weights;  // [hidden block][panel][channels of the block][panel columns]
   AlignedBuffer<float> bias;           // of the output, padded, then as many zeros
-  conv3x3::NarrowWeights narrow;       // of the other precisions, instead of all these
-  pointwise::Packed point;             // beside them
+  // Of the other precisions: the 1x1 convolution's weights alone, of each hidden block, instead of point_weights, where
+  // float32 by Winograd is faster than narrow 3x3 products; else both, instead of all the above.
+  std::vector<narrow::Weights> point_blocks;
+  std::vector<narrow::Rows> point_products;  // by these weights
+  conv3x3::NarrowWeights narrow;
+  pointwise::Packed point;
 
   std::size_t bytes() const {
+    std::size_t blocks = 0;
+    for (const narrow::Weights& block : point_blocks) blocks += block.bytes();
     return narrow.values.bytes() + point.bytes() + winograd.values.bytes() + winograd.zeros.bytes() +
-           hidden_bias.bytes() + point_weights.bytes() + bias.bytes();
+           hidden_bias.bytes() + point_weights.bytes() + bias.bytes() + blocks;
   }
 };
 

@@ -71,35 +71,77 @@ struct FusedMbconv {
       });
     }
 
-    // y (+)= the buffer's `depth` channels times their weights.
-    void project(const float* weights, std::int64_t depth, bool resume) const {
+    // Pixels side by side in one row of a strip.
+    struct Pixels {
+      const float* hidden;
+      const float* added;
+      std::int64_t added_stride;
+      float* y;
+      std::int64_t count;
+    };
+
+    // y (+)= the buffer's `depth` channels, which begin with `first`, times their weights.
+    void project(std::int64_t first, std::int64_t depth) const {
+      const bool resume = first > 0;
       for_strips(*this, [&](const Strip& strip) {
         for (std::int64_t r = 0; r < strip.rows; ++r) {
           const std::int64_t pixel = (strip.row + r) * tail.width + strip.column;
-          GemmRows product;
-          product.parts[0] = {strip.buffer + r * strip.width * tail.hidden_block, tail.hidden_block, depth};
-          product.count = 1;
-          product.y = tail.y + pixel * tail.y_stride;
-          product.y_stride = tail.y_stride;
-          product.added = resume                     ? product.y
-                          : tail.residual == nullptr ? nullptr
-                                                     : tail.residual + pixel * tail.residual_stride;
-          product.added_stride = resume ? tail.y_stride : tail.residual_stride;
-          product.weights = weights;
-          product.bias = resume ? tail.no_bias : tail.bias;
-          product.pixels = strip.columns;
-          product.out_channels = tail.channels;
-          product.activation = Activation::none;
-          multiply_rows(product);
+          Pixels pixels;
+          pixels.hidden = strip.buffer + r * strip.width * tail.hidden_block;
+          pixels.y = tail.y + pixel * tail.y_stride;
+          pixels.added = resume                     ? pixels.y
+                         : tail.residual == nullptr ? nullptr
+                                                    : tail.residual + pixel * tail.residual_stride;
+          pixels.added_stride = resume ? tail.y_stride : tail.residual_stride;
+          pixels.count = strip.columns;
+          if (tail.narrow == nullptr) {
+            multiply(pixels, first, depth);
+          } else {
+            multiply_narrow(pixels, first, depth);
+          }
         }
       });
+    }
+
+    void multiply(const Pixels& pixels, std::int64_t first, std::int64_t depth) const {
+      const std::int64_t panels = (tail.channels + Gemm::kColumns - 1) / Gemm::kColumns;
+      GemmRows product;
+      product.parts[0] = {pixels.hidden, tail.hidden_block, depth};
+      product.count = 1;
+      product.y = pixels.y;
+      product.y_stride = tail.y_stride;
+      product.added = pixels.added;
+      product.added_stride = pixels.added_stride;
+      product.weights = tail.point_weights + first * panels * Gemm::kColumns;
+      product.bias = first > 0 ? tail.no_bias : tail.bias;
+      product.pixels = pixels.count;
+      product.out_channels = tail.channels;
+      product.activation = Activation::none;
+      multiply_rows(product);
+    }
+
+    void multiply_narrow(const Pixels& pixels, std::int64_t first, std::int64_t depth) const {
+      const fused_mbconv::NarrowPoint& point = *tail.narrow;
+      narrow::Rows product = point.blocks[first / tail.hidden_block];
+      const std::int64_t bytes = product.depth * point.kernel->element;
+      point.kernel->convert({pixels.hidden, tail.hidden_block, point.converted, bytes, pixels.count, depth,
+                             product.depth, nullptr, point.scale, point.zero});
+      product.parts[0] = {point.converted, bytes};
+      product.scale = point.scale;
+      product.zero = point.zero;
+      product.scale_stride = 1;
+      product.added = pixels.added;
+      product.added_stride = pixels.added_stride;
+      product.y = pixels.y;
+      product.y_stride = tail.y_stride;
+      product.pixels = pixels.count;
+      product.activation = Activation::none;
+      point.kernel->run(product);
     }
 
     void all() const {
       W::input(block);
       const float* u = block.weights;
-      const float* point_weights = tail.point_weights;
-      const std::int64_t panels = (tail.channels + Gemm::kColumns - 1) / Gemm::kColumns;
       for (std::int64_t h = 0; h < tail.hidden; h += tail.hidden_block) {
         const std::int64_t depth = tail.hidden - h < tail.hidden_block ? tail.hidden - h : tail.hidden_block;
         for (std::int64_t c = h; c < h + depth; c += block.columns) {
@@ -109,8 +151,7 @@ struct FusedMbconv {
           u += W::kFilters * W::kFilters * columns * block.depth;
           transform_back(c, valid);
         }
-        project(point_weights, depth, h > 0);
-        point_weights += panels * depth * Gemm::kColumns;
+        project(h, depth);
       }
     }
   };

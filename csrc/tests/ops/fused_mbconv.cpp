@@ -62,6 +62,9 @@ class Case final : public OpCase {
     const Status status = op::pack(params_, weight_.data(), or_null(bias_), point_weight_.data(), or_null(point_bias_),
                                    &kernels, &packed_);
     CHECK(packed_.narrow.empty() != narrow_beside(params_.precision, kernels));
+    const bool point =
+        has_extension(params_.precision, kernels) && packed_.narrow.empty() && params_.out_channels >= 64;
+    CHECK(packed_.point_blocks.empty() != point);
     return status;
   }
   std::size_t workspace_bytes(int threads) const override {
