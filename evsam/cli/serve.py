@@ -12,8 +12,8 @@ from evsam.errors import EvsamError
 
 DESCRIPTION = """A server that other programs, and annotation tools, ask for masks.
 
-It answers on this machine alone unless --host says otherwise. A secret that requests have to
-bring is read from EVSAM_TOKEN."""
+It answers on this machine alone unless --host says otherwise, and fetches no URL unless
+a host is named. A secret that requests have to bring is read from EVSAM_TOKEN."""
 
 _MIB = 1 << 20
 
@@ -57,6 +57,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--sessions", type=Path, metavar="FOLDER", help="where sessions survive the server (default: nowhere)"
     )
+    group = parser.add_argument_group("fetching photos")
+    group.add_argument(
+        "--fetch-from",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="fetch photos that requests name by URL from this host, or host:port; not from private networks",
+    )
+    group.add_argument(
+        "--label-studio",
+        metavar="URL",
+        help="the Label Studio whose photos are fetched; EVSAM_LABEL_STUDIO_KEY has the access token of its user",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -82,6 +95,9 @@ def run(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
         wait=arguments.wait,
         seconds=arguments.time_limit,
+        fetched_hosts=tuple(host.lower() for host in arguments.fetch_from),
+        label_studio=arguments.label_studio,
+        label_studio_key=os.environ.get("EVSAM_LABEL_STUDIO_KEY"),
         pages=arguments.pages,
     )
     with load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:

@@ -13,8 +13,10 @@ from starlette.exceptions import HTTPException
 from evsam.errors import ImageError, PromptError
 from evsam.sam import Sam
 from evsam.serve import api, pages
+from evsam.serve.fetching import Fetcher
 from evsam.serve.guard import Guard
 from evsam.serve.problems import Problem
+from evsam.serve.protocols import cvat, kserve, label_studio, osam, x_anylabeling
 from evsam.serve.service import Service
 from evsam.serve.sessions import Sessions
 from evsam.serve.settings import Settings
@@ -49,7 +51,10 @@ def create_app(sam: Sam, settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(title="evsam", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
+    app.state.fetcher = Fetcher(settings)
     app.include_router(api.router)
+    for protocol in (cvat, kserve, label_studio, osam, x_anylabeling):
+        app.include_router(protocol.router)
     _add_watching(app, service)
     if settings.pages is not None:
         app.include_router(pages.make_router(settings.pages))  # last: it takes every path that is left

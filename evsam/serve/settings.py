@@ -35,6 +35,10 @@ class Settings:
         batch: prompts on one photo, of several requests, that are decoded together, at most.
         wait: seconds that a request may be expected to wait in the queue; beyond, it is refused with 429.
         seconds: for a request, from its first byte to its answer.
+        fetched_hosts: from which photos are fetched where a request names a URL, ``host`` or ``host:port``; addresses
+            inside of private networks are refused.
+        label_studio: URL of the Label Studio whose photos are fetched, wherever it is; None for none.
+        label_studio_key: access token of a user of that Label Studio, sent to it alone.
         pages: folder of static files to serve at ``/``; None for none.
     """
 
@@ -59,6 +63,9 @@ class Settings:
     batch: int = 16
     wait: float = 5.0
     seconds: float = 60.0
+    fetched_hosts: tuple[str, ...] = ()
+    label_studio: str | None = None
+    label_studio_key: str | None = None
     pages: Path | None = None
 
     @property

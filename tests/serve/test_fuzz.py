@@ -9,7 +9,7 @@ import pytest
 
 from tests.serve.conftest import encoded
 
-CASES = 12
+CASES = 5
 """Of each path; more of them by hand: set it to 500."""
 
 
