@@ -92,9 +92,10 @@ def library(seconds: float) -> dict[str, Any]:
 
 
 @contextmanager
-def running_server() -> Iterator[tuple[str, int]]:
+def running_server(wait: float) -> Iterator[tuple[str, int]]:
     """URL and process number of ``evsam serve`` with nano; its log is thrown away."""
-    command = [sys.executable, "-m", "evsam", "serve", "--port", "0", "--workers", str(_WORKERS)]
+    options = ["--port", "0", "--workers", str(_WORKERS), "--wait", str(wait)]
+    command = [sys.executable, "-m", "evsam", "serve", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         found = re.search(r"http://\S+", process.stderr.readline())
@@ -186,6 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60, help="of load (default: 60)")
+    parser.add_argument("--wait", type=float, default=5, help="of the server, beyond which it says 429 (default: 5)")
     parser.add_argument("--only", choices=("library", "server"))
     parser.add_argument("--save", action="store_true", help="into benchmarks/results")
     arguments = parser.parse_args()
@@ -194,15 +196,16 @@ def main() -> None:
         seconds = min(10, arguments.seconds)
         lines.append({"what": "library", "clients": _WORKERS, "seconds": seconds, **library(seconds)})
     if arguments.only != "library":
-        with running_server() as (url, process):
+        with running_server(arguments.wait) as (url, process):
             found = asyncio.run(load(url, process, arguments.clients, arguments.seconds))
-        lines.append({"what": "server", "clients": arguments.clients, "seconds": arguments.seconds, **found})
+        run = {name: getattr(arguments, name) for name in ("clients", "seconds", "wait")}
+        lines.append({"what": "server", **run, **found})
     for line in lines:
         print(json.dumps(line))
     if len(lines) == 2:
         print(f"{100 * lines[1]['per_second'] / lines[0]['per_second']:.1f} % of the library's throughput")
     if arguments.save:
-        save(result_path("serving"), lines, ("what", "clients", "seconds"))
+        save(result_path("serving"), lines, ("what", "clients", "seconds", "wait"))
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments say."""
     from evsam import load
     from evsam.serve.server import serve
-    from evsam.serve.settings import Settings
+    from evsam.serve.settings import LOOPBACK, Settings
 
     token = os.environ.get("EVSAM_TOKEN")
     if token is not None and (not token.isascii() or not token.isprintable() or len(token) < 16):
@@ -100,5 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
         label_studio_key=os.environ.get("EVSAM_LABEL_STUDIO_KEY"),
         pages=arguments.pages,
     )
+    if token is None and arguments.host not in LOOPBACK:
+        note(f"everybody who reaches {arguments.host} may use this server; EVSAM_TOKEN sets a secret")
     with load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
         serve(sam, settings, lambda url: note(f"{sam.variant.name} on {url}"))
