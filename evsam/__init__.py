@@ -22,6 +22,7 @@ if find_spec("evsam._C") is None:  # a clone's sources, without the compiled mod
     del Path, installed
 
 if TYPE_CHECKING:
+    from evsam.client import AsyncClient, Client
     from evsam.embedding import Embedding
     from evsam.errors import BackendUnavailable, EvsamError, EvsamWarning, ImageError, PromptError, WeightsError
     from evsam.everything import Segment, Segments
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from evsam.tracking import Track, Tracker, Tracks
 
 __all__ = [
+    "AsyncClient",
     "AsyncStream",
     "BackendUnavailable",
+    "Client",
     "Embedding",
     "EvsamError",
     "EvsamWarning",
@@ -58,7 +61,9 @@ __all__ = [
 __version__: str
 
 _HOMES = {
+    "AsyncClient": "client",
     "AsyncStream": "stream",
+    "Client": "client",
     "Embedding": "embedding",
     "Polygon": "polygons",
     "Prediction": "results",

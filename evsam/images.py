@@ -84,7 +84,13 @@ def read_image(
     raise ImageError(f"{_EXPECTED}, got {kind.__module__}.{kind.__qualname__}{hint}")
 
 
-def decode_image(file: str | IO[bytes], *, scale_16bit: Scale16 | None = None) -> npt.NDArray[np.uint8]:
+def decode_image(
+    file: str | IO[bytes],
+    *,
+    scale_16bit: Scale16 | None = None,
+    formats: tuple[str, ...] | None = None,
+    max_pixels: int | None = None,
+) -> npt.NDArray[np.uint8]:
     """Decode an encoded image (JPEG, PNG, ...): the one reader of image files, so that all follow the same rules.
 
     Its EXIF orientation is applied, an alpha channel is dropped.
@@ -92,6 +98,8 @@ def decode_image(file: str | IO[bytes], *, scale_16bit: Scale16 | None = None) -
     Args:
         file: a path, or a binary file that can seek.
         scale_16bit: see :func:`read_image`.
+        formats: Pillow's names of the formats that it may have; None for all that Pillow knows.
+        max_pixels: an image with more is refused before its pixels are decoded; None leaves that to Pillow.
 
     Returns:
         uint8 (H, W, 3), RGB, C order.
@@ -101,7 +109,10 @@ def decode_image(file: str | IO[bytes], *, scale_16bit: Scale16 | None = None) -
         FileNotFoundError: there is no such file.
     """
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=formats) as image:
+            if max_pixels is not None and image.width * image.height > max_pixels:
+                pixels = f"{image.width} x {image.height}"
+                raise ImageError(f"image: expected at most {max_pixels} pixels, got {pixels}")
             image.load()
             return _from_pil(image, scale_16bit)
     except (FileNotFoundError, ImageError, MemoryError):
@@ -113,9 +124,8 @@ def decode_image(file: str | IO[bytes], *, scale_16bit: Scale16 | None = None) -
             f"--max-pixels), got {found[0] if found else error}"
         ) from error
     except UnidentifiedImageError as error:
-        raise ImageError(
-            "image: expected a readable image file, got one that cannot be decoded (no format that Pillow knows)"
-        ) from error
+        known = "no format that Pillow knows" if formats is None else f"none of {', '.join(formats)}"
+        raise ImageError(f"image: expected a readable image file, got one that cannot be decoded ({known})") from error
     except Exception as error:  # each of Pillow's decoders, and of its plugins, has its own kinds
         raise ImageError(f"image: expected a readable image file, got one that cannot be decoded ({error})") from error
 

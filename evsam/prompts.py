@@ -7,7 +7,8 @@ which the C interface has as well.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -182,6 +183,75 @@ def group_prompts(
         mask_prompt: what the variant makes of masks.
     """
     return _groups(_C.group_prompts(points, labels, masks, resized_size, mask_prompt))
+
+
+def split_prompts(
+    *,
+    points: npt.ArrayLike | None = None,
+    labels: npt.ArrayLike | None = None,
+    box: npt.ArrayLike | None = None,
+    boxes: npt.ArrayLike | None = None,
+) -> list[dict[str, Any]]:
+    """Arguments of :func:`read_prompts`, but for masks, prompt by prompt: plain lists under the same names.
+
+    Raises:
+        PromptError: shapes that do not fit; what is in them is checked by :func:`read_prompts`.
+
+    Example:
+        >>> split_prompts(points=[[(1, 2)], [(3, 4), (5, 6)]])
+        [{'points': [[1.0, 2.0]], 'labels': [1]}, {'points': [[3.0, 4.0], [5.0, 6.0]], 'labels': [1, 1]}]
+    """
+    if box is not None and boxes is not None:
+        raise PromptError("box, boxes: expected one of the two, got both")
+    if points is None and labels is not None:
+        raise PromptError("labels: expected points too, got none")
+    clicks, kinds = _read_clicks(points, labels)
+    name, given = ("box", box) if box is not None else ("boxes", boxes)
+    corners = None if given is None else _read_boxes(name, given)
+    if clicks is not None and corners is not None and len(clicks) != len(corners):
+        raise PromptError(f"points, {name}: expected as many of each, got {len(clicks)} and {len(corners)}")
+    count = len(clicks) if clicks is not None else 0 if corners is None else len(corners)
+    found: list[dict[str, Any]] = [{} for _ in range(count)]
+    for row, prompt in enumerate(found):
+        if clicks is not None:
+            own = np.ones(len(clicks[row])) if kinds is None else kinds[row]
+            prompt["points"] = clicks[row][own != PADDING].tolist()
+            prompt["labels"] = own[own != PADDING].astype(int).tolist()
+        if corners is not None:
+            prompt["box"] = corners[row].tolist()
+    return found
+
+
+def join_prompts(prompts: Sequence[Prompts]) -> Prompts:
+    """Prompts on one image that were read one by one, to be decoded together; their numbers go on from one to the next.
+
+    Example:
+        >>> one, two = (read_prompts((40, 60), (683, 1024), box=(0, 0, x, 30)) for x in (20, 40))
+        >>> both = join_prompts([one, two])
+        >>> both.count, both.groups[0].rows.tolist()
+        (2, [0, 1])
+    """
+    alike: dict[tuple[int, bool], list[PromptGroup]] = {}
+    count = 0
+    for one in prompts:
+        for group in one.groups:
+            key = group.points.shape[1], group.masks is None
+            alike.setdefault(key, []).append(replace(group, rows=group.rows + count))
+        count += one.count
+    groups = tuple(_joined(groups) for _, groups in sorted(alike.items()))
+    return Prompts(groups, count, all(one.ambiguous for one in prompts), any(one.boxed for one in prompts))
+
+
+def _joined(groups: list[PromptGroup]) -> PromptGroup:
+    if len(groups) == 1:
+        return groups[0]
+    masks = [group.masks for group in groups if group.masks is not None]
+    return PromptGroup(
+        np.concatenate([group.rows for group in groups]),
+        np.concatenate([group.points for group in groups]),
+        np.concatenate([group.labels for group in groups]),
+        np.concatenate(masks) if masks else None,
+    )
 
 
 def _groups(found: list[Any]) -> tuple[PromptGroup, ...]:

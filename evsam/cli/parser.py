@@ -19,6 +19,7 @@ from evsam.cli import (
     info,
     predict,
     selftest,
+    serve,
     track,
     weights,
 )
@@ -51,6 +52,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "predict": (predict, "masks for boxes and points in photos"),
     "everything": (everything, "masks for all that is in photos"),
     "track": (track, "masks for objects through a video or the frames of a camera"),
+    "serve": (serve, "a server that other programs, and annotation tools, ask for masks"),
     "eval": (eval, "what a model scores on annotated photos"),
     "bench": (bench, "how long a model takes on this machine"),
     "export": (export, "write a model for another runtime: ONNX, TensorRT, Triton"),

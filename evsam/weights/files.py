@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +79,15 @@ def read_tensor_file(path: Path) -> TensorFile:
     """
     if path.stat().st_size == 0:  # which cannot be mapped
         raise ValueError("file: expected a safetensors file, got an empty one")
-    content = np.asarray(np.memmap(path, np.uint8, mode="r"))
+    return parse_tensor_file(np.asarray(np.memmap(path, np.uint8, mode="r")))
+
+
+def parse_tensor_file(content: np.ndarray) -> TensorFile:
+    """The content of a safetensors file, uint8 (N,), as arrays that are views of it.
+
+    Raises:
+        ValueError: see :func:`read_tensor_file`.
+    """
     entries, metadata = _C.read_safetensors_header("file", content)
     tensors, dtypes = {}, {}
     for name, dtype, shape, begin, end in entries:
@@ -136,9 +144,25 @@ def write_tensor_file(path: Path, tensors: Mapping[str, np.ndarray], metadata: M
         OSError: the file cannot be written.
         TypeError: an array has another dtype.
     """
+    parts = tensor_file_parts(tensors, metadata)
+    with path.open("wb") as file:
+        for part in parts:
+            file.write(part)
+
+
+def tensor_file_parts(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+    """What :func:`write_tensor_file` writes, piece by piece: for files that go over a network.
+
+    Raises:
+        TypeError: an array has another dtype.
+    """
     for name, tensor in tensors.items():
         if tensor.dtype not in _STORED:
             raise TypeError(f"tensor {name}: expected float32 or float16, got {tensor.dtype}")
+    return _parts(tensors, metadata)
+
+
+def _parts(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
     # Wide elements first, so that every tensor is aligned.
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
@@ -150,11 +174,10 @@ def write_tensor_file(path: Path, tensors: Mapping[str, np.ndarray], metadata: M
         position += tensor.nbytes
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _HEADER_ALIGNMENT)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in order:
-            little = np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<"))
-            file.write(little.data.cast("B") if little.size else b"")
+    yield len(text).to_bytes(8, "little") + text
+    for name in order:
+        little = np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<"))
+        yield little.data.cast("B") if little.size else b""
 
 
 def _widen_bfloat16(bits: np.ndarray) -> np.ndarray:

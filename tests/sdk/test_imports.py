@@ -29,6 +29,7 @@ HEAVY = (
     "skimage",
     "ray",
     "fastapi",
+    "httpx",
     "pydantic",
     "pycocotools",
     "av",
@@ -67,6 +68,8 @@ def test_nothing_heavy_is_loaded(code) -> None:
     ("module", "missing", "extra"),
     [
         ("evsam.nn", "torch", "torch"),
+        ("evsam.serve", "fastapi", "serve"),
+        ("evsam.serve", "prometheus_client", "serve"),
         ("evsam.training", "torch", "train"),
         ("evsam.training", "scipy", "train"),
         ("evsam.training", "tqdm", "train"),
@@ -119,6 +122,20 @@ def imports(path: Path) -> set[str]:
 
 LAYERS = {
     "errors.py": (),
+    "client.py": (  # asks a server, and needs nothing of one
+        "evsam.arguments",
+        "evsam.embedding",
+        "evsam.errors",
+        "evsam.everything",
+        "evsam.images",
+        "evsam.prompts",
+        "evsam.results",
+        "evsam.rle",
+        "evsam.tracking",
+        "evsam.transforms",
+        "evsam.weights.files",
+        "evsam.zoo",
+    ),
     "zoo.py": ("evsam.errors",),
     "network.py": ("evsam.zoo",),
     "record.py": ("evsam._C", "evsam.errors", "evsam.zoo"),

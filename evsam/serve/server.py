@@ -1,0 +1,101 @@
+"""Runs the application until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from evsam.errors import EvsamError
+from evsam.sam import Sam
+from evsam.serve.app import create_app
+from evsam.serve.guard import JsonLines
+from evsam.serve.settings import Settings
+
+_PATIENCE = 30  # seconds for requests that are being answered when the server is told to stop
+_IDLE = 30  # seconds that a connection may be idle
+_CONNECTIONS = 1024
+
+
+def serve(sam: Sam, settings: Settings, started: Callable[[str], None]) -> None:
+    """Serve a model until SIGINT or SIGTERM, and finish what was accepted before.
+
+    Args:
+        sam: the model.
+        settings: where, and what is allowed.
+        started: called with the server's URL once it answers.
+
+    Raises:
+        EvsamError: it cannot start, for example because the port is taken.
+    """
+    config = uvicorn.Config(
+        create_app(sam, settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_IDLE,
+        timeout_graceful_shutdown=_PATIENCE,
+        limit_concurrency=_CONNECTIONS,
+        h11_max_incomplete_event_size=32 << 10,
+    )
+    server = _Server(config, started)
+    with _logging(), _quiet_stop(), contextlib.suppress(KeyboardInterrupt, SystemExit):  # by which uvicorn ends
+        server.run()
+    if not server.began:
+        raise EvsamError(f"server: expected to start on {settings.host}:{settings.port}, got an error (see the log)")
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, started: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+        self.began = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.began = True
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._tell(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+
+@contextlib.contextmanager
+def _quiet_stop() -> Iterator[None]:
+    """Uvicorn stops at SIGTERM, and sends it to itself again, which would end the process before it has cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Events of the server, and what uvicorn warns of, as lines of JSON on standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    own, theirs = logging.getLogger("evsam.serve"), logging.getLogger("uvicorn.error")
+    levels = own.level, theirs.level
+    own.setLevel(logging.INFO)
+    theirs.setLevel(logging.WARNING)
+    for logger in (own, theirs):
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger, level in zip((own, theirs), levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)

@@ -1,0 +1,168 @@
+"""Limits and secrets: what never reaches the model."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import struct
+import time
+import zlib
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+import httpx
+
+from tests.serve.conftest import encoded
+
+TOKEN = "correct-horse-battery"
+
+
+def error_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+def test_a_token_is_asked_for_everywhere_but_for_health(serving) -> None:
+    with serving(token=TOKEN) as client:
+        for path in ("/v1/model", "/metrics", "/openapi.json", "/nothing", "/v1/embeddings/x"):
+            assert error_of(client.get(path)) == (401, "token")
+            assert client.get(path).headers["www-authenticate"] == "Bearer"
+        assert client.get("/health").status_code == client.get("/ready").status_code == 200
+        basic = base64.b64encode(f"user:{TOKEN}".encode()).decode()
+        good = [
+            {"Authorization": f"Bearer {TOKEN}"},
+            {"authorization": f"bearer {TOKEN}"},
+            {"Authorization": f"Basic {basic}"},
+            {"Token": TOKEN},
+        ]
+        assert [client.get("/v1/model", headers=headers).status_code for headers in good] == [200] * 4
+        wrong = [
+            {"Authorization": f"Bearer {TOKEN[:-1]}"},
+            {"Authorization": f"Bearer {TOKEN}x"},
+            {"Authorization": "Basic ???"},
+            {"Authorization": TOKEN},
+            {"Token": ""},
+            {"Authorization": b"Bearer \xff\xfe"},
+        ]
+        assert [client.get("/v1/model", headers=headers).status_code for headers in wrong] == [401] * 6
+
+
+def test_pages_of_other_sites_reach_nothing(serving) -> None:
+    with serving() as client:
+        for name in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", ""):
+            assert error_of(client.get("/v1/model", headers={"Host": name})) == (421, "host")
+        for name in ("localhost", "127.0.0.1:80", "[::1]:8000", "LOCALHOST"):
+            assert client.get("/v1/model", headers={"Host": name}).status_code == 200
+        body = json.dumps({"image": "x"})
+        simple = client.post("/v1/embeddings", content=body, headers={"Content-Type": "text/plain"})
+        assert simple.status_code == 422  # what a browser sends across sites without asking is not read as JSON
+        answer = client.options("/v1/predict", headers={"Origin": "http://evil.example"})
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+    with serving(names=("masks.example",)) as client:
+        assert client.get("/v1/model", headers={"Host": "masks.example:443"}).status_code == 200
+        assert client.get("/v1/model").status_code == 421
+
+
+def test_every_answer_says_that_it_is_no_page(serving) -> None:
+    with serving() as client:
+        for path in ("/health", "/v1/model", "/nothing", "/openapi.json"):
+            headers = client.get(path).headers
+            assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+            assert headers["x-content-type-options"] == "nosniff"
+            assert len(headers["x-request-id"]) == 32
+
+
+def test_bodies_have_a_limit(serving, image) -> None:
+    with serving(body_bytes=1000) as client:
+        assert error_of(client.post("/v1/embeddings", json={"image": image})) == (413, "too_large")
+
+        def pieces():
+            for _ in range(20):
+                yield b" " * 100
+
+        answer = client.post("/v1/embeddings", content=pieces(), headers={"Content-Type": "application/json"})
+        assert error_of(answer) == (413, "too_large")
+        assert client.get("/v1/model").status_code == 200
+    with serving(all_body_bytes=1000) as client:
+        answer = client.post("/v1/embeddings", json={"image": image})
+        assert error_of(answer) == (429, "busy")
+        assert answer.headers["retry-after"] == "1"
+    with serving(photo_bytes=1000) as client:
+        assert error_of(client.post("/v1/embeddings", json={"image": image})) == (413, "too_large")
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A small file that says it is large; all its pixels are there, packed well."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    pack = zlib.compressobj(9)
+    row = bytes(1 + width)
+    data = b"".join(pack.compress(row) for _ in range(height)) + pack.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(8000, 8000), (16000, 16000), (50_000_001, 1)])
+def test_bombs_are_refused_before_they_are_unpacked(serving, size) -> None:
+    bomb = base64.b64encode(png_of(*size)).decode()
+    with serving() as client:
+        begin = time.perf_counter()
+        answer = client.post("/v1/embeddings", json={"image": bomb})
+        assert error_of(answer) == (422, "image")
+        assert "expected at most 50000000 pixels" in answer.text or "expected no more pixels" in answer.text
+        assert time.perf_counter() - begin < 2
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "PPM", "ICO"])
+def test_other_formats_are_refused(server, pixels, kind) -> None:
+    content = base64.b64encode(encoded(pixels[:64, :64], kind)).decode()
+    answer = server.post("/v1/embeddings", json={"image": content})
+    assert error_of(answer) == (422, "image")
+    assert "none of JPEG, PNG, WEBP, BMP" in answer.text
+
+
+def test_a_body_that_does_not_come_ends_with_the_time_limit(serving) -> None:
+    with serving(seconds=0.3) as client:
+        address = client.base_url.host, client.base_url.port
+        with socket.create_connection(address, timeout=10) as connection:
+            lines = [b"POST /v1/predict HTTP/1.1", b"Host: localhost", b"Content-Length: 99", b"", b"{"]
+            connection.sendall(b"\r\n".join(lines))
+            assert connection.recv(4096).startswith(b"HTTP/1.1 504")
+        assert client.get("/health").status_code == 200
+
+
+def test_an_error_of_the_server_tells_nobody_what_it_was(serving, sam, image, monkeypatch, caplog) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a secret")
+
+    with serving() as client:
+        monkeypatch.setattr(type(sam), "encode", fail)
+        answer = client.post("/v1/embeddings", json={"image": image})
+        assert error_of(answer) == (500, "internal")
+        assert "secret" not in answer.text
+        assert answer.headers["x-request-id"] in answer.text
+    assert "a secret" in caplog.text
+
+
+def test_static_pages_have_their_policy(serving, tmp_path) -> None:
+    (tmp_path / "index.html").write_text("<!doctype html>page")
+    (tmp_path / "js").mkdir()
+    (tmp_path / "js" / "app.js").write_text("1")
+    with serving(pages=tmp_path) as client:
+        page = client.get("/")
+        assert page.text == "<!doctype html>page"
+        assert page.headers["content-type"].startswith("text/html")
+        policy = page.headers["content-security-policy"]
+        assert "script-src 'self' 'wasm-unsafe-eval'" in policy
+        assert "unsafe-inline" not in policy
+        script = client.get("/js/app.js")
+        assert script.headers["content-type"].startswith("text/javascript")
+        assert client.get("/js/app.js", headers={"If-None-Match": script.headers["etag"]}).status_code == 304
+        (tmp_path / "later.txt").write_text("not there when the server started")
+        for path in ("/later.txt", "/js/../../secret", "/%2e%2e/secret", "/js", "/v1/nothing"):
+            assert client.get(path).status_code == 404
+        assert client.get("/v1/model").json()["variant"] == "nano"
