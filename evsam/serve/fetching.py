@@ -17,6 +17,8 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from evsam.arguments import shown
+from evsam.errors import EvsamError
 from evsam.serve.photos import Photo, photo_from_bytes, photo_from_text
 from evsam.serve.problems import Problem
 from evsam.serve.settings import Settings
@@ -32,12 +34,14 @@ class Fetcher:
 
     Args:
         settings: which hosts, and how large photos may be.
+
+    Raises:
+        EvsamError: Label Studio's URL is none.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        own = urlsplit(settings.label_studio or "")
-        self._own = (own.scheme, own.hostname, own.port or _PORTS.get(own.scheme)) if own.hostname else None
+        self._own = None if settings.label_studio is None else _origin(settings.label_studio)
         self._photos: OrderedDict[str, tuple[float, Photo]] = OrderedDict()
 
     async def photo(self, url: str) -> Photo:
@@ -116,3 +120,12 @@ class Fetcher:
         if not private and not all(ipaddress.ip_address(address).is_global for address in addresses):
             raise Problem(422, "url", f"url: expected a host with public addresses, got {host[:80]!r}")
         return addresses[0]
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of Label Studio."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        raise EvsamError(f"label_studio: expected a URL such as http://localhost:8080, got {shown(url)}") from None

@@ -115,16 +115,15 @@ class Guard:
         """The body; None where whoever sends it is gone."""
         parts: list[bytes] = []
         length = headers.get(b"content-length", b"0")
-        self._reserve(request, int(length) if length.isdigit() else 0)
-        size, more = 0, True
+        if length.isdigit() and int(length) > self._settings.body_bytes:
+            raise self._too_large()
+        more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
             part = message.get("body", b"")
-            size += len(part)
-            if size > request.reserved:
-                self._reserve(request, size - request.reserved)
+            self._reserve(request, len(part))  # as it comes: who only promises bytes takes no room from others
             parts.append(part)
             more = message.get("more_body", False)
         return b"".join(parts)
@@ -132,11 +131,14 @@ class Guard:
     def _reserve(self, request: _Request, size: int) -> None:
         limits = self._settings
         if request.reserved + size > limits.body_bytes:
-            raise Problem(413, "too_large", f"body: expected at most {limits.body_bytes} bytes, got more")
+            raise self._too_large()
         if self._body_bytes + size > limits.all_body_bytes:
             raise Problem(429, "busy", f"bodies: expected at most {limits.all_body_bytes} bytes at a time, got more", 1)
         request.reserved += size
         self._body_bytes += size
+
+    def _too_large(self) -> Problem:
+        return Problem(413, "too_large", f"body: expected at most {self._settings.body_bytes} bytes, got more")
 
     def _note(self, request: _Request) -> None:
         """Count the request and log it."""

@@ -139,6 +139,7 @@ class Sessions:
 
             try:
                 session.saved = await self._service.call(work, caller)
+                self._open[key], self._used[key] = session, time.time()  # a first request that failed has forgotten it
             finally:
                 if session.saved.revision == 0:
                     self._forget(key)

@@ -12,7 +12,10 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+from evsam import EvsamError
+from evsam.serve.fetching import Fetcher
 from evsam.serve.protocols.label_studio import encode_brush
+from evsam.serve.settings import Settings
 
 CONFIG = """<View>
   <Image name="image" value="$photo" zoom="true"/>
@@ -239,6 +242,12 @@ def test_what_has_no_meaning_is_said(server, image, change, message) -> None:
     answer = predict(server, request(f"data:image/png;base64,{image}", keypoint(9, 9), **change))
     assert answer.status_code == 422
     assert message in answer.text
+
+
+@pytest.mark.parametrize("url", ["nonsense", "localhost:8080", "ftp://host", "http://host:port"])
+def test_a_label_studio_that_is_no_url_is_an_error(url) -> None:
+    with pytest.raises(EvsamError, match="label_studio: expected a URL such as http://localhost:8080"):
+        Fetcher(Settings(label_studio=url))
 
 
 def test_large_photos_are_not_fetched_to_their_end(serving) -> None:

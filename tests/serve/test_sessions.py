@@ -51,6 +51,18 @@ def test_a_request_that_fails_changes_nothing(server, image) -> None:
     assert tell(server, image, 1, name, step=True).json()["ids"] == [1]
 
 
+def test_a_first_request_that_fails_leaves_one_beside_it_alone(serving, image) -> None:
+    name = "a-session-of-two-at-once"
+    with serving(workers=1) as client:
+        good = threading.Thread(target=lambda: tell(client, image, 0, name, add=[BOX]))
+        bad = threading.Thread(target=lambda: tell(client, image, 0, name, add=[{"box": [9, 9, 5, 5]}]))
+        for thread in (bad, good):
+            thread.start()
+        for thread in (bad, good):
+            thread.join()
+        assert tell(client, image, 1, name, step=True).json()["ids"] == [1]
+
+
 def test_sessions_end_and_are_counted(serving, image) -> None:
     with serving(sessions=2, session_seconds=3600) as client:
         names = [f"one-of-several-sessions-{number}" for number in range(3)]
