@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -11,6 +10,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/engine.h"
+#include "bindings/in_turn.h"
 #include "engine/everything.h"
 #include "masks/runs.h"
 
@@ -30,15 +30,7 @@ using Sides = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>
 
 Sides sides_of(const masks::Box& box) { return {box.x0, box.y0, box.x1, box.y1}; }
 
-// Python calls one method at a time: others wait, so that threads that share a generator by mistake do no harm.
 class BoundGenerator {
-  template <typename F>
-  auto locked(const F& f) const {
-    const py::gil_scoped_release unlocked;
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return f();
-  }
-
  public:
   BoundGenerator(std::int64_t height, std::int64_t width, Options options, const std::string& mode,
                  const py::object& grids, const py::object& threads)
@@ -62,20 +54,20 @@ class BoundGenerator {
     return crops;
   }
   std::int64_t done() const {
-    return locked([&] { return generator_->done(); });
+    return in_turn_([&] { return generator_->done(); });
   }
   std::int64_t total() const { return generator_->total(); }
   bool finished() const {
-    return locked([&] { return generator_->finished(); });
+    return in_turn_([&] { return generator_->finished(); });
   }
   std::size_t bytes() const {
-    return locked([&] { return generator_->bytes(); });
+    return in_turn_([&] { return generator_->bytes(); });
   }
   float least_iou() const { return generator_->filter().above; }
 
   py::object batch() const {
     everything::Batch batch;
-    const bool finished = locked([&] {
+    const bool finished = in_turn_([&] {
       batch = generator_->batch();
       return generator_->finished();
     });
@@ -90,7 +82,7 @@ class BoundGenerator {
     if (scores.ndim() != 2 || scores.shape(0) != logits.shape(0) || scores.shape(1) != kMaskTokens) {
       throw py::value_error("scores: expected shape (N, 4), N that of the logits");
     }
-    check(locked([&] {
+    check(in_turn_([&] {
       const std::int64_t count = generator_->finished() ? 0 : generator_->batch().count;
       if (logits.shape(0) != count) {
         return Status::invalid_argument(expected_got(
@@ -105,19 +97,18 @@ class BoundGenerator {
   void ask(const py::object& engine, const py::sequence& features) {
     const Engine& native = engine_of(engine);
     const std::vector<const float*> maps = input_features(native, features);
-    check(locked([&] { return generator_->ask(native, maps.data()); }));
+    check(in_turn_([&] { return generator_->ask(native, maps.data()); }));
   }
 
   py::list segments() const {
     const ImageSize photo = generator_->photo();
     std::vector<Segment> segments;
     std::vector<std::vector<std::int64_t>> counts;
-    locked([&] {
+    in_turn_([&] {
       segments = generator_->segments();
       for (const Segment& segment : segments) {
         counts.push_back(masks::count_runs(segment.mask, photo.height, photo.width));
       }
-      return 0;
     });
     py::list rows;
     for (std::size_t i = 0; i < segments.size(); ++i) {
@@ -131,7 +122,7 @@ class BoundGenerator {
   }
 
  private:
-  mutable std::mutex mutex_;
+  InTurn in_turn_;
   std::unique_ptr<Generator> generator_;
   int threads_;
 };

@@ -1,0 +1,26 @@
+// Python objects whose methods threads may call at the same time.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <mutex>
+
+namespace evsam::bindings {
+
+// One call at a time: others wait, so that threads that share an object by mistake do no harm. The lock is never waited
+// for, nor held, with the GIL: making Python objects may run anything.
+class InTurn {
+ public:
+  // What f returns; f must not touch Python.
+  template <typename F>
+  auto operator()(const F& f) const {
+    const pybind11::gil_scoped_release unlocked;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return f();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+};
+
+}  // namespace evsam::bindings
