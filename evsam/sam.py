@@ -429,12 +429,21 @@ class Sam:
         run_generator(generator, self._engine, features_of, report)
         return found_segments(generator, size)
 
-    def track(self, frame: Embedding | ImageLike | None = None, *, bgr: bool = False, **prompt: Any) -> Tracker:
+    def track(
+        self,
+        frame: Embedding | ImageLike | None = None,
+        *,
+        bgr: bool = False,
+        window: float | None = None,
+        **prompt: Any,
+    ) -> Tracker:
         """A tracker, which follows objects from frame to frame.
 
         Args:
             frame: shows an object at once; the object's number is 1.
             bgr: whether frames are arrays in BGR order, this one and those of the tracker.
+            window: encode only the part around the objects, which shows small ones better: its side in longer sides of
+                the box around all of them, such as 4; see :class:`evsam.tracking.Tracker`. None: all of each frame.
             **prompt: ``points``, ``labels``, ``box`` or ``mask``, as in :meth:`evsam.tracking.Tracker.add`.
 
         Raises:
@@ -449,7 +458,7 @@ class Sam:
         """
         from evsam.tracking import Tracker
 
-        tracker = Tracker(self, bgr=bgr)
+        tracker = Tracker(self, bgr=bgr, window=window)
         if frame is not None:
             tracker.add(frame, **prompt)
         elif prompt:

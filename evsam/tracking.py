@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +23,21 @@ from evsam.arguments import path_text, shown
 from evsam.embedding import Embedding, embedding_shapes
 from evsam.engines.base import GeneratorEngine
 from evsam.errors import EvsamError, ImageError, PromptError
-from evsam.images import ImageLike
+from evsam.images import ImageLike, read_image
 from evsam.masks import MaskSet
 from evsam.overlay import OPACITY, draw_masks
 from evsam.prompts import read_prompts
 from evsam.rle import mask_extent
-from evsam.transforms import fitted_size
 from evsam.writing import replaced
 
 if TYPE_CHECKING:
     from evsam.sam import Sam
 
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+
 _FORMAT = b"evsam.tracker.1"
 _SINGLE = slice(0, 1)
+_WINDOWS = 1.0, 100.0
 _LONGEST = 2**24  # pixels of a side
 
 
@@ -145,11 +147,16 @@ class Tracker:
 
     Frames come one by one, each as it arrives, and all have one size. Objects are added and removed at any time. Each
     frame costs one encode and one decode, of a box for each object; memory does not grow with frames.
+
+    With a window, not the whole of a frame is encoded but the part around the objects, so that small ones are seen
+    better: a square whose side is so many longer sides of the box around all objects, and at least 256 pixels. While
+    an object is lost, or the window would hold nearly all of it, the whole frame is looked at.
     """
 
-    def __init__(self, sam: Sam, *, bgr: bool = False) -> None:
+    def __init__(self, sam: Sam, *, bgr: bool = False, window: float | None = None) -> None:
         self._sam = sam
         self._bgr = bgr
+        self._window = _checked_window(window)
         self._core: _C.Tracker | None = None  # once the frames' size is known
         self._size = (0, 0)
         self._lock = threading.Lock()  # a frame at a time
@@ -161,6 +168,11 @@ class Tracker:
     def sam(self) -> Sam:
         """The model that it asks."""
         return self._sam
+
+    @property
+    def window(self) -> float | None:
+        """Side of the part of a frame that is encoded, in longer sides of the box around all objects; None: all."""
+        return self._window
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -180,7 +192,8 @@ class Tracker:
         """Show an object; it is looked for from the next :meth:`step` on.
 
         Args:
-            frame: the frame in which it is shown, as :meth:`evsam.Sam.encode` takes images, or its embedding.
+            frame: the frame in which it is shown, as :meth:`evsam.Sam.encode` takes images, or its embedding. With a
+                window, of an image its surroundings are encoded too, to learn what it looks like there.
             points: (T, 2), as in :meth:`evsam.Sam.predict`; of several masks for one click the best is taken.
             labels: (T,).
             box: (4,).
@@ -197,7 +210,8 @@ class Tracker:
             ImageError: the frame cannot be read, or has another size than those before.
         """
         number = 0 if id is None else self._known(id)
-        embedding = self._encoded(frame)
+        given = self._read(frame)
+        embedding = given if isinstance(given, Embedding) else self._sam.encode(given)
         if mask is not None and points is None and box is None:
             logits, score = self._given(embedding, mask), 1.0
         else:
@@ -207,19 +221,24 @@ class Tracker:
             best = int(result.scores[0].argmax())
             logits, score = result.logits[0, best], float(result.scores[0, best])
         with self._lock:
-            core = self._core_for(embedding)
+            core = self._core_for(embedding.original_size)
             try:
-                return core.add(_host(embedding), np.ascontiguousarray(logits), score, number)
+                number = core.add(_host(embedding), np.ascontiguousarray(logits), score, number)
+                part = core.close_view(number)
+                if not isinstance(given, Embedding) and part != _all_of(self._size):
+                    core.add_close(number, _host(self._sam.encode(_cut(given, part))), part)
             except ValueError as error:
                 if not core.objects():
                     self._core = None  # the next frame may have another size
                 raise PromptError(str(error)) from error
+            return number
 
     def step(self, frame: Embedding | ImageLike) -> Tracks:
         """Find the objects in the next frame.
 
         Args:
-            frame: an image as :meth:`evsam.Sam.encode` takes it, or its embedding, of the same size as those before.
+            frame: an image as :meth:`evsam.Sam.encode` takes it, or its embedding, of the same size as those before. Of
+                an embedding the whole frame is looked at, whatever the window.
 
         Returns:
             Each object's mask, box and score, by its number.
@@ -228,17 +247,23 @@ class Tracker:
             ImageError: the frame cannot be read, or has another size than those before.
             EvsamError: the model answers with NaN or infinity.
         """
-        embedding = self._encoded(frame)
+        given = self._read(frame)
+        if isinstance(given, Embedding):
+            embedding, part = given, _all_of(given.original_size)
+        else:
+            with self._lock:
+                part = self._core_for(_size(given)).next_view()
+            embedding = self._sam.encode(_cut(given, part))
         with self._lock:
-            return self._step(embedding)
+            return self._step(embedding, part)
 
-    def _step(self, embedding: Embedding) -> Tracks:
-        core, engine = self._core_for(embedding), self._sam.engine
+    def _step(self, embedding: Embedding, part: Sequence[int]) -> Tracks:
+        core, engine = self._core_for(embedding.original_size), self._sam.engine
         try:
             if isinstance(engine, GeneratorEngine):
-                engine.follow(core, embedding.arrays)
+                engine.follow(core, embedding.arrays, part)
             else:
-                core.look(_host(embedding))
+                core.look(_host(embedding), part)
                 while (prompts := core.prompts()) is not None:
                     logits, scores = engine.decode(embedding.arrays, *prompts, None, _SINGLE)
                     core.answer(np.ascontiguousarray(logits), np.ascontiguousarray(scores))
@@ -247,12 +272,16 @@ class Tracker:
         objects = core.objects()
         logits = core.logits([number for number, *_ in objects])
         masks = self._sam.masks_from_logits(logits, embedding.resized_size, embedding.original_size)[:, 0]
+        if part != _all_of(self._size):
+            x0, y0, x1, y1 = part
+            seen, masks = masks, np.zeros((len(objects), *self._size), np.bool_)
+            masks[:, y0:y1, x0:x1] = seen
         tracks = {}
         for (number, score, lost, box), mask in zip(objects, masks, strict=True):
             area, extent = mask_extent(mask)
             around = box if lost or not area else extent
             tracks[number] = Track(number, mask, np.array(around, np.float32), score, lost > 0)
-        return Tracks(tracks, embedding.original_size)
+        return Tracks(tracks, self._size)
 
     def remove(self, id: int) -> None:  # noqa: A002
         """Forget an object.
@@ -276,6 +305,7 @@ class Tracker:
             "fingerprint": self._sam.fingerprint,
             "size": self._size,
             "bgr": self._bgr,
+            "window": self._window,
         }
         content = b"" if self._core is None else self._core.save()
         return b"%s\n%s\n%s" % (_FORMAT, json.dumps(described).encode(), content)
@@ -308,15 +338,16 @@ class Tracker:
             model = described["variant"], described["fingerprint"]
             size = tuple(described["size"])
             bgr = described["bgr"]
+            window = _checked_window(described["window"])
             least = 1 if content else 0
             sound = len(size) == 2 and all(type(side) is int and least <= side <= _LONGEST for side in size)
             if not sound or type(bgr) is not bool:
                 raise ValueError(f"size {size}, bgr {bgr}")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (EvsamError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise EvsamError(f"{expected}, got a damaged one ({error})") from error
         if model != (sam.variant.name, sam.fingerprint):
             raise EvsamError(f"{expected}, got one of {' '.join(map(str, model))}")
-        tracker = cls(sam, bgr=bgr)
+        tracker = cls(sam, bgr=bgr, window=window)
         if content:
             tracker._size = size
             tracker._core = tracker._new_core()
@@ -358,27 +389,31 @@ class Tracker:
             return int(id)
         raise PromptError(f"id: expected one of {list(ids)}, got {shown(id)}")
 
-    def _encoded(self, frame: Embedding | ImageLike) -> Embedding:
+    def _read(self, frame: Embedding | ImageLike) -> Embedding | Pixels:
+        """The frame's embedding, or its pixels, uint8 (H, W, 3), RGB."""
+        found: Embedding | Pixels
         if isinstance(frame, Embedding):
             self._sam.check_embedding(frame)
-            embedding = frame
+            found, size = frame, frame.original_size
         elif isinstance(frame, (list, tuple)):
             raise ImageError(f"frame: expected one image or embedding, got {shown(frame)}")
         else:
-            embedding = self._sam.encode(frame, bgr=self._bgr)
-        if self._core is not None and embedding.original_size != self._size:
-            raise ImageError(f"frame: expected height and width {self._size} as before, got {embedding.original_size}")
-        return embedding
+            found = read_image(frame, bgr=self._bgr)
+            size = _size(found)
+        if self._core is not None and size != self._size:
+            raise ImageError(f"frame: expected height and width {self._size} as before, got {size}")
+        return found
 
-    def _core_for(self, embedding: Embedding) -> _C.Tracker:
+    def _core_for(self, size: tuple[int, int]) -> _C.Tracker:
+        """The tracker of frames of that size, if it is the first."""
         if self._core is None:
-            self._size = embedding.original_size
+            self._size = size
             self._core = self._new_core()
         return self._core
 
     def _new_core(self) -> _C.Tracker:
         channels, side, _ = embedding_shapes(self._sam.variant)[0]
-        return _C.Tracker(channels, side, self._size, fitted_size(self._size), self._sam.threshold())
+        return _C.Tracker(channels, side, self._size, self._sam.threshold(), self._window or 0.0)
 
     def _given(self, embedding: Embedding, mask: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Logits of a mask that is the object's, as prompts have them."""
@@ -388,6 +423,29 @@ class Tracker:
             raise PromptError(f"mask: expected one, got {prompts.count}")
         logits: npt.NDArray[np.float32] = prompts.groups[0].masks[0, 0]
         return logits
+
+
+def _checked_window(window: Any) -> float | None:
+    if window is None:
+        return None
+    least, most = _WINDOWS
+    is_number = isinstance(window, (int, float, np.integer, np.floating)) and not isinstance(window, bool)
+    if is_number and least <= window <= most:
+        return float(window)
+    raise EvsamError(f"window: expected None or a number from {least:g} to {most:g}, got {shown(window)}")
+
+
+def _size(image: Pixels) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def _all_of(size: tuple[int, int]) -> list[int]:
+    return [0, 0, size[1], size[0]]
+
+
+def _cut(image: Pixels, part: Sequence[int]) -> Pixels:
+    x0, y0, x1, y1 = part
+    return np.ascontiguousarray(image[y0:y1, x0:x1])
 
 
 def _host(embedding: Embedding) -> npt.NDArray[np.float32]:

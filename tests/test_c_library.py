@@ -393,7 +393,14 @@ class CTrack(ctypes.Structure):
     ]
 
 
-def test_tracker_as_in_python(library, handles, sam, photo) -> None:
+class CTrackerOptions(ctypes.Structure):
+    """``evsam_tracker_options``."""
+
+    _fields_: ClassVar = [("struct_size", ctypes.c_size_t), ("window", ctypes.c_float)]
+
+
+@pytest.mark.parametrize("window", [None, 1])
+def test_tracker_as_in_python(library, handles, sam, photo, window) -> None:
     """Three objects, shown by each kind of prompt; the second half of the frames by a tracker that was restored."""
     model = handles[0]
     frames = moving(photo, 6)
@@ -405,9 +412,14 @@ def test_tracker_as_in_python(library, handles, sam, photo) -> None:
         {"points": [(150, 120)], "labels": [1]},
         {"mask": np.where(left, np.float32(3), np.float32(-3))},
     ]
-    expected = sam.track(frames[0], **shown[0])
+    if window is not None:  # in frames that are large enough for one
+        frames = [np.pad(frame, ((0, 300), (150, 300), (0, 0)), mode="reflect") for frame in frames]
+        size = frames[0].shape[:2]
+        shown = [{"box": (170, 5, 480, 250)}]
+    expected = sam.track(frames[0], window=window, **shown[0])
     tracker, identity = ctypes.c_void_p(), ctypes.c_int64(0)
-    assert library.evsam_tracker_create(model, ctypes.byref(tracker)) == 0
+    options = CTrackerOptions(ctypes.sizeof(CTrackerOptions), window or 0)
+    assert library.evsam_tracker_create(model, ctypes.byref(options), ctypes.byref(tracker)) == 0
     first = CImage(ctypes.sizeof(CImage), frames[0].ctypes.data, *size, 0, 0)
     for number, given in enumerate(shown, 1):
         if number > 1:
@@ -459,7 +471,7 @@ def test_states_of_other_models_are_refused(library, handles, tmp_path) -> None:
     assert status == 0
     tracker, size = ctypes.c_void_p(), ctypes.c_int64(1000)
     state = np.zeros(1000, np.uint8).ctypes.data_as(ctypes.c_void_p)
-    assert library.evsam_tracker_create(handles[0], ctypes.byref(tracker)) == 0
+    assert library.evsam_tracker_create(handles[0], None, ctypes.byref(tracker)) == 0
     assert library.evsam_tracker_save(tracker, state, ctypes.byref(size)) == 0
     library.evsam_tracker_free(tracker)
     assert library.evsam_tracker_restore(other, state, size, ctypes.byref(tracker)) == 1

@@ -9,17 +9,17 @@
 
 #include "capi/handles.h"
 #include "masks/runs.h"
-#include "ops/preprocess/fitted_size.h"
 
 struct evsam_tracker {
   const evsam_model* model = nullptr;
-  std::unique_ptr<evsam_embedding> own;         // of images
+  std::unique_ptr<evsam_embedding> own;  // of images
+  float window = 0.0F;
   std::unique_ptr<evsam::track::Tracker> core;  // once the frames' size is known
-  evsam::ImageSize resized;                     // of frames, in the 1024 frame
   evsam::AlignedBuffer<float> answers;          // of the decoder
 
   // The mask that was asked for last: who wants its box often wants the mask too.
   std::vector<std::uint8_t> mask;
+  std::vector<std::uint8_t> part;  // of it, what logits are of
   evsam::masks::Extent extent;
   std::int64_t painted = -1;  // the object that it is of; -1: none
   std::vector<std::int64_t> areas;
@@ -39,30 +39,40 @@ using evsam::capi::require;
 using evsam::capi::RgbImage;
 using evsam::capi::size;
 using evsam::track::Object;
+using evsam::track::View;
 
-Status make(const evsam_model* model, std::unique_ptr<evsam_tracker>* tracker) {
+Status make(const evsam_model* model, float window, std::unique_ptr<evsam_tracker>* tracker) {
   evsam_embedding* own = nullptr;
   EVSAM_RETURN_IF_ERROR(evsam::capi::create_embedding(model, &own));
   *tracker = std::make_unique<evsam_tracker>();
   (*tracker)->own.reset(own);
   (*tracker)->model = model;
+  (*tracker)->window = window;
   (*tracker)->answers = evsam::AlignedBuffer<float>(evsam::track::Tracker::kAnswerFloats);
   return Status();
 }
 
-Status create(const evsam_model* model, evsam_tracker** tracker) {
+bool possible_window(double window) {
+  using evsam::track::Tracker;
+  return window == 0.0 || (window >= Tracker::kLeastWindow && window <= Tracker::kMostWindow);
+}
+
+Status create(const evsam_model* model, const evsam_tracker_options* options, evsam_tracker** tracker) {
   EVSAM_RETURN_IF_ERROR(require(tracker, "tracker"));
+  evsam_tracker_options read = EVSAM_TRACKER_OPTIONS_INIT;
+  if (options != nullptr) EVSAM_RETURN_IF_ERROR(evsam::capi::read_struct(options, "options", &read));
+  if (!possible_window(static_cast<double>(read.window))) {
+    return invalid("window", "0 or 1 to 100", std::to_string(read.window));
+  }
   std::unique_ptr<evsam_tracker> made;
-  EVSAM_RETURN_IF_ERROR(make(model, &made));
+  EVSAM_RETURN_IF_ERROR(make(model, read.window, &made));
   *tracker = made.release();
   return Status();
 }
 
 void begin(evsam_tracker* tracker, const ImageSize& photo) {
-  const evsam::preprocess::Size resized = evsam::preprocess::fitted_size(photo.height, photo.width, evsam::kFrameSize);
-  tracker->resized = {resized.height, resized.width};
-  tracker->core =
-      std::make_unique<evsam::track::Tracker>(tracker->model->engine->feature_shapes()[0], photo, tracker->resized);
+  tracker->core = std::make_unique<evsam::track::Tracker>(tracker->model->engine->feature_shapes()[0], photo, 0.0F,
+                                                          tracker->window);
 }
 
 Status check_size(const evsam_tracker& tracker, const ImageSize& size) {
@@ -74,27 +84,52 @@ Status check_size(const evsam_tracker& tracker, const ImageSize& size) {
                  evsam::shape_string(sides[1], 2));
 }
 
-// The frame that the caller gave in one form or the other, as an embedding. Allocates nothing after the first frame.
-Status read_frame(evsam_tracker* tracker, const evsam_image* image, const evsam_embedding* embedding,
-                  const evsam_embedding** frame) {
-  EVSAM_RETURN_IF_ERROR(require(tracker, "tracker"));
-  if ((image == nullptr) == (embedding == nullptr)) {
-    return invalid("image, embedding", "one of them", image == nullptr ? "none" : "both");
+// A frame, as the caller gave it in one form or the other. Allocates nothing after the first frame.
+class Frame {
+ public:
+  Status read(evsam_tracker* tracker, const evsam_image* image, const evsam_embedding* embedding) {
+    EVSAM_RETURN_IF_ERROR(require(tracker, "tracker"));
+    tracker_ = tracker;
+    if ((image == nullptr) == (embedding == nullptr)) {
+      return invalid("image, embedding", "one of them", image == nullptr ? "none" : "both");
+    }
+    embedding_ = embedding;
+    if (embedding != nullptr) {
+      EVSAM_RETURN_IF_ERROR(check_model(tracker->model, embedding));
+      EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
+    } else {
+      EVSAM_RETURN_IF_ERROR(rgb_.read(*tracker->model, image));
+    }
+    return check_size(*tracker, size());
   }
-  if (embedding != nullptr) {
-    EVSAM_RETURN_IF_ERROR(check_model(tracker->model, embedding));
-    EVSAM_RETURN_IF_ERROR(check_filled(*embedding));
-    EVSAM_RETURN_IF_ERROR(check_size(*tracker, embedding->original));
-    *frame = embedding;
-  } else {
-    RgbImage rgb;
-    EVSAM_RETURN_IF_ERROR(rgb.read(*tracker->model, image));
-    EVSAM_RETURN_IF_ERROR(check_size(*tracker, {rgb.view().height, rgb.view().width}));
-    EVSAM_RETURN_IF_ERROR(evsam::capi::encode(tracker->model, rgb.view(), tracker->own.get()));
-    *frame = tracker->own.get();
+
+  ImageSize size() const {
+    return embedding_ != nullptr ? embedding_->original : ImageSize{rgb_.view().height, rgb_.view().width};
   }
-  return Status();
-}
+  bool has_pixels() const { return embedding_ == nullptr; }
+
+  // A part of a frame that has pixels, until the next one is encoded.
+  Status encode(const evsam::masks::Box& part, const evsam_embedding** found) const {
+    const evsam::ImageView& all = rgb_.view();
+    const std::uint8_t* const pixels = all.data + part.y0 * all.row_bytes + 3 * part.x0;
+    EVSAM_RETURN_IF_ERROR(evsam::capi::encode(
+        tracker_->model, {pixels, part.y1 - part.y0, part.x1 - part.x0, all.row_bytes}, tracker_->own.get()));
+    *found = tracker_->own.get();
+    return Status();
+  }
+
+  // All of it.
+  Status encode(const evsam_embedding** found) const {
+    if (has_pixels()) return encode({0, 0, size().width, size().height}, found);
+    *found = embedding_;
+    return Status();
+  }
+
+ private:
+  evsam_tracker* tracker_ = nullptr;
+  const evsam_embedding* embedding_ = nullptr;
+  RgbImage rgb_;
+};
 
 // The mask that one prompt asks for: a mask alone is taken as it is, of several the best.
 Outcome find_mask(const evsam_model* model, const evsam_embedding& frame, const evsam_prompts* prompts,
@@ -127,25 +162,37 @@ Outcome add(evsam_tracker* tracker, const evsam_image* image, const evsam_embedd
   if (*id != 0 && (tracker->core == nullptr || tracker->core->index_of(*id) < 0)) {
     return invalid("id", "an object's, or 0 for a new one", std::to_string(*id));
   }
-  const evsam_embedding* frame = nullptr;
-  EVSAM_RETURN_IF_ERROR(read_frame(tracker, image, embedding, &frame));
+  Frame frame;
+  EVSAM_RETURN_IF_ERROR(frame.read(tracker, image, embedding));
+  const evsam_embedding* all = nullptr;
+  EVSAM_RETURN_IF_ERROR(frame.encode(&all));
   std::vector<float> logits;
   float score = 0.0F;
-  const Outcome found = find_mask(tracker->model, *frame, prompts, &logits, &score);
+  const Outcome found = find_mask(tracker->model, *all, prompts, &logits, &score);
   if (found.code != EVSAM_OK) return found;
-  if (tracker->core == nullptr) begin(tracker, frame->original);
+  if (tracker->core == nullptr) begin(tracker, frame.size());
   tracker->painted = -1;
-  const Status added = tracker->core->add(frame->maps[0].data(), logits.data(), score, id);
-  if (!added.ok() && tracker->core->count() == 0) tracker->core.reset();  // the next frame may have another size
-  return added;
+  const Status added = tracker->core->add(all->maps[0].data(), logits.data(), score, id);
+  if (!added.ok()) {
+    if (tracker->core->count() == 0) tracker->core.reset();  // the next frame may have another size
+    return added;
+  }
+  const View view = tracker->core->close_view(*id);
+  if (!frame.has_pixels() || tracker->core->is_whole(view)) return Status();
+  const evsam_embedding* close = nullptr;
+  EVSAM_RETURN_IF_ERROR(frame.encode(view.part, &close));
+  return tracker->core->add_close(*id, close->maps[0].data(), view);
 }
 
 Outcome step(evsam_tracker* tracker, const evsam_image* image, const evsam_embedding* embedding) {
-  const evsam_embedding* frame = nullptr;
-  EVSAM_RETURN_IF_ERROR(read_frame(tracker, image, embedding, &frame));
-  if (tracker->core == nullptr) begin(tracker, frame->original);
+  Frame frame;
+  EVSAM_RETURN_IF_ERROR(frame.read(tracker, image, embedding));
+  if (tracker->core == nullptr) begin(tracker, frame.size());
+  const View view = frame.has_pixels() ? tracker->core->next_view() : tracker->core->whole_view();
+  const evsam_embedding* seen = embedding;
+  if (frame.has_pixels()) EVSAM_RETURN_IF_ERROR(frame.encode(view.part, &seen));
   tracker->painted = -1;
-  const Status status = tracker->core->step(*tracker->model->engine, frame->data.data(), tracker->answers.data());
+  const Status status = tracker->core->step(*tracker->model->engine, seen->data.data(), view, tracker->answers.data());
   // All that the caller gave was checked before.
   return {status,
           status.code() == evsam::StatusCode::kInvalidArgument ? EVSAM_BAD_WEIGHTS : evsam::capi::code_of(status)};
@@ -163,9 +210,21 @@ Status paint(evsam_tracker* tracker, std::int64_t index) {
   tracker->painted = -1;
   const ImageSize photo = tracker->core->photo();
   tracker->mask.resize(size(photo.height * photo.width));
-  EVSAM_RETURN_IF_ERROR(tracker->model->engine->masks(tracker->core->object(index).logits.data(), 1,
-                                                      tracker->resized.height, tracker->resized.width, photo.height,
-                                                      photo.width, tracker->mask.data()));
+  const Object& object = tracker->core->object(index);
+  const auto [part, resized] = object.view;
+  const std::int64_t height = part.y1 - part.y0;
+  const std::int64_t width = part.x1 - part.x0;
+  const bool whole = tracker->core->is_whole(object.view);
+  if (!whole) tracker->part.resize(tracker->mask.size());  // at once, so that no later frame allocates
+  std::uint8_t* const pixels = whole ? tracker->mask.data() : tracker->part.data();
+  EVSAM_RETURN_IF_ERROR(
+      tracker->model->engine->masks(object.logits.data(), 1, resized.height, resized.width, height, width, pixels));
+  if (!whole) {
+    std::fill(tracker->mask.begin(), tracker->mask.end(), std::uint8_t{0});
+    for (std::int64_t y = 0; y < height; ++y) {
+      std::copy_n(pixels + y * width, width, tracker->mask.data() + (part.y0 + y) * photo.width + part.x0);
+    }
+  }
   tracker->extent = evsam::masks::find_extent({tracker->mask.data(), photo.height, photo.width});
   tracker->painted = index;
   return Status();
@@ -235,6 +294,7 @@ struct StateHeader {
   std::int64_t height;  // of frames; 0: none were seen
   std::int64_t width;
   std::int64_t name_size;
+  double window;
 };
 
 Status save(const evsam_tracker* tracker, std::uint8_t* state, std::int64_t* bytes) {
@@ -249,6 +309,7 @@ Status save(const evsam_tracker* tracker, std::uint8_t* state, std::int64_t* byt
   header.encoder = tracker->model->encoder;
   header.height = photo.height;
   header.width = photo.width;
+  header.window = static_cast<double>(tracker->window);
   header.name_size = static_cast<std::int64_t>(name.size());
   const auto needed = static_cast<std::int64_t>(sizeof(header) + name.size() + content.size());
   if (state != nullptr) {
@@ -266,7 +327,6 @@ Status restore(const evsam_model* model, const std::uint8_t* state, std::int64_t
   EVSAM_RETURN_IF_ERROR(require(model, "model"));
   EVSAM_RETURN_IF_ERROR(require(state, "state"));
   EVSAM_RETURN_IF_ERROR(require(tracker, "tracker"));
-  EVSAM_RETURN_IF_ERROR(make(model, &made));
   const std::string& name = model->engine->config().name;
   const std::string expected = "that of a tracker of " + name;
   StateHeader header = {};
@@ -280,6 +340,8 @@ Status restore(const evsam_model* model, const std::uint8_t* state, std::int64_t
   if (!std::equal(rest, content, name.begin(), name.end()) || header.encoder != model->encoder) {
     return invalid("state", expected + " with this encoder", "one of another model");
   }
+  if (!possible_window(header.window)) return damaged;
+  EVSAM_RETURN_IF_ERROR(make(model, static_cast<float>(header.window), &made));
   const bool unused = header.height == 0 && header.width == 0 && header.name_size == left;
   if (!unused) {
     const auto possible = [](std::int64_t side) { return side >= 1 && side <= evsam::capi::kLongestSide; };
@@ -295,8 +357,9 @@ Status restore(const evsam_model* model, const std::uint8_t* state, std::int64_t
 
 extern "C" {
 
-evsam_status evsam_tracker_create(const evsam_model* model, evsam_tracker** tracker) {
-  return guarded([&]() -> Outcome { return create(model, tracker); });
+evsam_status evsam_tracker_create(const evsam_model* model, const evsam_tracker_options* options,
+                                  evsam_tracker** tracker) {
+  return guarded([&]() -> Outcome { return create(model, options, tracker); });
 }
 
 void evsam_tracker_free(evsam_tracker* tracker) { delete tracker; }

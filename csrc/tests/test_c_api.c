@@ -727,7 +727,8 @@ static void test_tracker(const evsam_model* model) {
   prompts.count = 1;
   prompts.boxes = box;
   draw_frame(20, pixels);
-  CHECK(evsam_tracker_create(model, &tracker) == EVSAM_OK && evsam_embedding_create(model, &embedding) == EVSAM_OK);
+  CHECK(evsam_tracker_create(model, NULL, &tracker) == EVSAM_OK &&
+        evsam_embedding_create(model, &embedding) == EVSAM_OK);
   CHECK(evsam_tracker_count(tracker) == 0 && evsam_tracker_ids(tracker, ids) == EVSAM_OK);
   CHECK(evsam_tracker_size(tracker, size) == EVSAM_OK && size[0] == 0 && size[1] == 0);
   CHECK(evsam_tracker_add(tracker, &frame, NULL, &prompts, &ids[0]) == EVSAM_OK && ids[0] == 1);
@@ -770,11 +771,11 @@ static void test_tracker(const evsam_model* model) {
   for (int64_t cut = 0; cut < bytes; cut += cut < 64 ? 1 : 9973) {
     CHECK_FAILS(evsam_tracker_restore(model, state, cut, &other), EVSAM_INVALID_ARGUMENT, "state: expected");
   }
-  for (int i = 0; i < 48; ++i) { /* bytes of the header and of the variant's name */
+  for (int i = 0; i < 56; ++i) { /* bytes of the header and of the variant's name */
     state[i] ^= 0x55;
     CHECK_FAILS(evsam_tracker_restore(model, state, bytes, &other), EVSAM_INVALID_ARGUMENT, "state: expected");
     state[i] ^= 0x55;
-    if (i == 40)
+    if (i == 48)
       CHECK(strstr(evsam_last_error(), "that of a tracker of nano with this encoder, got one of another") != NULL);
   }
   CHECK(other == NULL);
@@ -833,21 +834,30 @@ static void test_tracker_errors(const evsam_model* model, const evsam_embedding*
   evsam_tracker* tracker = NULL;
   evsam_tracker* other = NULL;
   evsam_embedding* empty = NULL;
+  evsam_tracker_options options = EVSAM_TRACKER_OPTIONS_INIT;
   uint8_t state[128];
   frame.row_bytes = kRow;
   prompts.count = 1;
   prompts.boxes = boxes;
   evsam_tracker_free(NULL);
   CHECK(evsam_tracker_count(NULL) == 0);
-  CHECK_FAILS(evsam_tracker_create(NULL, &tracker), EVSAM_INVALID_ARGUMENT, "model: expected a pointer, got NULL");
-  CHECK_FAILS(evsam_tracker_create(model, NULL), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_create(NULL, NULL, &tracker), EVSAM_INVALID_ARGUMENT,
+              "model: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_tracker_create(model, NULL, NULL), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
+  for (int i = 0; i < 4; ++i) {
+    const float windows[4] = {0.5F, -4, 101, (float)NAN};
+    options.window = windows[i];
+    CHECK_FAILS(evsam_tracker_create(model, &options, &tracker), EVSAM_INVALID_ARGUMENT, "window: expected 0 or 1 to");
+  }
+  options.struct_size = 4;
+  CHECK_FAILS(evsam_tracker_create(model, &options, &tracker), EVSAM_INVALID_ARGUMENT, "options.struct_size: expected");
   CHECK_FAILS(evsam_tracker_add(NULL, &frame, NULL, &prompts, &id), EVSAM_INVALID_ARGUMENT, "tracker: expected");
   CHECK_FAILS(evsam_tracker_step(NULL, &frame, NULL), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
   CHECK_FAILS(evsam_tracker_remove(NULL, 1), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
   CHECK_FAILS(evsam_tracker_ids(NULL, &id), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
   CHECK_FAILS(evsam_tracker_size(NULL, size), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
   CHECK_FAILS(evsam_tracker_save(NULL, NULL, &bytes), EVSAM_INVALID_ARGUMENT, "tracker: expected a pointer, got NULL");
-  CHECK(evsam_tracker_create(model, &tracker) == EVSAM_OK && evsam_embedding_create(model, &empty) == EVSAM_OK);
+  CHECK(evsam_tracker_create(model, NULL, &tracker) == EVSAM_OK && evsam_embedding_create(model, &empty) == EVSAM_OK);
 
   /* before any frame */
   CHECK_FAILS(evsam_tracker_get(tracker, 1, &track), EVSAM_INVALID_ARGUMENT, "id: expected an object's, got 1");

@@ -213,6 +213,59 @@ void test_frames_allocate_nothing(const evsam::Model& model) {
   }
 }
 
+// A small square through windows, until it is gone; by an image, whose surroundings are learnt, or by an embedding.
+void test_windows(const evsam::Model& model) {
+  constexpr std::size_t kFrameHeight = 480;
+  constexpr std::size_t kFrameWidth = 640;
+  constexpr std::size_t kSide = 40;
+  std::vector<std::uint8_t> pixels(kFrameHeight * kFrameWidth * 3);
+  const auto draw = [&](std::size_t left) {
+    for (std::size_t i = 0; i < kFrameHeight * kFrameWidth; ++i) {
+      const std::size_t x = i % kFrameWidth;
+      const std::size_t y = i / kFrameWidth;
+      const bool inside = x >= left && x < left + kSide && y >= 200 && y < 200 + kSide;
+      pixels[3 * i] = inside ? 220 : static_cast<std::uint8_t>(40 + x / 16);
+      pixels[3 * i + 1] = pixels[3 * i + 2] = 60;
+    }
+  };
+  evsam_image frame = EVSAM_IMAGE_INIT;
+  frame.pixels = pixels.data();
+  frame.height = kFrameHeight;
+  frame.width = kFrameWidth;
+  evsam::Prompts prompts;
+  prompts.boxes = {100, 200, 100 + kSide, 200 + kSide};
+  std::vector<std::uint8_t> state;
+  for (const bool embedded : {false, true}) {
+    draw(100);
+    evsam_tracker_options options = EVSAM_TRACKER_OPTIONS_INIT;
+    options.window = 4;
+    evsam::Tracker tracker(model, options);
+    const std::int64_t id = embedded ? tracker.add(model.encode(pixels.data(), kFrameHeight, kFrameWidth), prompts)
+                                     : tracker.add(frame, prompts);
+    CHECK(tracker.state() != state);
+    state = tracker.state();
+    std::vector<std::uint8_t> mask(kFrameHeight * kFrameWidth);
+    std::int64_t before = 0;
+    std::int64_t allocated = 0;
+    for (std::size_t i = 1; i <= 10; ++i) {
+      if (i == 3) before = evsam::test::allocations;
+      const std::size_t left = i <= 8 ? 100 + 6 * i : kFrameWidth;
+      draw(left);
+      tracker.step(frame);
+      const evsam_track track = tracker[id];
+      tracker.mask_into(id, mask.data());
+      allocated = evsam::test::allocations - before;
+      CHECK(track.lost == (i <= 8 ? 0 : static_cast<std::int64_t>(i) - 8));
+      std::size_t right = 0;
+      for (std::size_t p = 0; p < mask.size(); ++p) right += mask[p] == (pixels[3 * p] == 220 ? 1 : 0) ? 1U : 0U;
+      CHECK_MSG(i > 8 || right > mask.size() - kSide * kSide / 5, std::to_string(mask.size() - right));
+    }
+    CHECK_MSG(before > 0 && allocated == 0, std::to_string(allocated) + " allocations in 8 frames");
+    const std::vector<std::uint8_t> stored = tracker.state();
+    CHECK(evsam::Tracker(model, stored).state() == stored);
+  }
+}
+
 void test_errors(const evsam::Model& model, const std::string& weights) {
   check_error([] { evsam::Model("none"); }, EVSAM_BAD_WEIGHTS, "none: expected a file that can be read");
   check_error([&] { evsam::Model(weights, "l0"); }, EVSAM_BAD_WEIGHTS, "expected variant 'l0'");
@@ -250,6 +303,7 @@ int main(int argc, char** argv) {
   test_everything(model);
   test_tracker(model);
   test_frames_allocate_nothing(model);
+  test_windows(model);
   test_errors(model, argv[1]);
   return evsam::test::test_result();
 }

@@ -178,14 +178,16 @@ std::vector<float> boxes_as_masks(const Prompts& prompts) {
   return logits;
 }
 
-void step(Tracker& tracker, const std::vector<float>& embedding) {
-  tracker.look(embedding.data());
+void step(Tracker& tracker, const std::vector<float>& embedding, const View& view) {
+  tracker.look(embedding.data(), view);
   while (tracker.asks()) {
     const std::vector<float> logits = boxes_as_masks(tracker.prompts());
     const std::vector<float> iou(static_cast<std::size_t>(tracker.prompts().count), 0.9F);
     CHECK(tracker.answer(logits.data(), iou.data(), 1).ok());
   }
 }
+
+void step(Tracker& tracker, const std::vector<float>& embedding) { step(tracker, embedding, tracker.whole_view()); }
 
 std::int64_t show(Tracker& tracker, const CellBox& object, const std::vector<float>& embedding) {
   std::vector<float> xy = {32.0F * static_cast<float>(object.x0), 32.0F * static_cast<float>(object.y0),
@@ -201,7 +203,7 @@ CellBox moved(const CellBox& box, std::int64_t by) { return {box.x0 + by, box.y0
 
 void check_following() {
   const ImageSize photo{600, 800};
-  Tracker tracker({16, 32, 32}, photo, {768, 1024});
+  Tracker tracker({16, 32, 32}, photo);
   const CellBox object{4, 6, 9, 12};
   CHECK(show(tracker, object, embedding_of(16, 32, object, 5)) == 1);
   for (std::int64_t i = 1; i < 12; ++i) {
@@ -221,8 +223,8 @@ void check_following() {
   CHECK(tracker.object(0).lost == 0 && tracker.photo_box(tracker.object(0))[0] > 560.0F);
 
   // What is stored goes on in the same way.
-  Tracker one({16, 32, 32}, photo, {768, 1024});
-  Tracker other({16, 32, 32}, photo, {768, 1024});
+  Tracker one({16, 32, 32}, photo);
+  Tracker other({16, 32, 32}, photo);
   CHECK(one.load(stored.data(), stored.size()).ok() && other.load(stored.data(), stored.size()).ok());
   CHECK(one.save() == stored);
   step(one, embedding_of(16, 32, moved(object, 12), 70));
@@ -232,9 +234,74 @@ void check_following() {
   CHECK(one.remove(1) && !one.remove(1) && one.count() == 1 && one.index_of(2) == 0);
 }
 
+// The part of a frame, with an object at `place` in pixels of it.
+std::vector<float> embedding_of_part(const View& view, const std::array<double, 4>& place, unsigned seed) {
+  const double pixel = static_cast<double>(view.part.x1 - view.part.x0) / static_cast<double>(view.resized.width);
+  const auto cell = [&](double at, std::int64_t from) {
+    const double cells = std::round((at - static_cast<double>(from)) / pixel / 32.0);
+    return static_cast<std::int64_t>(std::clamp(cells, 0.0, 32.0));
+  };
+  const CellBox seen = {cell(place[0], view.part.x0), cell(place[1], view.part.y0), cell(place[2], view.part.x0),
+                        cell(place[3], view.part.y0)};
+  return embedding_of(16, 32, seen, seed);
+}
+
+// A small object is followed through windows, and all of a frame is looked at once it is lost.
+void check_windows() {
+  constexpr double kSide = 64.0;  // two cells of the whole frame, 16 of a window
+  Tracker tracker({16, 32, 32}, {600, 1024}, 0.0F, 2.0F);
+  CHECK(tracker.is_whole(tracker.next_view()));
+  std::array<double, 4> place = {192.0, 128.0, 192.0 + kSide, 128.0 + kSide};
+  CHECK(show(tracker, {6, 4, 8, 6}, embedding_of_part(tracker.whole_view(), place, 5)) == 1);
+  const View close = tracker.close_view(1);
+  CHECK(close.part.x0 == 96 && close.part.x1 == 352 && close.part.y0 == 32 && close.part.y1 == 288);
+  CHECK(close.resized.height == 1024 && close.resized.width == 1024 && tracker.is_whole(tracker.close_view(2)));
+  const std::vector<float> looks = embedding_of_part(close, place, 6);
+  const std::vector<std::uint8_t> before = tracker.save();
+  CHECK(tracker.add_close(1, looks.data(), close).ok() && tracker.save() != before);
+  const std::vector<std::uint8_t> learnt = tracker.save();
+  std::vector<float> broken = looks;
+  broken[16 * 32 + 16] = std::nanf("");  // of a cell on the object
+  CHECK(!tracker.add_close(1, broken.data(), close).ok() && !tracker.add_close(2, looks.data(), close).ok());
+  CHECK(tracker.save() == learnt);
+  const auto next = [&](unsigned seed) {
+    const View view = tracker.next_view();
+    step(tracker, embedding_of_part(view, place, seed), view);
+    return view;
+  };
+  for (unsigned i = 0; i < 12; ++i) {
+    place[0] += 16.0;
+    place[2] += 16.0;
+    const View view = next(10 + i);
+    CHECK(view.part.x1 - view.part.x0 == 256 && view.part.y1 - view.part.y0 == 256 && tracker.object(0).lost == 0);
+    CHECK(tracker.object(0).view.part.x0 == view.part.x0);
+  }
+  const std::array<float, 4> box = tracker.photo_box(tracker.object(0));
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK_MSG(std::abs(box[i] - static_cast<float>(place[i])) < 24.0F, std::to_string(box[i]));
+  }
+  place = {-9.0, -9.0, -9.0, -9.0};  // nowhere
+  CHECK(!tracker.is_whole(next(30)) && tracker.object(0).lost == 1);
+  for (unsigned i = 0; i < 6; ++i) CHECK(tracker.is_whole(next(31 + i)));
+  place = {800.0, 400.0, 800.0 + kSide, 400.0 + kSide};
+  CHECK(tracker.is_whole(next(40)) && tracker.object(0).lost == 0);
+  const View found = next(41);
+  CHECK(!tracker.is_whole(found) && found.part.x1 == 960 && tracker.object(0).lost == 0);
+
+  // Windows keep within the frame, around all objects, and there are none that hold nearly all of it.
+  place = {0.0, 0.0, kSide, kSide};
+  const View whole = tracker.whole_view();
+  CHECK(show(tracker, {0, 0, 2, 2}, embedding_of_part(whole, place, 50)) == 2);
+  CHECK(tracker.close_view(2).part.x0 == 0 && tracker.close_view(2).part.y1 == 256);
+  CHECK(tracker.is_whole(tracker.next_view()) && tracker.remove(1) && !tracker.is_whole(tracker.next_view()));
+  CHECK(show(tracker, {4, 4, 6, 6}, embedding_of_part(whole, {128.0, 128.0, 192.0, 192.0}, 51)) == 3);
+  const View both = tracker.next_view();
+  CHECK(both.part.x0 == 0 && both.part.x1 == 384 && both.part.y1 == 384);
+}
+
 // More objects than are asked for at once each get their own answer.
 void check_many() {
-  Tracker tracker({16, 32, 32}, {1024, 1024}, {1024, 1024});
+  Tracker tracker({16, 32, 32}, {1024, 1024});
   std::vector<CellBox> places;
   for (std::int64_t i = 0; i < Tracker::kObjectsAtOnce + 3; ++i) places.push_back({1 + i, 2 + i % 4, 5 + i, 7 + i % 4});
   for (const CellBox& place : places) show(tracker, place, embedding_of(16, 32, place, 5));
@@ -253,7 +320,7 @@ void check_many() {
 
 // What is left of a frame is not asked once its objects are other ones.
 void check_changes_within_a_frame() {
-  Tracker tracker({16, 32, 32}, {600, 800}, {768, 1024});
+  Tracker tracker({16, 32, 32}, {600, 800});
   const CellBox object{4, 6, 9, 12};
   const std::vector<float> embedding = embedding_of(16, 32, object, 5);
   show(tracker, object, embedding);
@@ -273,11 +340,11 @@ void check_changes_within_a_frame() {
 }
 
 void check_damaged_states() {
-  Tracker tracker({4, 32, 32}, {600, 800}, {768, 1024});
+  Tracker tracker({4, 32, 32}, {600, 800});
   const CellBox object{4, 6, 9, 12};
   show(tracker, object, embedding_of(4, 32, object, 5));
   const std::vector<std::uint8_t> stored = tracker.save();
-  Tracker other({4, 32, 32}, {600, 801}, {767, 1024});
+  Tracker other({4, 32, 32}, {600, 801});
   CHECK(!other.load(stored.data(), stored.size()).ok());
   CHECK(!tracker.load(stored.data(), stored.size() - 1).ok() && tracker.count() == 0);
   CHECK(!tracker.load(nullptr, 0).ok());
@@ -320,7 +387,7 @@ void check_nothing_is_allocated() {
   const ImageView view{photo.data(), kHeight, kWidth, 3 * kWidth};
   draw(20);
   CHECK(engine->encode(view, features.data()).ok());
-  Tracker tracker(engine->feature_shapes()[0], {kHeight, kWidth}, {768, 1024});
+  Tracker tracker(engine->feature_shapes()[0], {kHeight, kWidth});
   const float box[4] = {128.0F, 256.0F, 384.0F, 512.0F};
   std::int64_t id = 0;
   CHECK(tracker.add(features[0], boxes_as_masks({1, 2, box, nullptr, nullptr}).data(), 1.0F, &id).ok());
@@ -332,7 +399,7 @@ void check_nothing_is_allocated() {
     draw(20 + 4 * i);
     if (i == 3) before = test::allocations;
     passed = passed && engine->encode(view, features.data()).ok() &&
-             tracker.step(*engine, features.data(), memory.data()).ok() &&
+             tracker.step(*engine, features.data(), tracker.whole_view(), memory.data()).ok() &&
              engine->masks(tracker.object(0).logits.data(), 1, 768, 1024, kHeight, kWidth, mask.data()).ok();
   }
   const std::int64_t allocated = test::allocations - before;
@@ -353,6 +420,7 @@ int main() {
   check_appearance();
   check_fine_embeddings();
   check_following();
+  check_windows();
   check_many();
   check_changes_within_a_frame();
   check_damaged_states();

@@ -108,6 +108,16 @@ bool Appearance::learn_first(const Cells& cells, const CellBox& window, const fl
   return solve(memory);
 }
 
+bool Appearance::learn_first_again(const Cells& cells, const CellBox& window, const float* cover,
+                                   LearningMemory& memory) {
+  sum_moments(cells, window, cover, memory);
+  const float* const now = memory.moments.data();
+  if (!all_finite(now, size(first_.count()))) return false;
+  for (std::int64_t i = 0; i < first_.count(); ++i) first_.data()[i] = 0.5F * (first_.data()[i] + now[i]);
+  std::copy_n(first_.data(), first_.count(), since_.data());
+  return solve(memory);
+}
+
 void Appearance::learn(const Cells& cells, const CellBox& window, const float* cover, LearningMemory& memory) {
   sum_moments(cells, window, cover, memory);
   const float* const now = memory.moments.data();

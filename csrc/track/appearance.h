@@ -81,6 +81,9 @@ class Appearance {
   // cover: of all cells. The first frame's is kept apart.
   // False where it is no classifier: of numbers that are not finite.
   bool learn_first(const Cells& cells, const CellBox& window, const float* cover, LearningMemory& memory);
+  // The first frame seen in another way, which counts as much as what is learnt. False, and nothing is changed, where
+  // there are numbers that are not finite.
+  bool learn_first_again(const Cells& cells, const CellBox& window, const float* cover, LearningMemory& memory);
   void learn(const Cells& cells, const CellBox& window, const float* cover, LearningMemory& memory);
 
   // response: of all cells.

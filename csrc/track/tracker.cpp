@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string>
 
 #include "core/finite.h"
 #include "engine/engine.h"
+#include "ops/preprocess/fitted_size.h"
 
 namespace evsam::track {
 namespace {
@@ -19,6 +21,9 @@ constexpr float kRing = 1.0F;       // sides of a mask's box around it that it i
 constexpr float kBeside = 0.1F;     // cover below which a cell is beside the mask
 constexpr float kMainPart = 0.1F;   // of the largest part: parts from there on count for the box
 constexpr std::int64_t kLeast = 8;  // pixels of a mask that is one
+
+constexpr double kNearlyAll = 0.75;       // of the frame's longer side: from there on windows are the whole frame
+constexpr std::int64_t kLeastView = 256;  // pixels of a window's side: more of the lens's blur shows nothing new
 
 constexpr float kLeastSide = 8.0F;    // of a box that is asked for
 constexpr float kLogit = 4.0F;        // pixels of the 1024 frame along a logit's side
@@ -89,14 +94,18 @@ constexpr std::int64_t kMostIds = std::int64_t{1} << 40;  // and frames since an
 
 }  // namespace
 
+View view_of(const masks::Box& part) {
+  const preprocess::Size resized = preprocess::fitted_size(part.y1 - part.y0, part.x1 - part.x0, kFrameSize);
+  return {part, {resized.height, resized.width}};
+}
+
 Object::Object(std::int64_t dim) : logits(size(kPlane)), appearance(dim) {}
 
-Tracker::Tracker(const MapShape& embedding, ImageSize photo, ImageSize resized, float threshold)
+Tracker::Tracker(const MapShape& embedding, ImageSize photo, float threshold, float window)
     : photo_(photo),
-      resized_(resized),
       threshold_(threshold),
-      height_((resized.height + 3) / 4),
-      width_((resized.width + 3) / 4),
+      window_(window),
+      whole_(view_of({0, 0, photo.width, photo.height})),
       cells_(embedding.channels, embedding.height),
       cell_(static_cast<float>(kFrameSize) / static_cast<float>(cells_.side())),
       responses_(size(kObjectsAtOnce * cells_.count())),
@@ -109,10 +118,7 @@ Tracker::Tracker(const MapShape& embedding, ImageSize photo, ImageSize resized, 
       inside_(fine_.size()),
       sums_(fine_.size()),
       pieces_(std::max<std::int64_t>(static_cast<std::int64_t>(fine_.size()), kPlane)) {
-  const auto cells = [&](std::int64_t pixels) {
-    return std::min(cells_.side(), static_cast<std::int64_t>(std::ceil(static_cast<float>(pixels) / cell_)));
-  };
-  all_cells_ = {0, 0, cells(resized.width), cells(resized.height)};
+  set_view(whole_);
   for (std::int64_t p = 0; p < kObjectsAtOnce; ++p) {
     labels_[size(2 * p)] = kTopLeft;
     labels_[size(2 * p + 1)] = kBottomRight;
@@ -126,12 +132,86 @@ std::int64_t Tracker::index_of(std::int64_t id) const {
 }
 
 std::array<float, 4> Tracker::photo_box(const Object& object) const {
-  const float scale[2] = {static_cast<float>(photo_.width) / static_cast<float>(resized_.width),
-                          static_cast<float>(photo_.height) / static_cast<float>(resized_.height)};
+  const float scale[2] = {static_cast<float>(photo_.width) / static_cast<float>(whole_.resized.width),
+                          static_cast<float>(photo_.height) / static_cast<float>(whole_.resized.height)};
   const float end[2] = {static_cast<float>(photo_.width), static_cast<float>(photo_.height)};
   std::array<float, 4> box;
   for (std::size_t i = 0; i < 4; ++i) box[i] = std::clamp(object.box[i] * scale[i % 2], 0.0F, end[i % 2]);
   return box;
+}
+
+bool Tracker::is_whole(const View& view) const {
+  return view.part.x1 - view.part.x0 == photo_.width && view.part.y1 - view.part.y0 == photo_.height;
+}
+
+View Tracker::view_around(const FrameBox& box) const {
+  const std::int64_t sides[2] = {photo_.width, photo_.height};
+  const double scale = static_cast<double>(std::max(sides[0], sides[1])) / static_cast<double>(kFrameSize);
+  const double longer = static_cast<double>(std::max(box[2] - box[0], box[3] - box[1]));
+  const auto wanted = static_cast<std::int64_t>(std::ceil(static_cast<double>(window_) * longer * scale));
+  const std::int64_t side = std::max(wanted, kLeastView);
+  if (!(static_cast<double>(side) < kNearlyAll * static_cast<double>(std::max(sides[0], sides[1])))) return whole_;
+  std::int64_t low[2];
+  std::int64_t high[2];
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    const std::int64_t length = std::min(side, sides[axis]);
+    const double middle = 0.5 * static_cast<double>(box[axis] + box[axis + 2]) * scale;
+    const auto from = static_cast<std::int64_t>(std::lround(middle - 0.5 * static_cast<double>(length)));
+    low[axis] = std::clamp<std::int64_t>(from, 0, sides[axis] - length);
+    high[axis] = low[axis] + length;
+  }
+  return view_of({low[0], low[1], high[0], high[1]});
+}
+
+View Tracker::close_view(std::int64_t id) const {
+  const std::int64_t index = index_of(id);
+  return index < 0 || window_ == 0.0F ? whole_ : view_around(object(index).box);
+}
+
+// A lost object may be anywhere.
+View Tracker::next_view() const {
+  if (window_ == 0.0F || objects_.empty()) return whole_;
+  FrameBox all = objects_[0]->box;
+  for (const std::unique_ptr<Object>& object : objects_) {
+    if (object->lost > 0) return whole_;
+    for (std::size_t i = 0; i < 2; ++i) {
+      all[i] = std::min(all[i], object->box[i]);
+      all[i + 2] = std::max(all[i + 2], object->box[i + 2]);
+    }
+  }
+  return view_around(all);
+}
+
+void Tracker::set_view(const View& view) {
+  view_ = view;
+  const std::int64_t part[2][2] = {{view.part.x0, view.part.x1}, {view.part.y0, view.part.y1}};
+  const std::int64_t resized[2] = {view.resized.width, view.resized.height};
+  const std::int64_t whole[2] = {whole_.resized.width, whole_.resized.height};
+  const std::int64_t photo[2] = {photo_.width, photo_.height};
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    const double pixel = static_cast<double>(resized[axis]) / static_cast<double>(part[axis][1] - part[axis][0]);
+    const double of_whole = static_cast<double>(photo[axis]) / static_cast<double>(whole[axis]);
+    scale_[axis] = static_cast<float>(pixel * of_whole);
+    origin_[axis] = static_cast<float>(-pixel * static_cast<double>(part[axis][0]));
+  }
+  const auto cells = [&](std::int64_t pixels) {
+    return std::min(cells_.side(), static_cast<std::int64_t>(std::ceil(static_cast<float>(pixels) / cell_)));
+  };
+  all_cells_ = {0, 0, cells(resized[0]), cells(resized[1])};
+  height_ = (resized[1] + 3) / 4;
+  width_ = (resized[0] + 3) / 4;
+}
+
+FrameBox Tracker::in_view(const FrameBox& box) const {
+  FrameBox result;
+  for (std::size_t i = 0; i < 4; ++i) result[i] = box[i] * scale_[i % 2] + origin_[i % 2];
+  return result;
+}
+
+FrameBox Tracker::in_frame(const FrameBox& box) const {
+  FrameBox result;
+  for (std::size_t i = 0; i < 4; ++i) result[i] = (box[i] - origin_[i % 2]) / scale_[i % 2];
+  return result;
 }
 
 // Cells that the box, grown by so many of its sides on each side, touches. Sides count as two cells at least.
@@ -147,10 +227,10 @@ CellBox Tracker::window(const FrameBox& box, float sides) const {
   return cells;
 }
 
-// The box within the frame, with sides of kLeastSide at least.
+// The box within the view, with sides of kLeastSide at least.
 FrameBox Tracker::fitted(const FrameBox& box) const {
   FrameBox result;
-  const float end[2] = {static_cast<float>(resized_.width), static_cast<float>(resized_.height)};
+  const float end[2] = {static_cast<float>(view_.resized.width), static_cast<float>(view_.resized.height)};
   for (std::size_t axis = 0; axis < 2; ++axis) {
     result[axis] = std::max(std::min(box[axis], end[axis] - kLeastSide), 0.0F);
     result[axis + 2] = std::max(std::min(box[axis + 2], end[axis]), result[axis] + kLeastSide);
@@ -235,6 +315,7 @@ Status Tracker::add(const float* embedding, const float* logits, float score, st
   if (*id != 0 && index < 0) {
     return Status::invalid_argument(expected_got("id", "an object's, or 0 for a new one", std::to_string(*id)));
   }
+  set_view(whole_);
   if (read_mask(logits) == 0) {
     return Status::invalid_argument(expected_got("prompt", "one that gives a mask", "an empty mask"));
   }
@@ -242,6 +323,7 @@ Status Tracker::add(const float* embedding, const float* logits, float score, st
   object->id = *id == 0 ? next_id_ : *id;
   object->score = std::clamp(score, 0.0F, 1.0F);
   object->box = main_parts();
+  object->view = whole_;
   std::copy_n(logits, kPlane, object->logits.data());
   cells_.read(embedding);
   if (!object->appearance.learn_first(cells_, window(object->box, kWindow), cover_.data(), learning_)) {
@@ -257,6 +339,50 @@ Status Tracker::add(const float* embedding, const float* logits, float score, st
   return {};
 }
 
+Status Tracker::add_close(std::int64_t id, const float* embedding, const View& view) {
+  const std::int64_t index = index_of(id);
+  if (index < 0) return Status::invalid_argument(expected_got("id", "an object's", std::to_string(id)));
+  Object& object = *objects_[size(index)];
+  set_view(view);
+  if (read_mask(part_of_whole(object.logits.data()).data()) < kLeast) return {};
+  cells_.read(embedding);
+  if (object.appearance.learn_first_again(cells_, window(main_parts(), kWindow), cover_.data(), learning_)) return {};
+  return Status::invalid_argument(expected_got("embedding", "finite numbers", "NaN or infinity"));
+}
+
+// Logits of the whole frame, interpolated to those of the view.
+std::vector<float> Tracker::part_of_whole(const float* logits) const {
+  struct Tap {
+    std::int64_t low;
+    std::int64_t high;
+    float share;  // of the higher one
+  };
+  std::array<std::array<Tap, kLogitsSize>, 2> taps;
+  const std::int64_t last[2] = {(whole_.resized.width + 3) / 4 - 1, (whole_.resized.height + 3) / 4 - 1};
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    for (std::int64_t i = 0; i < kLogitsSize; ++i) {
+      const float pixel = kLogit * (static_cast<float>(i) + 0.5F);
+      const float at = (pixel - origin_[axis]) / scale_[axis] / kLogit - 0.5F;
+      const float inside = std::clamp(at, 0.0F, static_cast<float>(last[axis]));
+      const auto low = static_cast<std::int64_t>(inside);
+      taps[axis][size(i)] = {low, std::min(low + 1, last[axis]), inside - static_cast<float>(low)};
+    }
+  }
+  std::vector<float> result(size(kPlane));
+  for (std::int64_t y = 0; y < kLogitsSize; ++y) {
+    const Tap& down = taps[1][size(y)];
+    const float* const above = logits + down.low * kLogitsSize;
+    const float* const below = logits + down.high * kLogitsSize;
+    for (std::int64_t x = 0; x < kLogitsSize; ++x) {
+      const Tap& right = taps[0][size(x)];
+      const float first = above[right.low] + right.share * (above[right.high] - above[right.low]);
+      const float second = below[right.low] + right.share * (below[right.high] - below[right.low]);
+      result[size(y * kLogitsSize + x)] = first + down.share * (second - first);
+    }
+  }
+  return result;
+}
+
 bool Tracker::remove(std::int64_t id) {
   const std::int64_t index = index_of(id);
   if (index < 0) return false;
@@ -270,7 +396,8 @@ void Tracker::end_frame() {
   prompts_ = {};
 }
 
-void Tracker::look(const float* embedding) {
+void Tracker::look(const float* embedding, const View& view) {
+  set_view(view);
   if (!objects_.empty()) cells_.read(embedding);
   looked_ = count();
   asked_ = 0;
@@ -284,16 +411,17 @@ void Tracker::ask() {
     const Object& object = *objects_[size(asked_ + slot)];
     float* const response = responses_.data() + slot * cells_.count();
     object.appearance.respond(cells_, response);
-    const CellBox inside = window(object.box, kWindow * static_cast<float>(1 + object.lost));
+    const FrameBox last = in_view(object.box);
+    const CellBox inside = window(last, kWindow * static_cast<float>(1 + object.lost));
     for (std::int64_t y = 0; y < cells_.side(); ++y) {
       for (std::int64_t x = 0; x < cells_.side(); ++x) {
         const std::int64_t cell = y * cells_.side() + x;
         searched_[size(cell)] = inside.has(x, y) ? std::clamp(response[cell], 0.0F, 1.0F) : 0.0F;
       }
     }
-    FrameBox prompt = object.box;
+    FrameBox prompt = last;
     FrameBox found;
-    if (map_box(searched_.data(), object.lost == 0 ? &object.box : nullptr, &found)) {
+    if (map_box(searched_.data(), object.lost == 0 ? &last : nullptr, &found)) {
       const float share = object.lost == 0 ? kBlend : 1.0F;  // a lost object is where its looks are
       for (std::size_t i = 0; i < 4; ++i) prompt[i] = share * found[i] + (1.0F - share) * prompt[i];
     }
@@ -383,6 +511,7 @@ Status Tracker::answer(const float* logits, const float* iou, std::int64_t iou_s
 
 void Tracker::choose(Object& object, const float* response, const float* logits, float iou) {
   std::copy_n(logits, kPlane, object.logits.data());
+  object.view = view_;
   object.score = std::clamp(iou, 0.0F, 1.0F);
   const float stands_out = read_mask(logits) >= kLeast ? contrast(response) : 0.0F;
   if (!(stands_out >= kLost)) {
@@ -390,12 +519,13 @@ void Tracker::choose(Object& object, const float* response, const float* logits,
     return;
   }
   object.lost = 0;
-  object.box = main_parts();
-  object.appearance.learn(cells_, window(object.box, kWindow), cover_.data(), learning_);
+  const FrameBox box = main_parts();
+  object.box = in_frame(box);
+  object.appearance.learn(cells_, window(box, kWindow), cover_.data(), learning_);
 }
 
-Status Tracker::step(const Engine& engine, const float* const* features, float* memory) {
-  look(features[0]);
+Status Tracker::step(const Engine& engine, const float* const* features, const View& view, float* memory) {
+  look(features[0], view);
   while (asks()) {
     float* const iou = memory + prompts_.count * kPlane;
     EVSAM_RETURN_IF_ERROR(engine.decode(features, prompts_, kSingle, memory, iou));
@@ -437,6 +567,7 @@ Status Tracker::load(const std::uint8_t* bytes, std::size_t count) {
     StateObject stored;
     if (!reader.read(&stored)) return damaged;
     auto object = std::make_unique<Object>(cells_.dim());
+    object->view = whole_;
     object->id = stored.id;
     object->lost = stored.lost;
     object->box = stored.box;

@@ -193,6 +193,12 @@ def _add_video_arguments(group: argparse._ArgumentGroup) -> None:
         metavar="TRACKER",
         help="; ".join(f"{name}: {text}" for name, text in TRACKERS.items()) + " (default: all)",
     )
+    group.add_argument(
+        "--window",
+        type=number(1, 100),
+        metavar="N",
+        help="of the tracker track: encode only the part around the objects, N longer sides of the box around them",
+    )
 
 
 def _add_process_arguments(group: argparse._ArgumentGroup) -> None:
@@ -252,8 +258,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _settle_video(arguments: argparse.Namespace) -> None:
     """With ``--video``, its folder is the data, and trackers take the place of prompts."""
     if arguments.video is None:
-        if arguments.trackers:
-            arguments.fail("--trackers is of --video FOLDER: give that too")
+        for option in ("trackers", "window"):
+            if getattr(arguments, option) is not None:
+                arguments.fail(f"--{option} is of --video FOLDER: give that too")
         return
     if arguments.data is not None:
         arguments.fail("--video: expected no DATA beside it")
@@ -263,6 +270,8 @@ def _settle_video(arguments: argparse.Namespace) -> None:
     if arguments.objects == "auto":  # labels of videos are numbers of objects, in whatever mode they are stored
         arguments.objects = "each"
     arguments.prompts = list(dict.fromkeys(arguments.trackers or TRACKERS))
+    if arguments.window is not None and "track" not in arguments.prompts:
+        arguments.fail("--window is of --trackers track: give that too")
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -199,6 +199,8 @@ class Protocols:
             "everything": {"settings": everything, "kinds": kinds, "backend": arguments.backend},
             **{name: {} for name in TRACKERS},
         }
+        if arguments.window is not None:
+            options["track"] = {"window": arguments.window}
         # --precision is that of MODEL: what a smaller one loses shows against the engine's own choice
         reference = None if arguments.compare is None else (arguments.compare, {**engine, "precision": None})
         return cls(tuple(arguments.prompts), options, arguments.detections, reference)

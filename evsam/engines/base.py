@@ -120,12 +120,13 @@ class Engine(Protocol):
 class GeneratorEngine(Engine, Protocol):
     """An engine that answers the generator of "everything" mode, and trackers, itself: it copies no logits."""
 
-    def follow(self, tracker: _C.Tracker, features: AnyFeatures) -> None:
+    def follow(self, tracker: _C.Tracker, features: AnyFeatures, part: Sequence[int]) -> None:
         """Find a tracker's objects in the next frame.
 
         Args:
             tracker: of csrc/track/tracker.h.
-            features: of the frame.
+            features: of a part of the frame.
+            part: x0, y0, x1, y1 of it, in pixels of the frame.
         """
 
     def answer(self, generator: _C.EverythingGenerator, features: AnyFeatures) -> None:

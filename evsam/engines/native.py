@@ -140,9 +140,9 @@ class NativeEngine:
         engine.masks(planes, *resized_size, out.view(np.uint8))
         return out.reshape(*logits.shape[:2], *original_size)
 
-    def follow(self, tracker: _C.Tracker, features: AnyFeatures) -> None:
+    def follow(self, tracker: _C.Tracker, features: AnyFeatures, part: Sequence[int]) -> None:
         """See :meth:`evsam.engines.base.GeneratorEngine.follow`."""
-        tracker.step(self._open(), [np.ascontiguousarray(array) for array in features])
+        tracker.step(self._open(), [np.ascontiguousarray(array) for array in features], part)
 
     def answer(self, generator: _C.EverythingGenerator, features: AnyFeatures) -> None:
         """See :meth:`evsam.engines.base.GeneratorEngine.answer`."""

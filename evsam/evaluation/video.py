@@ -3,7 +3,7 @@
 A tracker is given the mask of each object in the first frame and finds the object in all others, one frame after the
 other (DAVIS calls that semi-supervised). Whatever has ``add`` and ``step`` as :class:`evsam.tracking.Tracker` has them
 can be scored; the plain ways of following that a tracker has to beat are here. All trackers of an evaluation see the
-same embeddings, so that a frame is encoded once.
+same embeddings, so that a frame is encoded once; but one with a window sees the frames, parts of which it encodes.
 """
 
 from __future__ import annotations
@@ -110,10 +110,10 @@ class Result(Protocol):
 class Follower(Protocol):
     """A tracker, as far as it is needed here."""
 
-    def add(self, frame: Embedding, *, mask: Bool) -> int:
-        """Show an object by its mask; its number."""
+    def add(self, frame: Any, *, mask: Bool) -> int:
+        """Show an object by its mask; its number. frame: an embedding; with a window uint8 (H, W, 3), RGB."""
 
-    def step(self, frame: Embedding) -> Mapping[int, Result]:
+    def step(self, frame: Any) -> Mapping[int, Result]:
         """The objects in the next frame, by their numbers."""
 
 
@@ -176,12 +176,8 @@ class LastLogits(StandsStill):
         return result.masks[0, 0], float(result.scores[0, 0])
 
 
-def _own(sam: Sam) -> Follower:
-    return sam.track()
-
-
 TRACKERS: Mapping[str, Callable[[Sam], Follower]] = {
-    "track": _own,
+    "track": lambda sam: sam.track(),
     "last-box": LastBox,
     "last-logits": LastLogits,
     "still": StandsStill,
@@ -196,13 +192,17 @@ class Following:
     Attributes:
         name: of :data:`TRACKERS`, or of your own tracker.
         tracker: makes your own, given the model; None for that of the name.
+        window: of :meth:`evsam.Sam.track`, for the tracker of the name ``track``; None: whole frames.
     """
 
     name: str = "track"
     tracker: Callable[[Sam], Follower] | None = None
+    window: float | None = None
 
     def follow(self, sam: Sam) -> Follower:
         """A new tracker."""
+        if self.window is not None:
+            return sam.track(window=self.window)
         return (self.tracker or TRACKERS[self.name])(sam)
 
     def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:  # noqa: ARG002 - as other protocols
@@ -248,6 +248,7 @@ class _Followed:
     """One tracker on one video."""
 
     tracker: Follower
+    sees_pixels: bool
     rows: list[Row]
     numbers: list[int] = field(default_factory=list)
 
@@ -272,18 +273,22 @@ def score_video(sam: Sam, video: Photo, protocols: Sequence[Any]) -> dict[str, l
     try:
         for number, frame in enumerate(frames):
             pixels = frame.pixels()
-            truth, embedding = Truth.read(frame, pixels), sam.encode(pixels)
+            truth = Truth.read(frame, pixels)
+            embedding = sam.encode(pixels) if any(protocol.window is None for protocol in protocols) else None
             if number == 0:
                 objects = truth.asked()
                 if not objects:
                     raise BrokenSample(video.key, "expected an object in the first frame, got none")
                 for protocol in protocols:
-                    runs[protocol.name] = run = _Followed(protocol.follow(sam), _blank(video, objects, len(frames)))
-                    run.numbers = [run.tracker.add(embedding, mask=one.mask) for one in objects]
+                    runs[protocol.name] = run = _Followed(
+                        protocol.follow(sam), protocol.window is not None, _blank(video, objects, len(frames))
+                    )
+                    shown = pixels if run.sees_pixels else embedding
+                    run.numbers = [run.tracker.add(shown, mask=one.mask) for one in objects]
                 continue
             true = {one.annotation.id: one for one in truth.objects}
             for run in runs.values():
-                found = run.tracker.step(embedding)
+                found = run.tracker.step(pixels if run.sees_pixels else embedding)
                 if number + 1 < len(frames):
                     _score(run, found, [true.get(one.annotation.id) for one in objects], truth.size)
     except BrokenSample:

@@ -209,6 +209,39 @@ def test_the_command_scores_videos_and_goes_on(
     assert "2 videos" in (out / "report.html").read_text()
 
 
+def test_the_command_scores_windows(moving: Path, tmp_path: Path) -> None:
+    command = ["eval", "nano", "--video", str(moving), "-o", str(tmp_path / "out"), "--threads", "1", "--window", "4"]
+    assert main([*command, "--trackers", "track"]) == 0
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text())["settings"]
+    assert settings["prompts"] == {"track": {"window": 4.0}}
+    assert main([*command, "--trackers", "track"]) == 0, "and again, from what is written"
+
+
+def test_a_tracker_with_a_window_sees_the_frames(moving: Path) -> None:
+    """And others the embeddings, in the same evaluation."""
+    seen: dict[object, list[str]] = {None: [], 4: []}
+
+    class Seeing(Scripted):
+        window: object = None
+
+        def add(self, frame: Any, *, mask: np.ndarray) -> int:
+            return super().add(self.step(frame), mask=mask)
+
+        def step(self, frame: Any) -> dict[int, Any]:
+            seen[self.window].append(frame if isinstance(frame, str) else type(frame).__name__)
+            return {1: answer(square(20, 20))}
+
+    def track(window: object = None) -> Seeing:
+        tracker = Seeing([], [])
+        tracker.window = window
+        return tracker
+
+    model = Model(track=track)
+    model.encode = lambda pixels: "embedding"
+    score_video(cast(Any, model), videos(moving)[0], [Following(), Following("through", window=4)])
+    assert seen == {None: ["embedding"] * 5, 4: ["ndarray"] * 5}
+
+
 def test_labels_need_no_palette(tmp_path: Path) -> None:
     """Grey label maps of several objects, which among photos can mean several things."""
     both = square(10, 10) + 2 * square(70, 10)
@@ -227,6 +260,8 @@ def test_labels_need_no_palette(tmp_path: Path) -> None:
     [
         (["nano", "data", "--video", "folder"], "expected no DATA"),
         (["nano", "data", "--trackers", "still"], "--trackers is of --video"),
+        (["nano", "data", "--window", "4"], "--window is of --video"),
+        (["nano", "--video", "folder", "--trackers", "still", "--window", "4"], "--window is of --trackers track"),
         (["nano", "--video", "folder", "--kind", "coco"], "--kind masks"),
     ],
 )

@@ -29,6 +29,27 @@ def truth_at(x: int, y: int = 90) -> np.ndarray:
     return truth
 
 
+def large_at(x: int, y: int = 300) -> np.ndarray:
+    """A square of 30 pixels in a frame of 800 x 600; two cells of nano's embedding of all of it."""
+    frame = np.empty((600, 800, 3), np.uint8)
+    frame[...] = (40, 60, 50)
+    frame[..., 0] += np.arange(800, dtype=np.uint8)[None] // 16
+    frame[y : y + 30, x : x + 30] = (220, 60, 40)
+    return frame
+
+
+def encoded_sizes(sam, monkeypatch) -> list[tuple[int, ...]]:
+    """A list that gets the height and width of whatever is encoded."""
+    sizes: list[tuple[int, ...]] = []
+    encode = type(sam).encode
+    monkeypatch.setattr(
+        type(sam),
+        "encode",
+        lambda self, image, **options: sizes.append(image.shape[:2]) or encode(self, image, **options),
+    )
+    return sizes
+
+
 @pytest.fixture(scope="module")
 def sam():
     with evsam.load("nano", engine="native") as sam:
@@ -74,13 +95,14 @@ def test_what_cannot_be_meant_is_refused(sam, call, error, message) -> None:
         call(sam, tracker)
 
 
-def test_every_engine_follows(sam) -> None:
+@pytest.mark.parametrize("window", [None, 4])
+def test_every_engine_follows(sam, window) -> None:
     """What answers prompts for the native engine and for others is not the same code."""
     pytest.importorskip("torch")
     with evsam.load("nano", engine="torch", threads=1) as other:
-        trackers = [model.track(frame_at(40), box=(40, 90, 100, 150)) for model in (sam, other)]
-        for x in (46, 52, 58):
-            first, second = (tracker.step(frame_at(x))[1] for tracker in trackers)
+        trackers = [model.track(large_at(400), box=(400, 300, 430, 330), window=window) for model in (sam, other)]
+        for x in (406, 412, 418):
+            first, second = (tracker.step(large_at(x))[1] for tracker in trackers)
             assert iou(first.mask, second.mask) > 0.99
             assert first.score == pytest.approx(second.score, abs=1e-3)
 
@@ -114,6 +136,55 @@ def test_an_object_that_left_is_lost_and_found_again(sam) -> None:
     assert iou(tracker.step(frame_at(42))[1].mask, truth_at(42)) > 0.8, "shown again"
 
 
+def test_through_a_window_a_small_object_is_seen_better(sam, monkeypatch) -> None:
+    sizes = encoded_sizes(sam, monkeypatch)
+    overlaps = []
+    for window in (None, 4):
+        tracker = sam.track(large_at(400), box=(400, 300, 430, 330), window=window)
+        assert tracker.window == window
+        for x in range(406, 440, 6):
+            track = tracker.step(large_at(x))[1]
+            assert track.mask.shape == (600, 800)
+            assert not track.lost
+            truth = large_at(x)[..., 0] == 220
+            overlaps.append(iou(track.mask, truth))
+            assert np.abs(track.box - (x, 300, x + 30, 330)).max() < 6
+    assert sizes == [(600, 800)] * 8 + [(256, 256)] * 7, "shown in all of a frame, and learnt from its part"
+    half = len(overlaps) // 2
+    assert np.mean(overlaps[half:]) > max(0.85, np.mean(overlaps[:half]))
+
+
+def test_without_a_sight_of_the_object_all_of_a_frame_is_looked_at(sam, monkeypatch) -> None:
+    tracker = sam.track(large_at(400), box=(400, 300, 430, 330), window=4)
+    tracker = evsam.Tracker.restore(sam, tracker.state())
+    sizes = encoded_sizes(sam, monkeypatch)
+    empty = large_at(800)
+    for frame in (large_at(406), empty, empty, large_at(480, 330), large_at(486, 330)):
+        track = tracker.step(frame)[1]
+    assert sizes == [(256, 256)] * 2 + [(600, 800)] * 2 + [(256, 256)]
+    assert not track.lost
+    assert np.abs(track.box - (486, 330, 516, 360)).max() < 6
+
+    sizes.clear()
+    tracker.add(large_at(700, 20), box=(700, 20, 730, 50))
+    tracker.step(large_at(700, 20))
+    assert sizes == [(600, 800), (256, 256), (600, 800)], "around both it would be nearly all of the frame"
+    tracker.remove(1)
+    tracker.step(large_at(706, 20))
+    assert sizes[-1] == (256, 256)
+    embedding = sam.encode(large_at(712, 20))
+    sizes.clear()
+    track = tracker.step(embedding)[2]
+    assert not sizes, "an embedding is of all of the frame"
+    assert track.mask.shape == (600, 800)
+
+
+@pytest.mark.parametrize("window", [0, 0.5, 101, -1, float("nan"), True, "4"])
+def test_windows_that_are_none_are_refused(sam, window) -> None:
+    with pytest.raises(evsam.EvsamError, match="window: expected None or a number from 1 to 100, got"):
+        sam.track(window=window)
+
+
 def test_a_mask_is_taken_as_it_is(sam) -> None:
     shown = truth_at(40)
     shown[90:100, 40:100] = False
@@ -142,6 +213,7 @@ def test_frames_in_bgr_and_embeddings_are_the_same_frames(sam) -> None:
         (lambda state: state.replace(b'"size": [240', b'"size": [-40'), "damaged"),
         (lambda state: state.replace(b'"nano"', b'"l0"'), "got one of l0"),
         (lambda state: state.replace(b'"bgr": false', b'"bgr": 7'), "damaged"),
+        (lambda state: state.replace(b'"window": null', b'"window": 0.5'), "damaged"),
         (lambda state: state.split(b"\n")[0] + b"\n[]\n", "damaged"),
         (lambda state: state.decode("latin-1"), "bytes"),
         (lambda state: b"", "other bytes"),

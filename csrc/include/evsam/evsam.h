@@ -178,6 +178,16 @@ typedef struct evsam_segment {
 
 typedef struct evsam_tracker evsam_tracker; /* follows objects from frame to frame */
 
+typedef struct evsam_tracker_options {
+  size_t struct_size; /* sizeof(evsam_tracker_options) */
+  float window; /* Of an image only the part around the objects is encoded, which shows small ones better: a square
+                   whose side is so many longer sides of the box around all objects, and at least 256 pixels; 1 to
+                   100, such as 4. While an object is lost, or the square would hold nearly all of the frame, all of
+                   it is encoded. 0: all of each frame. */
+} evsam_tracker_options;
+
+#define EVSAM_TRACKER_OPTIONS_INIT {sizeof(evsam_tracker_options), 0}
+
 /* One of its objects. */
 typedef struct evsam_track {
   size_t struct_size; /* sizeof(evsam_track) */
@@ -282,7 +292,7 @@ EVSAM_API evsam_status evsam_segments_labels(const evsam_segments* segments, int
  *
  *   int64_t id = 0;
  *   evsam_track track = EVSAM_TRACK_INIT;
- *   evsam_tracker_create(model, &tracker);
+ *   evsam_tracker_create(model, NULL, &tracker);
  *   evsam_tracker_add(tracker, &first_frame, NULL, &prompts, &id);
  *   while (next_frame(&frame)) {
  *     evsam_tracker_step(tracker, &frame, NULL);
@@ -292,21 +302,23 @@ EVSAM_API evsam_status evsam_segments_labels(const evsam_segments* segments, int
  *
  * Objects are added and removed at any time. A frame costs one encode and one decode, of a box for each object; after
  * the first frames evsam_tracker_step, _get, _mask and _labels allocate nothing. A tracker keeps no frame. It is used
- * by one thread at a time, and freed before its model. Several may share a model. */
-EVSAM_API evsam_status evsam_tracker_create(const evsam_model* model, evsam_tracker** tracker);
+ * by one thread at a time, and freed before its model. Several may share a model. options: NULL for the defaults. */
+EVSAM_API evsam_status evsam_tracker_create(const evsam_model* model, const evsam_tracker_options* options,
+                                            evsam_tracker** tracker);
 
 /* NULL is allowed. */
 EVSAM_API void evsam_tracker_free(evsam_tracker* tracker);
 
 /* Shows an object, which is looked for from the next evsam_tracker_step() on. image, embedding: the frame in which it
- * is shown, in one form or the other; the other one is NULL. prompts: one, as for evsam_predict(); of several masks the
+ * is shown, in one form or the other; the other one is NULL. With a window, of an image the surroundings of the object
+ * are encoded too, to learn what it looks like there. prompts: one, as for evsam_predict(); of several masks the
  * one with the highest score is the object's, and a mask without points and a box is taken as it is. id: 0 for a new
  * object, whose number is written there; or the number of one that is shown again. Numbers are not used again. */
 EVSAM_API evsam_status evsam_tracker_add(evsam_tracker* tracker, const evsam_image* image,
                                          const evsam_embedding* embedding, const evsam_prompts* prompts, int64_t* id);
 
-/* Finds the objects in the next frame, an image or an embedding; the other one is NULL. If this fails, objects may be
- * as they were in the frame before. */
+/* Finds the objects in the next frame, an image or an embedding; the other one is NULL. Of an embedding all of the
+ * frame is looked at, whatever the window. If this fails, objects may be as they were in the frame before. */
 EVSAM_API evsam_status evsam_tracker_step(evsam_tracker* tracker, const evsam_image* image,
                                           const evsam_embedding* embedding);
 

@@ -341,9 +341,10 @@ class Model {
 // Follows objects from frame to frame; see evsam_tracker_create. The model must be there as long as the tracker.
 class Tracker {
  public:
-  explicit Tracker(const Model& model) {
+  explicit Tracker(const Model& model, evsam_tracker_options options = EVSAM_TRACKER_OPTIONS_INIT) {
+    options.struct_size = sizeof(options);
     evsam_tracker* handle = nullptr;
-    check(evsam_tracker_create(model.get(), &handle));
+    check(evsam_tracker_create(model.get(), &options, &handle));
     handle_.reset(handle);
   }
 
