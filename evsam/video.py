@@ -222,16 +222,20 @@ class VideoWriter:
         container: FFmpeg's name of the format, one of :data:`FORMATS`.
         size: height and width of the frames. Odd ones grow by a pixel, since colours are stored for 2 x 2 of them.
         rate: frames a second.
+        comment: is written into the file; see :func:`video_comment`.
 
     Raises:
         BackendUnavailable: PyAV is missing.
+        EvsamError: FFmpeg has no encoder for frames of this size or rate.
         OSError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, container: str, size: tuple[int, int], rate: Fraction) -> None:
+    def __init__(self, path: Path, container: str, size: tuple[int, int], rate: Fraction, comment: str = "") -> None:
         av = _av()
         options = {"movflags": "faststart"} if container in ("mp4", "mov") else {}
         self._container: Any = av.open(str(path), "w", format=container, options=options)
+        if comment:
+            self._container.metadata["comment"] = comment
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         self._stream: Any = self._container.add_stream(codec, rate=rate)
         height, width = size
@@ -244,6 +248,12 @@ class VideoWriter:
         context.time_base = _TIME_BASE
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
         context.color_range = 1  # 16 to 235
+        try:
+            context.open()
+        except (av.FFmpegError, MemoryError) as error:
+            self._container.close()
+            expected = f"frames of a size that {codec} can write, got {width} x {height} pixels"
+            raise EvsamError(f"-o: expected {expected}; a folder takes label maps of any size") from error
         self._frame_of = av.VideoFrame.from_ndarray
         self._last = -1
 
@@ -267,6 +277,18 @@ class VideoWriter:
         with suppress(EOFError):
             self._container.mux(self._stream.encode(None))
         self._container.close()
+
+
+def video_comment(path: Path) -> str | None:
+    """What :class:`VideoWriter` was told to write into a file; None where there is no comment.
+
+    Raises:
+        BackendUnavailable: PyAV is missing.
+        ImageError: the file cannot be read.
+    """
+    with _naming(path), _av().open(str(path)) as container:
+        comments: list[str] = [value for key, value in container.metadata.items() if key.lower() == "comment"]
+    return comments[0] if comments else None
 
 
 def container_of(path: Path) -> str:

@@ -46,6 +46,9 @@ _SAVE_SECONDS = 2.0
 _COVERED = 0.5
 """The part of a found mask that tracked objects may cover, for it to be a new one."""
 
+_MARK = "evsam-run"
+"""Name of the mark in label maps and documents; in videos it is the comment."""
+
 _COORDINATE = number(-1e9, 1e9)
 
 
@@ -98,6 +101,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="write the tracks in the layout of YouTube-VIS; - for standard output"
     )
+    parser.add_argument(
+        "--window",
+        type=number(1, 100),
+        metavar="N",
+        help="encode only the part around the objects, a square of N longer sides of the box around them, such as 4: "
+        "for small objects (default: whole frames)",
+    )
     parser.add_argument("--limit", type=whole(1), metavar="N", help="stop behind the Nth frame")
     parser.add_argument(
         "--fps", type=number(0.001, 1000), metavar="N", help="frames a second, where the source does not say (25)"
@@ -116,11 +126,15 @@ def run(arguments: argparse.Namespace) -> int:
     rate = None if arguments.fps is None else Fraction(arguments.fps).limit_denominator(1001)
     with closing(open_source(arguments.source, rate)) as source:
         outputs = _Outputs(arguments, camera)
-        if arguments.resume and outputs.are_done(Path(arguments.source)):
-            console.note(f"{arguments.source} is done")
-            return 0
+        ended = arguments.resume and outputs.are_there(Path(arguments.source))
         with outputs.claimed() as folder, load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
-            journal = _Journal(folder, _fingerprint(arguments, sam), resume=arguments.resume)
+            fingerprint = _fingerprint(arguments, sam)
+            outputs.run = _digest(fingerprint, arguments.limit)
+            if ended:
+                outputs.check_run()
+                console.note(f"{arguments.source} is done")
+                return 0
+            journal = _Journal(folder, fingerprint, resume=arguments.resume)
             if arguments.limit is not None and arguments.limit < journal.done:
                 raise EvsamError(
                     f"--limit: expected at least {journal.done}, the frames that are done, got {arguments.limit}"
@@ -199,13 +213,15 @@ class _Work:
         self._every: int | None = arguments.everything_every
         self._most: int = arguments.max_objects
         self._areas = {"min_area": arguments.min_area, "max_area": arguments.max_area}
-        self.tracker = sam.track() if tracker is None else tracker
+        self.tracker = sam.track(window=arguments.window) if tracker is None else tracker
 
     def on(self, frame: Frame) -> Record:
         """The record of the next frame."""
         search = self._every is not None and frame.index % self._every == 0
-        # encoded here only where it is used twice: the tracker may have an own way to look at a frame
-        image = self._sam.encode(frame.image) if search or frame.index == 0 else frame.image
+        # encoded once where it is used twice; but with a window the tracker looks at frames in an own way
+        image: Any = frame.image
+        if (search or frame.index == 0) and self.tracker.window is None:
+            image = self._sam.encode(frame.image)
         if frame.index == 0:
             for prompt in self._prompts.values():
                 self.tracker.add(image, **prompt)
@@ -390,6 +406,7 @@ class _Outputs:
 
     Attributes:
         work_folder: for what only a stopped run needs.
+        run: digest of what the run is of, which each file is marked with.
 
     Raises:
         OSError: something cannot be written.
@@ -428,6 +445,7 @@ class _Outputs:
             source = Path(os.path.abspath(arguments.source))
             main = Path(f"{source.name}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:12]}")
         self.work_folder = main.parent / f".{main.name}.evsam-track"
+        self.run = ""
         self.say: Callable[[str], None] = console.note if self._json == "-" else console.say
         self._write: Callable[[Frame, Tracks], None] | None = None
         self._size = (0, 0)
@@ -494,22 +512,43 @@ class _Outputs:
                 raise EvsamError(f"{text}, got those of a run that is at work in {self.work_folder}") from error
             yield self.work_folder
 
-    def are_done(self, source: Path) -> bool:
+    def are_there(self, source: Path) -> bool:
         """Whether an earlier run has written all, and the source has not changed since.
 
         Of label maps that is known where the source is a folder, which says how they are called.
         """
         if self.work_folder.exists() or self._json == "-" or not source.exists():
             return False
-        paths = [] if self._json is None else [Path(self._json)]
-        if self._path is not None and self._folder:
-            if not source.is_dir():
-                return False
-            paths += [self._path / _label_map(frame.name) for frame in self._frames]
-        elif self._path is not None:
-            paths.append(self._path)
+        if self._folder and not source.is_dir():
+            return False
         newest = max(path.stat().st_mtime for path in self._frames)
-        return all(path.is_file() and path.stat().st_mtime >= newest for path in paths)
+        return all(path.is_file() and path.stat().st_mtime >= newest for path, _ in self._files())
+
+    def check_run(self) -> None:
+        """Make sure that what is there is of a run with the same arguments.
+
+        Raises:
+            EvsamError: it is not.
+        """
+        for path, read in self._files():
+            try:
+                found = read(path)
+            except Exception:  # noqa: BLE001 - of Pillow, FFmpeg and JSON: files that are none of this command's
+                found = None
+            if found != self.run:
+                text = f"expected {path} to be of a run with these arguments, got a file of another"
+                raise EvsamError(f"--resume: {text}; without --resume it begins anew")
+
+    def _files(self) -> Iterator[tuple[Path, Callable[[Path], object]]]:
+        """What is there once all is written, and how the mark in it is read."""
+        if self._json not in (None, "-"):
+            yield Path(self._json or ""), _run_of_document
+        if self._path is not None and self._folder:
+            yield from ((self._path / _label_map(frame.name), _run_of_picture) for frame in self._frames)
+        elif self._path is not None:
+            from evsam.video import video_comment
+
+            yield self._path, video_comment
 
     @contextmanager
     def writing(self, rate: Fraction) -> Iterator[None]:
@@ -523,12 +562,17 @@ class _Outputs:
             if self._path is None:
                 pass
             elif self._folder:
+                from PIL.PngImagePlugin import PngInfo
+
                 folder = self._path
+                marks = PngInfo()
+                marks.add_text(_MARK, self.run)
 
                 def write_labels(frame: Frame, tracks: Tracks) -> None:
                     with replaced(folder / _label_map(frame.name)) as temporary:
                         masks = [track.mask for track in tracks.values()]
-                        label_picture(masks, tracks.size, numbers=list(tracks)).save(temporary, "PNG")
+                        picture = label_picture(masks, tracks.size, numbers=list(tracks))
+                        picture.save(temporary, "PNG", pnginfo=marks)
 
                 self._write = write_labels
             else:
@@ -538,7 +582,7 @@ class _Outputs:
                     import numpy as np
 
                     if not writers:
-                        writers.append(VideoWriter(temporary, self._container, tracks.size, rate))
+                        writers.append(VideoWriter(temporary, self._container, tracks.size, rate, self.run))
                         stack.callback(writers[0].close)
                     writers[0].write(np.asarray(tracks.overlay(frame.image)), frame.time)
 
@@ -561,7 +605,9 @@ class _Outputs:
         if self._path is not None:
             self.say(f"wrote {self._path}")
         if self._json is not None:
-            save_json(tracks_document(frames, self._size, file_names=names), self._json, indent=None)
+            document = tracks_document(frames, self._size, file_names=names)
+            document["info"][_MARK] = self.run
+            save_json(document, self._json, indent=None)
 
 
 def _identity(path: Path) -> object:
@@ -572,6 +618,17 @@ def _identity(path: Path) -> object:
         return os.path.realpath(path)
     ordinary = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
     return (status.st_dev, status.st_ino) if ordinary else None
+
+
+def _run_of_document(path: Path) -> object:
+    return json.loads(path.read_text(encoding="utf-8"))["info"][_MARK]
+
+
+def _run_of_picture(path: Path) -> object:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return picture.info.get(_MARK)
 
 
 def _label_map(frame: str) -> str:
@@ -637,7 +694,7 @@ def _fingerprint(arguments: argparse.Namespace, sam: Sam) -> dict[str, Any]:
     """
     from evsam.video import frame_files
 
-    given = ("source", "box", "points", "everything_every", "max_objects", "min_area", "max_area", "fps")
+    given = ("source", "box", "points", "everything_every", "max_objects", "min_area", "max_area", "fps", "window")
     found: dict[str, Any] = {name: getattr(arguments, name) for name in given}
     found["masks"] = None if arguments.masks is None else str(arguments.masks)
     found["model"] = f"{sam.variant.name} {sam.fingerprint}"
@@ -647,3 +704,8 @@ def _fingerprint(arguments: argparse.Namespace, sam: Sam) -> dict[str, Any]:
         digest.update(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
     found["names, sizes and times of what is read"] = digest.hexdigest()[:16]
     return found
+
+
+def _digest(fingerprint: dict[str, Any], limit: int | None) -> str:
+    """A mark for files of a run that is of this, and ended there."""
+    return hashlib.sha256(json.dumps([fingerprint, limit], sort_keys=True).encode()).hexdigest()[:16]

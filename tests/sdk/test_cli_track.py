@@ -211,9 +211,30 @@ class TestTrack:
             found = np.asarray(Image.open(f"maps/f{index}.png"))
             assert iou(found == 7, truth(index)) > 0.8, "objects of --masks keep their numbers"
             assert set(np.unique(found)) <= {0, 1, 7}, "and the point has the first that is free"
-        assert run(frames, "--masks", "first.png", "-o", "maps", "--resume") == ("", f"{frames} is done\n")
+        shown = (frames, "--masks", "first.png", "--points", 10, 10)
+        assert run(*shown, "-o", "maps", "--resume") == ("", f"{frames} is done\n")
+        assert "expected maps/f0.png to be of a run with" in run(frames, *BOX, "-o", "maps", "--resume", code=1)[1]
         (tmp_path / "maps" / "f3.png").unlink()
         assert "wrote maps" in run(frames, *BOX, "-o", "maps", "--resume")[0]
+
+    def test_a_window(self, run, tmp_path, monkeypatch) -> None:
+        """Also where objects are found, for which all of a frame is encoded."""
+        frames = []
+        (tmp_path / "large").mkdir()
+        for index in range(4):
+            frame = np.full((480, 640, 3), GROUND, np.uint8)
+            frame[200:230, 300 + 4 * index : 330 + 4 * index] = RED
+            Image.fromarray(frame).save(tmp_path / "large" / f"{index}.png")
+            frames.append(frame[..., 0] > 128)
+        sizes: list[tuple[int, ...]] = []
+        encode = evsam.Sam.encode
+        monkeypatch.setattr(evsam.Sam, "encode", lambda sam, image: sizes.append(image.shape[:2]) or encode(sam, image))
+        shown = ("large", "--box", 300, 200, 330, 230, "--window", 4)
+        run(*shown, "--json", "tracks.json")
+        assert sizes == [(480, 640)] + [(256, 256)] * 5
+        (track,) = json.loads(Path("tracks.json").read_text())["annotations"]
+        assert all(iou(decode_rle(rle), there) > 0.8 for rle, there in zip(track["segmentations"], frames, strict=True))
+        run(*shown, "--everything-every", 3, "--max-objects", 2, "--json", "more.json")
 
     def test_numbers_of_masks_are_kept(self, run, frames, monkeypatch) -> None:
         """Also in the document; those that are shown otherwise or found have what is free."""
@@ -446,6 +467,16 @@ class TestResume:
         assert names(tmp_path) == ["torn.json", "torn.mp4", "whole.json", "whole.mp4"]
         stops(0)
         assert run(*command) == ("", f"{video} is done\n")
+        other = (
+            "evsam: --resume: expected torn.json to be of a run with these arguments, got a file of another; "
+            "without --resume it begins anew\n"
+        )
+        for changed in (("--limit", 4), ("--window", 4)):
+            assert run(*command, *changed, code=1)[1] == other, "nor is a run done by that of other arguments"
+        Path("torn.json").write_text("{}")
+        assert run(*command, code=1)[1] == other
+        assert run(video, *self.OPTIONS, "-o", "torn.mp4", "--resume") == ("", f"{video} is done\n")
+        assert run(video, *BOX, "-o", "torn.mp4", "--resume", code=1)[1] == other.replace("torn.json", "torn.mp4")
 
     def test_only_with_the_same_arguments(self, run, video, stops) -> None:
         stops(8)
@@ -490,6 +521,12 @@ class TestResume:
         (folder / "frames.jsonl").write_text("\n".join(lines) + "\n")
         _, err = run(video, *BOX, "--json", "t.json", "--resume", code=1)
         assert err.startswith("evsam: --resume: expected")
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (8, 70_000)])
+def test_sizes_that_no_video_has(tmp_path, size) -> None:
+    with pytest.raises(evsam.EvsamError, match=rf"-o: expected frames of a size .* got {size[1]} x {size[0]} pixels"):
+        VideoWriter(tmp_path / "large.mp4", "mp4", size, Fraction(10))
 
 
 def test_the_document_has_the_layout_of_youtube_vis() -> None:
