@@ -2,9 +2,9 @@
 //
 // Loops, outside in: slices of at most kDepth input channels, then panels of output channels, then tiles of pixels. A
 // panel's slice (kDepth x the floats of a panel, 32 KiB) stays in the L1 cache, or comes from L2 as fast as a tile uses
-// it, while all pixels pass; the pixels' slice of input stays in L2. Sums over more than one slice wait in y, so y must not be read by anyone else; bias and what is
-// added enter with the first slice. After the last slice, ReLUs are applied to the sums in registers, and GELUs to the
-// whole panel of all pixels while it is in L1 or L2.
+// it, while all pixels pass; the pixels' slice of input stays in L2. Sums over more than one slice wait in y, so y must
+// not be read by anyone else; bias and what is added enter with the first slice. After the last slice, ReLUs are applied
+// to the sums in registers, and GELUs to the whole panel of all pixels while it is in L1 or L2.
 #pragma once
 
 #include "isa/activation.inl"
