@@ -3,7 +3,9 @@
 # their tables (core/kernels.h) at run time.
 
 string(TOLOWER "${CMAKE_SYSTEM_PROCESSOR}" evsam_processor)
-if(evsam_processor MATCHES "x86_64|amd64")
+if(EMSCRIPTEN)
+  set(EVSAM_ISAS scalar wasm)
+elseif(evsam_processor MATCHES "x86_64|amd64")
   set(EVSAM_ISAS scalar avx2 avx512)
 elseif(evsam_processor MATCHES "aarch64|arm64")
   set(EVSAM_ISAS scalar neon)
@@ -33,6 +35,7 @@ set(EVSAM_FLAGS_scalar "")
 set(EVSAM_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(EVSAM_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c)
 set(EVSAM_FLAGS_neon "")
+set(EVSAM_FLAGS_wasm -msimd128)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC's own header builds the "undefined" operand of maskless intrinsics from an uninitialised variable (GCC PR 105593).
   list(APPEND EVSAM_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)

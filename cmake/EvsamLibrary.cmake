@@ -4,12 +4,16 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-function(evsam_add_c_library)
+# Its objects, evsam_capi.
+function(evsam_add_c_interface)
   add_library(evsam_capi OBJECT csrc/capi/evsam.cpp csrc/capi/everything.cpp csrc/capi/tracker.cpp)
   evsam_target_defaults(evsam_capi)
   target_link_libraries(evsam_capi PRIVATE evsam_core)
   target_compile_definitions(evsam_capi PRIVATE "EVSAM_VERSION=\"${PROJECT_VERSION}\"")
+endfunction()
 
+function(evsam_add_c_library)
+  evsam_add_c_interface()
   add_library(evsam SHARED $<TARGET_OBJECTS:evsam_capi>)
   set_target_properties(evsam PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
   target_link_libraries(evsam PRIVATE evsam_core)

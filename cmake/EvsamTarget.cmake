@@ -7,10 +7,16 @@ function(evsam_target_defaults target)
     CXX_EXTENSIONS OFF
     CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON
-    POSITION_INDEPENDENT_CODE ON)
+    POSITION_INDEPENDENT_CODE "$<NOT:$<BOOL:${EMSCRIPTEN}>>")
   target_include_directories(${target} PUBLIC
     "${PROJECT_SOURCE_DIR}/csrc" "${PROJECT_SOURCE_DIR}/csrc/include" "${PROJECT_BINARY_DIR}/generated")
   set(warnings -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wold-style-cast)
+  if(EMSCRIPTEN)
+    # Programs without threads are linked from the same objects. Pointers have 32 bits, and so has what is counted in
+    # memory.
+    target_compile_options(${target} PRIVATE -pthread)
+    list(APPEND warnings -Wno-shorten-64-to-32)
+  endif()
   if(EVSAM_WERROR)
     list(APPEND warnings -Werror)
   endif()

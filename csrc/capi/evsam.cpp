@@ -215,15 +215,17 @@ Outcome read_variant_of(const std::string& path, const evsam::SafetensorsHeader&
   return outcome;
 }
 
-Outcome load(const char* path, const char* variant, const evsam_options* options, evsam_model** model) {
+// open(file) reads the weights' file, which messages call `name`.
+template <typename Open>
+Outcome load(const std::string& name, const Open& open, const char* variant, const evsam_options* options,
+             evsam_model** model) {
   if (const Status status = require(model, "model"); !status.ok()) return status;
-  if (const Status status = require(path, "path"); !status.ok()) return status;
   Options read;
   if (const Status status = read_options(options, &read); !status.ok()) return status;
   evsam::SafetensorsFile file;
-  if (const Status status = evsam::SafetensorsFile::open(path, &file); !status.ok()) return {status, EVSAM_BAD_WEIGHTS};
+  if (const Status status = open(&file); !status.ok()) return {status, EVSAM_BAD_WEIGHTS};
   evsam::VariantConfig config;
-  const Outcome known = read_variant_of(path, file.header(), variant, &config);
+  const Outcome known = read_variant_of(name, file.header(), variant, &config);
   if (known.code != EVSAM_OK) return known;
   if (read.fast) {
     evsam::Isa isa = evsam::Isa::scalar;
@@ -235,7 +237,7 @@ Outcome load(const char* path, const char* variant, const evsam_options* options
   made->encoder = file.digest("image_encoder.");
   const Status status = evsam::Engine::create(config, file.tensors(), read.engine, &made->engine);
   if (status.code() == evsam::StatusCode::kUnavailable) return status;
-  if (!status.ok()) return {Status::invalid_argument(std::string(path) + ": " + status.message()), EVSAM_BAD_WEIGHTS};
+  if (!status.ok()) return {Status::invalid_argument(name + ": " + status.message()), EVSAM_BAD_WEIGHTS};
   *model = made.release();
   return Status();
 }
@@ -380,7 +382,23 @@ evsam_status evsam_pin_threads(int pinned) {
 }
 
 evsam_status evsam_load(const char* path, const char* variant, const evsam_options* options, evsam_model** model) {
-  return guarded([&] { return load(path, variant, options, model); });
+  return guarded([&]() -> Outcome {
+    EVSAM_RETURN_IF_ERROR(require(path, "path"));
+    const auto open = [=](evsam::SafetensorsFile* file) { return evsam::SafetensorsFile::open(path, file); };
+    return load(path, open, variant, options, model);
+  });
+}
+
+evsam_status evsam_load_memory(const uint8_t* content, size_t bytes, const char* variant, const evsam_options* options,
+                               evsam_model** model) {
+  return guarded([&]() -> Outcome {
+    EVSAM_RETURN_IF_ERROR(require(content, "content"));
+    constexpr char kName[] = "content";
+    const auto open = [=](evsam::SafetensorsFile* file) {
+      return evsam::SafetensorsFile::from_memory(kName, content, bytes, file);
+    };
+    return load(kName, open, variant, options, model);
+  });
 }
 
 void evsam_free(evsam_model* model) { delete model; }

@@ -19,7 +19,7 @@
 namespace evsam {
 namespace {
 
-constexpr bool bit(unsigned word, int index) { return ((word >> index) & 1U) != 0; }
+[[maybe_unused]] constexpr bool bit(unsigned word, int index) { return ((word >> index) & 1U) != 0; }
 
 #if defined(__x86_64__)
 
@@ -119,6 +119,7 @@ bool on_this_machine(Isa isa) {
       return cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx2 && cpu.fma && cpu.f16c;
 #endif
     case Isa::neon: return cpu.neon;
+    case Isa::wasm: return true;  // a browser without SIMD128 does not load the module at all
   }
   return false;
 }
@@ -194,6 +195,7 @@ const char* isa_name(Isa isa) {
     case Isa::avx2: return "avx2";
     case Isa::avx512: return "avx512";
     case Isa::neon: return "neon";
+    case Isa::wasm: return "wasm";
   }
   return "unknown";
 }

@@ -9,8 +9,8 @@ namespace evsam {
 
 // Instruction sets. Each has its vectors (isa/<isa>.h), its compiler flags (cmake/EvsamIsa.cmake) and its namespace. Of
 // those that one machine runs, a better one comes later.
-enum class Isa { scalar, avx2, avx512, neon };
-inline constexpr Isa kAllIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::neon};
+enum class Isa { scalar, avx2, avx512, neon, wasm };
+inline constexpr Isa kAllIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::neon, Isa::wasm};
 
 const char* isa_name(Isa isa);
 

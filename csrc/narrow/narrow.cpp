@@ -57,7 +57,7 @@ struct KeepsMasks {
 constexpr KeepsMasks kKeepsMasks[] = {
     {"avx2_int8", false, true}, {"avx_vnni", false, true},   {"avx512_vnni", false, true}, {"amx_int8", false, true},
     {"neon_dot", false, true},  {"neon_i8mm", false, true},  {"avx512_bf16", true, true},  {"amx_bf16", true, true},
-    {"neon_bf16", true, true},  {"avx512_fp16", true, true}, {"neon_fp16", true, true},
+    {"neon_bf16", true, true},  {"wasm_int8", false, true},  {"avx512_fp16", true, true}, {"neon_fp16", true, true},
 };
 
 struct Names {

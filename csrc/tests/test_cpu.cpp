@@ -29,7 +29,7 @@ void test_forced() {
   }
   if (!known) {
     CHECK(!status.ok() && status.code() == StatusCode::kUnavailable);
-    CHECK(contains("EVSAM_ISA: expected one of scalar, avx2, avx512, neon, got nonsense"));
+    CHECK(contains("EVSAM_ISA: expected one of scalar, avx2, avx512, neon, wasm, got nonsense"));
   }
 }
 

@@ -218,6 +218,10 @@ EVSAM_API evsam_status evsam_pin_threads(int pinned);
 EVSAM_API evsam_status evsam_load(const char* path, const char* variant, const evsam_options* options,
                                   evsam_model** model);
 
+/* The same for such a file's content in memory, which is not needed afterwards. Messages call it "content". */
+EVSAM_API evsam_status evsam_load_memory(const uint8_t* content, size_t bytes, const char* variant,
+                                         const evsam_options* options, evsam_model** model);
+
 /* Embeddings stay valid. NULL is allowed. */
 EVSAM_API void evsam_free(evsam_model* model);
 
