@@ -17,6 +17,7 @@ struct F32 {
   static constexpr int kLanes = 8;
   static constexpr int kRegisters = 16;
   static constexpr bool kMasks = false;
+  static constexpr bool kOutlined = false;
 
   EVSAM_SIMD_INLINE Reg zero() { return _mm256_setzero_ps(); }
   EVSAM_SIMD_INLINE Reg set(float x) { return _mm256_set1_ps(x); }

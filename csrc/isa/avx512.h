@@ -20,6 +20,7 @@ struct F32 {
   using Reg = __m512;
   static constexpr int kLanes = 16;
   static constexpr int kRegisters = 32;
+  static constexpr bool kOutlined = false;
 
   EVSAM_SIMD_INLINE Reg zero() { return _mm512_setzero_ps(); }
   EVSAM_SIMD_INLINE Reg set(float x) { return _mm512_set1_ps(x); }

@@ -8,6 +8,7 @@
 //   AVX-512    12 x 32   24 of 32
 //   NEON        6 x 16   24 of 32
 //   scalar      4 x 8    8 of 16
+//   WebAssembly 4 x 8    8 of x86-64's 16, of which browsers keep one
 #pragma once
 
 #include <cstdint>
@@ -53,15 +54,19 @@ struct Gemm {
   template <int R, int V>
   EVSAM_SIMD_INLINE void accumulate(const float* a, std::int64_t a_stride, const float* b, std::int64_t depth,
                                     Reg (&acc)[R][V]) {
-    // b's end ends the loop: a counter beside the two pointers would be an instruction more.
-    for (const float* const end = b + depth * kColumns; b != end; b += kColumns, ++a) step(a, a_stride, b, acc);
+    if constexpr (F32::kOutlined) {
+      multiply(a, static_cast<std::int32_t>(a_stride), b, static_cast<std::int32_t>(depth), acc);
+    } else {
+      // b's end ends the loop: a counter beside the two pointers would be an instruction more.
+      for (const float* const end = b + depth * kColumns; b != end; b += kColumns, ++a) step(a, a_stride, b, acc);
+    }
   }
 
   // The same, for tiles that follow each other. Where there is nothing to ask for, the loop above is faster.
   template <int R, int V>
   EVSAM_SIMD_INLINE void accumulate(const float* a, std::int64_t a_stride, const float* b, std::int64_t depth,
                                     Reg (&acc)[R][V], Ahead ahead) {
-    if (ahead.b_lines > 0) {
+    if (!F32::kOutlined && ahead.b_lines > 0) {  // WebAssembly cannot ask
       for (; depth >= kLineFloats; depth -= kLineFloats) {
         ask<R, V>(ahead);
         // More at a time would not fit into the buffer of decoded instructions.
@@ -84,6 +89,21 @@ struct Gemm {
   }
 
  private:
+  // A function of its own, with the sums handed over in memory, for compilers that run out of registers in large ones.
+  // Browsers unroll its loop themselves; unrolled here, sums would wait for each other.
+  template <int R, int V>
+  static __attribute__((noinline)) void multiply(const float* a, std::int32_t a_stride, const float* b,
+                                                 std::int32_t depth, Reg (&sums)[R][V]) {
+    Reg acc[R][V];
+    for (int r = 0; r < R; ++r) {
+      for (int v = 0; v < V; ++v) acc[r][v] = sums[r][v];
+    }
+    for (const float* const end = b + depth * kColumns; b != end; b += kColumns, ++a) step(a, a_stride, b, acc);
+    for (int r = 0; r < R; ++r) {
+      for (int v = 0; v < V; ++v) sums[r][v] = acc[r][v];
+    }
+  }
+
   // What one piece asks for; then `ahead` is what the next one does.
   template <int R, int V>
   EVSAM_SIMD_INLINE void ask(Ahead& ahead) {

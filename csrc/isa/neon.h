@@ -16,6 +16,7 @@ struct F32 {
   static constexpr int kLanes = 4;
   static constexpr int kRegisters = 32;
   static constexpr bool kMasks = false;
+  static constexpr bool kOutlined = false;
 
   EVSAM_SIMD_INLINE Reg zero() { return vdupq_n_f32(0.0F); }
   EVSAM_SIMD_INLINE Reg set(float x) { return vdupq_n_f32(x); }

@@ -17,6 +17,7 @@ struct F32 {
   static constexpr int kLanes = 4;
   static constexpr int kRegisters = 16;
   static constexpr bool kMasks = false;
+  static constexpr bool kOutlined = false;
 
   EVSAM_SIMD_INLINE Reg zero() { return Reg{0, 0, 0, 0}; }
   EVSAM_SIMD_INLINE Reg set(float x) { return Reg{x, x, x, x}; }

@@ -17,6 +17,7 @@ struct F32 {
   static constexpr int kLanes = 4;
   static constexpr int kRegisters = 16;  // of x86-64, where browsers map vectors to them
   static constexpr bool kMasks = false;
+  static constexpr bool kOutlined = true;  // see gemm.inl
 
   EVSAM_SIMD_INLINE Reg zero() { return wasm_f32x4_const_splat(0.0F); }
   EVSAM_SIMD_INLINE Reg set(float x) { return wasm_f32x4_splat(x); }

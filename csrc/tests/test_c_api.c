@@ -64,6 +64,41 @@ static void test_load_errors(const char* weights, const char* program) {
   evsam_embedding_free(NULL);
 }
 
+/* The file's content, which may go afterwards, makes a model that reads the file's embeddings. */
+static void test_load_memory(const char* weights, const evsam_model* model) {
+  evsam_model* loaded = NULL;
+  evsam_embedding* embedding = NULL;
+  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+  const float box[4] = {8, 8, 40, 30};
+  float scores[2] = {0, 1};
+  FILE* file = fopen(weights, "rb");
+  CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0);
+  const size_t bytes = (size_t)ftell(file);
+  uint8_t* content = malloc(bytes);
+  rewind(file);
+  CHECK(fread(content, 1, bytes, file) == bytes && fclose(file) == 0);
+  CHECK_FAILS(evsam_load_memory(NULL, bytes, NULL, NULL, &loaded), EVSAM_INVALID_ARGUMENT,
+              "content: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_load_memory(content, bytes, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT,
+              "model: expected a pointer, got NULL");
+  CHECK_FAILS(evsam_load_memory(content, bytes - 1, NULL, NULL, &loaded), EVSAM_BAD_WEIGHTS, "content: expected ");
+  CHECK_FAILS(evsam_load_memory(content, bytes, "l0", NULL, &loaded), EVSAM_BAD_WEIGHTS,
+              "content: expected variant 'l0', got 'nano' in its metadata");
+  CHECK(evsam_load_memory(content, bytes, NULL, NULL, &loaded) == EVSAM_OK);
+  memset(content, 0, bytes);
+  free(content);
+  CHECK(strcmp(evsam_variant(loaded), "nano") == 0);
+  prompts.count = 1;
+  prompts.boxes = box;
+  CHECK(evsam_embedding_create(model, &embedding) == EVSAM_OK);
+  CHECK(evsam_encode(model, image, kHeight, kWidth, kRow, embedding) == EVSAM_OK);
+  CHECK(evsam_predict(model, embedding, &prompts, NULL, &scores[0], NULL) == EVSAM_OK);
+  CHECK(evsam_predict(loaded, embedding, &prompts, NULL, &scores[1], NULL) == EVSAM_OK);
+  CHECK(scores[0] == scores[1]);
+  evsam_embedding_free(embedding);
+  evsam_free(loaded);
+}
+
 /* A caller that was compiled with a later version, whose structure has more members. */
 static void test_later_options(const char* weights) {
   struct {
@@ -973,6 +1008,7 @@ int main(int argc, char** argv) {
   CHECK(evsam_load(argv[1], NULL, NULL, &model) == EVSAM_OK && strcmp(evsam_variant(model), "nano") == 0);
   CHECK(evsam_load(argv[1], "nano", NULL, &other) == EVSAM_OK);
   if (failures == 0) {
+    test_load_memory(argv[1], model);
     test_embeddings(model, other);
     test_formats(model);
     evsam_free(other);

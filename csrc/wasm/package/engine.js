@@ -49,11 +49,16 @@ export class Engine {
     if (!Number.isInteger(threads) || threads < 0) refuse("threads", "a whole number of 0 or more", threads);
     const most = availableThreads();
     const count = threads === 0 ? most : Math.min(threads, most);
-    const name = count > 1 ? "evsam-threads" : "evsam";
     const [{ default: start }, binary, content] = await Promise.all([
       count > 1 ? import("./wasm/evsam-threads.js") : import("./wasm/evsam.js"),
-      read(new URL(`./wasm/${name}.wasm`, import.meta.url)),
-      weights instanceof Uint8Array ? weights : read(new URL(weights ?? "./nano.safetensors", import.meta.url)),
+      read(
+        count > 1
+          ? new URL("./wasm/evsam-threads.wasm", import.meta.url)
+          : new URL("./wasm/evsam.wasm", import.meta.url),
+      ),
+      weights instanceof Uint8Array
+        ? weights
+        : read(weights === undefined ? new URL("./nano.safetensors", import.meta.url) : new URL(weights)),
     ]);
     const engine = new Engine(await start({ wasmBinary: binary, threads: count }), count);
     engine.#load(content, PRECISION.indexOf(precision));

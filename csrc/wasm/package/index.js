@@ -9,6 +9,12 @@ const refuse = (argument, expected, got) => {
   throw new EvsamError("invalid_argument", `${argument}: expected ${expected}, got ${got}`);
 };
 
+const check = (argument, number, count) => {
+  if (!(Number.isInteger(number) && number >= 0 && number < count)) {
+    refuse(argument, `a whole number below ${count}`, number);
+  }
+};
+
 /** Calls an engine in a worker. */
 class RemoteEngine {
   #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
@@ -39,7 +45,7 @@ class RemoteEngine {
   encode = (image) => this.#call("encode", image);
   map = (embedding, index) => this.#call("map", embedding, index);
   predict = (embedding, prompts) => this.#call("predict", embedding, prompts);
-  free = (embedding) => this.#call("free", embedding);
+  free = (embedding) => this.#call("free", embedding).catch(() => {}); // a worker that has ended has freed it
 
   close() {
     this.#worker.terminate();
@@ -143,8 +149,8 @@ class Prediction {
 
   mask(prompt = 0, index = this.#best(prompt)) {
     const [count, each, height, width] = this.shape;
-    if (!(prompt in Array(count).fill())) refuse("prompt", `a number below ${count}`, prompt);
-    if (!(index in Array(each).fill())) refuse("index", `a number below ${each}`, index);
+    check("prompt", prompt, count);
+    check("index", index, each);
     const size = height * width;
     return this.masks.subarray((prompt * each + index) * size, (prompt * each + index + 1) * size);
   }
