@@ -7,7 +7,7 @@ function(evsam_target_defaults target)
     CXX_EXTENSIONS OFF
     CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON
-    POSITION_INDEPENDENT_CODE "$<NOT:$<BOOL:${EMSCRIPTEN}>>")
+    POSITION_INDEPENDENT_CODE ON)
   target_include_directories(${target} PUBLIC
     "${PROJECT_SOURCE_DIR}/csrc" "${PROJECT_SOURCE_DIR}/csrc/include" "${PROJECT_BINARY_DIR}/generated")
   set(warnings -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wold-style-cast)
@@ -15,6 +15,7 @@ function(evsam_target_defaults target)
     # Programs without threads are linked from the same objects. Pointers have 32 bits, and so has what is counted in
     # memory.
     target_compile_options(${target} PRIVATE -pthread)
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)  # modules load no libraries
     list(APPEND warnings -Wno-shorten-64-to-32)
   endif()
   if(EVSAM_WERROR)

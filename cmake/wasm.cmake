@@ -6,6 +6,4 @@ if(evsam_failed)
 endif()
 # Debian's emscripten counts on Debian's node to look here.
 set(CMAKE_CXX_LINKER_LAUNCHER ${CMAKE_COMMAND} -E env NODE_PATH=/usr/share/nodejs CACHE STRING "")
-# emscripten 3.1 takes a fetch() that it finds for a browser's.
-set(CMAKE_CROSSCOMPILING_EMULATOR node --no-experimental-fetch CACHE STRING "")
 include("${evsam_emscripten}/cmake/Modules/Platform/Emscripten.cmake")

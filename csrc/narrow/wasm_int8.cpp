@@ -1,6 +1,6 @@
-// int8 on SIMD128, which multiplies in 16 bits: i32x4.dot_i16x8_s (x86's pmaddwd) adds eight products to four sums, twice
-// as many as of float32. Weights stay bytes and are widened by the load; pixels are widened once for a register tile,
-// since a splat of two bytes and its widening would cost more than the products it is for.
+// int8 on SIMD128, which multiplies in 16 bits: i32x4.dot_i16x8_s (x86's pmaddwd) adds eight products to four sums,
+// twice as many as of float32. Weights stay bytes and are widened by the load; pixels are widened once for a register
+// tile, since a splat of two bytes and its widening would cost more than the products it is for.
 #include "isa/wasm.h"
 #include "narrow/convert.inl"
 #include "narrow/rows.inl"
@@ -94,19 +94,18 @@ namespace evsam::wasm_int8 {
 
 using namespace wasm;
 
-extern const narrow::Kernel narrow_kernel = {
-    "wasm_int8",
-    Precision::int8,
-    Dot::kElement,
-    Dot::kRows,
-    WideningLoop::kColumns,
-    Dot::kBytes,
-    WideningLoop::kDepth,
-    127,
-    false,
-    &NarrowRows<Dot, WideningLoop>::run,
-    &ConvertInt8<Byte>::convert,
-    &convert_int8_columns<Byte, Dot::kBytes, WideningLoop::kColumns, 127>,
-    &ConvertInt8<Byte>::widen};
+extern const narrow::Kernel narrow_kernel = {"wasm_int8",
+                                             Precision::int8,
+                                             Dot::kElement,
+                                             Dot::kRows,
+                                             WideningLoop::kColumns,
+                                             Dot::kBytes,
+                                             WideningLoop::kDepth,
+                                             127,
+                                             false,
+                                             &NarrowRows<Dot, WideningLoop>::run,
+                                             &ConvertInt8<Byte>::convert,
+                                             &convert_int8_columns<Byte, Dot::kBytes, WideningLoop::kColumns, 127>,
+                                             &ConvertInt8<Byte>::widen};
 
 }  // namespace evsam::wasm_int8
