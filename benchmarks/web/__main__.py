@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def native(precision: str, rounds: int) -> dict[str, list[float]]:
     return found
 
 
-def browser(rounds: int) -> tuple[str, list[dict[str, object]]]:
+def browser(rounds: int) -> tuple[str, list[dict[str, Any]]]:
     """The browser's version, and milliseconds of each of CASES."""
     image = frame()
     height, width = image.shape[:2]
@@ -88,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=whole(2), default=20, help="of each case")
     parser.add_argument("--save", action="store_true", help="write into benchmarks/results")
     chosen = parser.parse_args(arguments)
-    if not (PACKAGE / "package.stamp").exists():
+    if not (PACKAGE / "wasm" / "evsam.js").exists():
         parser.error(f"{PACKAGE}: expected the built package (docs/web.md), got none")
 
     halves = [{each: native(each, chosen.rounds // 2) for each in ("fp32", "int8")}]
