@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,10 +32,11 @@ from evsam.cli.arguments import whole
 
 PACKAGE = harness.REPOSITORY / "build" / "wasm" / "package"
 WARM_UP = 5
+PRECISIONS: tuple[Literal["fp32"], Literal["int8"]] = ("fp32", "int8")
 CASES = [{"precision": precision, "threads": threads} for precision in ("fp32", "int8") for threads in (1, 2)]
 
 
-def native(precision: str, rounds: int) -> dict[str, list[float]]:
+def native(precision: Literal["fp32", "int8"], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of the native engine with one thread."""
     image = frame()
     click = [((BOX[0] + BOX[2]) / 2, (BOX[1] + BOX[3]) / 2)]
@@ -92,9 +93,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not (PACKAGE / "wasm" / "evsam.js").exists():
         parser.error(f"{PACKAGE}: expected the built package (docs/web.md), got none")
 
-    halves = [{each: native(each, chosen.rounds // 2) for each in ("fp32", "int8")}]
+    halves = [{each: native(each, chosen.rounds // 2) for each in PRECISIONS}]
     version, results = browser(chosen.rounds)
-    halves.append({each: native(each, chosen.rounds // 2) for each in ("fp32", "int8")})
+    halves.append({each: native(each, chosen.rounds // 2) for each in PRECISIONS})
 
     case = {"op": "predict", "variant": "nano", "image": [720, 1280]}
     lines = []
