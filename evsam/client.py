@@ -222,10 +222,12 @@ class Client(_Common):
         return self._run(_everything(image, options, bgr, scale_16bit))
 
     def track(self, frame: Photo | None = None, *, bgr: bool = False, **prompt: Any) -> RemoteTracker:
-        """As :meth:`evsam.Sam.track`; what is known of the objects stays on the server."""
+        """As :meth:`evsam.Sam.track`, without a window; what is known of the objects stays on the server."""
         tracker = RemoteTracker(self, _Session(bgr))
         if frame is not None:
             tracker.add(frame, **prompt)
+        elif prompt:
+            raise _no_frame(prompt)
         return tracker
 
     def _run(self, calls: _Calls[T]) -> T:
@@ -321,6 +323,8 @@ class AsyncClient(_Common):
         tracker = AsyncRemoteTracker(self, _Session(bgr))
         if frame is not None:
             await tracker.add(frame, **prompt)
+        elif prompt:
+            raise _no_frame(prompt)
         return tracker
 
     async def _run(self, calls: _Calls[T]) -> T:
@@ -506,6 +510,10 @@ def _everything(image: Photo, options: dict[str, Any], bgr: bool, scale_16bit: S
         for one in answer["segments"]
     ]
     return Segments(found, embedding.original_size)
+
+
+def _no_frame(prompt: Mapping[str, Any]) -> PromptError:
+    return PromptError(f"frame: expected the one that {', '.join(prompt)} belongs to, got None")
 
 
 def _add(session: _Session, frame: Photo, number: int | None, prompt: dict[str, Any]) -> _Calls[int]:

@@ -130,9 +130,9 @@ async def everything(body: schemas.EverythingBody, service: ServiceOf, caller: C
 async def track(body: schemas.TrackBody, service: ServiceOf, caller: CallerOf, request: Request) -> Response:
     """The next frame of a session: objects are removed, then looked for, then shown."""
     sessions: Sessions = request.app.state.sessions
-    embedding = None
+    handle = embedding = None
     if body.has_photo():
-        _, embedding = await find_embedding(body, service, caller)
+        handle, embedding = await find_embedding(body, service, caller)
 
     def change(tracker: Tracker, revision: int) -> bytes:
         for number in body.remove:
@@ -163,7 +163,8 @@ async def track(body: schemas.TrackBody, service: ServiceOf, caller: CallerOf, r
         )
         return answer.model_dump_json().encode()
 
-    digest = hashlib.sha256(await request.body()).hexdigest()
+    same = body.model_copy(update={"image": None, "embedding": handle})  # however the photo came: sent again, as itself
+    digest = hashlib.sha256(same.model_dump_json().encode()).hexdigest()
     return _json(await sessions.change(body.session, body.revision, digest, change, caller))
 
 

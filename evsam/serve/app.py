@@ -87,9 +87,12 @@ def _add_watching(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - Starlette's types do not say so
     first = error.errors()[0]
+    kind = request.headers.get("content-type", "")
+    if first["loc"] == ("body",) and "json" not in kind:
+        return Problem(415, "type", f"Content-Type: expected application/json, got {kind[:80]!r}").response()
     where = ".".join(str(part) for part in first["loc"] if part != "body")
     message = f"{where or 'body'}: {first['msg']}"
     return Problem(422, "invalid", message[:500]).response()

@@ -133,6 +133,7 @@ class Scheduler:
             raise Problem(503, "stopping", "server: expected to be running, got one that stops", 1.0)
         loop = asyncio.get_running_loop()
         job = Job(kind, payload, caller, units, group, loop.create_future())
+        self._forget_abandoned()
         if background:
             if len(self._background) >= _BACKGROUND:
                 raise Problem(429, "busy", f"queue: expected fewer than {_BACKGROUND} photos to prepare", self._wait)
@@ -153,13 +154,13 @@ class Scheduler:
         self._pool.shutdown()
 
     def _admit(self, job: Job) -> None:
-        self._forget_abandoned()
         wait = self.expected_wait(job.caller, job.units, job.kind)
         if wait > self._wait:
             raise Problem(429, "busy", f"queue: expected a wait of {self._wait:g} s or less, got {wait:.1f} s", wait)
         self._waiting.setdefault(job.caller, deque()).append(job)
 
     def _forget_abandoned(self) -> None:
+        self._background = deque(job for job in self._background if not job.abandoned)
         for caller, jobs in list(self._waiting.items()):
             if any(job.abandoned for job in jobs):
                 left = deque(job for job in jobs if not job.abandoned)
@@ -222,7 +223,8 @@ class Scheduler:
         except Exception as error:  # noqa: BLE001 - whoever waits gets it
             results = [error] * len(jobs)
         seconds = time.perf_counter() - begin
-        self.measured(kind, seconds / sum(job.units for job in jobs))
+        if not any(isinstance(result, BaseException) for result in results):  # what failed may have taken no time
+            self.measured(kind, seconds / sum(job.units for job in jobs))
         self._metrics.work.labels(kind).observe(seconds)
         self._metrics.together.labels(kind).observe(len(jobs))
         for job, result in zip(jobs, results, strict=True):

@@ -71,6 +71,7 @@ class Service:
         self._cache = EmbeddingCache(settings.cache_bytes, self.metrics)
         self._encoding: dict[str, asyncio.Task[Embedding]] = {}  # by the photo's digest
         self._preparing: dict[str, asyncio.Task[Embedding]] = {}
+        self._preparing_bytes = 0
         self._scheduler = Scheduler(
             {"encode": self._encode, "predict": self._predict, "everything": self._everything, "call": _call},
             workers=settings.workers,
@@ -124,10 +125,19 @@ class Service:
 
     def prepare(self, photo: Photo, caller: str) -> None:
         """Encode a photo when nothing else waits; nobody is told if it cannot be."""
-        if photo.digest in self._encoding or photo.digest in self._preparing or self._cache.has(photo.digest):
+        digest, size = photo.digest, len(photo.content)
+        if digest in self._encoding or digest in self._preparing or self._cache.has(digest):
             return
-        task = self._preparing[photo.digest] = go_on(self._encode_and_keep(photo, caller, background=True))
-        task.add_done_callback(lambda _: self._preparing.pop(photo.digest, None))
+        if self._preparing_bytes + size > self.settings.all_body_bytes:
+            return
+
+        def done(_: asyncio.Task[Embedding]) -> None:
+            self._preparing.pop(digest, None)
+            self._preparing_bytes -= size
+
+        self._preparing_bytes += size
+        task = self._preparing[digest] = go_on(self._encode_and_keep(photo, caller, background=True))
+        task.add_done_callback(done)
 
     async def predict(self, asked: Asked[T], caller: str) -> T:
         """What a request's prompts come to.

@@ -9,6 +9,7 @@ ever becomes a path.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
@@ -113,9 +114,13 @@ class Sessions:
         return await to_its_end(self._change(_key(name), revision, digest, change, caller))
 
     async def end(self, name: str) -> None:
-        """Forget a session, if it is there."""
-        key = _key(name)
-        self._forget(key)
+        """Forget a session, if it is there, behind what it was told before."""
+        await to_its_end(self._end(_key(name)))
+
+    async def _end(self, key: str) -> None:
+        session = self._open.get(key)
+        async with contextlib.nullcontext() if session is None else session.lock:
+            self._forget(key)
 
     async def _change(self, key: str, revision: int, digest: str, change: Change, caller: str) -> bytes:
         async with self._finding:

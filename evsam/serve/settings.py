@@ -22,7 +22,8 @@ class Settings:
         photo_pixels: of a photo, at most; checked before pixels are decoded.
         formats: of photos, as Pillow names them.
         body_bytes: of a request, at most.
-        all_body_bytes: of all requests that are being read or answered.
+        all_body_bytes: of all requests that are being read or answered, and of all photos that are to be prepared.
+        answer_bytes: of an answer whose masks are not compressed (KServe's), at most.
         prompts: in a request, at most.
         points: in a prompt, at most.
         mask_pixels: of all masks in an answer together, at most.
@@ -51,6 +52,7 @@ class Settings:
     formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP")
     body_bytes: int = 48 << 20
     all_body_bytes: int = 256 << 20
+    answer_bytes: int = 256 << 20
     prompts: int = 64
     points: int = 256
     mask_pixels: int = 2_000_000_000

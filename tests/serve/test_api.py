@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 
 import numpy as np
@@ -83,6 +84,29 @@ def test_a_photo_is_prepared_without_waiting(serving, image) -> None:
         assert found.status_code == 200
 
 
+def test_photos_to_be_prepared_have_a_limit(sam, png) -> None:
+    pytest.importorskip("fastapi")
+    from evsam.serve.photos import photo_from_bytes
+    from evsam.serve.service import Service
+    from evsam.serve.settings import Settings
+
+    async def run() -> None:
+        service = Service(sam, Settings(all_body_bytes=2 * len(png) + 2))
+        photos = [photo_from_bytes(png + bytes([number]), service.settings) for number in range(3)]
+        for photo in photos:
+            service.prepare(photo, "me")
+        while service._preparing:
+            await asyncio.sleep(0.01)
+        assert [service._cache.has(photo.digest) for photo in photos] == [True, True, False]
+        service.prepare(photos[2], "me")  # once there is room
+        while service._preparing:
+            await asyncio.sleep(0.01)
+        assert service._cache.has(photos[2].digest)
+        await service.stop()
+
+    asyncio.run(run())
+
+
 def test_unknown_handles_are_not_found(server, sam, image) -> None:
     digest = "0" * 64
     for handle in (f"{sam.fingerprint}-{digest}", f"{'0' * 16}-{digest}", "nothing", "../../etc/passwd"):
@@ -124,6 +148,13 @@ def test_what_cannot_be_meant_is_said(server, image, change, status, code, messa
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (status, code)
     assert message in error["message"]
+
+
+def test_a_body_that_is_not_said_to_be_json_is_refused(server) -> None:
+    for kind in ("application/x-www-form-urlencoded", "text/plain"):  # the first is what curl sends by itself
+        answer = server.post("/v1/predict", content=b'{"image": ""}', headers={"Content-Type": kind})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (415, "type")
+        assert answer.json()["error"]["message"] == f"Content-Type: expected application/json, got {kind!r}"
 
 
 def test_a_wrong_prompt_leaves_those_beside_it_alone(serving, image) -> None:

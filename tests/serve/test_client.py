@@ -138,6 +138,8 @@ def test_errors_are_the_model_s(client, there) -> None:
         client.predict(there, box=(0, 0, 5, 5), boxes=[(0, 0, 5, 5)])
     with pytest.raises(evsam.ImageError, match="readable image file"):
         client.encode(b"no image")
+    with pytest.raises(evsam.PromptError, match="frame: expected the one that box belongs to, got None"):
+        client.track(box=(0, 0, 5, 5))
     with pytest.raises(ServerError, match="points_per_side") as refused:
         client.segment_everything(there, points_per_side=1000)
     assert (refused.value.status, refused.value.code) == (422, "invalid")
@@ -227,6 +229,8 @@ def test_the_async_client_does_the_same(server, sam, pixels, here) -> None:
             await tracker.remove(1)
             assert tracker.ids == (2,)
             await tracker.close()
+            with pytest.raises(evsam.PromptError, match="frame: expected the one that box belongs to, got None"):
+                await client.track(box=(0, 0, 5, 5))
             await client._http.aclose()
             client._http = httpx.AsyncClient(base_url="http://server", transport=Flaky(429, httpx.ReadError("lost")))
             assert await client.model() == {"variant": "nano"}

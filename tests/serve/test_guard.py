@@ -57,7 +57,7 @@ def test_pages_of_other_sites_reach_nothing(serving) -> None:
             assert client.get("/v1/model", headers={"Host": name}).status_code == 200
         body = json.dumps({"image": "x"})
         simple = client.post("/v1/embeddings", content=body, headers={"Content-Type": "text/plain"})
-        assert simple.status_code == 422  # what a browser sends across sites without asking is not read as JSON
+        assert simple.status_code == 415  # what a browser sends across sites without asking is not read as JSON
         answer = client.options("/v1/predict", headers={"Origin": "http://evil.example"})
         assert not [name for name in answer.headers if name.startswith("access-control")]
     with serving(names=("masks.example",)) as client:

@@ -111,6 +111,31 @@ def test_wrong_tensors_are_refused(server, inputs, message) -> None:
     assert message in answer.text
 
 
+def test_what_an_answer_would_take_has_a_limit(serving, png) -> None:
+    boxes = np.array(BOXES, "<f4").tobytes()
+    inputs = [("image", "BYTES", struct.pack("<I", len(png)) + png, [1]), ("boxes", "FP32", boxes, [2, 4])]
+    masks = {"name": "masks", "parameters": {"binary_data": True}}
+    with serving(answer_bytes=2 * 200 * 300) as client:
+        assert binary(client, inputs, [masks])[1]["masks"].shape == (2, 1, 200, 300)
+        for outputs in ([masks, masks], [{"name": "masks"}], [{"name": "logits", "parameters": {"binary_data": True}}]):
+            answer = binary(client, inputs, outputs)
+            assert answer.status_code == 422
+            assert "outputs: expected at most 120000 bytes" in answer.text
+
+
+def test_outputs_that_nobody_knows_are_refused(server) -> None:
+    image = {**tensor("image", np.zeros((1, 1, 3), np.uint8), "UINT8"), "data": [0, 0, 0]}
+    answer = server.post(f"{URL}/infer", json={"inputs": [image], "outputs": [{"name": "mask"}]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "tensor")
+    assert answer.json()["error"]["message"] == "outputs: expected masks, scores, logits, got others"
+
+
+def test_numbers_beyond_a_type_are_refused_without_a_word_on_standard_error(server) -> None:
+    image = {**tensor("image", np.zeros((1, 1, 3), np.uint8), "UINT8"), "data": [0, 0, 0]}
+    boxes = {"name": "boxes", "shape": [1, 4], "datatype": "FP32", "data": [1e300, 0, 1, 1]}
+    assert server.post(f"{URL}/infer", json={"inputs": [image, boxes]}).status_code == 422
+
+
 def test_wrong_lengths_are_refused(server) -> None:
     body = b'{"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 99}}]}'
     for length in ("10", "999", "-1", "x", str(len(body))):

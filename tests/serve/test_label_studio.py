@@ -233,6 +233,7 @@ def test_photos_in_the_task_itself(server, image, sam, pixels) -> None:
     [
         ({"label_config": "<View/>"}, "expected BrushLabels for an Image"),
         ({"label_config": "<View><BrushLabels name='a' toName='b'/>"}, "expected BrushLabels for an Image"),
+        ({"label_config": "<View><![<!["}, "expected BrushLabels for an Image"),
         ({"tasks": [{"data": {"other": "x"}}]}, "expected a URL as 'photo'"),
         ({"params": {"context": {"result": [{"type": "x", "value": {"x": 1, "y": 1}}]}}}, "expected keypointlabels or"),
         ({"tasks": None}, "tasks"),

@@ -114,6 +114,24 @@ def test_an_error_reaches_the_one_who_asked() -> None:
     asyncio.run(run())
 
 
+def test_what_fails_at_once_does_not_make_the_queue_look_shorter() -> None:
+    async def run() -> None:
+        worker = Worker()
+        worker.go.set()
+        scheduler = scheduler_of(worker)
+        scheduler.measured("work", 1.0)
+        for task in await begin(scheduler, *[("a", "bad")] * 9):
+            with pytest.raises(ValueError, match="bad"):
+                await task
+        worker.go.clear()
+        tasks = await begin(scheduler, ("a", 1), ("a", 2))
+        assert scheduler.expected_wait("a", 1, "work") == 1.0
+        worker.go.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+
+
 def test_the_background_waits_for_everybody() -> None:
     async def run() -> None:
         worker = Worker()

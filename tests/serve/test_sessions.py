@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -16,7 +17,10 @@ pytest.importorskip("fastapi")
 
 import httpx
 
-from evsam.serve.sessions import Saved
+from evsam.serve.problems import Problem
+from evsam.serve.service import Service
+from evsam.serve.sessions import Saved, Sessions
+from evsam.serve.settings import Settings
 from tests.serve.conftest import encoded
 
 NAME = "a-session-of-the-tests-1"
@@ -39,6 +43,39 @@ def test_a_request_that_is_sent_again_gets_the_same_answer(server, image) -> Non
     for revision, change in ((0, {"add": [BOX]}), (2, {"add": [BOX]}), (7, {"step": True})):
         answer = tell(server, image, revision, **change)
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "revision")
+
+
+def test_a_request_that_is_sent_again_may_bring_its_photo_in_another_way(serving, image, tmp_path) -> None:
+    with serving(session_folder=tmp_path) as client:
+        handle = client.post("/v1/embeddings", json={"image": image}).json()["embedding"]
+        first = tell(client, None, 0, add=[BOX], embedding=handle)
+        assert first.json()["added"] == [1]
+    with serving(session_folder=tmp_path) as client:  # which has no embedding; a client sends the photo then
+        assert tell(client, None, 0, add=[BOX], embedding=handle).status_code == 404
+        assert tell(client, image, 0, add=[BOX]).text == first.text
+        assert tell(client, image, 0, add=[BOX, BOX]).status_code == 409
+
+
+def test_a_session_that_ends_while_it_is_told_something_stays_ended(sam, tmp_path) -> None:
+    async def run() -> None:
+        service = Service(sam, Settings(session_folder=tmp_path))
+        sessions = Sessions(service)
+        go = threading.Event()
+        told = asyncio.create_task(
+            sessions.change(NAME, 0, "digest", lambda _, revision: b"{}" if go.wait(10) else b"", "me")
+        )
+        await asyncio.sleep(0.05)
+        ended = asyncio.create_task(sessions.end(NAME))
+        await asyncio.sleep(0.05)
+        go.set()
+        assert await told == b"{}"
+        await ended
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(Problem, match="expected one that has begun"):
+            await sessions.change(NAME, 1, "digest", lambda *_: b"", "me")
+        await service.stop()
+
+    asyncio.run(run())
 
 
 def test_a_request_that_fails_changes_nothing(server, image) -> None:

@@ -8,6 +8,7 @@ INT32 [N, T]; ``boxes`` FP32 [N, 4]. Outputs: ``masks`` BOOL [N, M, H, W], ``sco
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -23,10 +24,12 @@ from evsam.serve.api import CallerOf, ServiceOf
 from evsam.serve.photos import Photo, photo_from_bytes, photo_from_pixels
 from evsam.serve.problems import RESPONSES, Problem
 from evsam.serve.service import Asked, Service
+from evsam.zoo import LOGITS_SIZE
 
 router = APIRouter(prefix="/v2", responses=RESPONSES, tags=["KServe v2"])
 
 _LENGTH = "Inference-Header-Content-Length"
+_JSON_BYTES = 16  # that a number of JSON takes while it is made
 _DTYPES = {"BOOL": "?", "UINT8": "u1", "INT32": "<i4", "INT64": "<i8", "FP32": "<f4", "FP64": "<f8"}
 _INPUTS = {
     "image": ("UINT8", [-1, -1, 3]),
@@ -119,8 +122,9 @@ async def infer(name: str, request: Request, service: ServiceOf, caller: CallerO
     """Masks for boxes or points."""
     _check_name(name, service)
     asked, tensors = _read(await request.body(), request.headers.get(_LENGTH))
-    unknown = {output.name for output in asked.outputs} - set(_OUTPUTS)
-    if unknown or not set(tensors) <= set(_INPUTS) or "image" not in tensors:
+    if not {output.name for output in asked.outputs} <= set(_OUTPUTS):
+        raise Problem(422, "tensor", f"outputs: expected {', '.join(_OUTPUTS)}, got others")
+    if not set(tensors) <= set(_INPUTS) or "image" not in tensors:
         raise Problem(422, "tensor", f"inputs: expected image, and points or boxes, got {sorted(tensors)}")
     prompts = split_prompts(**{name: value for name, value in tensors.items() if name != "image"})
     embedding = await service.embed(_photo(tensors["image"], service), caller)
@@ -129,6 +133,7 @@ async def infer(name: str, request: Request, service: ServiceOf, caller: CallerO
         output.parameters = {**asked.parameters, **output.parameters}
 
     def render(prediction: Prediction) -> tuple[bytes, int]:
+        _check_bytes(wanted, prediction, service)
         return _write(name, asked.id, wanted, prediction)
 
     content, head = await service.predict(Asked(embedding, prompts, None, False, render), caller)
@@ -169,7 +174,8 @@ def _from_json(tensor: Tensor) -> Any:
         if tensor.datatype == "BYTES":
             (text,) = tensor.data or []
             return text.encode("latin-1")
-        values = np.array(tensor.data, _dtype(tensor))
+        with np.errstate(over="ignore"):  # infinity, which is refused as a prompt
+            values = np.array(tensor.data, _dtype(tensor))
         return values.reshape(tensor.shape)
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise Problem(
@@ -202,6 +208,23 @@ def _photo(image: bytes | npt.NDArray[Any], service: Service) -> Photo:
     return photo_from_pixels(image, service.settings)
 
 
+def _check_bytes(wanted: Sequence[Output], prediction: Prediction, service: Service) -> None:
+    """Refuse what would be too large, before it is computed."""
+    count = prediction.scores.size
+    sizes = {"masks": math.prod(prediction.size), "scores": 1, "logits": LOGITS_SIZE * LOGITS_SIZE}
+    total, most = 0, service.settings.answer_bytes
+    for output in wanted:
+        each = np.dtype(_DTYPES[_OUTPUTS[output.name][0]]).itemsize if _as_bytes(output) else _JSON_BYTES
+        total += count * sizes[output.name] * each
+    if total > most:
+        expected = f"outputs: expected at most {most} bytes (in JSON, {_JSON_BYTES} for each number)"
+        raise Problem(422, "tensor", f"{expected}, got {total}; binary_data takes fewer, and so do fewer prompts")
+
+
+def _as_bytes(output: Output) -> bool:
+    return bool(output.parameters.get("binary_data", output.parameters.get("binary_data_output", False)))
+
+
 def _write(name: str, number: str | None, wanted: Sequence[Output], prediction: Prediction) -> tuple[bytes, int]:
     """An answer, and how many of its bytes are JSON."""
     outputs, behind = [], []
@@ -209,7 +232,7 @@ def _write(name: str, number: str | None, wanted: Sequence[Output], prediction: 
         values = np.asarray(getattr(prediction, output.name))
         datatype = _OUTPUTS[output.name][0]
         described: dict[str, Any] = {"name": output.name, "datatype": datatype, "shape": list(values.shape)}
-        if output.parameters.get("binary_data", output.parameters.get("binary_data_output", False)):
+        if _as_bytes(output):
             content = values.astype(_DTYPES[datatype]).tobytes()
             described["parameters"] = {"binary_data_size": len(content)}
             behind.append(content)

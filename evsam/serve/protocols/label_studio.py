@@ -5,6 +5,7 @@ A task that is opened without a prompt is encoded ahead, so that the first click
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from html.parser import HTMLParser
 from typing import Annotated, Any
@@ -221,7 +222,8 @@ class _Config(HTMLParser):
         super().__init__()
         self._keys: dict[str, str] = {}
         self.brush = self.image = ""
-        self.feed(text)
+        with contextlib.suppress(AssertionError):  # html.parser's word for a declaration that is none
+            self.feed(text)
         self.key = self._keys.get(self.image, "").lstrip("$")
         if not self.key:
             raise Problem(422, "label_config", "label_config: expected BrushLabels for an Image, got neither or one")
