@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--port", type=whole(0, 65535), default=8000, help="0 for any that is free (default: 8000)")
     group.add_argument(
         "--name",
+        type=_name,
         action="append",
         metavar="NAME",
         help="a name of the server in URLs; requests that use another are refused (default: those of this machine "
@@ -72,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _name(text: str) -> str:
+    if "/" in text or text.count(":") == 1:
+        raise argparse.ArgumentTypeError(f"expected a host's name without scheme and port, got {text[:80]!r}")
+    return text.lower().strip("[]")
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments say."""
     from evsam import load
@@ -85,7 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
         host=arguments.host,
         port=arguments.port,
         token=token,
-        names=tuple(name.lower() for name in arguments.name) if arguments.name else None,
+        names=tuple(arguments.name) if arguments.name else None,
         photo_bytes=arguments.max_photo * _MIB,
         photo_pixels=arguments.max_pixels,
         body_bytes=arguments.max_photo * _MIB * 3 // 2,

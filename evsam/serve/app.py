@@ -20,7 +20,6 @@ from evsam.serve.protocols import cvat, kserve, label_studio, osam, x_anylabelin
 from evsam.serve.service import Service
 from evsam.serve.sessions import Sessions
 from evsam.serve.settings import Settings
-from evsam.writing import claimed_folder
 
 _CODES = {404: "path", 405: "method"}
 
@@ -30,7 +29,7 @@ def create_app(sam: Sam, settings: Settings | None = None) -> FastAPI:
 
     Args:
         sam: the model; it stays the caller's to close.
-        settings: limits; None for the defaults.
+        settings: limits; None for the defaults. A folder of sessions is one application's at a time.
 
     Raises:
         OSError: a folder of the settings cannot be used.
@@ -42,12 +41,10 @@ def create_app(sam: Sam, settings: Settings | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        folder = settings.session_folder
-        with claimed_folder(folder) if folder else contextlib.nullcontext():
-            app.state.sessions = Sessions(service)
-            await service.start()
-            yield
-            await service.stop()
+        app.state.sessions = Sessions(service)
+        await service.start()
+        yield
+        await service.stop()
 
     app = FastAPI(title="evsam", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service

@@ -18,7 +18,7 @@ import uuid
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from evsam.serve.metrics import Metrics
-from evsam.serve.problems import Problem
+from evsam.serve.problems import Problem, stopping
 from evsam.serve.settings import Settings
 
 _OPEN_PATHS = ("/health", "/ready", "/v2/health/live", "/v2/health/ready")
@@ -67,6 +67,8 @@ class Guard:
         except asyncio.TimeoutError:
             seconds = self._settings.seconds
             await request.refuse(Problem(504, "timeout", f"request: expected to be done in {seconds:g} s, got longer"))
+        except asyncio.CancelledError:  # the server stops, and this took longer than its patience
+            await request.refuse(stopping())
         except Problem as problem:
             self._metrics.refused.labels(problem.code).inc()
             await request.refuse(problem)

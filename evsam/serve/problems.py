@@ -37,6 +37,11 @@ class Problem(Exception):  # noqa: N818 - said to whoever asked, no error of the
         return JSONResponse(body.model_dump(), self.status, self.headers())
 
 
+def stopping() -> Problem:
+    """What requests are told that come, or are not done, when the server stops."""
+    return Problem(503, "stopping", "server: expected to be running, got one that stops", 1.0)
+
+
 class ErrorDetail(BaseModel):
     """What is wrong with a request."""
 

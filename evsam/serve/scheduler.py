@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from evsam.serve.metrics import Metrics
-from evsam.serve.problems import Problem
+from evsam.serve.problems import Problem, stopping
 
 Run: TypeAlias = "Callable[[Sequence[Job]], Sequence[object]]"
 """Does jobs of one group: what each comes to, or the exception that it ends with."""
@@ -130,7 +130,7 @@ class Scheduler:
             Problem: the queue is too long, or the server stops.
         """
         if self._stopping:
-            raise Problem(503, "stopping", "server: expected to be running, got one that stops", 1.0)
+            raise stopping()
         loop = asyncio.get_running_loop()
         job = Job(kind, payload, caller, units, group, loop.create_future())
         self._forget_abandoned()

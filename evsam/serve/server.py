@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import uvicorn
 
@@ -17,6 +18,7 @@ from evsam.sam import Sam
 from evsam.serve.app import create_app
 from evsam.serve.guard import JsonLines
 from evsam.serve.settings import Settings
+from evsam.writing import claimed_folder
 
 _PATIENCE = 30  # seconds for requests that are being answered when the server is told to stop
 _IDLE = 30  # seconds that a connection may be idle
@@ -32,7 +34,8 @@ def serve(sam: Sam, settings: Settings, started: Callable[[str], None]) -> None:
         started: called with the server's URL once it answers.
 
     Raises:
-        EvsamError: it cannot start, for example because the port is taken.
+        EvsamError: it cannot start, for example because the port is taken, or the folder of sessions.
+        OSError: a folder of the settings cannot be used.
     """
     config = uvicorn.Config(
         create_app(sam, settings),
@@ -49,7 +52,8 @@ def serve(sam: Sam, settings: Settings, started: Callable[[str], None]) -> None:
         h11_max_incomplete_event_size=32 << 10,
     )
     server = _Server(config, started)
-    with _logging(), _quiet_stop(), contextlib.suppress(KeyboardInterrupt, SystemExit):  # by which uvicorn ends
+    ends = contextlib.suppress(KeyboardInterrupt, SystemExit)  # by which uvicorn ends
+    with _claimed(settings.session_folder), _logging(), _quiet_stop(), ends:
         server.run()
     if not server.began:
         raise EvsamError(f"server: expected to start on {settings.host}:{settings.port}, got an error (see the log)")
@@ -67,6 +71,19 @@ class _Server(uvicorn.Server):
             self.began = True
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self._tell(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path | None) -> Iterator[None]:
+    """The folder of sessions, if there is one, is this server's alone."""
+    with contextlib.ExitStack() as stack:
+        if folder is not None:
+            try:
+                stack.enter_context(claimed_folder(folder))
+            except BlockingIOError as error:
+                text = f"sessions: expected a folder that no other server uses, got {str(folder)!r}"
+                raise EvsamError(text) from error
+        yield
 
 
 @contextlib.contextmanager

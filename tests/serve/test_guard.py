@@ -15,7 +15,7 @@ pytest.importorskip("fastapi")
 
 import httpx
 
-from tests.serve.conftest import encoded
+from tests.serve.conftest import encoded, run_app
 
 TOKEN = "correct-horse-battery"
 
@@ -133,6 +133,29 @@ def test_a_body_that_does_not_come_ends_with_the_time_limit(serving) -> None:
             connection.sendall(b"\r\n".join(lines))
             assert connection.recv(4096).startswith(b"HTTP/1.1 504")
         assert client.get("/health").status_code == 200
+
+
+def test_a_request_that_a_stopping_server_does_not_wait_for_is_told_so(sam) -> None:
+    from evsam.serve.app import create_app
+
+    with run_app(create_app(sam), timeout_graceful_shutdown=1) as client:
+        connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=10)
+        lines = [b"POST /v1/predict HTTP/1.1", b"Host: localhost", b"Content-Length: 99", b"", b"{"]
+        connection.sendall(b"\r\n".join(lines))
+        assert client.get("/health").status_code == 200
+    with connection:
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b'"code":"stopping"' in answer
+
+
+def test_names_are_names_alone(capsys) -> None:
+    from evsam import cli
+
+    for name in ("localhost:8000", "http://masks.example", "masks.example/"):
+        with pytest.raises(SystemExit):
+            cli.main(["serve", "--name", name])
+        assert f"expected a host's name without scheme and port, got {name!r}" in capsys.readouterr().err
 
 
 def test_an_error_of_the_server_tells_nobody_what_it_was(serving, sam, image, monkeypatch, caplog) -> None:

@@ -241,4 +241,10 @@ def test_a_server_that_is_told_to_stop_finishes(tmp_path, image) -> None:
     )  # fmt: skip
     assert "EVSAM_TOKEN: expected 16 printable ASCII characters or more" in second.stderr
     assert second.returncode == 1
+    third = subprocess.run(
+        [sys.executable, "-m", "evsam", "serve", "--port", "0", "--threads", "1", "--sessions", str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert third.stderr == f"evsam: sessions: expected a folder that no other server uses, got {str(tmp_path)!r}\n"
+    assert third.returncode == 1
     assert busy.end(signal.SIGINT) == 0
