@@ -15,11 +15,23 @@ Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 Point: TypeAlias = Annotated[list[Number], Field(min_length=2, max_length=2)]
 Box: TypeAlias = Annotated[list[Number], Field(min_length=4, max_length=4)]
 
+MANY = 4096
+"""Entries of a list, at most: a longer one is refused before its entries cost memory and time, or an error each."""
+
+_WORDS = 64
+
 
 class _Body(BaseModel):
     """What a request says; words that nobody knows are errors."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_words(cls, values: object) -> object:
+        if isinstance(values, dict) and len(values) > _WORDS:  # each that nobody knows would be an error
+            raise ValueError(f"body: expected at most {_WORDS} words, got {len(values)}")
+        return values
 
 
 class Rle(BaseModel):
@@ -95,8 +107,10 @@ class MaskPrompt(_Body):
 class Prompt(_Body):
     """One prompt: points, a box, a mask, or several of them. Coordinates are x, y in pixels of the photo."""
 
-    points: list[Point] | None = Field(None, examples=[[[0, 0]]])
-    labels: list[Literal[-1, 0, 1]] | None = Field(None, description="1 on the object, 0 beside it", examples=[[1]])
+    points: list[Point] | None = Field(None, max_length=MANY, examples=[[[0, 0]]])
+    labels: list[Literal[-1, 0, 1]] | None = Field(
+        None, max_length=MANY, description="1 on the object, 0 beside it", examples=[[1]]
+    )
     box: Box | None = Field(None, description="x0, y0, x1, y1")
     mask: MaskPrompt | None = None
 
@@ -104,7 +118,7 @@ class Prompt(_Body):
 class PredictBody(PhotoBody):
     """Prompts on a photo."""
 
-    prompts: list[Prompt] = Field(min_length=1, examples=[[{"points": [[0, 0]], "labels": [1]}]])
+    prompts: list[Prompt] = Field(min_length=1, max_length=MANY, examples=[[{"points": [[0, 0]], "labels": [1]}]])
     multimask: bool | None = Field(None, description="three masks for each; null: if each is a single click")
     best: bool = Field(False, description="of several masks only the one with the highest score")
     logits: bool = Field(False, description="logits too, which serve as mask prompts")

@@ -150,6 +150,27 @@ def test_what_cannot_be_meant_is_said(server, image, change, status, code, messa
     assert message in error["message"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompts": [5] * 9999},
+        {"prompts": [{}] * 9999},
+        {"prompts": [{"points": ["x"] * 9999}]},
+        {"prompts": [{"labels": [9] * 9999}]},
+        {str(number): 0 for number in range(9999)},
+    ],
+)
+def test_long_lists_are_refused_before_they_are_read(change) -> None:
+    pytest.importorskip("fastapi")
+    from pydantic import ValidationError
+
+    from evsam.serve.schemas import PredictBody
+
+    with pytest.raises(ValidationError) as refused:
+        PredictBody.model_validate({"image": "", "prompts": [{}], **change})
+    assert refused.value.error_count() == 1
+
+
 def test_a_body_that_is_not_said_to_be_json_is_refused(server) -> None:
     for kind in ("application/x-www-form-urlencoded", "text/plain"):  # the first is what curl sends by itself
         answer = server.post("/v1/predict", content=b'{"image": ""}', headers={"Content-Type": kind})

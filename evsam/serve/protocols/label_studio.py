@@ -19,7 +19,7 @@ from evsam.results import Prediction
 from evsam.serve.api import CallerOf, ServiceOf
 from evsam.serve.fetching import Fetcher
 from evsam.serve.problems import RESPONSES, Problem
-from evsam.serve.schemas import Number
+from evsam.serve.schemas import MANY, Number
 from evsam.serve.service import Asked, Service
 
 router = APIRouter(prefix="/label-studio", responses=RESPONSES, tags=["Label Studio"])
@@ -43,8 +43,8 @@ class Value(BaseModel):
     y: Number
     width: Number = 0.0
     height: Number = 0.0
-    keypointlabels: list[str] = []
-    rectanglelabels: list[str] = []
+    keypointlabels: list[str] = Field([], max_length=MANY)
+    rectanglelabels: list[str] = Field([], max_length=MANY)
 
 
 class Region(BaseModel):

@@ -15,7 +15,7 @@ from evsam.rle import mask_window
 from evsam.serve.api import CallerOf, ServiceOf
 from evsam.serve.photos import photo_from_text
 from evsam.serve.problems import RESPONSES, Problem
-from evsam.serve.schemas import Point
+from evsam.serve.schemas import MANY, Point
 from evsam.serve.service import Asked
 
 router = APIRouter(responses=RESPONSES, tags=["osam"])
@@ -27,9 +27,9 @@ _TOP_LEFT, _BOTTOM_RIGHT = 2, 3
 class Prompt(BaseModel):
     """Points of one object; those labelled 2 and 3 are the corners of a box."""
 
-    points: Annotated[list[Point], Field(min_length=1)] | None = None
-    point_labels: list[Label] | None = None
-    texts: list[str] | None = None
+    points: Annotated[list[Point], Field(min_length=1, max_length=MANY)] | None = None
+    point_labels: Annotated[list[Label], Field(max_length=MANY)] | None = None
+    texts: Annotated[list[str], Field(max_length=MANY)] | None = None
 
 
 class GenerateRequest(BaseModel):
