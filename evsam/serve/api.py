@@ -100,7 +100,9 @@ async def embedding_maps(embedding: Annotated[str, Path(max_length=100)], servic
 async def predict(body: schemas.PredictBody, service: ServiceOf, caller: CallerOf) -> Response:
     """Masks for prompts on a photo."""
     handle, embedding = await find_embedding(body, service, caller)
-    prompts = [read_prompt(prompt, embedding) for prompt in body.prompts]
+
+    def read(prompt: schemas.Prompt) -> dict[str, Any]:
+        return read_prompt(prompt, embedding)
 
     def render(prediction: Prediction) -> str:
         return schemas.PredictAnswer(
@@ -110,7 +112,7 @@ async def predict(body: schemas.PredictBody, service: ServiceOf, caller: CallerO
             logits=_logits(prediction.logits) if body.logits else None,
         ).model_dump_json()
 
-    return _json(await service.predict(Asked(embedding, prompts, body.multimask, body.best, render), caller))
+    return _json(await service.predict(Asked(embedding, body.prompts, body.multimask, body.best, render, read), caller))
 
 
 @router.post("/everything", response_model=schemas.EverythingAnswer)

@@ -43,17 +43,19 @@ class Asked(Generic[T]):
 
     Attributes:
         embedding: of the photo.
-        prompts: arguments of :func:`evsam.prompts.read_prompts`, for each prompt.
+        prompts: arguments of :func:`evsam.prompts.read_prompts`, for each prompt, or what ``read`` makes them of.
         multimask: as in :meth:`evsam.Sam.predict`.
         best: whether of several masks for a prompt only the one with the highest score is wanted.
         render: makes the answer, in a thread; masks that it does not ask for are not computed.
+        read: makes a prompt's arguments, in a thread, so that of masks as large as the photo there is one at a time.
     """
 
     embedding: Embedding
-    prompts: Sequence[dict[str, Any]]
+    prompts: Sequence[Any]
     multimask: bool | None
     best: bool
     render: Callable[[Prediction], T]
+    read: Callable[[Any], dict[str, Any]] = dict
 
 
 class Service:
@@ -152,8 +154,6 @@ class Service:
         most = min(limits.prompts, limits.mask_pixels // (height * width * masks))
         if not 0 < count <= most:
             raise Problem(422, "prompt", f"prompts: expected 1 to {most} on a photo of {width} x {height}, got {count}")
-        if any(len(prompt.get("points") or ()) > limits.points for prompt in asked.prompts):
-            raise Problem(422, "prompt", f"points: expected at most {limits.points} for a prompt, got more")
         group = id(asked.embedding)  # which lives as long as jobs on it do
         result: T = await self._scheduler.submit("predict", asked, caller=caller, units=count, group=group)
         return result
@@ -208,12 +208,16 @@ class Service:
         return answers
 
     def _read(self, asked: Asked[Any]) -> tuple[Prompts, slice]:
-        embedding = asked.embedding
-        sizes = embedding.original_size, embedding.resized_size
-        mask_prompt = self.sam.variant.mask_prompt
-        prompts = join_prompts([read_prompts(*sizes, **one, mask_prompt=mask_prompt) for one in asked.prompts])
+        prompts = join_prompts([self._read_one(asked, prompt) for prompt in asked.prompts])
         ambiguous = prompts.ambiguous if asked.multimask is None else asked.multimask
         return prompts, _AMBIGUOUS if ambiguous else _SINGLE
+
+    def _read_one(self, asked: Asked[Any], prompt: Any) -> Prompts:
+        given, most = asked.read(prompt), self.settings.points
+        if len(given.get("points") or ()) > most:
+            raise Problem(422, "prompt", f"points: expected at most {most} for a prompt, got more")
+        sizes = asked.embedding.original_size, asked.embedding.resized_size
+        return read_prompts(*sizes, **given, mask_prompt=self.sam.variant.mask_prompt)
 
     def _answer(self, asked: Asked[T], logits: Any, scores: Any) -> T:
         if asked.best:

@@ -178,6 +178,32 @@ def test_a_body_that_is_not_said_to_be_json_is_refused(server) -> None:
         assert answer.json()["error"]["message"] == f"Content-Type: expected application/json, got {kind!r}"
 
 
+def test_of_masks_as_prompts_one_is_unpacked_at_a_time(server, image, monkeypatch) -> None:
+    import weakref
+
+    from evsam.serve import api
+
+    unpacked: list[weakref.ref[np.ndarray]] = []
+    together = []
+
+    def decode(rle):
+        mask = decode_rle(rle)
+        unpacked.append(weakref.ref(mask))
+        together.append(sum(one() is not None for one in unpacked))
+        return mask
+
+    monkeypatch.setattr(api, "decode_rle", decode)
+    square = np.zeros((200, 300), bool)
+    square[50:100, 50:100] = True
+    prompt = {"mask": {"rle": encode_rle(square)}}
+    answer = server.post("/v1/predict", json={"image": image, "prompts": [prompt] * 65})
+    assert "prompts: expected 1 to 64" in answer.text
+    assert not unpacked
+    answer = server.post("/v1/predict", json={"image": image, "prompts": [prompt] * 9, "multimask": False})
+    assert (answer.status_code, len(unpacked)) == (200, 9)
+    assert max(together) <= 2
+
+
 def test_a_wrong_prompt_leaves_those_beside_it_alone(serving, image) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

@@ -139,7 +139,8 @@ def test_a_request_that_a_stopping_server_does_not_wait_for_is_told_so(sam) -> N
     from evsam.serve.app import create_app
 
     with run_app(create_app(sam), timeout_graceful_shutdown=1) as client:
-        connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=10)
+        address = client.base_url.host, client.base_url.port
+        connection = socket.create_connection(address, timeout=10)
         lines = [b"POST /v1/predict HTTP/1.1", b"Host: localhost", b"Content-Length: 99", b"", b"{"]
         connection.sendall(b"\r\n".join(lines))
         assert client.get("/health").status_code == 200
