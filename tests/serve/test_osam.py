@@ -50,6 +50,7 @@ def test_masks_are_those_of_the_library(server, sam, pixels, image, points, labe
         ({"prompt": {"texts": ["cup"]}}, "texts have no meaning"),
         ({"prompt": {"points": [[1, 1]], "point_labels": [1, 0]}}, "as many point_labels"),
         ({"prompt": {"points": [[1, 1]], "point_labels": [2]}}, "expected 2 and 3 together"),
+        ({"prompt": {"points": [[1, 1], [9, 9], [20, 20]], "point_labels": [2, 3, 3]}}, "2 and 3 together, once"),
         ({"image": None}, "image: expected one in base64"),
     ],
 )

@@ -82,8 +82,8 @@ async def generate(body: GenerateRequest, service: ServiceOf, caller: CallerOf) 
         label: point for point, label in zip(points, labels, strict=True) if label >= _TOP_LEFT
     }
     if corners:
-        if set(corners) != {_TOP_LEFT, _BOTTOM_RIGHT}:
-            raise Problem(422, "prompt", "point_labels: expected 2 and 3 together, got one of them")
+        if sorted(label for label in labels if label >= _TOP_LEFT) != [_TOP_LEFT, _BOTTOM_RIGHT]:
+            raise Problem(422, "prompt", "point_labels: expected 2 and 3 together, once, got others")
         prompt["box"] = [*corners[_TOP_LEFT], *corners[_BOTTOM_RIGHT]]
     clicks = [(point, label) for point, label in zip(points, labels, strict=True) if label < _TOP_LEFT]
     if clicks:
