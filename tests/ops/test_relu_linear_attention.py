@@ -305,7 +305,7 @@ print(_C.relu_linear_attention(np.ones((1, 1, 96, 40), np.float32), np.empty((1,
             [sys.executable, "-c", self.PROGRAM], env=environment, text=True, capture_output=True, check=False
         )
 
-    @pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512", "neon"])
+    @pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512", "neon", "wasm"])
     def test_forced(self, isa: str) -> None:
         result = self.run(isa)
         if any(row["isa"] == isa and row["supported"] for row in ROWS):
@@ -320,7 +320,10 @@ print(_C.relu_linear_attention(np.ones((1, 1, 96, 40), np.float32), np.empty((1,
     def test_unknown(self) -> None:
         result = self.run("avx9000")
         assert result.returncode != 0
-        assert "BackendUnavailable: EVSAM_ISA: expected one of scalar, avx2, avx512, neon, got avx9000" in result.stderr
+        assert (
+            "BackendUnavailable: EVSAM_ISA: expected one of scalar, avx2, avx512, neon, wasm, got avx9000"
+            in result.stderr
+        )
 
     def test_best_by_default(self) -> None:
         best = [row for row in ROWS if row["supported"]][-1]
