@@ -85,10 +85,11 @@ BOX = ("--box", *square(0))
 
 
 def found(masks: list[np.ndarray]) -> evsam.Segments:
-    whole = (0, 0, WIDTH, HEIGHT)
+    height, width = masks[0].shape
+    whole = (0, 0, width, height)
     return evsam.Segments(
         [evsam.Segment(encode_rle(m), whole, int(m.sum()), 0.9, 0.9, (0.0, 0.0), whole) for m in masks],
-        (HEIGHT, WIDTH),
+        (height, width),
     )
 
 
@@ -234,7 +235,9 @@ class TestTrack:
         assert sizes == [(480, 640)] + [(256, 256)] * 5
         (track,) = json.loads(Path("tracks.json").read_text())["annotations"]
         assert all(iou(decode_rle(rle), there) > 0.8 for rle, there in zip(track["segmentations"], frames, strict=True))
+        monkeypatch.setattr(evsam.Sam, "segment_everything", lambda sam, image: found([~frames[0]]))
         run(*shown, "--everything-every", 3, "--max-objects", 2, "--json", "more.json")
+        assert len(json.loads(Path("more.json").read_text())["annotations"]) == 2
 
     def test_numbers_of_masks_are_kept(self, run, frames, monkeypatch) -> None:
         """Also in the document; those that are shown otherwise or found have what is free."""
