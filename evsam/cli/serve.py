@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from evsam.cli.arguments import add_loading_arguments, engine_options, number, whole
@@ -86,8 +87,10 @@ def run(arguments: argparse.Namespace) -> None:
     from evsam.serve.settings import LOOPBACK, Settings
 
     token = os.environ.get("EVSAM_TOKEN")
-    if token is not None and (not token.isascii() or not token.isprintable() or len(token) < 16):
-        raise EvsamError("EVSAM_TOKEN: expected 16 printable ASCII characters or more, got others or fewer")
+    if token is not None and not re.fullmatch("[!-~]{16,}", token):  # spaces at its ends would get lost in a header
+        raise EvsamError(
+            "EVSAM_TOKEN: expected 16 printable ASCII characters or more without spaces, got others or fewer"
+        )
     settings = Settings(
         host=arguments.host,
         port=arguments.port,

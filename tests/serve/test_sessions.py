@@ -235,12 +235,13 @@ def test_a_server_that_is_told_to_stop_finishes(tmp_path, image) -> None:
     assert server.client.post("/v1/embeddings", json={"image": image}).status_code == 200
     assert server.end(signal.SIGTERM) == 0
     busy = Process(tmp_path)
-    second = subprocess.run(
-        [sys.executable, "-m", "evsam", "serve", "--port", "0", "--sessions", str(tmp_path)],
-        env={**os.environ, "EVSAM_TOKEN": "short"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "EVSAM_TOKEN: expected 16 printable ASCII characters or more" in second.stderr
-    assert second.returncode == 1
+    for token in ("short", "0123456789abcdef "):
+        second = subprocess.run(
+            [sys.executable, "-m", "evsam", "serve", "--port", "0", "--sessions", str(tmp_path)],
+            env={**os.environ, "EVSAM_TOKEN": token}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "EVSAM_TOKEN: expected 16 printable ASCII characters or more" in second.stderr
+        assert second.returncode == 1
     third = subprocess.run(
         [sys.executable, "-m", "evsam", "serve", "--port", "0", "--threads", "1", "--sessions", str(tmp_path)],
         capture_output=True, text=True, check=False,
