@@ -232,22 +232,27 @@ class Simplifier {
     const Corner start = outlines_.corners[begin];
     const std::size_t opposite = furthest(begin, end, start).first;
     keep_[begin] = keep_[opposite] = 1;
-    std::vector<std::pair<std::size_t, std::size_t>> parts = {{begin, opposite}, {opposite, end}};
-    std::size_t count = 2;
+    const double before = furthest(begin, opposite, outlines_.corners[opposite]).second;
+    const double after = furthest(opposite, end, start).second;
+    // Where both halves are flat a third corner is kept all the same, that there is something inside.
+    const bool flat = std::max(before, after) <= limit_;
+    divide({begin, opposite, start, outlines_.corners[opposite]}, flat && before >= after ? -1 : limit_);
+    divide({opposite, end, outlines_.corners[opposite], start}, flat && before < after ? -1 : limit_);
+  }
+
+  // Keeps the corner of a side that is furthest from its line, where it is further than the square root of `limit`, and
+  // then more of them until all are near enough to the lines.
+  void divide(const Side& side, double limit) {
+    std::vector<std::pair<Side, double>> parts = {{side, limit}};
     while (!parts.empty()) {
-      const auto [first, last] = parts.back();
+      const auto [part, most] = parts.back();
       parts.pop_back();
-      const auto [middle, distance] = furthest(first, last, end_of(last, begin, end));
-      if (distance <= limit_) continue;
+      const auto [middle, distance] = furthest(part.first, part.last, part.to);
+      if (distance <= most) continue;
       keep_[middle] = 1;
-      ++count;
-      parts.emplace_back(first, middle);
-      parts.emplace_back(middle, last);
-    }
-    if (count == 2) {  // a third one, that there is something inside
-      const auto before = furthest(begin, opposite, outlines_.corners[opposite]);
-      const auto after = furthest(opposite, end, start);
-      keep_[before.second >= after.second ? before.first : after.first] = 1;
+      const Corner corner = outlines_.corners[middle];
+      parts.push_back({{part.first, middle, part.from, corner}, limit_});
+      parts.push_back({{middle, part.last, corner, part.to}, limit_});
     }
   }
 
@@ -288,7 +293,7 @@ class Simplifier {
         for (std::size_t j = i + 1; j < band.size() && left(band[j]) < right; ++j) {
           if (!cross(side, all[band[j]])) continue;
           crossing = true;
-          for (const Side& each : {side, all[band[j]]}) keep_[furthest(each.first, each.last, each.to).first] = 1;
+          for (const Side& each : {side, all[band[j]]}) divide(each, -1);
         }
       }
     }

@@ -134,7 +134,8 @@ def shapes() -> list[np.ndarray]:
     disc = (y - 40) ** 2 + (x - 60) ** 2 < 30**2
     rings = (np.hypot(y - 48, x - 65) / 6).astype(int) % 2 == 0
     rng = np.random.default_rng(5)
-    return [disc, ~disc, rings, *(rng.random((30, 40)) < density for density in (0.1, 0.5, 0.9))]
+    wild = rng.random((70, 90)) < 0.6
+    return [disc, ~disc, rings, wild, *(rng.random((30, 40)) < density for density in (0.1, 0.5, 0.9))]
 
 
 @pytest.mark.parametrize("tolerance", [0.5, 0.75, 1, 2.0, 5, np.float32(3)])
