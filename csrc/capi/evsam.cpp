@@ -42,6 +42,18 @@ Status read_format(std::int32_t format, Layout* layout) {
   }
 }
 
+Status check_side(const char* name, std::int64_t side) {
+  return side >= 1 && side <= kLongestSide
+             ? Status()
+             : invalid(name, "1 to " + std::to_string(kLongestSide) + " pixels", std::to_string(side));
+}
+
+void set_size(std::int64_t height, std::int64_t width, evsam_embedding* embedding) {
+  const preprocess::Size resized = preprocess::fitted_size(height, width, kFrameSize);
+  embedding->resized = {resized.height, resized.width};
+  embedding->original = {height, width};
+}
+
 }  // namespace
 
 evsam_status fail(evsam_status code, const char* message) noexcept {
@@ -83,11 +95,6 @@ Status RgbImage::read(const evsam_model& model, const evsam_image* given) {
   EVSAM_RETURN_IF_ERROR(read_struct(given, "image", &image));
   EVSAM_RETURN_IF_ERROR(require(image.pixels, "image.pixels"));
   EVSAM_RETURN_IF_ERROR(read_format(image.format, &layout));
-  const auto check_side = [](const char* name, std::int64_t side) {
-    return side >= 1 && side <= kLongestSide
-               ? Status()
-               : invalid(name, "1 to " + std::to_string(kLongestSide) + " pixels", std::to_string(side));
-  };
   EVSAM_RETURN_IF_ERROR(check_side("image.height", image.height));
   EVSAM_RETURN_IF_ERROR(check_side("image.width", image.width));
   const std::int64_t least = layout.channels * image.width;
@@ -123,6 +130,7 @@ using evsam::capi::check_filled;
 using evsam::capi::check_model;
 using evsam::capi::create_embedding;
 using evsam::capi::encode;
+using evsam::capi::fill_embedding;
 using evsam::capi::guarded;
 using evsam::capi::invalid;
 using evsam::capi::Outcome;
@@ -274,9 +282,32 @@ Status encode(const evsam_model* model, const ImageView& image, evsam_embedding*
   embedding->original = {};
   EVSAM_RETURN_IF_ERROR(require(image.data, "pixels"));
   EVSAM_RETURN_IF_ERROR(model->engine->encode(image, embedding->data.data()));
-  const preprocess::Size resized = preprocess::fitted_size(image.height, image.width, kFrameSize);
-  embedding->resized = {resized.height, resized.width};
-  embedding->original = {image.height, image.width};
+  set_size(image.height, image.width, embedding);
+  return Status();
+}
+
+Status fill_embedding(evsam_embedding* embedding, std::int64_t height, std::int64_t width, std::int32_t count,
+                      const float* const* maps, const std::int64_t* sizes) {
+  EVSAM_RETURN_IF_ERROR(require(embedding, "embedding"));
+  EVSAM_RETURN_IF_ERROR(require(maps, "maps"));
+  EVSAM_RETURN_IF_ERROR(require(sizes, "sizes"));
+  EVSAM_RETURN_IF_ERROR(check_side("height", height));
+  EVSAM_RETURN_IF_ERROR(check_side("width", width));
+  const std::size_t expected = embedding->shapes.size();
+  if (count < 0 || static_cast<std::size_t>(count) != expected) {
+    return invalid("count", std::to_string(expected) + " maps", std::to_string(count));
+  }
+  embedding->original = {};
+  for (std::size_t i = 0; i < expected; ++i) {
+    const MapShape& shape = embedding->shapes[i];
+    const std::int64_t values = shape.channels * shape.height * shape.width;
+    const std::string name = "maps[" + std::to_string(i) + "]";
+    EVSAM_RETURN_IF_ERROR(require(maps[i], name.c_str()));
+    if (sizes[i] != values) return invalid(name, std::to_string(values) + " values", std::to_string(sizes[i]));
+    if (!all_finite(maps[i], size(values))) return invalid(name, "finite values", "NaN or infinity");
+    std::copy_n(maps[i], values, embedding->data[i]);
+  }
+  set_size(height, width, embedding);
   return Status();
 }
 
@@ -407,6 +438,8 @@ const char* evsam_variant(const evsam_model* model) {
   return model != nullptr ? model->engine->config().name.c_str() : "";
 }
 
+int evsam_encodes(const evsam_model* model) { return model != nullptr && model->engine->encodes() ? 1 : 0; }
+
 evsam_status evsam_embedding_create(const evsam_model* model, evsam_embedding** embedding) {
   return guarded([&]() -> Outcome { return create_embedding(model, embedding); });
 }
@@ -439,6 +472,11 @@ evsam_status evsam_embedding_map(const evsam_embedding* embedding, int32_t index
     shape[2] = embedding->shapes[i].width;
     return Status();
   });
+}
+
+evsam_status evsam_embedding_fill(evsam_embedding* embedding, int64_t height, int64_t width, int32_t count,
+                                  const float* const* maps, const int64_t* sizes) {
+  return guarded([&]() -> Outcome { return fill_embedding(embedding, height, width, count, maps, sizes); });
 }
 
 evsam_status evsam_prediction_shape(const evsam_embedding* embedding, const evsam_prompts* prompts, int64_t shape[4]) {

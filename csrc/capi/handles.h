@@ -135,6 +135,8 @@ Status check_filled(const evsam_embedding& embedding);
 // See evsam.h. encode() allocates nothing.
 Status create_embedding(const evsam_model* model, evsam_embedding** embedding);
 Status encode(const evsam_model* model, const ImageView& image, evsam_embedding* embedding);
+Status fill_embedding(evsam_embedding* embedding, std::int64_t height, std::int64_t width, std::int32_t count,
+                      const float* const* maps, const std::int64_t* sizes);
 Outcome predict(const evsam_model* model, const evsam_embedding* embedding, const evsam_prompts* given,
                 std::uint8_t* masks, float* scores, float* logits);
 

@@ -102,7 +102,8 @@ class Profiler {
 struct Engine::Impl {
   VariantConfig config;
   int threads = 0;
-  Encoder encoder;
+  bool encodes = false;
+  Encoder encoder;  // empty where it does not
   std::unique_ptr<Decoder> decoder;
   std::vector<MapShape> shapes;
   const Kernels* kernels = nullptr;
@@ -123,6 +124,9 @@ struct Engine::Impl {
   // Borrows an arena for the encoder, has `fill` write the pixels, runs the graph and hands out the maps.
   template <typename Fill>
   Status encode(std::size_t fill_bytes, const Fill& fill, float* const* features) {
+    if (!encodes) {
+      return Status::unavailable(expected_got("model", "one that encodes", "the weights of a decoder alone"));
+    }
     const Graph& graph = encoder.graph;
     const std::size_t values = align_up(graph.values_bytes());
     const std::size_t workspace = std::max(graph.workspace_bytes(thread_count()), align_up(fill_bytes));
@@ -161,14 +165,21 @@ Status Engine::create(const VariantConfig& config, const TensorTable& tensors, c
   int threads = 0;
   EVSAM_RETURN_IF_ERROR(threads_of_environment(&threads));
   EVSAM_RETURN_IF_ERROR(selected_kernels(&impl.kernels));
-  EVSAM_RETURN_IF_ERROR(make_encoder(config, tensors, options.precision, impl.thread_count(), &impl.encoder));
+  impl.encodes = tensors.has_any("image_encoder.");
+  if (impl.encodes) {
+    EVSAM_RETURN_IF_ERROR(make_encoder(config, tensors, options.precision, impl.thread_count(), &impl.encoder));
+  }
   EVSAM_RETURN_IF_ERROR(config.decoder.lite ? make_lite_decoder(config, tensors, options.precision, &impl.decoder)
                                             : make_sam_decoder(config, tensors, options.precision, &impl.decoder));
-  for (Graph::Value map : impl.encoder.maps) {
-    const Graph::Shape& shape = impl.encoder.graph.shape(map);
-    impl.shapes.push_back({shape.channels, shape.height, shape.width});
+  impl.shapes = impl.decoder->feature_shapes();
+  if (impl.encodes) {
+    std::vector<MapShape> made_shapes;
+    for (Graph::Value map : impl.encoder.maps) {
+      const Graph::Shape& shape = impl.encoder.graph.shape(map);
+      made_shapes.push_back({shape.channels, shape.height, shape.width});
+    }
+    EVSAM_RETURN_IF_ERROR(check_features(made_shapes, impl.shapes));
   }
-  EVSAM_RETURN_IF_ERROR(check_features(impl.shapes, impl.decoder->feature_shapes()));
   *engine = std::move(made);
   return {};
 } catch (const std::bad_alloc&) {
@@ -177,6 +188,7 @@ Status Engine::create(const VariantConfig& config, const TensorTable& tensors, c
 
 const VariantConfig& Engine::config() const { return impl_->config; }
 int Engine::threads() const { return impl_->thread_count(); }
+bool Engine::encodes() const { return impl_->encodes; }
 const std::vector<MapShape>& Engine::feature_shapes() const { return impl_->shapes; }
 
 Status Engine::encode(const ImageView& image, float* const* features) const try {

@@ -43,12 +43,14 @@ class Engine {
  public:
   ~Engine();
 
-  // Packs the weights; the table and what it points to are not needed afterwards.
+  // Packs the weights; the table and what it points to are not needed afterwards. Weights without any tensor of the
+  // encoder make an engine that decodes, masks and finds everything in features from elsewhere, but does not encode.
   static Status create(const VariantConfig& config, const TensorTable& tensors, const EngineOptions& options,
                        std::unique_ptr<Engine>* engine);
 
   const VariantConfig& config() const;
   int threads() const;
+  bool encodes() const;
 
   // Of the embedding, then of the lateral maps: what encode() fills and decode() reads, float32 NCHW.
   const std::vector<MapShape>& feature_shapes() const;

@@ -1,5 +1,6 @@
 #include "engine/tensor_table.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -31,6 +32,11 @@ T load_element(const void* data, std::size_t index) {
 }
 
 }  // namespace
+
+bool TensorTable::has_any(const std::string& prefix) const {
+  return std::any_of(tensors_.begin(), tensors_.end(),
+                     [&](const auto& entry) { return entry.first.compare(0, prefix.size(), prefix) == 0; });
+}
 
 Status TensorTable::read(const std::string& name, const std::vector<std::int64_t>& shape,
                          std::vector<float>* values) const {

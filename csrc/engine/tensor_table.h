@@ -32,6 +32,9 @@ class TensorTable {
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   std::size_t size() const { return tensors_.size(); }
 
+  // Whether there is any tensor whose name begins with `prefix`.
+  bool has_any(const std::string& prefix) const;
+
   // The tensor's values as float32. Fails where there is no such tensor, its shape is another one, or a value is not
   // finite as float32: one NaN in the weights would be a NaN in every answer.
   Status read(const std::string& name, const std::vector<std::int64_t>& shape, std::vector<float>* values) const;

@@ -64,6 +64,17 @@ static void test_load_errors(const char* weights, const char* program) {
   evsam_embedding_free(NULL);
 }
 
+/* The whole file, in memory that the caller frees. */
+static uint8_t* read_whole(const char* path, size_t* bytes) {
+  FILE* file = fopen(path, "rb");
+  CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0);
+  *bytes = (size_t)ftell(file);
+  uint8_t* content = malloc(*bytes);
+  rewind(file);
+  CHECK(fread(content, 1, *bytes, file) == *bytes && fclose(file) == 0);
+  return content;
+}
+
 /* The file's content, which may go afterwards, makes a model that reads the file's embeddings. */
 static void test_load_memory(const char* weights, const evsam_model* model) {
   evsam_model* loaded = NULL;
@@ -71,12 +82,8 @@ static void test_load_memory(const char* weights, const evsam_model* model) {
   evsam_prompts prompts = EVSAM_PROMPTS_INIT;
   const float box[4] = {8, 8, 40, 30};
   float scores[2] = {0, 1};
-  FILE* file = fopen(weights, "rb");
-  CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0);
-  const size_t bytes = (size_t)ftell(file);
-  uint8_t* content = malloc(bytes);
-  rewind(file);
-  CHECK(fread(content, 1, bytes, file) == bytes && fclose(file) == 0);
+  size_t bytes = 0;
+  uint8_t* content = read_whole(weights, &bytes);
   CHECK_FAILS(evsam_load_memory(NULL, bytes, NULL, NULL, &loaded), EVSAM_INVALID_ARGUMENT,
               "content: expected a pointer, got NULL");
   CHECK_FAILS(evsam_load_memory(content, bytes, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT,
@@ -97,6 +104,57 @@ static void test_load_memory(const char* weights, const evsam_model* model) {
   CHECK(scores[0] == scores[1]);
   evsam_embedding_free(embedding);
   evsam_free(loaded);
+}
+
+/* Weights without the encoder's tensors, which have other names here, answer on an embedding of the whole model. */
+static void test_decoder_alone(const char* weights, const evsam_model* model) {
+  static const char kEncoder[] = "\"image_encoder.";
+  evsam_model* decoder = NULL;
+  evsam_embedding* made = NULL;
+  evsam_embedding* filled = NULL;
+  evsam_prompts prompts = EVSAM_PROMPTS_INIT;
+  const float* maps[4];
+  int64_t sizes[4];
+  const float box[4] = {30, 20, 80, 60};
+  float scores[2] = {0, 1};
+  static uint8_t masks[2][kPixels];
+  size_t bytes = 0;
+  uint8_t* content = read_whole(weights, &bytes);
+  for (size_t i = 0; i + sizeof(kEncoder) < bytes; ++i) {
+    if (memcmp(content + i, kEncoder, sizeof(kEncoder) - 1) == 0) memcpy(content + i + 1, "other", 5);
+  }
+  CHECK(evsam_load_memory(content, bytes, NULL, NULL, &decoder) == EVSAM_OK);
+  free(content);
+  CHECK(evsam_encodes(model) == 1 && evsam_encodes(decoder) == 0 && evsam_encodes(NULL) == 0);
+  prompts.count = 1;
+  prompts.boxes = box;
+  CHECK(evsam_embedding_create(model, &made) == EVSAM_OK && evsam_embedding_create(decoder, &filled) == EVSAM_OK);
+  CHECK(evsam_encode(model, image, kHeight, kWidth, kRow, made) == EVSAM_OK);
+  CHECK_FAILS(evsam_encode(decoder, image, kHeight, kWidth, kRow, filled), EVSAM_UNAVAILABLE,
+              "model: expected one that encodes, got the weights of a decoder alone");
+  for (int32_t i = 0; i < 4; ++i) {
+    int64_t shape[3];
+    CHECK(evsam_embedding_map(made, i, &maps[i], shape) == EVSAM_OK);
+    sizes[i] = shape[0] * shape[1] * shape[2];
+  }
+  CHECK_FAILS(evsam_embedding_fill(NULL, kHeight, kWidth, 4, maps, sizes), EVSAM_INVALID_ARGUMENT, "embedding: ");
+  CHECK_FAILS(evsam_embedding_fill(filled, kHeight, kWidth, 4, NULL, sizes), EVSAM_INVALID_ARGUMENT, "maps: expected");
+  CHECK_FAILS(evsam_embedding_fill(filled, kHeight, kWidth, 4, maps, NULL), EVSAM_INVALID_ARGUMENT, "sizes: expected");
+  CHECK_FAILS(evsam_embedding_fill(filled, 0, kWidth, 4, maps, sizes), EVSAM_INVALID_ARGUMENT, "height: expected 1 to");
+  CHECK_FAILS(evsam_embedding_fill(filled, kHeight, kWidth, 3, maps, sizes), EVSAM_INVALID_ARGUMENT,
+              "count: expected 4 maps, got 3");
+  --sizes[2];
+  CHECK_FAILS(evsam_embedding_fill(filled, kHeight, kWidth, 4, maps, sizes), EVSAM_INVALID_ARGUMENT,
+              "maps[2]: expected ");
+  ++sizes[2];
+  CHECK_FAILS(evsam_predict(decoder, filled, &prompts, NULL, NULL, NULL), EVSAM_INVALID_ARGUMENT, "got an empty one");
+  CHECK(evsam_embedding_fill(filled, kHeight, kWidth, 4, maps, sizes) == EVSAM_OK);
+  CHECK(evsam_predict(model, made, &prompts, masks[0], &scores[0], NULL) == EVSAM_OK);
+  CHECK(evsam_predict(decoder, filled, &prompts, masks[1], &scores[1], NULL) == EVSAM_OK);
+  CHECK(scores[0] == scores[1] && memcmp(masks[0], masks[1], kPixels) == 0);
+  evsam_embedding_free(made);
+  evsam_embedding_free(filled);
+  evsam_free(decoder);
 }
 
 /* A caller that was compiled with a later version, whose structure has more members. */
@@ -1009,6 +1067,7 @@ int main(int argc, char** argv) {
   CHECK(evsam_load(argv[1], "nano", NULL, &other) == EVSAM_OK);
   if (failures == 0) {
     test_load_memory(argv[1], model);
+    test_decoder_alone(argv[1], model);
     test_embeddings(model, other);
     test_formats(model);
     evsam_free(other);

@@ -62,6 +62,20 @@ void test_predictions(const evsam::Model& model) {
     const evsam::Prediction same = model.predict(again, prompts);
     CHECK(same.masks == boxes.masks && same.scores == boxes.scores && same.logits == boxes.logits);
   }
+
+  // and with maps from elsewhere
+  CHECK(model.encodes());
+  std::vector<std::vector<float>> maps;
+  const float* data = nullptr;
+  std::int64_t shape[3] = {};
+  for (std::int32_t i = 0; evsam_embedding_map(embedding.get(), i, &data, shape) == EVSAM_OK; ++i) {
+    maps.emplace_back(data, data + shape[0] * shape[1] * shape[2]);
+  }
+  evsam::Embedding filled = model.make_embedding();
+  model.fill(kHeight, kWidth, maps, filled);
+  CHECK(model.predict(filled, prompts).masks == boxes.masks);
+  maps.pop_back();
+  check_error([&] { model.fill(kHeight, kWidth, maps, filled); }, EVSAM_INVALID_ARGUMENT, "count: expected 4 maps");
 }
 
 void test_everything(const evsam::Model& model) {

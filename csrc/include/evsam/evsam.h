@@ -214,7 +214,9 @@ EVSAM_API evsam_status evsam_pin_threads(int pinned);
 
 /* Loads a model. path: a safetensors file. variant: name of the one that is expected; NULL takes what the file says
  * about itself. evsam's own files hold a record of their architecture; a file that says nothing must be of "nano",
- * "l0", "l1", "l2", "xl0" or "xl1", and the caller has to name it. options: NULL for the defaults. */
+ * "l0", "l1", "l2", "xl0" or "xl1", and the caller has to name it. A file without any tensor of the encoder makes a
+ * model that predicts on embeddings from elsewhere (evsam_embedding_fill) but does not encode (EVSAM_UNAVAILABLE).
+ * options: NULL for the defaults. */
 EVSAM_API evsam_status evsam_load(const char* path, const char* variant, const evsam_options* options,
                                   evsam_model** model);
 
@@ -227,6 +229,9 @@ EVSAM_API void evsam_free(evsam_model* model);
 
 /* Name of the model's variant; valid as long as the model. "" for NULL. */
 EVSAM_API const char* evsam_variant(const evsam_model* model);
+
+/* Whether the model encodes: 1, or 0 where its weights are a decoder's alone; 0 for NULL. */
+EVSAM_API int evsam_encodes(const evsam_model* model);
 
 /* Memory for the embedding of one image at a time; evsam_encode() may fill it as often as wanted, without allocating
  * anything. */
@@ -248,6 +253,12 @@ EVSAM_API evsam_status evsam_encode_image(const evsam_model* model, const evsam_
  * are its `lateral` maps. EVSAM_INVALID_ARGUMENT from the first index on that there is none for. */
 EVSAM_API evsam_status evsam_embedding_map(const evsam_embedding* embedding, int32_t index, const float** data,
                                            int64_t shape[3]);
+
+/* Fills an embedding with maps that were computed elsewhere, by an encoder with this model's weights; only their sizes
+ * can be checked. height, width: of the image. maps: `count` arrays of float32 as evsam_embedding_map() gives them, in
+ * its order; they are copied. sizes: how many values each has. If this fails, the embedding may be empty. */
+EVSAM_API evsam_status evsam_embedding_fill(evsam_embedding* embedding, int64_t height, int64_t width, int32_t count,
+                                            const float* const* maps, const int64_t* sizes);
 
 /* N, M, height and width of the masks that evsam_predict() will give: M is the number of masks per prompt, 1 or 3. */
 EVSAM_API evsam_status evsam_prediction_shape(const evsam_embedding* embedding, const evsam_prompts* prompts,

@@ -180,7 +180,10 @@ class Model {
   std::string variant() const { return evsam_variant(handle_.get()); }
   evsam_model* get() const { return handle_.get(); }
 
-  // An embedding that holds no image yet, for encode_into().
+  // Whether it encodes; weights of a decoder alone do not.
+  bool encodes() const { return evsam_encodes(handle_.get()) != 0; }
+
+  // An embedding that holds no image yet, for encode_into() and fill().
   Embedding make_embedding() const {
     evsam_embedding* handle = nullptr;
     check(evsam_embedding_create(handle_.get(), &handle));
@@ -205,6 +208,19 @@ class Model {
   void encode_into(evsam_image image, Embedding& embedding) const {
     image.struct_size = sizeof(image);
     check(evsam_encode_image(handle_.get(), &image, embedding.get()));
+  }
+
+  // Maps that were computed elsewhere, as evsam_embedding_map() gives them, of an image of that size.
+  void fill(std::size_t height, std::size_t width, const std::vector<std::vector<float>>& maps,
+            Embedding& embedding) const {
+    std::vector<const float*> data;
+    std::vector<std::int64_t> sizes;
+    for (const std::vector<float>& map : maps) {
+      data.push_back(map.data());
+      sizes.push_back(signed_size(map.size()));
+    }
+    check(evsam_embedding_fill(embedding.get(), signed_size(height), signed_size(width),
+                               static_cast<std::int32_t>(maps.size()), data.data(), sizes.data()));
   }
 
   Prediction predict(const Embedding& embedding, const Prompts& prompts) const {
