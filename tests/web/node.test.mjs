@@ -72,6 +72,120 @@ test("one image after another, large ones too, and weights that are given", asyn
   sam.close();
 });
 
+test("everything: records, progress, and an end before the end", async () => {
+  const sam = await load({ warmUp: false });
+  const embedding = await sam.encode(image);
+  const seen = [];
+  const options = { pointsPerSide: 8, pointsPerBatch: 16, predIouThresh: -1, stabilityScoreThresh: 0.5 };
+  const found = await sam.segmentEverything(embedding, { ...options, progress: (...at) => seen.push(at) });
+  assert.deepEqual(seen.at(-1), [64, 64]);
+  assert.ok(seen.length >= 4 && found.length > 1, `${seen.length}, ${found.length}`);
+  for (const [i, { rle, box, area, predictedIou, stabilityScore, point }] of found.entries()) {
+    assert.deepEqual(rle.size, [200, 300]);
+    assert.ok(rle.counts.length > 0 && area > 0 && area <= (box[2] - box[0]) * (box[3] - box[1]));
+    assert.ok(box[0] >= 0 && box[1] >= 0 && box[2] <= 300 && box[3] <= 200, `${box}`);
+    assert.ok(stabilityScore >= 0.5 && stabilityScore <= 1 && point[0] < 300 && point[1] < 200);
+    if (i > 0) assert.ok(predictedIou <= found[i - 1].predictedIou);
+  }
+  assert.deepEqual(await sam.segmentEverything(embedding, options), found);
+
+  const controller = new AbortController();
+  const calls = [];
+  const progress = (done) => {
+    calls.push(done);
+    controller.abort(new Error("enough"));
+  };
+  const stopped = await sam
+    .segmentEverything(embedding, { ...options, progress, signal: controller.signal })
+    .catch((error) => error);
+  assert.equal(stopped.message, "enough");
+  assert.equal(calls.length, 1);
+  sam.close();
+});
+
+// A safetensors file of tensors as bytes.
+function file(tensors, metadata) {
+  let at = 0;
+  const header = { __metadata__: metadata };
+  for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
+    header[name] = { dtype, shape, data_offsets: [at, at + data.byteLength] };
+    at += data.byteLength;
+  }
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const length = new Uint8Array(8);
+  new DataView(length.buffer).setUint32(0, text.length, true);
+  const bytes = ({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return new Uint8Array(Buffer.concat([length, text, ...Object.values(tensors).map(bytes)]));
+}
+
+test("an embedding from elsewhere, read by the decoder alone", async () => {
+  const whole = readFileSync(`${process.env.EVSAM_PACKAGE}/nano.safetensors`);
+  const start = 8 + Number(whole.readBigUInt64LE(0));
+  const { __metadata__: metadata, ...entries } = JSON.parse(whole.subarray(8, start));
+  const kept = Object.entries(entries).filter(([name]) => !name.startsWith("image_encoder."));
+  const part = kept.map(([name, { dtype, shape, data_offsets: [begin, end] }]) => {
+    return [name, { dtype, shape, data: whole.subarray(start + begin, start + end) }];
+  });
+  const decoder = await load({ precision: "fp32", weights: file(Object.fromEntries(part), metadata) });
+  const sam = await load({ precision: "fp32", warmUp: false });
+  assert.deepEqual([sam.encodes, decoder.encodes, decoder.variant], [true, false, "nano"]);
+  const refused = await decoder.encode(image).catch((error) => error);
+  assert.equal(refused.status, "unavailable");
+  assert.equal(refused.message, "model: expected one that encodes, got the weights of a decoder alone");
+
+  const embedding = await sam.encode(image);
+  const prompts = { points: [[150, 100]] };
+  const expected = await sam.predict(embedding, prompts);
+  const maps = {};
+  for (let i = 0; i < 4; ++i) {
+    const { data, shape } = await sam._map(embedding, i);
+    maps[i === 0 ? "features" : `lateral.${i - 1}`] = { dtype: "F32", shape, data };
+  }
+  const about = { variant: "nano", fingerprint: "0123456789abcdef", original_size: "[200, 300]" };
+  const read = await decoder.readEmbedding(file(maps, about));
+  assert.deepEqual([read.width, read.height, read.fingerprint], [300, 200, "0123456789abcdef"]);
+  const found = await decoder.predict(read, prompts);
+  assert.deepEqual(found.logits, expected.logits);
+  assert.deepEqual(found.masks, expected.masks);
+  const logits = await decoder.predict(read, { ...prompts, masks: false });
+  assert.deepEqual([logits.masks, logits.logits], [undefined, found.logits]);
+
+  // In float16, which is what servers send: values are cut to it here.
+  const half = (value) => {
+    const view = new DataView(new ArrayBuffer(4));
+    view.setFloat32(0, value);
+    const bits = view.getUint32(0);
+    const exponent = ((bits >> 23) & 255) - 112;
+    return ((bits >> 16) & 0x8000) | (exponent <= 0 ? 0 : (exponent << 10) | ((bits >> 13) & 1023));
+  };
+  const halves = Object.entries(maps).map(([name, { shape, data }]) => {
+    return [name, { dtype: "F16", shape, data: Uint16Array.from(data, half) }];
+  });
+  const close = await decoder.predict(await decoder.readEmbedding(file(Object.fromEntries(halves), about)), prompts);
+  const differing = close.mask().reduce((sum, on, i) => sum + (on ^ expected.mask()[i]), 0);
+  assert.ok(differing > 0 || close.scores[0] !== expected.scores[0]);
+  assert.ok(differing / expected.mask().length < 0.01, `${differing}`);
+
+  const bad = async (content, message) => {
+    const error = await decoder.readEmbedding(content).catch((reason) => reason);
+    assert.ok(error instanceof EvsamError && error.status === "invalid_argument", error.stack);
+    assert.equal(error.message, message);
+  };
+  await bad("text", "content: expected a Uint8Array or an ArrayBuffer, got text");
+  await bad(new Uint8Array(3), "content: expected the file of an embedding, got 3 bytes");
+  await bad(new Uint8Array(50), "content: expected the file of an embedding, got other bytes");
+  await bad(whole, "content: expected the file of an embedding, got none of an image's size");
+  await bad(file(maps, { ...about, variant: "l0" }), "content: expected an embedding of nano, got one of l0");
+  const { features, ...rest } = maps;
+  await bad(file(rest, about), "count: expected 4 maps, got 3");
+  await bad(file({ features }, about), "count: expected 4 maps, got 1");
+  await bad(file(maps, about).subarray(0, 400000), "content: expected the file of an embedding, got a part of features");
+  const short = { ...features, data: features.data.subarray(1) };
+  await bad(file({ ...maps, features: short }, about), "maps[0]: expected 131072 values, got 131071");
+  decoder.close();
+  sam.close();
+});
+
 test("what cannot be meant is refused, and says what was expected", async () => {
   const refused = async (promise, message, status = "invalid_argument") => {
     const error = await promise.then(() => assert.fail(`expected: ${message}`), (reason) => reason);
@@ -103,6 +217,15 @@ test("what cannot be meant is refused, and says what was expected", async () => 
   await prompts({ mask: new Float32Array(5) }, "mask: expected a Float32Array of 256 x 256 logits for each prompt, got Float32Array of 5");
   const outside = await sam.predict(embedding, { points: [[300, 5]] }).catch((error) => error);
   assert.match(outside.message, /^points.*: expected /);
+  const everything = (options, message) => refused(sam.segmentEverything(embedding, options), message);
+  await everything({ mode: "slow" }, "mode: expected one of fast, exact, got slow");
+  await everything({ pointsPerSide: 2.5 }, "pointsPerSide: expected a whole number, got 2.5");
+  await everything({ boxNmsThresh: "much" }, "boxNmsThresh: expected a number, got much");
+  await everything(
+    { cropNLayers: 1 },
+    "options: expected some of mode, pointsPerSide, pointsPerBatch, predIouThresh, stabilityScoreThresh, " +
+      "stabilityScoreOffset, boxNmsThresh, minMaskRegionArea, got cropNLayers",
+  );
   await refused(sam.predict({}, { points: [[1, 1]] }), "embedding: expected one of this model, got something else");
   embedding.close();
   await prompts({ points: [[1, 1]] }, "embedding: expected one that is open, got a closed one");

@@ -7,6 +7,21 @@ const PRECISION = ["fp32", "int8", "bf16", "fp16", "fast"];
 const RGBA = 2;
 const PLANE = 256 * 256; // of a mask's logits
 
+// evsam_everything_options: where each member lies, and what it is.
+const EVERYTHING = {
+  pointsPerSide: [8, "a whole number"],
+  pointsPerBatch: [16, "a whole number"],
+  predIouThresh: [24, "a number"],
+  stabilityScoreThresh: [32, "a number"],
+  stabilityScoreOffset: [40, "a number"],
+  boxNmsThresh: [48, "a number"],
+  minMaskRegionArea: [88, "a whole number"],
+};
+const MODES = ["fast", "exact"];
+
+// Of the names in a file that holds an embedding: the embedding comes first, then lateral maps, coarse to fine.
+const MAP = /^(features|lateral\.\d+)$/;
+
 // A module of one function that adds nothing up but vectors.
 const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0,
   253, 15, 253, 98, 11);
@@ -40,6 +55,47 @@ export function availableThreads() {
     : 1;
 }
 
+// float32 of all float16 there are.
+let halves;
+function widened(bits) {
+  halves ??= Float32Array.from({ length: 1 << 16 }, (_, half) => {
+    const sign = half & 0x8000 ? -1 : 1;
+    const exponent = (half >> 10) & 31;
+    const fraction = half & 1023;
+    if (exponent === 0) return sign * fraction * 2 ** -24;
+    return exponent === 31 ? (fraction ? NaN : sign * Infinity) : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  });
+  const wide = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; ++i) wide[i] = halves[bits[i]];
+  return wide;
+}
+
+// An embedding's file (safetensors): metadata, and its maps in their order as float32.
+function embeddingFile(content) {
+  const damaged = (got) => refuse("content", "the file of an embedding", got);
+  if (content.length < 8) damaged(`${content.length} bytes`);
+  const length = new DataView(content.buffer, content.byteOffset).getUint32(0, true);
+  let header;
+  try {
+    header = JSON.parse(new TextDecoder().decode(content.subarray(8, 8 + length)));
+  } catch {
+    damaged("other bytes");
+  }
+  const names = Object.keys(header ?? {}).filter((name) => MAP.test(name)).sort();
+  const maps = names.map((name) => {
+    const { dtype, data_offsets: [begin, end] = [] } = header[name];
+    const bytes = { F16: 2, F32: 4 }[dtype];
+    if (bytes === undefined) damaged(`${name} in ${dtype}`);
+    const part = content.slice(8 + length + begin, 8 + length + end);
+    if (!(begin >= 0 && part.length === end - begin && part.length % bytes === 0)) damaged(`a part of ${name}`);
+    return bytes === 2 ? widened(new Uint16Array(part.buffer)) : new Float32Array(part.buffer);
+  });
+  const { variant, fingerprint, original_size: size } = header?.__metadata__ ?? {};
+  const [height, width] = /^\[\d+, ?\d+\]$/.test(size) ? JSON.parse(size) : damaged("none of an image's size");
+  if (maps.length === 0) damaged("none of an embedding's maps");
+  return { maps, variant, fingerprint, height, width };
+}
+
 export class Engine {
   static async create({ precision = "fast", threads = 0, weights, warmUp = true } = {}) {
     if (!WebAssembly.validate(SIMD)) {
@@ -62,7 +118,7 @@ export class Engine {
     ]);
     const engine = new Engine(await start({ wasmBinary: binary, threads: count }), count);
     engine.#load(content, PRECISION.indexOf(precision));
-    if (warmUp) engine.#warmUp();
+    if (warmUp && engine.encodes) engine.#warmUp();
     return engine;
   }
 
@@ -70,13 +126,24 @@ export class Engine {
   #model = 0;
   threads;
 
+  #watch = () => true; // of the search in progress: told how far it is, and says whether to go on
+  #onProgress; // the same as a function pointer
+
   constructor(module, threads) {
     this.#module = module;
     this.threads = threads;
+    this.#onProgress = module.addFunction(
+      (_, done, total) => (this.#watch(Number(done), Number(total)) ? 0 : 1),
+      "iijj",
+    );
   }
 
   get variant() {
     return this.#text(this.#module._evsam_variant(this.#model));
+  }
+
+  get encodes() {
+    return this.#module._evsam_encodes(this.#model) !== 0;
   }
 
   /** image: data of R, G, B, A bytes, width, height. Returns a number for the embedding, and its size in the image. */
@@ -84,26 +151,36 @@ export class Engine {
     if (data.length !== 4 * width * height) {
       refuse("image.data", `4 * ${width} * ${height} bytes`, data.length);
     }
-    return this.#within((memory) => {
-      const handle = memory.reserve(4);
-      this.#check(this.#module._evsam_embedding_create(this.#model, handle));
-      const embedding = this.#view().getUint32(handle, true);
-      try {
-        const pixels = memory.copy(data);
-        const image = memory.reserve(40); // evsam_image
-        const view = this.#view();
-        view.setUint32(image, 40, true);
-        view.setUint32(image + 4, pixels, true);
-        view.setBigInt64(image + 8, BigInt(height), true);
-        view.setBigInt64(image + 16, BigInt(width), true);
-        view.setInt32(image + 32, RGBA, true);
-        this.#check(this.#module._evsam_encode_image(this.#model, image, embedding));
-      } catch (error) {
-        this.#module._evsam_embedding_free(embedding);
-        throw error;
-      }
-      return embedding;
+    return this.#newEmbedding((memory, embedding) => {
+      const pixels = memory.copy(data);
+      const image = memory.reserve(40); // evsam_image
+      const view = this.#view();
+      view.setUint32(image, 40, true);
+      view.setUint32(image + 4, pixels, true);
+      view.setBigInt64(image + 8, BigInt(height), true);
+      view.setBigInt64(image + 16, BigInt(width), true);
+      view.setInt32(image + 32, RGBA, true);
+      this.#check(this.#module._evsam_encode_image(this.#model, image, embedding));
     });
+  }
+
+  /** content: bytes of the file of an embedding, of which the maps are taken over. What encode() returns, and more. */
+  fill(content) {
+    const { maps, variant, fingerprint, height, width } = embeddingFile(content);
+    if (variant !== this.variant) refuse("content", `an embedding of ${this.variant}`, `one of ${variant}`);
+    const handle = this.#newEmbedding((memory, embedding) => {
+      const pointers = maps.map((map) => memory.copy(new Uint8Array(map.buffer)));
+      const list = memory.reserve(4 * maps.length);
+      const sizes = memory.reserve(8 * maps.length);
+      const view = this.#view();
+      maps.forEach((map, i) => {
+        view.setUint32(list + 4 * i, pointers[i], true);
+        view.setBigInt64(sizes + 8 * i, BigInt(map.length), true);
+      });
+      const size = [BigInt(height), BigInt(width)];
+      this.#check(this.#module._evsam_embedding_fill(embedding, ...size, maps.length, list, sizes));
+    });
+    return { handle, fingerprint, height, width };
   }
 
   /** One map of an embedding, by its number: float32 (channels, rows, columns). */
@@ -117,7 +194,10 @@ export class Engine {
     });
   }
 
-  /** prompts: count, pointsEach, and points, labels, boxes and mask as typed arrays, or undefined; multimask. */
+  /**
+   * prompts: count, pointsEach, and points, labels, boxes and mask as typed arrays, or undefined; multimask; masks: false
+   * where the logits are enough.
+   */
   predict(embedding, prompts) {
     return this.#within((memory) => {
       const given = memory.reserve(48); // evsam_prompts
@@ -135,21 +215,85 @@ export class Engine {
       this.#check(this.#module._evsam_prediction_shape(embedding, given, sizes));
       const shape = this.#sizes(sizes, 4);
       const [n, m, height, width] = shape;
-      const masks = memory.reserve(n * m * height * width);
+      const wanted = prompts.masks ?? true;
+      const masks = wanted ? memory.reserve(n * m * height * width) : 0;
       const scores = memory.reserve(4 * n * m);
       const logits = memory.reserve(4 * n * m * PLANE);
       this.#check(this.#module._evsam_predict(this.#model, embedding, given, masks, scores, logits));
       return {
         shape,
-        masks: this.#module.HEAPU8.slice(masks, masks + n * m * height * width),
+        masks: wanted ? this.#module.HEAPU8.slice(masks, masks + n * m * height * width) : undefined,
         scores: this.#floats(scores, n * m),
         logits: this.#floats(logits, n * m * PLANE),
       };
     });
   }
 
+  /** Records of all that is found. watch: called with clicks done and in all; what it returns says whether to go on. */
+  everything(embedding, { mode = "fast", ...options }, watch = () => true) {
+    if (!MODES.includes(mode)) refuse("mode", `one of ${MODES.join(", ")}`, mode);
+    for (const [name, value] of Object.entries(options)) {
+      if (!(name in EVERYTHING)) refuse("options", `some of mode, ${Object.keys(EVERYTHING).join(", ")}`, name);
+      const right = EVERYTHING[name][1] === "a whole number" ? Number.isSafeInteger : Number.isFinite;
+      if (!right(value)) refuse(name, EVERYTHING[name][1], value);
+    }
+    return this.#within((memory) => {
+      const given = memory.reserve(120); // evsam_everything_options
+      const found = memory.reserve(4);
+      const view = this.#view();
+      view.setUint32(given, 120, true);
+      view.setInt32(given + 4, MODES.indexOf(mode), true);
+      for (const [name, value] of Object.entries(options)) {
+        const [place, kind] = EVERYTHING[name];
+        if (kind === "a whole number") view.setBigInt64(given + place, BigInt(value), true);
+        else view.setFloat64(given + place, value, true);
+      }
+      view.setUint32(given + 96, this.#onProgress, true);
+      this.#watch = watch;
+      this.#check(this.#module._evsam_everything(this.#model, 0, embedding, given, found));
+      const segments = this.#view().getUint32(found, true);
+      try {
+        const count = Number(this.#module._evsam_segments_count(segments));
+        return Array.from({ length: count }, (_, i) => this.#segment(memory, segments, i));
+      } finally {
+        this.#module._evsam_segments_free(segments);
+      }
+    });
+  }
+
   free(embedding) {
     this.#module._evsam_embedding_free(embedding);
+  }
+
+  #segment(memory, segments, index) {
+    const one = memory.reserve(120); // evsam_segment
+    this.#view().setUint32(one, 120, true);
+    this.#check(this.#module._evsam_segments_get(segments, BigInt(index), one));
+    const view = this.#view();
+    return {
+      counts: this.#text(view.getUint32(one + 116, true)),
+      box: this.#sizes(one + 8, 4),
+      area: Number(view.getBigInt64(one + 40, true)),
+      predictedIou: view.getFloat32(one + 48, true),
+      stabilityScore: view.getFloat32(one + 52, true),
+      point: [view.getFloat64(one + 56, true), view.getFloat64(one + 64, true)],
+    };
+  }
+
+  // A new embedding's handle, which `fill(memory, handle)` has filled.
+  #newEmbedding(fill) {
+    return this.#within((memory) => {
+      const handle = memory.reserve(4);
+      this.#check(this.#module._evsam_embedding_create(this.#model, handle));
+      const embedding = this.#view().getUint32(handle, true);
+      try {
+        fill(memory, embedding);
+      } catch (error) {
+        this.#module._evsam_embedding_free(embedding);
+        throw error;
+      }
+      return embedding;
+    });
   }
 
   #load(content, precision) {
@@ -183,7 +327,7 @@ export class Engine {
         const pointer = this.#module._malloc(Math.max(bytes, 1));
         if (pointer === 0) throw new EvsamError("out_of_memory", `memory: expected ${bytes} bytes, got none`);
         pointers.push(pointer);
-        this.#module.HEAPU8.fill(0, pointer, pointer + Math.min(bytes, 64)); // structures begin as zeros
+        this.#module.HEAPU8.fill(0, pointer, pointer + Math.min(bytes, 128)); // structures begin as zeros
         return pointer;
       },
       copy: (bytes) => {

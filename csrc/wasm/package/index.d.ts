@@ -52,6 +52,43 @@ export interface Prompts {
   mask?: Float32Array;
   /** Three masks per prompt, or one. Three where each prompt is a single click and nothing else, if not given. */
   multimask?: boolean;
+  /** false where logits and scores are enough, which spares the time that masks of large images take. */
+  masks?: boolean;
+}
+
+/** Named and meant as in Python's `segment_everything`; what is not given has the variant's or that one's default. */
+export interface EverythingOptions {
+  mode?: "fast" | "exact";
+  pointsPerSide?: number;
+  pointsPerBatch?: number;
+  predIouThresh?: number;
+  stabilityScoreThresh?: number;
+  stabilityScoreOffset?: number;
+  boxNmsThresh?: number;
+  minMaskRegionArea?: number;
+  /** Called after each batch of clicks. */
+  progress?: (done: number, total: number) => void;
+  /**
+   * Ends the search: the promise is rejected at once with the signal's reason. The worker stops after the batch it is
+   * in where the page is isolated from other origins; elsewhere it searches to the end, and nobody hears of it.
+   */
+  signal?: AbortSignal;
+}
+
+/** Something that was found in an image. */
+export interface Segment {
+  /** Its mask in COCO's compressed run-length encoding; size is height, width. */
+  readonly rle: { readonly size: [number, number]; readonly counts: string };
+  /** Around the mask: x0, y0, x1, y1 along the edges of pixels. */
+  readonly box: [number, number, number, number];
+  /** Pixels of the mask. */
+  readonly area: number;
+  /** Expected overlap with an object. */
+  readonly predictedIou: number;
+  /** 1 where nothing depends on the threshold. */
+  readonly stabilityScore: number;
+  /** x, y of the click that it was found by. */
+  readonly point: [number, number];
 }
 
 /** A loaded model. Calls are answered in their order. */
@@ -61,10 +98,20 @@ export class Sam {
   readonly variant: string;
   /** Threads that compute. */
   readonly threads: number;
+  /** Whether it encodes: false for weights that hold the decoder alone. */
+  readonly encodes: boolean;
   /** Encodes an image, the costly part, once for any number of predictions. Files (Blob) are turned by their EXIF. */
   encode(image: Pixels | Blob | CanvasImageSource): Promise<Embedding>;
+  /**
+   * An embedding that was computed elsewhere: the file (safetensors, float16 or float32) that a server's
+   * `GET /v1/embeddings/{handle}` gives, and Python's `Embedding.save` writes. It must come from an encoder with the
+   * weights of this model's, which nothing checks but the variant's name.
+   */
+  readEmbedding(content: Uint8Array | ArrayBuffer): Promise<Embedding>;
   /** Predicts the masks that prompts ask for. */
   predict(embedding: Embedding, prompts: Prompts): Promise<Prediction>;
+  /** Finds all that is in an image, without prompts; the masks with the most predicted IoU come first. */
+  segmentEverything(embedding: Embedding, options?: EverythingOptions): Promise<Segment[]>;
   /** Ends the worker and gives its memory back; calls that wait are rejected. */
   close(): void;
 }
@@ -75,6 +122,8 @@ export class Embedding {
   /** Of the image, in pixels. */
   readonly width: number;
   readonly height: number;
+  /** Digest of the encoder's weights, of an embedding that was read; otherwise undefined. */
+  readonly fingerprint?: string;
   /** Gives its memory back, some megabytes. Embeddings that are no longer referred to are closed some time later. */
   close(): void;
 }
@@ -84,7 +133,7 @@ export class Prediction {
   private constructor();
   /** N, M, height, width. */
   readonly shape: [number, number, number, number];
-  /** (N, M, height, width): 1 on the object, 0 elsewhere. */
+  /** (N, M, height, width): 1 on the object, 0 elsewhere; undefined where prompts say `masks: false`. */
   readonly masks: Uint8Array;
   /** (N, M): expected overlap (IoU) with the object. */
   readonly scores: Float32Array;

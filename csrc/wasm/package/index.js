@@ -33,8 +33,12 @@ class RemoteEngine {
   }
 
   constructor() {
-    this.#worker.onmessage = ({ data: { id, result, error } }) => {
-      const { resolve, reject } = this.#waiting.get(id);
+    this.#worker.onmessage = ({ data: { id, progress, result, error } }) => {
+      const { resolve, reject, onProgress } = this.#waiting.get(id);
+      if (progress !== undefined) {
+        onProgress?.(...progress);
+        return;
+      }
       this.#waiting.delete(id);
       if (error) reject(new EvsamError(error.status, error.message));
       else resolve(result);
@@ -43,19 +47,31 @@ class RemoteEngine {
   }
 
   encode = (image) => this.#call("encode", image);
+  fill = (content) => this.#call("fill", content);
   map = (embedding, index) => this.#call("map", embedding, index);
   predict = (embedding, prompts) => this.#call("predict", embedding, prompts);
   free = (embedding) => this.#call("free", embedding).catch(() => {}); // a worker that has ended has freed it
+
+  // The worker is busy until it has found everything, so memory that both see tells it to stop: where a page is isolated.
+  everything(embedding, options, progress, signal) {
+    const stop = globalThis.crossOriginIsolated ? new Int32Array(new SharedArrayBuffer(4)) : undefined;
+    const onAbort = () => stop && Atomics.store(stop, 0, 1);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const found = this.#watched(progress, "everything", embedding, options, stop);
+    return found.finally(() => signal?.removeEventListener("abort", onAbort));
+  }
 
   close() {
     this.#worker.terminate();
     this.#end("a closed one");
   }
 
-  #call(method, ...values) {
+  #call = (method, ...values) => this.#watched(undefined, method, ...values);
+
+  #watched(onProgress, method, ...values) {
     const id = this.#next++;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
+      this.#waiting.set(id, { resolve, reject, onProgress });
       this.#worker.postMessage({ id, method, values });
     });
   }
@@ -85,19 +101,41 @@ class Sam {
     this.#engine = engine;
     this.variant = engine.variant;
     this.threads = engine.threads;
+    this.encodes = engine.encodes;
   }
 
   async encode(image) {
     const { data, width, height } = await pixels(image);
-    const handle = await this.#open().encode({ data, width, height });
-    const embedding = new Embedding(this, handle, width, height);
-    this.#lost.register(embedding, handle, embedding);
-    return embedding;
+    return this.#keep(await this.#open().encode({ data, width, height }), width, height);
   }
 
-  async predict(embedding, prompts) {
+  async readEmbedding(content) {
+    const bytes = content instanceof ArrayBuffer ? new Uint8Array(content) : content;
+    if (!(bytes instanceof Uint8Array)) refuse("content", "a Uint8Array or an ArrayBuffer", String(content));
+    const { handle, width, height, fingerprint } = await this.#open().fill(bytes);
+    return this.#keep(handle, width, height, fingerprint);
+  }
+
+  async predict(embedding, { masks, ...prompts } = {}) {
     const engine = this.#open();
-    return new Prediction(await engine.predict(this.#handle(embedding), arrays(prompts)));
+    return new Prediction(await engine.predict(this.#handle(embedding), { ...arrays(prompts), masks }));
+  }
+
+  async segmentEverything(embedding, { progress, signal, ...options } = {}) {
+    const engine = this.#open();
+    const handle = this.#handle(embedding);
+    signal?.throwIfAborted();
+    const watch = (done, total) => {
+      if (!signal?.aborted) progress?.(done, total);
+      return !signal?.aborted;
+    };
+    const aborted = new Promise((_, reject) => {
+      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
+    const found = await Promise.race([engine.everything(handle, options, watch, signal), aborted]);
+    signal?.throwIfAborted();
+    const size = [embedding.height, embedding.width];
+    return found.map(({ counts, ...segment }) => ({ rle: { size, counts }, ...segment }));
   }
 
   /** For tests: map number `index` of an embedding. */
@@ -115,6 +153,12 @@ class Sam {
     this.#engine = undefined;
   }
 
+  #keep(handle, width, height, fingerprint) {
+    const embedding = new Embedding(this, handle, width, height, fingerprint);
+    this.#lost.register(embedding, handle, embedding);
+    return embedding;
+  }
+
   #open() {
     return this.#engine ?? refuse("sam", "one that is open", "a closed one");
   }
@@ -128,11 +172,12 @@ class Sam {
 }
 
 class Embedding {
-  constructor(sam, handle, width, height) {
+  constructor(sam, handle, width, height, fingerprint) {
     this._sam = sam;
     this._handle = handle;
     this.width = width;
     this.height = height;
+    this.fingerprint = fingerprint;
   }
 
   close() {
@@ -148,6 +193,7 @@ class Prediction {
   }
 
   mask(prompt = 0, index = this.#best(prompt)) {
+    if (this.masks === undefined) refuse("masks", "a prediction with masks", "one without");
     const [count, each, height, width] = this.shape;
     check("prompt", prompt, count);
     check("index", index, each);
