@@ -92,7 +92,8 @@ def load(
     chosen = find_engine(engine, device, precision).name
     weights = source if isinstance(source, Weights) else load_weights(source, variant)
     fingerprint = encoder_fingerprint(weights)  # before the engine, which drops the file's pages as it packs them
-    return Sam(weights.variant, create_engine(chosen, weights, threads, device, precision), fingerprint)
+    engine_ = create_engine(chosen, weights, threads, device, precision)
+    return Sam(weights.variant, engine_, fingerprint, weights.path)
 
 
 def _load_folder(
@@ -136,6 +137,7 @@ class Sam:
     Attributes:
         variant: record of the model variant.
         fingerprint: digest of the encoder's weights, stored in every embedding.
+        weights_path: file that the weights were read from; None where they were in memory, or an exported model's.
         mask_threshold: logits above this belong to the mask; any finite number, 0 as trained.
         image_format: order of an array's channels, unless ``bgr`` is given.
     """
@@ -143,9 +145,10 @@ class Sam:
     mask_threshold = 0.0
     image_format = "RGB"
 
-    def __init__(self, variant: Variant, engine: Engine, fingerprint: str) -> None:
+    def __init__(self, variant: Variant, engine: Engine, fingerprint: str, weights_path: Path | None = None) -> None:
         self.variant = variant
         self.fingerprint = fingerprint
+        self.weights_path = weights_path
         self._engine = engine
 
     @property

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import webbrowser
 from pathlib import Path
 
 from evsam.cli.arguments import add_loading_arguments, engine_options, number, whole
 from evsam.cli.console import note
 from evsam.errors import EvsamError
 
-DESCRIPTION = """A server that other programs, and annotation tools, ask for masks.
+DESCRIPTION = """A page to mark objects in photos, and a server that other programs, and annotation
+tools, ask for masks.
 
 It answers on this machine alone unless --host says otherwise, and fetches no URL unless
 a host is named. A secret that requests have to bring is read from EVSAM_TOKEN."""
@@ -33,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a name of the server in URLs; requests that use another are refused (default: those of this machine "
         "where it listens on loopback, otherwise any)",
     )
-    group.add_argument("--pages", type=Path, metavar="FOLDER", help="static files to serve at /")
+    shown = group.add_mutually_exclusive_group()
+    shown.add_argument("--no-page", action="store_true", help="serve the API alone, without the page at /")
+    shown.add_argument("--pages", type=Path, metavar="FOLDER", help="static files to serve at / instead of the page")
+    group.add_argument("--open", action="store_true", help="open the page in a browser once the server answers")
     group = parser.add_argument_group("limits")
     group.add_argument(
         "--cache", type=whole(0, 1 << 20), default=1024, metavar="MIB", help="of embeddings to keep (default: 1024)"
@@ -108,9 +113,16 @@ def run(arguments: argparse.Namespace) -> None:
         fetched_hosts=tuple(host.lower() for host in arguments.fetch_from),
         label_studio=arguments.label_studio,
         label_studio_key=os.environ.get("EVSAM_LABEL_STUDIO_KEY"),
+        page=not arguments.no_page,
         pages=arguments.pages,
     )
     if token is None and arguments.host not in LOOPBACK:
         note(f"everybody who reaches {arguments.host} may use this server; EVSAM_TOKEN sets a secret")
     with load(arguments.model, arguments.variant, **engine_options(arguments)) as sam:
-        serve(sam, settings, lambda url: note(f"{sam.variant.name} on {url}"))
+
+        def started(url: str) -> None:
+            note(f"{sam.variant.name} on {url}")
+            if arguments.open:
+                webbrowser.open(url)
+
+        serve(sam, settings, started)

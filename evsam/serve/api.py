@@ -14,6 +14,7 @@ from evsam.everything import Segments
 from evsam.results import Prediction
 from evsam.rle import decode_rle, encode_rle, mask_extent, rle_size
 from evsam.serve import schemas
+from evsam.serve.pages import tag_of, tagged
 from evsam.serve.photos import photo_from_text
 from evsam.serve.problems import RESPONSES, Problem
 from evsam.serve.service import Asked, Service
@@ -53,8 +54,20 @@ async def model(service: ServiceOf) -> schemas.ModelAnswer:
         engine=sam.engine.name,
         device=sam.device,
         version=__version__,
+        decoder=service.has_decoder,
         limits={name: list(value) if isinstance(value := getattr(limits, name), tuple) else value for name in names},
     )
+
+
+@router.get(
+    "/model/decoder",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}, "description": "a safetensors file"}},
+)
+async def decoder(service: ServiceOf, caller: CallerOf, request: Request) -> Response:
+    """The weights of the model's decoder alone, for masks from embeddings elsewhere: evsam's npm package reads them."""
+    content = await service.decoder(caller)
+    return tagged(request, content, tag_of(content), "application/octet-stream", {})
 
 
 @router.post("/embeddings", responses={202: {"model": schemas.EmbeddingAnswer, "description": "will be encoded"}})

@@ -12,9 +12,10 @@ from starlette.exceptions import HTTPException
 
 from evsam.errors import ImageError, PromptError
 from evsam.sam import Sam
-from evsam.serve import api, pages
+from evsam.serve import api
 from evsam.serve.fetching import Fetcher
 from evsam.serve.guard import Guard
+from evsam.serve.pages import make_router, read_pages
 from evsam.serve.problems import Problem
 from evsam.serve.protocols import cvat, kserve, label_studio, osam, x_anylabeling
 from evsam.serve.service import Service
@@ -32,7 +33,7 @@ def create_app(sam: Sam, settings: Settings | None = None) -> FastAPI:
         settings: limits; None for the defaults. A folder of sessions is one application's at a time.
 
     Raises:
-        OSError: a folder of the settings cannot be used.
+        OSError: a folder of the settings cannot be used, or evsam's page not be read.
     """
     from evsam import __version__
 
@@ -53,9 +54,11 @@ def create_app(sam: Sam, settings: Settings | None = None) -> FastAPI:
     for protocol in (cvat, kserve, label_studio, osam, x_anylabeling):
         app.include_router(protocol.router)
     _add_watching(app, service)
-    if settings.pages is not None:
-        app.include_router(pages.make_router(settings.pages))  # last: it takes every path that is left
-    app.add_middleware(Guard, settings=settings, metrics=service.metrics)
+    found = read_pages(settings)
+    if found is not None:
+        app.include_router(make_router(found))  # last: it takes every path that is left
+    open_paths = found.open_paths if found is not None else frozenset()
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics, open_paths=open_paths)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ImageError, _refused)

@@ -50,10 +50,14 @@ class Guard:
         app: what is behind it.
         settings: limits and secrets.
         metrics: told of every request.
+        open_paths: that need no token, besides those for who watches over the server.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics: Metrics, open_paths: frozenset[str] = frozenset()
+    ) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
+        self._open_paths = open_paths.union(_OPEN_PATHS)
         self._body_bytes = 0  # of all requests that are read or answered now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,7 +86,7 @@ class Guard:
     async def _answer(self, request: _Request, receive: Receive) -> None:
         headers = dict(request.scope["headers"])
         self._check_name(headers)
-        if request.scope["path"] not in _OPEN_PATHS:
+        if request.scope["path"] not in self._open_paths:
             self._check_token(headers)
         body = await self._read(request, headers, receive)
         if body is None:

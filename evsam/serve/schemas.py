@@ -230,4 +230,5 @@ class ModelAnswer(BaseModel):
     engine: str
     device: str
     version: str
+    decoder: bool = Field(description="whether GET /v1/model/decoder has weights")
     limits: dict[str, int | float | list[str]]

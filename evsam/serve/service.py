@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from evsam.embedding import Embedding
-from evsam.errors import EvsamError
+from evsam.errors import EvsamError, WeightsError
 from evsam.everything import Progress, Segments
 from evsam.prompts import Prompts, decode, join_prompts, read_prompts
 from evsam.results import DeferredPrediction, Prediction
@@ -28,6 +28,8 @@ from evsam.serve.photos import Photo
 from evsam.serve.problems import Problem
 from evsam.serve.scheduler import Job, Scheduler, go_on
 from evsam.serve.settings import Settings
+from evsam.weights.files import tensor_file_parts
+from evsam.weights.store import encoder_fingerprint, load_weights, weight_metadata
 
 T = TypeVar("T")
 
@@ -74,6 +76,7 @@ class Service:
         self._encoding: dict[str, asyncio.Task[Embedding]] = {}  # by the photo's digest
         self._preparing: dict[str, asyncio.Task[Embedding]] = {}
         self._preparing_bytes = 0
+        self._decoder: bytes | None = None
         self._scheduler = Scheduler(
             {"encode": self._encode, "predict": self._predict, "everything": self._everything, "call": _call},
             workers=settings.workers,
@@ -171,6 +174,34 @@ class Service:
         job = embedding, options, render
         result: T = await self._scheduler.submit("everything", job, caller=caller, units=-(-clicks // _CLICKS))
         return result
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether :meth:`decoder` has weights: the model comes from a file of weights."""
+        return self.sam.weights_path is not None
+
+    async def decoder(self, caller: str) -> bytes:
+        """A safetensors file with all of the model's weights but the encoder's; read when it is first asked for.
+
+        Raises:
+            Problem: there is none, or the file that the model comes from is another one by now; or the server is busy.
+        """
+        if self._decoder is None:
+            self._decoder = await self.call(self._read_decoder, caller)
+        return self._decoder
+
+    def _read_decoder(self) -> bytes:
+        missing = Problem(404, "decoder", "decoder: expected a model from a file of weights, got another")
+        if self.sam.weights_path is None:
+            raise missing
+        try:
+            weights = load_weights(self.sam.weights_path, self.sam.variant)
+        except WeightsError as error:
+            raise missing from error
+        if encoder_fingerprint(weights) != self.sam.fingerprint:
+            raise missing
+        kept = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith("image_encoder.")}
+        return b"".join(tensor_file_parts(kept, weight_metadata(weights.variant)))
 
     async def call(self, function: Callable[[], T], caller: str) -> T:
         """What a function returns that uses the model, such as a step of a tracker.

@@ -40,7 +40,8 @@ class Settings:
             inside of private networks are refused.
         label_studio: URL of the Label Studio whose photos are fetched, wherever it is; None for none.
         label_studio_key: access token of a user of that Label Studio, sent to it alone.
-        pages: folder of static files to serve at ``/``; None for none.
+        page: whether evsam's own page is served at ``/``, unless ``pages`` replaces it.
+        pages: folder of static files to serve at ``/`` instead; None for none.
     """
 
     host: str = "127.0.0.1"
@@ -68,6 +69,7 @@ class Settings:
     fetched_hosts: tuple[str, ...] = ()
     label_studio: str | None = None
     label_studio_key: str | None = None
+    page: bool = True
     pages: Path | None = None
 
     @property

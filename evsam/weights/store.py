@@ -115,18 +115,22 @@ def save_weights(
     for name, tensor in kept.items():
         if tensor.dtype.kind != "f":
             raise WeightsError(f"{label}: tensor {name}: expected a float array, got {tensor.dtype}")
-    record = write_record(get_variant(variant))
     check_shapes(label, {name: tensor.shape for name, tensor in kept.items()}, get_variant(variant))
     check_finite(label, kept)
     with np.errstate(over="ignore"):  # what overflows is found by the next check
         ready = {name: np.asarray(tensor, dtype=stored) for name, tensor in kept.items()}
     check_finite(f"{label}, stored as {stored}", ready)
-    texts = {**(metadata or {}), _VARIANT_KEY: record, _FORMAT_KEY: _FORMAT}
+    texts = {**(metadata or {}), **weight_metadata(get_variant(variant))}
     try:
         with replaced(path) as temporary:
             write_tensor_file(temporary, ready, texts)
     except OSError as error:
         raise WeightsError(f"weights {path}: cannot be written: {error.strerror or error}") from error
+
+
+def weight_metadata(variant: Variant) -> dict[str, str]:
+    """What files of weights say about themselves, for :func:`load_weights` and the C interface."""
+    return {_VARIANT_KEY: write_record(variant), _FORMAT_KEY: _FORMAT}
 
 
 def convert(
