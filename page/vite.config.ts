@@ -1,8 +1,8 @@
 // Builds the page into evsam/serve/page, from where `evsam serve` serves it, or with `--mode static` into page/dist, a
 // folder for any host. The engine is not bundled: it is the npm package as csrc/wasm builds it, copied beside the page.
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { extname, join, relative, resolve } from "node:path";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { dirname, extname, join, relative, resolve } from "node:path";
 import preact from "@preact/preset-vite";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
@@ -14,7 +14,14 @@ const ENGINE_FILES = /^(index\.js|engine\.js|worker\.js|wasm\/.*\.(js|wasm))$/;
 const TYPES: Record<string, string> = { ".js": "text/javascript", ".wasm": "application/wasm" };
 
 /** What the built files are made of, as tests/serve/test_page.py lists it too. C++ is not: it is built on its own. */
-const SOURCES = ["page/index.html", "page/package-lock.json", "page/vite.config.ts", "page/src", "page/public", "csrc/wasm/package"];
+const SOURCES = [
+  "page/index.html",
+  "page/package-lock.json",
+  "page/vite.config.ts",
+  "page/src",
+  "page/public",
+  "csrc/wasm/package",
+];
 
 function files(path: string): string[] {
   if (!existsSync(path)) return [];
@@ -56,7 +63,9 @@ function engine(weights: boolean): Plugin {
       }
       for (const path of files(ENGINE)) {
         const name = relative(ENGINE, path);
-        if (ENGINE_FILES.test(name)) cpSync(path, join(folder, "evsam", name));
+        if (!ENGINE_FILES.test(name)) continue;
+        mkdirSync(dirname(join(folder, "evsam", name)), { recursive: true });
+        writeFileSync(join(folder, "evsam", name), readFileSync(path));
       }
       if (weights) cpSync(WEIGHTS, join(folder, "nano.safetensors"));
       writeFileSync(join(folder, "sources.sha256"), `${digest()}\n`);
