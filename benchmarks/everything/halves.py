@@ -1,19 +1,20 @@
-"""Photos of a data directory in two halves, once and for all: what is chosen on one is reported on the other."""
+"""Photos of a data directory by half (evsam/datasets/halves.py), and the arguments that say which.
+
+`python -m benchmarks.everything.halves --data DATA` prints names of photos by set and half, as they are written down in
+docs/nano/halves.json.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
 from evsam.cli.arguments import whole
 from evsam.datasets import Photo, read_set
-
-Half: TypeAlias = Literal["select", "report", "all"]
-
-HALVES: tuple[Half, ...] = get_args(Half)
+from evsam.datasets.halves import HALVES, Half, half_of
 
 
 def add_arguments(parser: argparse.ArgumentParser, sets: Sequence[str], half: Half) -> None:
@@ -28,11 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser, sets: Sequence[str], half: Ha
     parser.add_argument("--points-per-side", type=whole(1), default=32)
 
 
-def half_of(key: str) -> Half:
-    """Which half a photo belongs to: that for choosing where the CRC-32 of its file's name is even, else the other."""
-    return "report" if zlib.crc32(key.encode()) % 2 else "select"
-
-
 def photos(data: Path, split: str, name: str, half: Half, most: int | None = None, skip: int = 0) -> Iterator[Photo]:
     """Photos of one set and half, at most so many, without the first `skip`.
 
@@ -43,3 +39,21 @@ def photos(data: Path, split: str, name: str, half: Half, most: int | None = Non
     chosen.sort(key=lambda i: zlib.crc32(every[i].key.encode()))
     for i in chosen[skip:][:most]:
         yield every[i]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of `python -m benchmarks.everything.halves`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="directory as docs/nano.md describes")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--set", nargs="+", default=["coco", "ccp", "bsds"])
+    chosen = parser.parse_args(argv)
+    told: dict[str, object] = {"rule": "select where the CRC-32 of the file's name is even, else report"}
+    for name in chosen.set:
+        keys = sorted(photo.key for photo in read_set(chosen.data, chosen.split, name))
+        told[name] = {half: [key for key in keys if half_of(key) == half] for half in HALVES if half != "all"}
+    print(json.dumps(told, indent=1))
+
+
+if __name__ == "__main__":
+    main()

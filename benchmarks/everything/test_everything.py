@@ -21,11 +21,12 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from benchmarks.everything import __main__ as contest
-from benchmarks.everything import memory, recall, thresholds
-from benchmarks.everything.halves import half_of, photos
+from benchmarks.everything import halves, memory, recall, thresholds
+from benchmarks.everything.halves import photos
 from benchmarks.everything.records import Records, compare, share_found
 from benchmarks.everything.thresholds import Candidates
 from benchmarks.models.inputs import Scores, write_weights
+from evsam.datasets.halves import half_of
 from evsam.weights import load_weights
 from evsam.zoo import get_variant
 
@@ -128,7 +129,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_halves(data: Path) -> None:
+def test_halves(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     every = {photo.key for photo in photos(data, "val", "made", "all")}
     select, report = ([photo.key for photo in photos(data, "val", "made", half)] for half in ("select", "report"))
     assert len(every) == 6
@@ -138,6 +139,9 @@ def test_halves(data: Path) -> None:
     assert report
     assert all(half_of(key) == "select" for key in select)
     assert [photo.key for photo in photos(data, "val", "made", "select", 1)] == select[:1]
+    capsys.readouterr()
+    halves.main(["--data", str(data), "--set", "made"])
+    assert json.loads(capsys.readouterr().out)["made"] == {"select": sorted(select), "report": sorted(report)}
     # for ever: what was chosen on one half must not be reported on it later
     assert half_of("000000000139.jpg") == "report"
     assert half_of("000000000285.jpg") == "select"
