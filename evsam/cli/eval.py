@@ -39,6 +39,8 @@ PROMPTS = {
     "box": "the boxes of the annotations",
     "loose-box": "boxes whose edges are moved by noise, a tenth of a side",
     "clicks": "clicks, each where the error is deepest",
+    "clicks-alone": "the same without the last mask beside them, to see what it gains",
+    "masks": "the model's own answers to a box and to a click, alone and beside a click",
     "blank-box": "the boxes on a grey photo, to see what they alone are worth",
     "blank-clicks": "one click on a grey photo",
     "ellipse": "no model: the ellipse inscribed in the box, which a model has to beat",
@@ -103,6 +105,12 @@ def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--every-nth", type=whole(1), default=1, metavar="N", help="only each n-th photo of a set (default: 1)"
     )
+    group.add_argument(
+        "--half",
+        choices=("all", "select", "report"),
+        default="all",
+        help="one half of each set, by the photos' names: choose by select, tell of report (default: all)",
+    )
     group.add_argument("--limit", type=whole(1), metavar="N", help="at most so many photos of a set")
     group.add_argument(
         "--max-broken",
@@ -151,7 +159,8 @@ def _add_protocol_arguments(group: argparse._ArgumentGroup) -> None:
         choices=tuple(MEASURES),
         default=[],
         metavar="MEASURE",
-        help="besides IoU: boundary for Boundary IoU, f for DAVIS's F, which gives J&F",
+        help="besides IoU: boundary for Boundary IoU; f for DAVIS's F, which gives J&F; pieces for the share of masks "
+        "that are not in one piece where the object is; calibration for what predicted IoU is worth",
     )
     group.add_argument(
         "--detections", type=Path, metavar="FILE", help="results of a detector, COCO's json; or a folder with SET.json"
@@ -264,6 +273,8 @@ def _settle_video(arguments: argparse.Namespace) -> None:
         return
     if arguments.data is not None:
         arguments.fail("--video: expected no DATA beside it")
+    if arguments.half != "all":
+        arguments.fail("--half: expected photos, got --video")
     if arguments.kind not in ("auto", "masks"):
         arguments.fail(f"--video: expected frames and masks, --kind masks, got --kind {arguments.kind}")
     arguments.data, arguments.kind = arguments.video, "masks"
@@ -472,6 +483,7 @@ def _given(arguments: argparse.Namespace, protocols: Protocols, sets: Mapping[st
         name: None if (value := getattr(arguments, name)) is None else str(value) for name in names
     }
     given["video"] = arguments.video is not None
+    given["half"] = arguments.half
     usual: dict[str, tuple[Any, ...]] = {"masks": (None, "three"), "sizes": (None, "authors")}
     usual |= {"stop_at": (None,), "max_dets": (None,)}
     others = [name for name, values in usual.items() if getattr(arguments, name) not in values]
@@ -555,6 +567,9 @@ def _write(
         "scores.md": report.as_markdown(sections) + "\n",
         "report.html": report.as_page(document, sections, results),
     }
+    for place, section in enumerate([one for one in sections if one.reliability], 1):
+        title = f"{report.RELIABILITY}, {section.title}"
+        texts[f"reliability-{place}.svg"] = report.reliability_chart(section.reliability, title, alone=True) + "\n"
     _write_texts(folder, texts)
     console.say(texts["scores.md"])
     console.say(f"wrote {folder / 'scores.json'}, {folder / 'scores.md'} and {folder / 'report.html'}")

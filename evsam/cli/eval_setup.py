@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evsam.datasets import Category, Photos
     from evsam.datasets.detections import Detection
+    from evsam.datasets.halves import Half
     from evsam.evaluation.average_precision import Style
     from evsam.evaluation.fidelity import EmbeddingFiles
     from evsam.evaluation.protocols import PhotoProtocol
     from evsam.sam import Sam
     from evsam.weights import Weights
 
-MEASURES = {"boundary": "boundary_iou", "f": "f"}
+MEASURES = {"boundary": "boundary_iou", "f": "f", "pieces": "pieces", "calibration": "calibration"}
 """What rows call the measures of ``--measures``."""
 
 SEARCHING = {"detections", "everything"}
@@ -49,6 +50,7 @@ class Data:
     options: Mapping[str, Any]
     empty: bool
     video: bool = False
+    half: Half = "all"
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Data:
@@ -57,15 +59,16 @@ class Data:
         options |= {"masks": arguments.mask_folder, "ignore": arguments.ignore}
         # photos without objects have no prompts, but detections that are wrong, and crowds, which the paper's count
         empty = arguments.protocol == "paper" or bool(SEARCHING & set(arguments.prompts))
-        return cls(arguments.data, options, empty, arguments.video is not None)
+        return cls(arguments.data, options, empty, arguments.video is not None, arguments.half)
 
     def open(self) -> Mapping[str, Photos]:
         """The photos, by name of the set."""
         from evsam.datasets import open_photos
+        from evsam.datasets.halves import HalfOf
 
         sets = open_photos(self.path, empty=self.empty, **self.options)
         if not self.video:
-            return sets
+            return sets if self.half == "all" else {name: HalfOf(found, self.half) for name, found in sets.items()}
         from evsam.datasets import MaskPhotos
         from evsam.evaluation.video import Videos
 
@@ -186,6 +189,8 @@ class Protocols:
             "box": box,
             "loose-box": {**box, "jitter": LOOSENESS},
             "clicks": clicks,
+            "clicks-alone": {**clicks, "feed_mask": False},
+            "masks": common,
             "ellipse": common,
             "blank-box": box,
             "blank-clicks": {**clicks, "clicks": 1},
@@ -225,7 +230,7 @@ class Protocols:
         self, prompt: str, categories: Mapping[Any, Category], found: Mapping[Any, Sequence[Detection]]
     ) -> PhotoProtocol:
         from evsam.evaluation.fidelity import Fidelity
-        from evsam.evaluation.protocols import Blank, Boxes, Clicks, Ellipses
+        from evsam.evaluation.protocols import Blank, Boxes, Clicks, Ellipses, Masks
         from evsam.evaluation.search import DetectedBoxes, Everything
         from evsam.evaluation.video import Following
 
@@ -239,7 +244,15 @@ class Protocols:
         if prompt == "detections":
             style: Style = "lvis" if any(one.frequency for one in categories.values()) else "coco"
             return DetectedBoxes(found, tuple(categories.values()), style=style, **options)
-        made = {"box": Boxes, "loose-box": Boxes, "clicks": Clicks, "ellipse": Ellipses, "everything": Everything}
+        made = {
+            "box": Boxes,
+            "loose-box": Boxes,
+            "clicks": Clicks,
+            "clicks-alone": Clicks,
+            "masks": Masks,
+            "ellipse": Ellipses,
+            "everything": Everything,
+        }
         protocol: PhotoProtocol = made[prompt](**options)
         return protocol
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from evsam import _C
 from evsam.arguments import shown
 from evsam.boxes import bounding_box
 from evsam.errors import EvsamError
@@ -39,6 +40,9 @@ NOC_THRESHOLDS = (0.80, 0.85, 0.90)
 
 MAX_CLICKS = 20
 """Clicks after which interactive segmentation gives up, and what an object counts that never gets there."""
+
+WHOLE = 0.95
+"""Part of a mask's pixels that its largest piece has if the mask counts as one piece."""
 
 _DECAY_PARTS = 4
 
@@ -195,6 +199,25 @@ def _widened(line: Bool, distance: int) -> Bool:
     return wide
 
 
+def in_one_piece(mask: MaskArray) -> bool:
+    """Whether the largest piece of a mask holds at least ``WHOLE`` of its pixels, which touch at sides or corners.
+
+    An empty mask is in one piece.
+
+    Args:
+        mask: bool (H, W).
+
+    Example:
+        >>> in_one_piece(np.array([[1, 1, 0, 0]], bool)), in_one_piece(np.array([[1, 1, 0, 1]], bool))
+        (True, False)
+    """
+    left, top, right, bottom = bounding_box(mask)
+    pixels = np.ascontiguousarray(mask[top:bottom, left:right], np.uint8)
+    # pieces of less than all pixels go; where that is all of them, the largest stays
+    largest = _C.clean_mask(pixels, min_area=pixels.size + 1, fill_below=0, corners=True)
+    return int(np.count_nonzero(largest)) >= WHOLE * int(np.count_nonzero(pixels))
+
+
 def size_classes(area: float, bins: SizeBins = "coco") -> tuple[str, ...]:
     """Small, medium or large, by the area of an object in pixels of its photo.
 
@@ -243,6 +266,49 @@ def mean_by_size(values: Sequence[float], areas: Sequence[float], bins: SizeBins
         for name in size_classes(area, bins):
             found[name].append(value)
     return {name: mean(of_size) for name, of_size in found.items()}
+
+
+def calibration(predicted: Sequence[float], real: Sequence[float]) -> dict[str, float | None]:
+    """How far predicted IoU are from the real ones.
+
+    Args:
+        predicted: of N masks.
+        real: likewise.
+
+    Returns:
+        ``mean absolute error``; ``mean difference``, above 0 where too much is promised; ``masks``, how many.
+
+    Example:
+        >>> calibration([0.5, 1.0], [0.75, 0.5])
+        {'mean absolute error': 0.375, 'mean difference': 0.125, 'masks': 2.0}
+    """
+    differences = [a - b for a, b in zip(predicted, real, strict=True)]
+    return {
+        "mean absolute error": mean([abs(value) for value in differences]),
+        "mean difference": mean(differences),
+        "masks": float(len(differences)),
+    }
+
+
+def reliability(predicted: Sequence[float], real: Sequence[float]) -> dict[str, dict[str, float | None]]:
+    """Means of the masks whose predicted IoU are nearly the same: in tenths, beyond 0 and 1 as in the first and last.
+
+    Args:
+        predicted: of N masks.
+        real: likewise.
+
+    Returns:
+        ``predicted``, ``real`` and ``masks`` (how many), each by tenth, such as ``0.1 to 0.2``. None of no masks.
+    """
+    tenths = [min(max(math.floor(10 * value), 0), 9) for value in predicted]
+    found: dict[str, dict[str, float | None]] = {"predicted": {}, "real": {}, "masks": {}}
+    for tenth in range(10):
+        name = f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}"
+        here = [index for index, value in enumerate(tenths) if value == tenth]
+        found["predicted"][name] = mean([predicted[index] for index in here])
+        found["real"][name] = mean([real[index] for index in here])
+        found["masks"][name] = float(len(here))
+    return found
 
 
 def clicks_needed(curve: Sequence[float], threshold: float, max_clicks: int = MAX_CLICKS) -> int:

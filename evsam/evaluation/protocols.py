@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from evsam.evaluation.clicks import Click, next_click
+from evsam.evaluation.clicks import Click, middle, next_click
 from evsam.evaluation.metrics import (
     NOC_THRESHOLDS,
     SIZES,
     SizeBins,
     boundary_f,
     boundary_iou,
+    calibration,
+    in_one_piece,
+    iou,
     mean_by_size,
     mean_curve,
     number_of_clicks,
+    reliability,
     sequence_statistics,
     size_classes,
 )
@@ -46,10 +50,18 @@ Row: TypeAlias = dict[str, Any]
 Tables: TypeAlias = dict[str, dict[str, dict[str, float | None]]]
 """Numbers by table, row and column; None where there is nothing to count."""
 
-Measure: TypeAlias = Literal["boundary_iou", "f"]
-"""What can be computed besides IoU: see :func:`evsam.evaluation.metrics.boundary_iou` and ``boundary_f``."""
+Measure: TypeAlias = Literal["boundary_iou", "f", "pieces", "calibration"]
+"""What can be computed besides IoU: see :func:`evsam.evaluation.metrics.boundary_iou` and ``boundary_f``; ``pieces``,
+the share of masks that are not in one piece where the object is (:func:`evsam.evaluation.metrics.in_one_piece`); and
+``calibration``, tables of how far predicted IoU are from the real ones."""
 
-MEASURE_NAMES = {"iou": "IoU", "best_iou": "IoU, best of three", "boundary_iou": "Boundary IoU", "f": "F"}
+MEASURE_NAMES = {
+    "iou": "IoU",
+    "best_iou": "IoU, best of three",
+    "boundary_iou": "Boundary IoU",
+    "f": "F",
+    "pieces": "in pieces",
+}
 
 AT_ONCE = 64
 """Prompts that are decoded together."""
@@ -156,7 +168,10 @@ class Boxes:
     def summary(self, rows: Sequence[Row]) -> Tables:
         """Table ``mean``: mean IoU, and what else was measured, by size; with F, of videos ``frames``: DAVIS's J&F."""
         rows = in_order(rows)
-        return {"mean": mean_table(rows, ("iou", "best_iou", *self.measures), self.bins), **frame_tables(rows)}
+        tables = {"mean": mean_table(rows, ("iou", "best_iou", *self.measures), self.bins), **frame_tables(rows)}
+        if "calibration" in self.measures:
+            tables |= calibration_tables({"box": rows_values(rows, 0)})
+        return tables
 
 
 @dataclass(frozen=True)
@@ -240,23 +255,30 @@ class Clicks:
         """
         rows = in_order(rows)
         curves = [row["iou"] for row in rows]
-        mean: dict[str, dict[str, float | None]] = {}
+        means: dict[str, dict[str, float | None]] = {}
         for number in range(self.clicks):
             values = [curve[min(number, len(curve) - 1)] for curve in curves]
             name = f"IoU, {number + 1} click{'s' if number else ''}"
-            mean[name] = mean_by_size(values, [row["area"] for row in rows], self.bins)
+            means[name] = mean_by_size(values, [row["area"] for row in rows], self.bins)
             # where each click has three masks, objects whose clicks ended keep their last one, as above
             least = 1 if self.multimask == "always" else number + 1
             having = [row for row in rows if len(row.get("best_iou", ())) >= least]
             if having:
                 best = [row["best_iou"][min(number, len(row["best_iou"]) - 1)] for row in having]
-                mean[f"{name}, best of three"] = mean_by_size(best, [row["area"] for row in having], self.bins)
-        for measure in self.measures:
-            mean |= mean_table(rows, (measure,), self.bins)
-        mean["objects"] = counts(rows, self.bins)
+                means[f"{name}, best of three"] = mean_by_size(best, [row["area"] for row in having], self.bins)
+        means |= mean_table(rows, self.measures, self.bins)
+        means["objects"] = counts(rows, self.bins)
         curve = mean_curve(curves, self.clicks)
+        predicted: Tables = {}
+        if "calibration" in self.measures:
+            several = sorted({0, self.clicks - 1})
+            names = [f"{number + 1} click{'s' if number else ''}" for number in several]
+            predicted = calibration_tables(
+                {name: rows_values(rows, number) for name, number in zip(names, several, strict=True)}
+            )
         return {
-            "mean": mean,
+            "mean": means,
+            **predicted,
             "clicks": {"number of clicks": number_of_clicks(curves, self.thresholds, self.clicks)},
             "curve": {"IoU": {str(number): value for number, value in enumerate(curve, 1)}},
             **frame_tables(rows),
@@ -301,6 +323,88 @@ class _Session:
         curve = self.curve or [row["iou"]]
         row |= {"iou": curve, "predicted_iou": self.predicted, "clicks": [list(click) for click in self.clicks]}
         return row | ({"best_iou": self.best} if self.best else {})
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masks as prompts: each object's box and a click in its middle are asked for masks, which are shown again.
+
+    Attributes:
+        name: see :class:`PhotoProtocol`.
+        bins: see :func:`evsam.evaluation.metrics.size_classes`.
+        crowds: whether crowds count as objects.
+        min_area: objects of a smaller area are left out.
+    """
+
+    name: str = "masks"
+    bins: SizeBins = "coco"
+    crowds: bool = False
+    min_area: float = 0.0
+
+    def rows(self, sam: Sam, embedding: Embedding, truth: Truth) -> list[Row]:
+        """A row for each object; what its values are is in :data:`MASK_ROWS`."""
+        objects = truth.asked(self.crowds, self.min_area)
+        rows: list[Row] = []
+        for part in parts(len(objects), truth.size):
+            rows += self._rows(sam, embedding, truth, objects[part])
+        return rows
+
+    def _rows(self, sam: Sam, embedding: Embedding, truth: Truth, objects: Sequence[TrueObject]) -> list[Row]:
+        def ask(model: Sam, multimask: bool = False, **prompts: Any) -> Answers:
+            result = model.predict(embedding, multimask=multimask, masks=False, **prompts)
+            return Answers(sam, embedding, result.logits, result.scores)
+
+        boxes = ask(sam, boxes=[one.mask_box for one in objects])
+        middles = [[_middle(one)] for one in objects]
+        clicks = ask(sam, multimask=True, points=middles)
+        shown = {"box": boxes.logits(), "click": clicks.logits()}
+        alone = {name: ask(sam, mask=logits) for name, logits in shown.items()}
+        beside = ask(sam, points=middles, mask=shown["box"])
+        if sam.variant.mask_prompt != "logits":
+            bare = type(sam)(replace(sam.variant, mask_prompt="logits"), sam.engine, sam.fingerprint)
+            alone |= {f"bare_{name}": ask(bare, mask=logits) for name, logits in shown.items()}
+        rows = []
+        for index, one in enumerate(objects):
+            given = {"box": boxes.mask(index), "click": clicks.mask(index)}
+            row = identify(one, truth) | {
+                "iou": one.iou(given["box"]),
+                "click": one.iou(given["click"]),
+                "click_and_mask": one.iou(beside.mask(index)),
+            }
+            for name, answers in alone.items():
+                row[f"{name}_back"] = iou(answers.mask(index), given[name.removeprefix("bare_")])
+            rows.append(row)
+        return rows
+
+    def summary(self, rows: Sequence[Row]) -> Tables:
+        """Table ``mean``: means by size."""
+        rows = in_order(rows)
+        areas = [row["area"] for row in rows]
+        found = {
+            name: mean_by_size([row[key] for row in rows], areas, self.bins)
+            for key, name in MASK_ROWS.items()
+            if not rows or key in rows[0]
+        }
+        return {"mean": {**found, "objects": counts(rows, self.bins)}}
+
+
+MASK_ROWS = {
+    "iou": "IoU, box",
+    "click": "IoU, click",
+    "click_and_mask": "IoU, click with the box's mask",
+    "box_back": "the box's mask alone, IoU with it",
+    "click_back": "the click's mask alone, IoU with it",
+    "bare_box_back": "the box's mask alone and as it is, IoU with it",
+    "bare_click_back": "the click's mask alone and as it is, IoU with it",
+}
+"""Values of the rows of :class:`Masks`, as its table calls them. *As it is* is what a decoder makes of the logits where
+the variant's record says that masks come with a box (:attr:`evsam.zoo.Variant.mask_prompt`)."""
+
+
+def _middle(one: TrueObject) -> tuple[float, float]:
+    """Where evaluation clicks first; objects all of whose pixels are ignored are clicked on all the same."""
+    click = next_click(one.mask, None, one.ignore, (), one.mask_box)
+    return middle(one.mask) if click is None else click.centre
 
 
 @dataclass(frozen=True)
@@ -435,6 +539,8 @@ def score(mask: Bool, one: TrueObject, measures: Sequence[Measure] = (), keep_ma
         row["boundary_iou"] = boundary_iou(mask, one.mask, one.ignore)
     if "f" in measures:
         row["f"] = boundary_f(mask, one.mask, one.ignore)
+    if "pieces" in measures and in_one_piece(one.mask):
+        row["pieces"] = float(not in_one_piece(mask))
     if keep_mask:
         row["mask"] = dict(encode_rle(mask))
     return row
@@ -464,6 +570,8 @@ def mean_table(rows: Sequence[Row], keys: Sequence[str], bins: SizeBins) -> dict
     """Means by size of what rows have under some keys, and how many objects there are."""
     table: dict[str, dict[str, float | None]] = {}
     for key in keys:
+        if key == "calibration":  # which has tables of its own
+            continue
         having = [row for row in rows if key in row]
         if having or key == "iou":
             areas = [row["area"] for row in having]
@@ -471,6 +579,29 @@ def mean_table(rows: Sequence[Row], keys: Sequence[str], bins: SizeBins) -> dict
     if "iou" in keys:
         table["objects"] = counts(rows, bins)
     return table
+
+
+def rows_values(rows: Sequence[Row], number: int) -> list[tuple[float, float]]:
+    """Predicted and real IoU of a box's masks, or of those after click ``number``, from 0, of objects that have it."""
+    found = []
+    for row in rows:
+        predicted, real = row["predicted_iou"], row["iou"]
+        if not isinstance(predicted, list):
+            found.append((predicted, real))
+        elif number < len(predicted):
+            found.append((predicted[number], real[number]))
+    return found
+
+
+def calibration_tables(found: Mapping[str, Sequence[tuple[float, float]]]) -> Tables:
+    """Tables ``calibration`` and ``reliability`` of predicted and real IoU, by what asked for the masks."""
+    split = {name: tuple([pair[side] for pair in pairs] for side in (0, 1)) for name, pairs in found.items()}
+    return {
+        "calibration": {name: calibration(*values) for name, values in split.items()},
+        "reliability": {
+            f"{name}, {row}": cells for name, values in split.items() for row, cells in reliability(*values).items()
+        },
+    }
 
 
 def frame_tables(rows: Sequence[Row]) -> Tables:

@@ -37,6 +37,7 @@ PICTURE_SIDE = 360
 
 _QUALITY = 85
 _CHART = "IoU after each click"
+RELIABILITY = "Real IoU over predicted IoU"
 _CONTEXT = 0.35
 """What is shown around an object, in sides of its box."""
 _LEAST_CONTEXT = 12
@@ -94,6 +95,19 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Dots:
+    """Points of one line of a chart of reliability.
+
+    Attributes:
+        name: of the line.
+        points: mean predicted IoU, mean real IoU, and how many masks, of those whose prediction is in one tenth.
+    """
+
+    name: str
+    points: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True)
 class Case:
     """An object that is shown.
 
@@ -115,9 +129,11 @@ OBJECTS = "objects"
 TITLES = {
     "AP": "average precision",
     "AR": "average recall",
+    "calibration": "how far predicted IoU is from the real one",
     "clicks": "clicks that objects need",
     "embedding": "embeddings of both models",
     "frames": "J and F of the objects of videos",
+    "reliability": "predicted and real IoU, by tenths of the predicted",
     "lost": "failures (IoU below 0.1) that were told, and lost said falsely (IoU above 0.5)",
     "segments": "masks",
 }
@@ -164,6 +180,26 @@ def set_tables(found: Mapping[str, Tables]) -> tuple[list[Table], list[Curve]]:
     others += [_plain_table("J&F of each video", sequences)] if sequences else []
     first = [Table("Mean IoU", columns, (*means, *((OBJECTS, cells) for cells in objects)))] if means else []
     return [*first, *others], [curve for curve in curves if len(curve.values) > 1]
+
+
+def reliabilities(found: Mapping[str, Tables]) -> list[Dots]:
+    """Lines of a chart of reliability.
+
+    Args:
+        found: tables by protocol.
+    """
+    lines = []
+    for protocol, tables in found.items():
+        rows = tables.get("reliability", {})
+        for row in rows:
+            name, _, kind = row.rpartition(", ")
+            if kind != "predicted":
+                continue
+            columns = [rows[f"{name}, {each}"] for each in ("predicted", "real", "masks")]
+            points = [(x, y, count) for x, y, count in zip(*(c.values() for c in columns), strict=True) if count]
+            several = len(rows) > len(columns)
+            lines.append(Dots(f"{protocol}, {name}" if several else protocol, tuple(points)))
+    return lines
 
 
 def _plain_table(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> Table:
@@ -333,6 +369,51 @@ def chart(curves: Sequence[Curve], title: str) -> str:
     return "".join([*parts, "</svg>"])
 
 
+def reliability_chart(lines: Sequence[Dots], title: str, alone: bool = False) -> str:
+    """An SVG of the real IoU of masks over the predicted one; calibrated predictions lie on the dashed line.
+
+    Dots are as large as their tenth has masks: their areas are.
+
+    Args:
+        lines: what is drawn.
+        title: above the chart.
+        alone: whether the SVG is a file of its own, which brings the page's colours.
+    """
+    side, left, top, right, bottom = 240, 46, 30, 150, 40
+    width, height = left + side + right, top + side + bottom
+    most = max((count for line in lines for *_, count in line.points), default=1.0)
+
+    def place(predicted: float, real: float) -> tuple[float, float]:
+        return left + side * min(max(predicted, 0.0), 1.0), top + side * (1 - real)
+
+    opening = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}"'
+    parts = [f'{opening} xmlns="http://www.w3.org/2000/svg"><style>{_STYLE}</style>' if alone else f"{opening}>"]
+    parts.append(f'<text x="{left}" y="{top - 12}">{escape(title)}</text>')
+    for fifth in range(6):
+        x, y = place(fifth / 5, fifth / 5)
+        parts += [
+            f'<line class="grid" x1="{left}" x2="{left + side}" y1="{y:.1f}" y2="{y:.1f}"/>',
+            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{fifth / 5:.1f}</text>',
+            f'<text x="{x:.1f}" y="{top + side + 18}" text-anchor="middle">{fifth / 5:.1f}</text>',
+        ]
+    parts.append(
+        f'<line class="grid" stroke-dasharray="5 4" x1="{left}" x2="{left + side}" y1="{top + side}" y2="{top}"/>'
+    )
+    parts.append(
+        f'<text x="{left + side / 2}" y="{height - 6}" text-anchor="middle">predicted IoU (real: upwards)</text>'
+    )
+    labels = _apart([place(*line.points[-1][:2])[1] if line.points else top for line in lines])
+    for index, (line, label) in enumerate(zip(lines, labels, strict=True)):
+        spots = [(*place(x, y), 1.5 + 4.5 * math.sqrt(count / most)) for x, y, count in line.points]
+        joined = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in spots)
+        parts.append(f'<polyline class="c{index % 6}" points="{joined}"/>')
+        parts += [f'<circle class="c{index % 6}" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"/>' for x, y, r in spots]
+        parts.append(
+            f'<text class="c{index % 6}" x="{left + side + 10}" y="{label + 4:.1f}">{escape(line.name)}</text>'
+        )
+    return "".join([*parts, "</svg>"])
+
+
 def _apart(heights: Sequence[float], gap: float = 15) -> list[float]:
     """Heights of texts near those of their lines, at least ``gap`` from one another."""
     order = sorted(range(len(heights)), key=lambda index: heights[index])
@@ -434,17 +515,26 @@ class Section:
         tables: that it shows.
         curves: of its chart; none for no chart.
         cases: pictures of objects.
+        reliability: of its chart of predicted IoU; none for no chart.
     """
 
     title: str
     tables: tuple[Table, ...] = ()
     curves: tuple[Curve, ...] = ()
     cases: tuple[Case, ...] = ()
+    reliability: tuple[Dots, ...] = ()
 
 
 def _items(document: Mapping[str, Any]) -> str:
     """What was scored."""
     return "videos" if document["given"].get("video") else "photos"
+
+
+def _is_part(document: Mapping[str, Any]) -> bool:
+    """Whether photos of the sets were left out on purpose."""
+    photos = document["settings"]["photos"]
+    half = document["given"].get("half", "all")  # which earlier evaluations do not tell, as they knew none
+    return photos["every_nth"] != 1 or photos["limit"] is not None or half != "all"
 
 
 def sections(
@@ -473,6 +563,7 @@ def sections(
                 tuple(shown),
                 tuple(curves),
                 tuple(cases.get(name, ())),
+                tuple(reliabilities(of_set)),
             )
         )
     return found
@@ -513,8 +604,8 @@ def published_table(tables: Mapping[str, Mapping[str, Tables]], document: Mappin
         tables: by set and protocol.
         document: see :func:`sections`.
     """
-    given, photos = document["given"], document["settings"]["photos"]
-    if given["protocol"] != "paper" or photos["every_nth"] != 1 or photos["limit"] is not None:
+    given = document["given"]
+    if given["protocol"] != "paper" or _is_part(document):
         return None
     mine: dict[str, float | None] = {}
     for name, of_set in tables.items():
@@ -579,9 +670,8 @@ def as_page(document: Mapping[str, Any], parts: Sequence[Section], results: Resu
         "evsam": settings["evsam"],
     }
     broken = [f"{one['set']}: {one['photo']}: {one['broken']}" for one in results.broken]
-    photos = settings["photos"]
-    part = "" if photos["every_nth"] == 1 and photos["limit"] is None else ", which are a part of it"
-    summary = f"{len(results.scored):,} {_items(document)} of {', '.join(photos['sets'])}{part}"
+    part = ", which are a part of it" if _is_part(document) else ""
+    summary = f"{len(results.scored):,} {_items(document)} of {', '.join(settings['photos']['sets'])}{part}"
     return page(f"What {given['model']} scores", summary, parts, told, broken)
 
 
@@ -606,6 +696,8 @@ def page(title: str, summary: str, parts: Sequence[Section], settings: Mapping[s
         lines += [_html_table(table) for table in section.tables]
         if section.curves:
             lines.append(f"<figure><h3>{_CHART}</h3>{chart(section.curves, _CHART)}</figure>")
+        if section.reliability:
+            lines.append(f"<figure>{reliability_chart(section.reliability, RELIABILITY)}</figure>")
         if section.cases:
             lines.append(_LEGEND)
         for name in dict.fromkeys(case.title for case in section.cases):

@@ -17,6 +17,7 @@ from PIL import Image
 from skimage import data
 
 from evsam.cli import main
+from evsam.datasets.halves import half_of
 from evsam.rle import encode_rle
 
 SIZE = (200, 300)
@@ -93,6 +94,24 @@ def test_scores_are_written_in_three_forms(plain: Path) -> None:
     text = (plain / "scores.md").read_text()
     assert f"| box: IoU | {table['IoU']['all']:.3f} |" in text
     assert "### three: 3 photos" in text
+
+
+def test_what_a_prompt_reader_is_judged_by(dataset: Path, tmp_path: Path) -> None:
+    arguments = ["--prompts", "box", "masks", "clicks-alone", "--clicks", 2, "--measures", "pieces", "calibration"]
+    assert evaluate(dataset, tmp_path, *arguments, "--half", "report", "--pictures", 0) == 0
+    found = scores(tmp_path)
+    assert found["photos"]["scored"] == sum(half_of(name) == "report" for name in PHOTOS) == 1
+    tables = found["tables"]["three"]
+    objects = tables["box"]["mean"]["objects"]["all"]
+    assert tables["box"]["calibration"]["box"]["masks"] == objects
+    assert sum(tables["box"]["reliability"]["box, masks"].values()) == objects
+    assert 0 <= tables["clicks-alone"]["mean"]["in pieces"]["all"] <= 1
+    assert tables["masks"]["mean"]["IoU, box"]["all"] == tables["box"]["mean"]["IoU"]["all"], "the same boxes"
+    drawn = (tmp_path / "reliability-1.svg").read_text()
+    assert "clicks-alone, 2 clicks" in drawn
+    page = (tmp_path / "report.html").read_text()
+    assert "Real IoU over predicted IoU" in page
+    assert ", which are a part of it" in page
 
 
 def test_the_page_needs_no_other_file(plain: Path) -> None:

@@ -197,3 +197,31 @@ def test_statistics_of_sequences_are_means_over_objects() -> None:
     assert set(metrics.sequence_statistics({}, {}).values()) == {None}
     with pytest.raises(EvsamError, match="f: expected the objects of j, got others"):
         metrics.sequence_statistics(j, {})
+
+
+def test_masks_in_one_piece() -> None:
+    body = rectangle(0, 0, 20, 19)  # 380 pixels
+    assert metrics.in_one_piece(body | rectangle(40, 0, 60, 1))  # 20 of 400 pixels are apart
+    assert not metrics.in_one_piece(body | rectangle(40, 0, 61, 1))
+    assert metrics.in_one_piece(body | rectangle(20, 19, 40, 38)), "pieces that touch at a corner are one"
+    assert not metrics.in_one_piece(body | rectangle(21, 20, 40, 38))
+    assert metrics.in_one_piece(np.zeros((9, 9), bool))
+
+
+def test_calibration() -> None:
+    found = metrics.calibration([0.9, 0.5, 0.25], [0.8, 0.75, 0.25])
+    assert found == {
+        "mean absolute error": pytest.approx(0.35 / 3),
+        "mean difference": pytest.approx(-0.05),
+        "masks": 3,
+    }
+    assert metrics.calibration([], []) == {"mean absolute error": None, "mean difference": None, "masks": 0}
+
+
+def test_reliability_is_by_tenths_of_the_prediction() -> None:
+    found = metrics.reliability([0.31, 0.35, 1.25, -0.5], [0.5, 0.25, 0.75, 0.125])
+    names = [f"{n / 10:.1f} to {(n + 1) / 10:.1f}" for n in range(10)]
+    assert found["masks"] == dict(zip(names, [1, 0, 0, 2, 0, 0, 0, 0, 0, 1], strict=True))
+    assert found["real"] == dict(zip(names, [0.125, None, None, 0.375, *[None] * 5, 0.75], strict=True))
+    assert found["predicted"]["0.3 to 0.4"] == pytest.approx(0.33)
+    assert found["predicted"]["0.9 to 1.0"] == 1.25, "means are those of the predictions, whatever they are"

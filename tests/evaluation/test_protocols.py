@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 import evsam
 from evsam.datasets import Annotation
 from evsam.evaluation import protocols
-from evsam.evaluation.protocols import Blank, Boxes, Clicks, Ellipses, inscribed_ellipse, usable_box
+from evsam.evaluation.protocols import Blank, Boxes, Clicks, Ellipses, Masks, inscribed_ellipse, usable_box
 from evsam.rle import decode_rle
+from evsam.zoo import get_variant
 from tests.evaluation.made import EMBEDDING, SIDE, Answering, annotation, rectangle, truth
 
 TRUE = rectangle(0, 0, 200, 100)
@@ -228,6 +231,64 @@ def test_clicks_measure_the_last_mask() -> None:
     (row,) = protocol.rows(answering(), EMBEDDING, truth(annotation(TRUE)))
     np.testing.assert_array_equal(decode_rle(row["mask"]), ANSWERS[0])
     assert protocol.summary([row])["mean"]["Boundary IoU"]["all"] == row["boundary_iou"]
+
+
+def test_pieces_count_where_the_object_is_in_one() -> None:
+    apart = rectangle(0, 0, 50, 50) | rectangle(100, 0, 150, 50)
+    sam: Any = Answering([apart, TRUE, TRUE, TRUE], (0.9, 0.5, 0.5, 0.5))
+    protocol = Boxes(multimask=False, measures=("pieces",))
+    rows = protocol.rows(sam, EMBEDDING, truth(annotation(TRUE), annotation(apart)))
+    assert [row.get("pieces") for row in rows] == [1.0, None]
+    whole = Boxes(measures=("pieces",)).rows(sam, EMBEDDING, truth(annotation(TRUE)))
+    assert protocol.summary([*rows, *whole])["mean"]["in pieces"]["all"] == 0.5
+
+
+def test_calibration_has_tables_of_its_own() -> None:
+    rows = Boxes().rows(answering(), EMBEDDING, truth(annotation(TRUE), annotation(ANSWERS[2])))
+    assert set(Boxes().summary(rows)) == {"mean"}
+    tables = Boxes(measures=("calibration",)).summary(rows)  # predicted 0.8 twice, real 0.7 and 1
+    assert tables["calibration"]["box"]["mean absolute error"] == pytest.approx(0.15)
+    assert tables["reliability"]["box, real"]["0.8 to 0.9"] == pytest.approx(0.85)
+    assert set(tables["mean"]) == {"IoU", "objects"}
+    protocol = Clicks(clicks=2, measures=("calibration",))
+    rows = protocol.rows(answering(), EMBEDDING, truth(annotation(TRUE), annotation(ANSWERS[2])))
+    found = protocol.summary(rows)["calibration"]
+    assert {name: values["masks"] for name, values in found.items()} == {"1 click": 2, "2 clicks": 1}
+    assert found["2 clicks"]["mean difference"] == pytest.approx(0.95 - 0.1)
+
+
+class Echoing(Answering):
+    """Gives masks back: as they are where it is asked as its record says, else nothing."""
+
+    engine, fingerprint = None, ""
+
+    def __init__(self, variant: Any, *_: Any) -> None:
+        super().__init__(ANSWERS, (0.95, 0.5, 0.8, 0.7))
+        self.variant = variant
+
+    def predict(self, embedding: Any, **asked: Any) -> Any:
+        shown = asked.pop("mask", None)
+        if shown is None:
+            return super().predict(embedding, **asked)
+        logits = shown if "points" not in asked else np.repeat(self.logits[3:], len(shown), 0)
+        if "points" not in asked and self.variant.mask_prompt == "logits":
+            logits = -np.abs(shown)
+        return SimpleNamespace(logits=logits[:, None], scores=np.ones((len(shown), 1), np.float32))
+
+
+@pytest.mark.parametrize("kind", ["boxed", "logits"])
+def test_masks_are_shown_alone_and_beside_a_click(kind: Any) -> None:
+    sam: Any = Echoing(replace(get_variant("nano"), mask_prompt=kind))
+    (row,) = rows = Masks().rows(sam, EMBEDDING, truth(annotation(TRUE)))
+    assert (row["iou"], row["click"], row["click_and_mask"]) == (0.1, 0.7, 0.9)
+    found = {name: row[name] for name in row if name.endswith("back")}
+    if kind == "boxed":  # shown as users' masks are, and without what the record adds to them
+        assert found == {"box_back": 1, "click_back": 1, "bare_box_back": 0, "bare_click_back": 0}
+    else:
+        assert found == {"box_back": 0, "click_back": 0}
+    table = Masks().summary(rows)["mean"]
+    assert table["IoU, click with the box's mask"] == {"all": 0.9, "small": None, "medium": None, "large": 0.9}
+    assert len(table) == len(found) + 4
 
 
 def test_ellipses() -> None:

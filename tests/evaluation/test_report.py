@@ -6,6 +6,7 @@ import math
 import re
 from itertools import pairwise
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import evsam
 from evsam.datasets import Photo
 from evsam.evaluation import report
 from evsam.evaluation.protocols import Boxes, Clicks, Ellipses
-from evsam.evaluation.report import Case, Curve, Pick, Section, Table
+from evsam.evaluation.report import Case, Curve, Dots, Pick, Section, Table
 from evsam.evaluation.runner import Results
 from evsam.evaluation.truth import Truth
 from evsam.prompts import PhotoPrompts
@@ -45,6 +46,22 @@ def test_means_of_all_prompts_are_one_table() -> None:
         "| | NoC@80 | >=5@80 |\n|---|---:|---:|\n"
         "| number of clicks | 2.500 | 2 |"
     )
+
+
+def test_charts_of_reliability() -> None:
+    values: Any = {"box, predicted": {"a": 0.5, "b": None}, "box, real": {"a": 0.25, "b": None}}
+    rows = {**values, "box, masks": {"a": 4.0, "b": 0.0}}
+    (line,) = report.reliabilities({"box": {"mean": {}, "reliability": rows}})
+    assert line == Dots("box", ((0.5, 0.25, 4.0),))
+    several = {name.replace("box", click): cells for click in ("1 click", "5 clicks") for name, cells in rows.items()}
+    names = [one.name for one in report.reliabilities({"clicks": {"reliability": several}})]
+    assert names == ["clicks, 1 click", "clicks, 5 clicks"]
+    drawn = report.reliability_chart([line, Dots("none", ())], "a < b", alone=True)
+    tree = ET.fromstring(drawn)
+    (circle,) = tree.iter("{http://www.w3.org/2000/svg}circle")
+    assert circle.get("cx") == "166.0"
+    assert circle.get("cy") == "210.0", "30 from above and three quarters of 240"
+    assert "xmlns" not in report.reliability_chart([line], "in a page")
 
 
 def test_names_of_sets_do_not_end_cells() -> None:
