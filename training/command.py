@@ -111,7 +111,8 @@ def check_same_run(config: RunConfig, out: Path) -> None:
     old = yaml.safe_load(path.read_text())
     new = config.model_dump(mode="json")
     wanted = {key: (old[key], new[key]) for key in ("variant", "seed")}
-    wanted["optim.ema"] = old["optim"]["ema"], new["optim"]["ema"]
+    for key in ("ema", "tail"):
+        wanted[f"optim.{key}"] = old["optim"].get(key), new["optim"][key]
     changed = [f"{key} was {was}, is {now}" for key, (was, now) in wanted.items() if was != now]
     if changed:
         raise ConfigError(

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from evsam.datasets.halves import Half
 from evsam.errors import EvsamError
 from evsam.writing import replaced
 
@@ -37,6 +38,8 @@ class SourceConfig(Config):
         annotations: json file, of ``coco`` and ``lvis``.
         split: ``train`` or ``val``, of ``annotated``.
         set: name of the set, of ``annotated``.
+        half: ``select`` or ``report``, one half of the photos (:mod:`evsam.datasets.halves`), so that a run is not
+            chosen by the scores that are reported; or ``all``.
         weight: how often the source is drawn, compared with the others; 0 leaves it out.
         name: in logs and scores; by default that of the set, or of the path.
         cache: folder for the indexes of tars, of ``sa1b``; by default they are written beside the tars.
@@ -47,6 +50,7 @@ class SourceConfig(Config):
     annotations: Path | None = None
     split: str = "train"
     set: str | None = None
+    half: Half = "all"
     weight: float = Field(default=1.0, ge=0)
     name: str = ""
     cache: Path | None = None
@@ -98,6 +102,8 @@ class OptimConfig(Config):
         clip_value: largest absolute value of a gradient, or None.
         backbone: the backbone's learning rate as a part of ``lr``.
         ema: decay per step of the averaged weights, which are scored and published; None for the weights themselves.
+        tail: the averaged weights are instead the mean of those after each step from this part of the run on
+            (stochastic weight averaging, arXiv 1803.05407); before it, they are the weights themselves.
     """
 
     lr: float = Field(default=1e-4, gt=0)
@@ -115,11 +121,18 @@ class OptimConfig(Config):
     clip_value: float | None = Field(default=None, gt=0)
     backbone: float = Field(default=1.0, ge=0)
     ema: float | None = Field(default=0.999, ge=0, lt=1)
+    tail: float | None = Field(default=None, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _one_length(self) -> OptimConfig:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _one_average(self) -> OptimConfig:
+        if self.ema is not None and self.tail is not None:
+            raise ValueError("give either ema or tail; ema: null leaves the average to tail")
         return self
 
 

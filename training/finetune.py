@@ -7,6 +7,7 @@ what is prompted, which answers count, and by which losses.
 from __future__ import annotations
 
 import functools
+import math
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,12 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from evsam.datasets.records import Photo
+from evsam.network import MASK_RANGE
 from evsam.nn import EfficientViTSam, Features
 from evsam.nn.lite_decoder import LitePromptEncoder
 from evsam.training import command
@@ -28,6 +31,7 @@ from evsam.training.data.samples import Batch, SampleConfig, SampleMaker
 from evsam.training.data.stream import open_loader, open_mix
 from evsam.training.distributed import World
 from evsam.training.losses import (
+    CHOICE_TEMPERATURE,
     PointSampler,
     ResemblanceLoss,
     choice_loss,
@@ -36,9 +40,10 @@ from evsam.training.losses import (
     local_bce_loss,
     mask_iou,
     point_loss,
+    stray,
 )
 from evsam.training.model import build_model, find_variant, recomputed
-from evsam.training.prompts import PromptConfig, error_click, object_click, pick
+from evsam.training.prompts import Probability, PromptConfig, deepest_click, error_click, object_click, pick
 from evsam.training.trainer import StepRandom, Trained
 from evsam.training.validation import Validator
 from evsam.zoo import FRAME_SIZE, LOGITS_SIZE
@@ -55,13 +60,21 @@ class Recipe(Config):
         answers: which masks of the decoder learn: ``three``, that of the lowest loss (the paper); ``three-or-one``,
             either that or the single mask, half of the steps each (the authors' code); ``all``, both, and a little of
             each of the three.
-        iou: weight of the squared error of predicted IoU.
+        chosen: of the three masks, so much of what the best of them learns is learnt by those that predicted IoU
+            chooses instead, which is what users see.
+        pieces: additional weight, in ``local``, of the pixels that leave a mask in pieces or with holes, see
+            :func:`evsam.training.losses.stray`.
+        iou: weight of the error of predicted IoU.
+        iou_error: ``squared``, which calibrates the mean, or ``absolute``, of which a few hopeless masks take less.
         choice: weight of what is lost by choosing among the three masks by predicted IoU.
         resemblance: weight of the auxiliary loss on features, for variants with nano's decoder.
         prompts: how first prompts are made.
         rounds: probabilities of one, two, ... rounds of prompts; each after the first adds a click.
         click_on_error: put that click where the last mask is wrong; else anywhere in the object.
+        deepest: probability that it is deepest inside the error, where evaluation clicks; else anywhere in it.
         mask_prompt: feed the last mask back.
+        forget: probability that a further round shows its click and the last mask alone, without the prompts before.
+        mask_alone: probability of one more round, which shows a mask and nothing else, and wants it back.
         colour: jitter colours.
     """
 
@@ -69,13 +82,19 @@ class Recipe(Config):
     dice: float = Field(default=1.0, ge=0)
     boundary: float = Field(default=0.0, ge=0)
     answers: Literal["three", "three-or-one", "all"] = "all"
+    chosen: Probability = 0.0
+    pieces: float = Field(default=0.0, ge=0)
     iou: float = Field(default=0.0, ge=0)
+    iou_error: Literal["squared", "absolute"] = "squared"
     choice: float = Field(default=0.0, ge=0)
     resemblance: float = Field(default=0.0, ge=0)
     prompts: PromptConfig = PromptConfig()
     rounds: tuple[float, ...] = Field(default=(1.0,), min_length=1)
     click_on_error: bool = True
+    deepest: Probability = 0.0
     mask_prompt: bool = True
+    forget: Probability = 0.0
+    mask_alone: Probability = 0.0
     colour: bool = False
 
 
@@ -139,6 +158,11 @@ SHARE_OF_EACH = 0.04
 """What each of the three masks learns besides the best of them, so that none is left behind for good."""
 
 
+DRAWN_SHARE = 0.3
+"""Part of the masks alone that are true ones, as a tool or a hand draws them: sure everywhere. The others are answers
+of the model, as users send them back."""
+
+
 class FinetuneTask(nn.Module):
     """Loss of a batch of photos with prompts and masks.
 
@@ -171,7 +195,8 @@ class FinetuneTask(nn.Module):
         Returns:
             Loss, a mean over photos of the mean over each photo's masks, so that it does not matter how photos are
             spread over processes; and detached scalars, not-a-number where the batch says nothing about them: ``loss``,
-            ``iou_error``, ``choice``, and the IoU of first prompts ``box``, ``click`` (as chosen), ``click_best``.
+            ``iou_error``, ``choice``, the IoU of first prompts ``box``, ``click`` (as chosen), ``click_best``, and
+            ``mask_alone``, that of masks with what came back of them.
         """
         pixels = normalise(batch.images)
         if self.recipe.colour:
@@ -182,6 +207,7 @@ class FinetuneTask(nn.Module):
         target = batch.targets.float()[:, None]
         weight = _photo_weights(batch.index, len(batch.images))
         rounds = self._rounds(random)
+        alone = random.shared("alone").random() < self.recipe.mask_alone
         total, metrics = torch.zeros((), device=target.device), {}
         if self.resemblance is not None:
             assert isinstance(self.model.prompt_encoder, LitePromptEncoder)
@@ -203,17 +229,23 @@ class FinetuneTask(nn.Module):
                 metrics = parts | _first_scores(logits, iou, target, labels)
             if number + 1 < rounds:
                 answer = pick(logits, iou, labels).detach()
-                generator = random.generator(f"click{number}", answer.device)
-                click, label = (
-                    error_click(answer, target, generator)
-                    if self.recipe.click_on_error
-                    else object_click(target, generator)
-                )
-                click = click * (FRAME_SIZE / LOGITS_SIZE)
+                click, label = self._click(answer, target, random, number)
                 if origin is not None:
                     click = click + origin[:, None]
-                points, labels = torch.cat([points, click], 1), torch.cat([labels, label], 1)
+                if random.shared(f"forget{number}").random() < self.recipe.forget:
+                    # as a click without a box comes to the decoder: with the padding that stands for the box
+                    points, labels = torch.cat([click, torch.zeros_like(click)], 1), F.pad(label, (0, 1), value=-1)
+                else:
+                    points, labels = torch.cat([points, click], 1), torch.cat([labels, label], 1)
                 previous = answer if self.recipe.mask_prompt else None
+        metrics["mask_alone"] = torch.full((), math.nan, device=target.device)
+        if alone:
+            shown = self._shown(pick(logits, iou, labels).detach(), target, random)
+            none = points[:, :0], labels[:, :0]
+            logits, iou = self._decode(features, batch.index, *none, shown, origin)
+            with self._exactly(target):
+                loss, metrics["mask_alone"] = self._loss_alone(logits.float(), iou.float(), shown, target, weight)
+            total = total + loss / rounds
         return total, {"loss": total.detach(), **metrics}
 
     @staticmethod
@@ -251,12 +283,52 @@ class FinetuneTask(nn.Module):
             return decoded
         return decode(*features)
 
+    def _click(self, answer: Tensor, target: Tensor, random: StepRandom, number: int) -> tuple[Tensor, Tensor]:
+        """A further click on each mask, (N, 1, 2) in pixels of the frame from the crop's top left, and labels."""
+        generator = random.generator(f"click{number}", answer.device)
+        if not self.recipe.click_on_error:
+            click, label = object_click(target, generator)
+        else:
+            click, label = error_click(answer, target, generator)
+            deepest = torch.rand(len(target), device=target.device, generator=generator) < self.recipe.deepest
+            if deepest.any():
+                click[deepest], label[deepest] = deepest_click(answer[deepest], target[deepest])
+        return click * (FRAME_SIZE / LOGITS_SIZE), label
+
+    def _shown(self, answer: Tensor, target: Tensor, random: StepRandom) -> Tensor:
+        """What is shown of each mask, (N, 1, H, W): the logits of the last answer, or a mask that somebody drew."""
+        generator = random.generator("shown", answer.device)
+        drawn = torch.rand(len(target), 1, 1, 1, device=target.device, generator=generator) < DRAWN_SHARE
+        return torch.where(drawn, (target > 0.5) * (2 * MASK_RANGE) - MASK_RANGE, answer)
+
+    def _loss_alone(
+        self, logits: Tensor, iou: Tensor, shown: Tensor, target: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of what came back of masks without other prompts, and its mean IoU with them.
+
+        All masks of the decoder are the one that was shown: nothing is ambiguous about it. The predicted IoU is still
+        that with the object.
+        """
+        same = (shown > 0).to(target.dtype)
+        each = 2 * local_bce_loss(logits, same) + self.recipe.dice * dice_loss(logits, same)
+        masks = 0.5 * (each[:, 0] + each[:, 1:].mean(1))
+        error = self._iou_error(iou, mask_iou(logits.detach(), target))
+        loss = ((masks + self.recipe.iou * error) * weight).sum()
+        return loss, mask_iou(logits.detach(), same)[:, 0].mean()
+
+    def _iou_error(self, iou: Tensor, real: Tensor) -> Tensor:
+        error = iou - real
+        return (error.square() if self.recipe.iou_error == "squared" else error.abs()).mean(1)
+
     def _loss(
         self, logits: Tensor, iou: Tensor, target: Tensor, weight: Tensor, random: StepRandom
     ) -> tuple[Tensor, dict[str, Tensor]]:
         recipe = self.recipe
         each = self._mask_losses(logits, target, random)
         best = each[:, 1:].amin(1)
+        if recipe.chosen:
+            chances = (iou[:, 1:].detach() / CHOICE_TEMPERATURE).softmax(1)
+            best = torch.lerp(best, (chances * each[:, 1:]).sum(1), recipe.chosen)
         match recipe.answers:
             case "three":
                 masks = best
@@ -265,7 +337,7 @@ class FinetuneTask(nn.Module):
             case "all":
                 masks = 0.5 * (each[:, 0] + best + SHARE_OF_EACH * each[:, 1:].mean(1))
         real = mask_iou(logits.detach(), target)
-        iou_error = (iou - real).square().mean(1)
+        iou_error = self._iou_error(iou, real)
         choice = choice_loss(iou[:, 1:], real[:, 1:])
         loss = ((masks + recipe.iou * iou_error + recipe.choice * choice) * weight).sum()
         return loss, {"iou_error": iou_error.detach().mean(), "choice": choice.detach().mean()}
@@ -275,7 +347,8 @@ class FinetuneTask(nn.Module):
             return point_loss(logits, target, self.sampler, random.generator("points", logits.device))
         if self.recipe.mask_loss == "focal":
             return 20 * focal_loss(logits, target) + dice_loss(logits, target)
-        exact = 2 * local_bce_loss(logits, target, self.recipe.boundary)
+        more = self.recipe.pieces * stray(logits.detach(), target) if self.recipe.pieces else None
+        exact = 2 * local_bce_loss(logits, target, self.recipe.boundary, more)
         return exact + self.recipe.dice * dice_loss(logits, target)
 
 

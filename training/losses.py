@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from evsam import _C
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 """Of SAM (arXiv 2304.02643, appendix A)."""
@@ -34,7 +37,7 @@ def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     return (weight * (p - target).abs() ** FOCAL_GAMMA * entropy).mean((2, 3))
 
 
-def local_bce_loss(logits: Tensor, target: Tensor, boundary: float = 0.0) -> Tensor:
+def local_bce_loss(logits: Tensor, target: Tensor, boundary: float = 0.0, more: Tensor | None = None) -> Tensor:
     """Binary cross-entropy summed over all pixels and divided by the area of the object's box.
 
     So a small object counts as much as a large one, however much background the crop holds.
@@ -43,6 +46,7 @@ def local_bce_loss(logits: Tensor, target: Tensor, boundary: float = 0.0) -> Ten
         logits: (N, M, H, W).
         target: (N, 1, H, W), 0 to 1.
         boundary: additional weight of pixels at most two away from the object's border.
+        more: additional weights (N, M, H, W), a constant.
 
     Returns:
         (N, M).
@@ -52,6 +56,8 @@ def local_bce_loss(logits: Tensor, target: Tensor, boundary: float = 0.0) -> Ten
         area = inside.any(1).sum(1) * inside.any(2).sum(1)
         scale = (1.5 * area + 64.0)[:, None]
         weight = None if boundary == 0 else 1 + boundary * border(target).expand_as(logits)
+        if more is not None:
+            weight = more + (1 if weight is None else weight)
     entropy = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), weight, reduction="none")
     return entropy.sum((2, 3)) / scale
 
@@ -66,6 +72,32 @@ def border(target: Tensor, reach: int = 2) -> Tensor:
     grown = F.max_pool2d(solid, side, stride=1, padding=reach)
     shrunk = -F.max_pool2d(-solid, side, stride=1, padding=reach)
     return grown - shrunk
+
+
+@torch.no_grad()
+def stray(logits: Tensor, target: Tensor) -> Tensor:
+    """1 for the pixels for which a mask is not in one piece, else 0.
+
+    That is what was taken too much in pieces other than the largest, and what was missed inside of holes. Both are few
+    pixels beside an outline that is a pixel off, so other losses hardly see them.
+
+    Args:
+        logits: (N, M, H, W).
+        target: (N, 1, H, W), 0 to 1.
+
+    Returns:
+        (N, M, H, W), a constant; pieces and holes are found on the host.
+    """
+    taken = (logits > 0).cpu().numpy().view(np.uint8)
+    true = (target > 0.5).expand_as(logits).cpu().numpy()
+    found = np.zeros(taken.shape, np.float32)
+    for place in np.ndindex(*taken.shape[:2]):
+        mask = taken[place]
+        # pieces of less than all pixels go; where that is all of them, the largest stays
+        largest = _C.clean_mask(mask, min_area=mask.size + 1, fill_below=0, corners=True)
+        filled = _C.clean_mask(mask, min_area=0, fill_below=-1, corners=True)
+        found[place] = np.where(true[place], filled > mask, mask > largest)
+    return torch.from_numpy(found).to(logits.device)
 
 
 class PointSampler:
@@ -122,7 +154,11 @@ def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
     return intersection / (predicted | true).sum((2, 3)).clamp(min=1)
 
 
-def choice_loss(predicted: Tensor, real: Tensor, temperature: float = 0.1) -> Tensor:
+CHOICE_TEMPERATURE = 0.1
+"""Of the softmax of predicted IoU that stands for choosing the highest."""
+
+
+def choice_loss(predicted: Tensor, real: Tensor) -> Tensor:
     """What is lost by choosing among ambiguous masks by their predicted IoU.
 
     The best real IoU minus the expected one, when a mask is drawn with the softmax of the predictions: a regression of
@@ -131,12 +167,11 @@ def choice_loss(predicted: Tensor, real: Tensor, temperature: float = 0.1) -> Te
     Args:
         predicted: (N, M).
         real: (N, M), a constant.
-        temperature: of the softmax.
 
     Returns:
         (N,).
     """
-    expected = ((predicted / temperature).softmax(1) * real).sum(1)
+    expected = ((predicted / CHOICE_TEMPERATURE).softmax(1) * real).sum(1)
     return real.amax(1) - expected
 
 

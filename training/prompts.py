@@ -13,7 +13,7 @@ from torch import Tensor
 
 from evsam.boxes import bounding_box
 from evsam.datasets.records import UInt8
-from evsam.evaluation.clicks import middle
+from evsam.evaluation.clicks import Click, middle, next_click
 from evsam.training.config import Config
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -175,6 +175,19 @@ def error_click(logits: Tensor, target: Tensor, generator: torch.Generator | Non
     """
     true = target[:, 0] > 0.5
     return _click(((logits[:, 0] > 0) != true).float(), true, generator)
+
+
+def deepest_click(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """One click per mask where evaluation would click (:func:`evsam.evaluation.clicks.next_click`).
+
+    Arguments and results are those of :func:`error_click`. A mask without errors gets a click in the middle of the
+    object. Errors are looked at on the host.
+    """
+    masks = (logits[:, 0] > 0).cpu().numpy()
+    true = (target[:, 0] > 0.5).cpu().numpy()
+    clicks = [next_click(one, mask) or next_click(one) or Click(0, 0, 0) for one, mask in zip(true, masks, strict=True)]
+    points = torch.tensor([[click.centre] for click in clicks], device=logits.device, dtype=torch.float32)
+    return points, torch.tensor([[click.label] for click in clicks], device=logits.device)
 
 
 def object_click(target: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:

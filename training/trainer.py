@@ -122,7 +122,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.task, optim), lr=self.peak, betas=optim.betas, eps=optim.eps
         )
-        self.average = Average(self.model, optim.ema)
+        self.average = Average(self.model, optim.ema, None if optim.tail is None else int(optim.tail * self.steps))
         self.broken = BrokenCounter(log=out / f"broken-{where.rank}.jsonl" if resume else None)
         self.bad = torch.zeros((), dtype=torch.bool, device=where.device)
         self.step = self.photos = 0
@@ -315,24 +315,30 @@ class Average:
 
     Args:
         model: whose weights are averaged.
-        decay: per step; None keeps nothing and answers with the model's own weights.
+        decay: per step; None averages nothing by decay.
+        first: the step from which on the average is the mean of the weights after each step; None for no such mean.
+            With neither, nothing is kept, and the answer is the model's own weights.
     """
 
-    def __init__(self, model: EfficientViTSam, decay: float | None) -> None:
-        self.model, self.decay = model, decay
+    def __init__(self, model: EfficientViTSam, decay: float | None, first: int | None = None) -> None:
+        self.model, self.decay, self.first = model, decay, first
+        kept = decay is not None or first is not None
         self.parameters: dict[str, Tensor] = (
-            {} if decay is None else {name: p.detach().clone() for name, p in model.named_parameters()}
+            {name: p.detach().clone() for name, p in model.named_parameters()} if kept else {}
         )
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after step number ``step``; early steps count more, or the start would stay for long."""
-        if self.decay is None:
+        if self.first is not None:
+            part = 1 / max(1, step - self.first + 1)
+        elif self.decay is not None:
+            part = 1 - min(self.decay, (1 + step) / (10 + step))
+        else:
             return
-        decay = min(self.decay, (1 + step) / (10 + step))
         ours = [local(p) for p in self.parameters.values()]
         theirs = [local(p) for p in self.model.parameters()]
-        torch._foreach_lerp_(ours, theirs, 1 - decay)
+        torch._foreach_lerp_(ours, theirs, part)
 
     @torch.no_grad()
     def state(self) -> dict[str, Tensor]:

@@ -45,6 +45,8 @@ def test_values_and_overrides_have_their_types(path: Path) -> None:
         ("optim.lr=fast", r"optim\.lr: Input should be a valid number"),
         ("optim.lr=-1", r"optim\.lr: Input should be greater than 0"),
         ("optim.epochs=2", "give either steps or epochs"),
+        ("optim.tail=0.5", "give either ema or tail"),
+        ("train.0.half=best", r"train\.0\.half: Input should be 'select', 'report' or 'all'"),
         ("system.shard=zero", r"system\.shard: Input should be 'ddp' or 'fsdp2'"),
         ("train.7.path=/x", "expected a number below 1 in place of '7'"),
         ("variant.name=x", "variant is no group of keys"),

@@ -16,9 +16,12 @@ import yaml
 
 from evsam.training import finetune
 from evsam.training.data.pixels import FILL, normalise
+from evsam.training.data.samples import Batch
 from evsam.training.distributed import World
 from evsam.training.finetune import RECIPES, FinetuneConfig, FinetuneTask, _photo_weights
+from evsam.training.losses import mask_iou
 from evsam.training.model import build_model, load_state
+from evsam.training.prompts import deepest_click
 from evsam.training.trainer import StepRandom
 from tests.training.distributed_worker import config as worker_config
 from tests.training.distributed_worker import photos
@@ -158,3 +161,95 @@ def test_prompts_of_all_rounds_lie_in_the_crop_wherever_that_is_said_to_be() -> 
     assert origins[0].max() > 100
     assert origins[0].equal(origins[2])
     assert len(origins[0].unique(dim=0)) == len(batch.images)
+
+
+def asked(**recipe: Any) -> tuple[list[Any], list[tuple[torch.Tensor, torch.Tensor]], Batch, dict[str, torch.Tensor]]:
+    """What the decoder is asked in a step, what it answers, the batch, and the step's metrics."""
+    batch = photos(0, 1)
+    model = build_model(worker_config("ddp", 1, 1), HERE.device)
+    answers: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def answer(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        answers.append(original(*arguments))
+        return answers[-1]
+
+    original, model.decode = model.decode, unittest.mock.Mock(side_effect=answer)
+    loss, metrics = FinetuneTask(model, RECIPES["evsam"].model_copy(update=recipe))(batch, StepRandom(0, 0))
+    loss.backward()
+    assert torch.isfinite(loss)
+    return model.decode.call_args_list, answers, batch, metrics
+
+
+@pytest.mark.parametrize("drawn", [0.0, 1.0])
+def test_a_mask_is_shown_alone_and_wanted_back(drawn: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetune, "DRAWN_SHARE", drawn)
+    calls, answers, batch, metrics = asked(rounds=(1.0,), mask_alone=1.0)
+    assert len(calls) == 2
+    _, points, labels, shown, _ = calls[1].args
+    assert points.shape == (len(batch.targets), 0, 2), "not even the padding of clicks, as users' masks come"
+    assert labels.shape == points.shape[:2]
+    target = batch.targets.float()[:, None]
+    expected = 20 * (target > 0.5).float() - 10 if drawn else answers[0][0][:, :1].detach()
+    assert shown.equal(expected)
+    assert metrics["mask_alone"] == pytest.approx(mask_iou(answers[1][0], (shown > 0).float())[:, 0].mean())
+    _, _, _, without = asked(rounds=(1.0,), mask_alone=0.0)
+    assert without["mask_alone"].isnan()
+
+
+def test_masks_alone_are_learnt_as_they_were_shown() -> None:
+    task = FinetuneTask(build_model(worker_config("ddp", 1, 1), HERE.device), RECIPES["evsam"])
+    target = photos(0, 1).targets.float()[:, None]
+    other = torch.roll(target, 9, dims=-1) * 20 - 10
+    weight = torch.full((len(target),), 1 / len(target))
+    ious = mask_iou(other, target).expand(-1, 4)
+    same, back = task._loss_alone(other.repeat(1, 4, 1, 1), ious, other, target, weight)
+    wrong, not_back = task._loss_alone((target * 20 - 10).repeat(1, 4, 1, 1), ious, other, target, weight)
+    assert back == 1
+    assert not_back < 0.9
+    assert same < 0.01 * wrong, "predicted IoU is that with the object, all the same"
+
+
+def test_a_forgetful_round_shows_its_click_as_users_give_it() -> None:
+    calls, _, batch, _ = asked(rounds=(0.0, 0.0, 1.0), forget=1.0)
+    assert [call.args[1].shape[1] for call in calls] == [batch.points.shape[1], 2, 2]
+    for call in calls[1:]:
+        _, _, labels, masks, _ = call.args
+        assert (labels[:, 0] >= 0).all()
+        assert (labels[:, 1] == -1).all()
+        assert masks is not None
+
+
+def test_clicks_may_be_where_evaluation_clicks() -> None:
+    found = [asked(rounds=(0.0, 1.0), forget=1.0, deepest=deepest) for deepest in (0.0, 1.0)]
+    for deepest, (calls, answers, batch, _) in enumerate(found):
+        origin = calls[1].args[4]
+        points, _ = deepest_click(answers[0][0][:, :1], batch.targets.float()[:, None])
+        same = torch.isclose(calls[1].args[1][:, :1] - origin[:, None], points * 4).all()
+        assert same == bool(deepest)
+
+
+def test_the_chosen_mask_learns_in_place_of_the_best() -> None:
+    target = photos(0, 1).targets.float()[:, None]
+    count = len(target)
+    logits = 9 * (target * 2 - 1).repeat(1, 4, 1, 1)
+    logits[:, 2:] *= -1  # the second and third of the three are wrong
+    weight, step = torch.full((count,), 1 / count), StepRandom(0, 0)
+    model = build_model(worker_config("ddp", 1, 1), HERE.device)
+    losses = {}
+    for chosen in (0.0, 1.0):
+        recipe = RECIPES["evsam"].model_copy(update={"chosen": chosen, "iou": 0.0, "choice": 0.0})
+        for name, order in {"right": (0.5, 9.0, 0.0, 0.0), "wrong": (0.5, 0.0, 9.0, 0.0)}.items():
+            iou = torch.tensor([order]).repeat(count, 1)
+            losses[chosen, name] = FinetuneTask(model, recipe)._loss(logits, iou, target, weight, step)[0].item()
+    assert losses[0.0, "right"] == losses[0.0, "wrong"] == pytest.approx(losses[1.0, "right"])
+    assert losses[1.0, "wrong"] > 2 * losses[1.0, "right"]
+
+
+def test_errors_of_predicted_iou_are_squared_or_absolute() -> None:
+    model = build_model(worker_config("ddp", 1, 1), HERE.device)
+    iou, real = torch.tensor([[0.5, 0.0]]), torch.tensor([[0.0, 1.0]])
+    found = [
+        FinetuneTask(model, RECIPES["evsam"].model_copy(update={"iou_error": kind}))._iou_error(iou, real).tolist()
+        for kind in ("squared", "absolute")
+    ]
+    assert found == [[0.625], [0.75]]

@@ -19,6 +19,7 @@ from evsam.training.losses import (
     local_bce_loss,
     mask_iou,
     point_loss,
+    stray,
 )
 
 
@@ -61,6 +62,32 @@ def test_borders_cost_more(target: Tensor) -> None:
     near = torch.where(border(target) > 0, logits, 30 * (2 * target - 1))  # wrong at borders only
     plain = local_bce_loss(near, target)
     torch.testing.assert_close(local_bce_loss(near, target, boundary=1.0), 2 * plain, rtol=1e-4, atol=1e-6)
+
+
+def test_stray_pixels_are_those_of_further_pieces_and_of_holes() -> None:
+    target = torch.zeros(1, 1, 32, 32)
+    target[..., 4:20, 4:20] = 1
+    logits = (target * 2 - 1).repeat(1, 4, 1, 1)
+    logits[:, 1, 8:10, 8:10] = -1  # a hole
+    logits[:, 1, 28:30, 28:31] = 1  # a piece beside the object
+    logits[:, 2, 4:8] = -1  # a part that is missed, but encloses nothing
+    logits[:, 2, 19:25] = 1  # taken too much, but in one piece with the object
+    logits[:, 3] = -1  # nothing at all
+    found = stray(logits, target)
+    assert found.sum((2, 3)).tolist() == [[0.0, 4 + 6, 0.0, 0.0]]
+    assert found[0, 1, 8:10, 8:10].all()
+    assert found[0, 1, 28:30, 28:31].all()
+    target[..., 8:10, 8:10] = 0  # a hole that the object has
+    assert not stray(logits[:, 1:2], target)[..., 8:10, 8:10].any()
+
+
+def test_additional_weights_cost_more(target: Tensor) -> None:
+    logits, more = torch.zeros(2, 3, 16, 16), torch.zeros(2, 3, 16, 16)
+    more[:, 1] = 1
+    plain, weighed = local_bce_loss(logits, target), local_bce_loss(logits, target, more=more)
+    torch.testing.assert_close(weighed / plain, torch.tensor([[1.0, 2.0, 1.0]] * 2))
+    both = local_bce_loss(logits, target, 1.0, more) - local_bce_loss(logits, target, 1.0)
+    torch.testing.assert_close(both, weighed - plain)
 
 
 def test_points_are_drawn_where_the_model_is_unsure() -> None:

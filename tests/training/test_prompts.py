@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from evsam.training.prompts import PromptConfig, error_click, first_prompt, object_click, pick
+from evsam.evaluation.clicks import next_click
+from evsam.training.prompts import (
+    PromptConfig,
+    deepest_click,
+    error_click,
+    first_prompt,
+    object_click,
+    pick,
+)
 
 PROMPTS = PromptConfig()
 
@@ -99,3 +107,19 @@ def test_the_generator_decides() -> None:
     first, again, other = (error_click(logits, target, torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2))
     assert first.equal(again)
     assert not first.equal(other)
+
+
+def test_deepest_clicks_are_those_of_evaluation() -> None:
+    target = torch.zeros(3, 1, 40, 40)
+    target[:, :, 5:30, 5:30] = 1
+    logits = target * 2 - 1
+    logits[0, 0, 5:30, 20:30] = -1  # missed
+    logits[1, 0, 10:21, 30:37] = 1  # taken too much
+    points, labels = deepest_click(logits, target)
+    assert labels.tolist() == [[1], [0], [1]]
+    assert points.shape == (3, 1, 2)
+    for n in range(2):
+        click = next_click((target[n, 0] > 0).numpy(), (logits[n, 0] > 0).numpy())
+        assert click is not None
+        assert tuple(points[n, 0].tolist()) == click.centre
+    assert points[2, 0].tolist() == [17.5, 17.5], "nothing is wrong: the middle"

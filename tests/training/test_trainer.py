@@ -209,6 +209,20 @@ def test_without_average_the_weights_themselves_are_published(tmp_path: Path) ->
         assert loaded.state[name].equal(parameter), name
 
 
+def test_the_tail_is_averaged_evenly() -> None:
+    model = student()
+    weights = list(model.parameters())
+    average = Average(model, None, first=2)
+    for step, value in enumerate((7.0, 5.0, 1.0, 2.0, 6.0)):
+        for weight in weights:
+            weight.data.fill_(value)
+        average.update(step)
+        mean = next(iter(average.parameters.values())).flatten()[0].item()
+        assert mean == pytest.approx((7.0, 5.0, 1.0, 1.5, 3.0)[step])
+    name, _ = next(model.named_parameters())
+    assert average.state()[name].flatten()[0].item() == pytest.approx(3.0)
+
+
 @pytest.mark.parametrize(("step", "decay"), [(1, 2 / 11), (8, 0.5), (70, 71 / 80), (81, 0.9), (10**6, 0.9)])
 def test_averages_move_by_the_decay_after_a_warm_up(step: int, decay: float) -> None:
     model = student()

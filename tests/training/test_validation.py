@@ -15,10 +15,12 @@ import torch
 
 from evsam.cli import main as evsam_main
 from evsam.datasets.annotated import read_set
+from evsam.datasets.halves import half_of
 from evsam.datasets.records import BrokenSample, Photo
 from evsam.engines.torch import TorchEngine
 from evsam.nn import EfficientViTSam
 from evsam.training.config import LogConfig, SourceConfig, ValidationConfig
+from evsam.training.data.sources import open_source
 from evsam.training.distributed import World
 from evsam.training.model import load_model
 from evsam.training.validation import TrainedEngine, Validator, draw, readable, validate
@@ -94,6 +96,15 @@ def test_processes_that_share_the_photos_have_the_same_scores(data_dir: Path) ->
             validator(model, _Part(rank, 2, device, parts))
     shared, _ = validator(model, _Part(1, 2, device, parts, whole=True))
     assert shared == alone
+
+
+def test_sources_may_be_one_half(data_dir: Path) -> None:
+    every = SourceConfig(kind="annotated", path=data_dir, split="train", set="blobs")
+    halves = {half: open_source(every.model_copy(update={"half": half})) for half in ("select", "report")}
+    keys = [photo.key for photo in open_source(every)]
+    for half, photos in halves.items():
+        assert [photo.key for photo in photos] == [key for key in keys if half_of(key) == half]
+    assert sum(map(len, halves.values())) == len(keys) > 0
 
 
 class _Gathered(Exception):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from evsam.datasets.annotated import read_set
 from evsam.datasets.coco import CocoPhotos
+from evsam.datasets.halves import HalfOf
 from evsam.datasets.records import BrokenSample, DataError, Photo, Photos, PhotoSource
 from evsam.datasets.sa1b import Sa1bFolder, Sa1bTars
 from evsam.training.config import SourceConfig
@@ -19,9 +20,10 @@ def open_source(config: SourceConfig) -> Photos:
         DataError: they are not there, or are something else.
     """
     try:
-        return _open(config)
+        source = _open(config)
     except DataError as error:
         raise DataError(f"source {config.name} ({config.kind}): {error}") from error
+    return source if config.half == "all" else HalfOf(source, config.half)
 
 
 def _open(config: SourceConfig) -> Photos:
