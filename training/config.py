@@ -40,6 +40,8 @@ class SourceConfig(Config):
         set: name of the set, of ``annotated``.
         half: ``select`` or ``report``, one half of the photos (:mod:`evsam.datasets.halves`), so that a run is not
             chosen by the scores that are reported; or ``all``.
+        licences: only the photos whose record states one of these, in these words, of ``annotated``; none for all.
+            ``python -m evsam.training.licences`` prints what they state.
         weight: how often the source is drawn, compared with the others; 0 leaves it out.
         name: in logs and scores; by default that of the set, or of the path.
         cache: folder for the indexes of tars, of ``sa1b``; by default they are written beside the tars.
@@ -51,6 +53,7 @@ class SourceConfig(Config):
     split: str = "train"
     set: str | None = None
     half: Half = "all"
+    licences: tuple[str, ...] = ()
     weight: float = Field(default=1.0, ge=0)
     name: str = ""
     cache: Path | None = None
@@ -66,6 +69,8 @@ class SourceConfig(Config):
     def _complete(self) -> SourceConfig:
         if self.kind == "annotated" and self.set is None:
             raise ValueError("set: a source of kind annotated needs the name of a set")
+        if self.kind != "annotated" and self.licences:
+            raise ValueError(f"licences: only sources of kind annotated state those of their photos, got {self.kind}")
         if self.kind in ("coco", "lvis") and self.annotations is None:
             raise ValueError(f"annotations: a source of kind {self.kind} needs a json file")
         return self
@@ -187,12 +192,14 @@ class ValidationConfig(Config):
         every_nth: only each n-th photo of a source.
         masks: at most that many masks of a photo, None for all.
         clicks: clicks to simulate, 0 for boxes only.
+        mask_prompts: whether the model is shown its own answers as prompts, too.
     """
 
     sources: tuple[SourceConfig, ...] = ()
     every_nth: int = Field(default=1, ge=1)
     masks: int | None = Field(default=None, ge=1)
     clicks: int = Field(default=1, ge=0)
+    mask_prompts: bool = False
 
 
 class RunConfig(Config):

@@ -20,7 +20,15 @@ from evsam.boxes import bounding_box
 from evsam.datasets.records import BrokenSample, Photo, PhotoSource
 from evsam.engines.base import FloatArray
 from evsam.engines.torch import TorchEngine
-from evsam.evaluation.protocols import Boxes, Clicks, Ellipses, PhotoProtocol, Row
+from evsam.evaluation.protocols import (
+    MASK_ROWS,
+    Boxes,
+    Clicks,
+    Ellipses,
+    Masks,
+    PhotoProtocol,
+    Row,
+)
 from evsam.evaluation.runner import score_photo
 from evsam.nn import EfficientViTSam
 from evsam.ops import mask_upsample
@@ -76,30 +84,37 @@ class Scored:
     row: str
 
 
-def protocols(clicks: int) -> tuple[PhotoProtocol, ...]:
+def protocols(clicks: int, mask_prompts: bool = False) -> tuple[PhotoProtocol, ...]:
     """What photos go through.
 
     Args:
         clicks: clicks to simulate; 0 for boxes only.
+        mask_prompts: whether the model is shown its own answers, too.
     """
-    boxes = (
+    boxes: tuple[PhotoProtocol, ...] = (
         Boxes("box", multimask=False, source="mask"),
         Boxes("three", multimask=True, source="mask", best=True),
         Ellipses("ellipse"),
     )
+    if mask_prompts:
+        boxes += (Masks("masks"),)
     return (*boxes, Clicks("clicks", clicks=clicks, best=True)) if clicks else boxes
 
 
-def summary(rows: Rows, clicks: int) -> Summary:
+def summary(rows: Rows, clicks: int, mask_prompts: bool = False) -> Summary:
     """Scores of rows of any number of photos, the same to the last bit in whatever order they are.
 
     Args:
         rows: of :func:`protocols`.
         clicks: likewise.
+        mask_prompts: likewise.
 
     Returns:
         IoU for ``box`` (the single mask), ``box_chosen`` (of three by predicted IoU), ``box_best`` (best of three),
-        ``ellipse`` (inscribed in the true box), ``click1`` ... and ``click1_best`` (best of the three).
+        ``ellipse`` (inscribed in the true box), ``click1`` ... and ``click1_best`` (best of the three); with mask
+        prompts ``mask_back`` and ``click_mask_back``, IoU of the masks of a box and a click with what comes back of
+        their logits alone, whatever the variant's record says of masks, and ``click_with_mask``, of a click with the
+        box's mask beside it.
     """
     names = [
         Scored("box", "box", "IoU"),
@@ -112,7 +127,17 @@ def summary(rows: Rows, clicks: int) -> Summary:
         names.append(Scored(f"click{click}", "clicks", row))
         if click == 1:
             names.append(Scored("click1_best", "clicks", f"{row}, best of three"))
-    tables = {one.name: one.summary(rows[one.name])["mean"] for one in protocols(clicks) if rows.get(one.name)}
+    tables = {
+        one.name: one.summary(rows[one.name])["mean"] for one in protocols(clicks, mask_prompts) if rows.get(one.name)
+    }
+    if mask_prompts:
+        bare = "bare_" if MASK_ROWS["bare_box_back"] in tables.get("masks", {}) else ""
+        kinds = {
+            "mask_back": f"{bare}box_back",
+            "click_mask_back": f"{bare}click_back",
+            "click_with_mask": "click_and_mask",
+        }
+        names += [Scored(name, "masks", MASK_ROWS[kind]) for name, kind in kinds.items()]
     return {
         one.name: {size: value for size, value in tables[one.protocol][one.row].items() if value is not None}
         for one in names
@@ -184,13 +209,14 @@ class Validator:
         """Mean IoU by set and prompt, and pictures by name; each process scores its share of the photos."""
         scores: dict[str, dict[str, float]] = {}
         pictures: dict[str, npt.NDArray[np.uint8]] = {}
-        wanted, clicks = protocols(self.config.clicks), self.config.clicks
+        asked = self.config.clicks, self.config.mask_prompts
+        wanted = protocols(*asked)
         for name, source in self.sources.items():
             numbers = range(0, len(source), self.config.every_nth)
             mine = readable(source, numbers[where.rank :: where.size])
             parts = where.gather(scored(model, mine, wanted, masks_per_photo=self.config.masks))
             rows = {one.name: [row for part in parts for row in part[one.name]] for one in wanted}
-            scores[name] = {prompt: by_size["all"] for prompt, by_size in summary(rows, clicks).items()}
+            scores[name] = {prompt: by_size["all"] for prompt, by_size in summary(rows, *asked).items()}
             if where.rank == 0:
                 pictures |= {
                     f"{name}-{Path(key).stem}": picture for key, picture in _drawn(model, mine[: self.pictures])

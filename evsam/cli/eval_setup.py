@@ -64,11 +64,11 @@ class Data:
     def open(self) -> Mapping[str, Photos]:
         """The photos, by name of the set."""
         from evsam.datasets import open_photos
-        from evsam.datasets.halves import HalfOf
+        from evsam.datasets.halves import half
 
         sets = open_photos(self.path, empty=self.empty, **self.options)
         if not self.video:
-            return sets if self.half == "all" else {name: HalfOf(found, self.half) for name, found in sets.items()}
+            return {name: half(found, self.half) for name, found in sets.items()}
         from evsam.datasets import MaskPhotos
         from evsam.evaluation.video import Videos
 

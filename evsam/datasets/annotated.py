@@ -1,6 +1,7 @@
 """Data directories: ``SPLIT/SET.json`` and ``SPLIT/SET/FILE``.
 
-The json is ``{"images": [{"file", "w", "h", ...}], "anns": [{"image": index, "rle", "area", "bbox", "ignore_rle"?}]}``
+The json is ``{"images": [{"file", "w", "h", "license"?, ...}], "anns": [{"image": index, "rle", "area", "bbox",
+"ignore_rle"?}]}``
 with masks in COCO's compressed run-length encoding and boxes as (x, y, width, height).
 """
 
@@ -52,7 +53,8 @@ class AnnotatedSet(Photos):
             annotations = tuple(_annotation(record) for record in records)
         except (KeyError, TypeError, ValueError) as error:
             raise BrokenSample(file, f"its annotations cannot be read: {reason(error)}") from error
-        return Photo(file, annotations, partial(read_span, self._folder / file))
+        licence = str(image.get("license") or "")
+        return Photo(file, annotations, partial(read_span, self._folder / file), licence=licence)
 
 
 def _by_photo(text: bytes) -> list[list[tuple[int, int]]]:

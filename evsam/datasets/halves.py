@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
 
-from evsam.datasets.records import BrokenSample, Category, Id, Photo, Photos
+from evsam.datasets.records import BrokenSample, Photos, Some
 
 Half: TypeAlias = Literal["select", "report", "all"]
 
@@ -23,35 +22,11 @@ def half_of(key: str) -> Half:
     return "report" if zlib.crc32(key.encode()) % 2 else "select"
 
 
-class HalfOf(Photos):
-    """The photos of a source that belong to one half, in the source's order.
-
-    Args:
-        source: whose photos.
-        half: ``select`` or ``report``; ``all`` leaves nothing out.
-    """
-
-    def __init__(self, source: Photos, half: Half) -> None:
-        self.source, self.half = source, half
-        self.remarks = source.remarks
-        self._numbers = [index for index in range(len(source)) if half == "all" or _half_at(source, index) == half]
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def photo(self, index: int) -> Photo:
-        """As of the source."""
-        return self.source[self._numbers[index]]
-
-    @property
-    def ids(self) -> tuple[Id, ...]:
-        """As of the source."""
-        return tuple(self.source.ids[number] for number in self._numbers) if self.source.ids else ()
-
-    @property
-    def categories(self) -> Mapping[Id, Category]:
-        """As of the source."""
-        return self.source.categories
+def half(source: Photos, which: Half) -> Photos:
+    """The photos of a source that belong to one half, in the source's order; ``all`` leaves nothing out."""
+    if which == "all":
+        return source
+    return Some(source, [index for index in range(len(source)) if _half_at(source, index) == which])
 
 
 def _half_at(source: Photos, index: int) -> Half:

@@ -114,6 +114,7 @@ class Photo:
         not_exhaustive: of LVIS, categories of which it may hold more objects than are annotated.
         negative: of LVIS, categories that are known not to be in it. What is found of a category that is neither here
             nor annotated counts neither as right nor as wrong.
+        licence: as its record states it, for humans; empty where it states none.
     """
 
     key: str
@@ -125,6 +126,7 @@ class Photo:
     sequence: str = ""
     not_exhaustive: tuple[Id, ...] = ()
     negative: tuple[Id, ...] = ()
+    licence: str = ""
 
     def content(self) -> bytes:
         """The encoded file.
@@ -220,6 +222,37 @@ class Photos(Sequence[Photo]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"photo {index} of {len(self)}")
         return self.photo(index % len(self))
+
+
+class Some(Photos):
+    """Some of the photos of a source.
+
+    Args:
+        source: of all of them.
+        numbers: which, in which order.
+    """
+
+    def __init__(self, source: Photos, numbers: Sequence[int]) -> None:
+        self.source, self.numbers = source, tuple(numbers)
+        self.remarks = source.remarks
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def photo(self, index: int) -> Photo:
+        """As of the source."""
+        return self.source[self.numbers[index]]
+
+    @property
+    def ids(self) -> tuple[Id, ...]:
+        """As of the source."""
+        every = self.source.ids
+        return tuple(every[number] for number in self.numbers) if every else ()
+
+    @property
+    def categories(self) -> Mapping[Id, Category]:
+        """As of the source."""
+        return self.source.categories
 
 
 def as_id(value: object) -> Id:

@@ -204,7 +204,9 @@ def reliabilities(found: Mapping[str, Tables]) -> list[Dots]:
 
 def _plain_table(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> Table:
     columns = tuple(dict.fromkeys(column for values in rows.values() for column in values))
-    cells = [(row, tuple(_counted(column, values.get(column)) for column in columns)) for row, values in rows.items()]
+    cells = [
+        (row, tuple(_counted(row, column, values.get(column)) for column in columns)) for row, values in rows.items()
+    ]
     return Table(title, columns, tuple(cells), _note(columns))
 
 
@@ -220,9 +222,10 @@ def _note(columns: Sequence[str]) -> str:
     )
 
 
-def _counted(column: str, value: float | None) -> float | None:
-    """Whole numbers where a column counts objects."""
-    return int(value) if value is not None and column.startswith(">=") else value
+def _counted(row: str, column: str, value: float | None) -> float | None:
+    """Whole numbers where a column counts objects, or a column or a row masks."""
+    counts = column.startswith(">=") or column == "masks" or row.endswith(", masks")
+    return int(value) if value is not None and counts else value
 
 
 def overview(found: Mapping[str, Mapping[str, Tables]]) -> Table:
@@ -248,7 +251,7 @@ def _headlines(tables: Mapping[str, Tables]) -> dict[str, float | None]:
                 clicks = row.partition(", ")[2].partition(" click")[0]
                 if (
                     row == OBJECTS
-                    or name in ("curve", "sequences")
+                    or name in ("curve", "sequences", "reliability")
                     or "best of" in row
                     or (clicks.isdecimal() and int(clicks) not in SHOWN_CLICKS)
                 ):

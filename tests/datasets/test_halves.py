@@ -6,7 +6,8 @@ from types import MappingProxyType
 
 import pytest
 
-from evsam.datasets.halves import HalfOf, half_of
+from evsam.datasets.halves import half as half_from
+from evsam.datasets.halves import half_of
 from evsam.datasets.records import BrokenSample, Category, Photo, Photos
 
 
@@ -28,7 +29,7 @@ class Named(Photos):
 
 
 def test_each_photo_is_in_one_half() -> None:
-    found = {half: HalfOf(Named(), half) for half in ("select", "report", "all")}  # type: ignore[arg-type]
+    found = {half: half_from(Named(), half) for half in ("select", "report", "all")}  # type: ignore[arg-type]
     ids = {half: list(photos.ids) for half, photos in found.items()}
     assert sorted(ids["select"] + ids["report"]) == ids["all"] == list(range(10, 20))
     assert min(map(len, ids.values())) > 0

@@ -54,6 +54,10 @@ def test_charts_of_reliability() -> None:
     (line,) = report.reliabilities({"box": {"mean": {}, "reliability": rows}})
     assert line == Dots("box", ((0.5, 0.25, 4.0),))
     several = {name.replace("box", click): cells for click in ("1 click", "5 clicks") for name, cells in rows.items()}
+    (table,), _ = report.set_tables({"box": {"reliability": rows}})
+    assert dict(table.rows)["box, masks"] == (4, 0)
+    assert table.cells(table.rows[2][1]) == ["4", "0"]
+    assert report.overview({"a": {"box": {"reliability": rows}}}).columns == ()
     names = [one.name for one in report.reliabilities({"clicks": {"reliability": several}})]
     assert names == ["clicks, 1 click", "clicks, 5 clicks"]
     drawn = report.reliability_chart([line, Dots("none", ())], "a < b", alone=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
 from evsam.datasets.annotated import read_set
 from evsam.datasets.coco import CocoPhotos
-from evsam.datasets.halves import HalfOf
-from evsam.datasets.records import BrokenSample, DataError, Photo, Photos, PhotoSource
+from evsam.datasets.halves import half
+from evsam.datasets.records import BrokenSample, DataError, Photo, Photos, PhotoSource, Some
 from evsam.datasets.sa1b import Sa1bFolder, Sa1bTars
 from evsam.training.config import SourceConfig
 
@@ -23,7 +24,17 @@ def open_source(config: SourceConfig) -> Photos:
         source = _open(config)
     except DataError as error:
         raise DataError(f"source {config.name} ({config.kind}): {error}") from error
-    return source if config.half == "all" else HalfOf(source, config.half)
+    return half(_licensed(source, config.licences) if config.licences else source, config.half)
+
+
+def _licensed(source: Photos, licences: Sequence[str]) -> Photos:
+    """The photos whose records state one of some licences."""
+    numbers = []
+    for index in range(len(source)):
+        with contextlib.suppress(BrokenSample):
+            if source[index].licence in licences:
+                numbers.append(index)
+    return Some(source, numbers)
 
 
 def _open(config: SourceConfig) -> Photos:
