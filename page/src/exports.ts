@@ -5,7 +5,7 @@ import type { Box } from "./core/mask";
 import type { Entry } from "./photos";
 import { documentOf } from "./session";
 
-/** Photos among those of the session in which something is marked. */
+/** Photos among those of the session in which something is marked. Each is decoded once, when its pixels are asked for. */
 export async function exportable(entries: readonly Entry[]): Promise<ExportPhoto[]> {
   const found: ExportPhoto[] = [];
   for (const entry of entries) {
@@ -19,13 +19,23 @@ export async function exportable(entries: readonly Entry[]): Promise<ExportPhoto
   return found;
 }
 
+let decoded: { readonly blob: Blob; readonly bitmap: ImageBitmap } | null = null;
+
 async function pixelsWithin(blob: Blob, { x0, y0, x1, y1 }: Box): Promise<Uint8ClampedArray> {
+  if (decoded?.blob !== blob) {
+    const bitmap = await createImageBitmap(blob);
+    forget();
+    decoded = { blob, bitmap };
+  }
   const [width, height] = [x1 - x0, y1 - y0];
-  const bitmap = await createImageBitmap(blob);
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
-  context.drawImage(bitmap, x0, y0, width, height, 0, 0, width, height);
-  bitmap.close();
+  context.drawImage(decoded.bitmap, x0, y0, width, height, 0, 0, width, height);
   return context.getImageData(0, 0, width, height).data;
+}
+
+function forget(): void {
+  decoded?.bitmap.close();
+  decoded = null;
 }
 
 /** Makes a file and hands it to the browser. */
@@ -35,7 +45,7 @@ export async function download(
   progress: (part: number) => void,
 ): Promise<string> {
   const photos = await exportable(entries);
-  const { name, blob } = await exportPhotos(photos, format, (done) => progress(done / photos.length));
+  const { name, blob } = await exportPhotos(photos, format, (done) => progress(done / photos.length)).finally(forget);
   const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = url;

@@ -27,7 +27,7 @@ import {
   undo,
 } from "./core/annotations";
 import type { Stroke } from "./core/mask";
-import type { Rle } from "./core/rle";
+import { areaOfRle } from "./core/rle";
 import { Autosave, Store, StoreError } from "./core/store";
 import {
   bestAnswer,
@@ -86,8 +86,8 @@ export const negative = signal(false);
 export const brush = signal(18);
 export const kind = signal<Kind>("tab");
 export const engineState = signal<EngineState>({ phase: "loading", part: null });
-/** Whether the page comes from a server that has a model. */
-export const serverThere = signal(false);
+/** The model of the server that the page comes from; "unknown" until a token is given, null where there is none. */
+export const serverModel = signal<{ readonly variant: string; readonly device: string } | "unknown" | null>(null);
 export const hover = signal<Shape | null>(null);
 /** The thing that the pointer is on, in the canvas or in the list. */
 export const pointed = signal<number | null>(null);
@@ -179,6 +179,7 @@ async function makeEngine(wanted: Kind, signal: AbortSignal): Promise<Engine> {
     }, signal);
   }
   const model = await askModel(server);
+  serverModel.value = model;
   if (model === null) throw new EngineError("unreachable", "This page comes from no evsam server.");
   return new MixedEngine(server, model);
 }
@@ -198,6 +199,8 @@ function leaveEngine(): void {
   encoded = null;
   engine?.close();
   engine = null;
+  stopEverything();
+  if (picture.value) photoState.value = "encoding";
 }
 
 async function encodeCurrent(): Promise<void> {
@@ -254,10 +257,10 @@ export async function start(): Promise<void> {
   const wanted = (await store?.setting<Kind>("engine").catch(() => undefined)) ?? "tab";
   void askModel(server).then(
     (model) => {
-      serverThere.value = model !== null;
+      serverModel.value = model;
     },
     (error) => {
-      serverThere.value = error instanceof EngineError && error.reason === "token";
+      serverModel.value = error instanceof EngineError && error.reason === "token" ? "unknown" : null;
     },
   );
   void chooseEngine(wanted);
@@ -304,6 +307,13 @@ export async function open(key: number): Promise<void> {
   });
   try {
     const photo = await readPhoto(entry);
+    const same = twin(entry, photo);
+    if (same) {
+      if (currentKey.value !== key) return;
+      drop(entry);
+      await open(same.key);
+      return;
+    }
     const bitmap = await createImageBitmap(photo.blob);
     if (currentKey.value !== key) {
       bitmap.close();
@@ -347,13 +357,12 @@ export async function removePhoto(key: number): Promise<void> {
   const place = entries.value.findIndex((entry) => entry.key === key);
   if (place < 0) return;
   const entry = entries.value[place]!;
-  const rest = entries.value.filter((one) => one !== entry);
   if (key === currentKey.value) {
     await leavePhoto();
     currentKey.value = null;
   }
-  if (entry.thumbnail) URL.revokeObjectURL(entry.thumbnail);
-  entries.value = rest;
+  drop(entry);
+  const rest = entries.value;
   if (currentKey.value === null && rest.length > 0) await open(rest[Math.min(place, rest.length - 1)]!.key);
   await saveSession();
   void store?.prunePhotos().catch(() => {});
@@ -364,6 +373,16 @@ export function step(by: number): void {
   const place = entries.value.findIndex((entry) => entry.key === currentKey.value);
   const next = entries.value[place + by];
   if (next) void open(next.key);
+}
+
+// Another entry of the very same photo, which is shown once.
+function twin(entry: Entry, photo: Photo): Entry | undefined {
+  return entries.value.find((one) => one.key !== entry.key && one.photo?.id === photo.id);
+}
+
+function drop(entry: Entry): void {
+  if (entry.thumbnail) URL.revokeObjectURL(entry.thumbnail);
+  entries.value = entries.value.filter((one) => one.key !== entry.key);
 }
 
 function replace(key: number, change: Partial<Entry>): void {
@@ -428,6 +447,10 @@ async function index(): Promise<void> {
     }
     try {
       const photo = await readPhoto(entry);
+      if (entry.photo === null && entry.key !== currentKey.value && twin(entry, photo)) {
+        drop(entry);
+        continue;
+      }
       const thumbnail = await thumbnailOf(photo);
       const things = (await store?.annotations(photo.id))?.history.present.things.length ?? 0;
       const now = entries.value.find((one) => one.key === entry.key);
@@ -602,8 +625,11 @@ export function goForth(): void {
 export function thingAt(x: number, y: number): Thing | null {
   const state = doc.value;
   if (!state) return null;
-  const there = state.things.filter((thing) => !thing.hidden && contains(thingRle(state, thing), x, y));
-  return there.at(-1) ?? null;
+  const there = state.things.flatMap((thing) => {
+    const rle = thingRle(state, thing);
+    return thing.hidden || !contains(rle, x, y) ? [] : [{ thing, area: areaOfRle(rle) }];
+  });
+  return there.sort((a, b) => a.area - b.area)[0]?.thing ?? null;
 }
 
 // ---- The pointer ----
@@ -728,10 +754,6 @@ export async function documentOf(entry: Entry): Promise<Document | null> {
   if (entry.key === currentKey.value) return doc.value;
   if (!entry.photo || !store) return null;
   return (await store.annotations(entry.photo.id))?.history.present ?? null;
-}
-
-export function rleOfThing(thing: Thing): Rle | null {
-  return doc.value ? thingRle(doc.value, thing) : null;
 }
 
 export function setting<T>(key: string): Promise<T | undefined> {

@@ -61,8 +61,11 @@ export function fit(): void {
   view.value = fitted(photoSize(), size.peek());
 }
 
-export function zoomBy(factor: number, x = size.peek().width / 2, y = size.peek().height / 2): void {
+/** Zooms at a place of the canvas; where none is given at the keyboard's cursor, or in the middle. */
+export function zoomBy(factor: number, at: readonly [number, number] | null = cursor.peek()): void {
   if (!picture.peek()) return;
+  const { width, height } = size.peek();
+  const [x, y] = at ?? [width / 2, height / 2];
   whole = false;
   view.value = zoomed(view.peek(), factor, x, y, photoSize(), size.peek());
 }
@@ -150,11 +153,18 @@ function drawMarks(canvas: HTMLCanvasElement, accent: string): void {
     drawShape(context, shape, thing.colour, near ? { fill: 0.45, line: 2 } : { fill: found ? 0.2 : 0.32, line: 1.25 });
   }
   if (found?.phase === "found") {
-    found.all.forEach((one, index) => {
+    const order = found.all.map((_, index) => index).sort((a, b) => found.all[b]!.area - found.all[a]!.area);
+    for (const index of order) {
+      const one = found.all[index]!;
       const shape = one.picked ? null : shapes.get(one.rle, tolerance);
       if (shape)
-        drawShape(context, shape, one.colour, index === aimed.value ? { fill: 0.6, line: 2 } : { fill: 0.3, line: 1 });
-    });
+        drawShape(
+          context,
+          shape,
+          one.colour,
+          index === aimed.value ? { fill: 0.6, line: 2 } : { fill: 0.22, line: 1.25 },
+        );
+    }
   }
   if (hover.value) {
     const colour = active.value?.colour ?? accent;
@@ -310,6 +320,7 @@ class Pointers {
     on("wheel", (event) => this.#onWheel(event));
     on("contextmenu", (event) => event.preventDefault());
     on("keydown", (event) => onKey(event));
+    on("focus", () => canvas.toggleAttribute("data-keys", this.#down.size === 0));
     on("blur", () => {
       cursor.value = null;
     });
@@ -324,6 +335,7 @@ class Pointers {
     if (!picture.value) return;
     this.#canvas.setPointerCapture(event.pointerId);
     this.#canvas.focus({ preventScroll: true });
+    this.#canvas.removeAttribute("data-keys");
     cursor.value = null;
     const at = this.#at(event);
     this.#down.set(event.pointerId, at);
@@ -390,7 +402,7 @@ class Pointers {
     const apart = (a: readonly [number, number]): number => Math.hypot(a[0] - other[0], a[1] - other[1]);
     const middle: [number, number] = [(at[0] + other[0]) / 2, (at[1] + other[1]) / 2];
     pan((at[0] - before[0]) / 2, (at[1] - before[1]) / 2);
-    if (apart(before) > 0) zoomBy(apart(at) / apart(before), ...middle);
+    if (apart(before) > 0) zoomBy(apart(at) / apart(before), middle);
   }
 
   #onUp(event: PointerEvent): void {
@@ -451,7 +463,7 @@ class Pointers {
     if (event.ctrlKey || event.metaKey || wheel) {
       const lines = event.deltaMode === 0 ? event.deltaY : 33 * event.deltaY;
       const strength = event.ctrlKey && !wheel ? 0.01 : 0.002;
-      zoomBy(Math.exp(-Math.max(-200, Math.min(200, lines)) * strength), ...this.#at(event));
+      zoomBy(Math.exp(-Math.max(-200, Math.min(200, lines)) * strength), this.#at(event));
     } else {
       pan(-event.deltaX, -event.deltaY);
     }
@@ -502,6 +514,7 @@ const ARROWS: Record<string, readonly [number, number]> = {
 function onKey(event: KeyboardEvent): void {
   if (!picture.value || event.ctrlKey || event.metaKey) return;
   const arrow = ARROWS[event.key];
+  if (arrow || event.key === "Enter") (event.currentTarget as HTMLElement).setAttribute("data-keys", "");
   if (arrow) {
     event.preventDefault();
     const from = cursor.value ?? place.value ?? [size.value.width / 2, size.value.height / 2];

@@ -1,7 +1,7 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { fit, Stage, zoomBy, zoomPercent } from "../canvas/Stage";
-import { dropped } from "../photos";
+import { dropped, entriesOf } from "../photos";
 import { add, announcement, dismiss, entries, notices, photoState, retry } from "../session";
 import { Bar } from "./Bar";
 import { IconButton } from "./Button";
@@ -86,9 +86,7 @@ export function App() {
       <Help />
       <Export />
       <Notices />
-      <p id="said" class="visually-hidden" aria-live="polite" role="status">
-        {announcement.value}
-      </p>
+      <Pickers />
       {dragging.value && (
         <div class="drop-veil" aria-hidden="true">
           <Icon name="picture" />
@@ -119,13 +117,39 @@ function Zoom() {
 
 function Notices() {
   return (
-    <ul class="notices" aria-label="Messages">
-      {notices.value.map(({ id, text, bad }) => (
-        <li key={id} class={bad ? "bad" : ""}>
-          <span>{text}</span>
-          <IconButton icon="close" label="Close the message" onClick={() => dismiss(id)} />
-        </li>
-      ))}
-    </ul>
+    <section aria-label="Messages">
+      <ul class="notices">
+        {notices.value.map(({ id, text, bad }) => (
+          <li key={id} class={bad ? "bad" : ""}>
+            <span>{text}</span>
+            <IconButton icon="close" label="Close the message" onClick={() => dismiss(id)} />
+          </li>
+        ))}
+      </ul>
+      <p id="said" class="visually-hidden" aria-live="polite" role="status">
+        {announcement.value}
+      </p>
+    </section>
+  );
+}
+
+/** The browser's own dialogs for files, which buttons and keys open. */
+function Pickers() {
+  const chosen = (event: { currentTarget: HTMLInputElement }): void => {
+    void add(entriesOf(event.currentTarget.files ?? []));
+    event.currentTarget.value = ""; // the same photo may be picked again
+  };
+  return (
+    <>
+      <input id="pick-photos" type="file" accept="image/*" multiple hidden aria-label="Photos" onChange={chosen} />
+      <input
+        id="pick-folder"
+        type="file"
+        hidden
+        aria-label="Folder of photos"
+        ref={(field) => field?.setAttribute("webkitdirectory", "")}
+        onChange={chosen}
+      />
+    </>
   );
 }

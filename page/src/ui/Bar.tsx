@@ -5,12 +5,14 @@ import {
   active,
   brush,
   choose,
+  engineState,
   everything,
   finish,
   negative,
   photoState,
   pickAll,
   remove,
+  retry,
   stopEverything,
   tool,
 } from "../session";
@@ -25,10 +27,14 @@ export function Bar() {
   const thing = active.value;
   const brushing = tool.value === "brush" || tool.value === "eraser";
   if (photoState.value === "opening" || photoState.value === "encoding") {
+    const { phase } = engineState.value;
+    if (phase === "failed" || phase === "token") return <EngineMissing />;
     return (
       <div class="bar" role="status">
         <span class="spinner" />
-        <span>Looking at the photo…</span>
+        <span>
+          {engineState.value.phase === "loading" ? loadingWords(engineState.value.part) : "Looking at the photo…"}
+        </span>
       </div>
     );
   }
@@ -60,6 +66,24 @@ export function Bar() {
       )}
     </div>
   );
+}
+
+function EngineMissing() {
+  const state = engineState.value;
+  return (
+    <div class="bar" role="alert">
+      <span>{state.phase === "failed" ? state.message : "The server wants its token."}</span>
+      {state.phase === "failed" && (
+        <button type="button" class="button" onClick={retry}>
+          Try again
+        </button>
+      )}
+    </div>
+  );
+}
+
+function loadingWords(part: number | null): string {
+  return part === null || part === 1 ? "Starting the model…" : `Loading the model… ${Math.round(100 * part)}%`;
 }
 
 /** From the smallest to the largest, which is what people mean by them: a part, the whole, all around it. */

@@ -1,7 +1,8 @@
 import { useEffect, useRef } from "preact/hooks";
-import { chooseEngine, engineState, giveToken, kind, retry, serverThere } from "../session";
+import { chooseEngine, engineState, giveToken, kind, retry, serverModel } from "../session";
 import { Icon } from "./icons";
-import { engineOpen } from "./panels";
+import { engineOpen, helpOpen } from "./panels";
+import { switchTheme, theme } from "./theme";
 
 /** Where the model computes: in this tab or on the server. */
 export function EnginePanel() {
@@ -35,22 +36,45 @@ export function EnginePanel() {
             type="radio"
             name="engine"
             checked={kind.value === "server"}
-            disabled={!serverThere.value && kind.value !== "server"}
+            disabled={serverModel.value === null && kind.value !== "server"}
             onChange={() => void chooseEngine("server")}
           />
           <Icon name="server" />
           <span>
             <strong>Server</strong>
-            <span class="quiet">
-              {serverThere.value ? "Its own model; photos are sent to it." : "This page comes from no evsam server."}
-            </span>
+            <span class="quiet">{serverWords()}</span>
           </span>
         </label>
       </fieldset>
       <EngineStatus />
       {wantsToken && <TokenForm />}
+      <div class="panel-foot narrow-only">
+        <button type="button" class="button" onClick={switchTheme}>
+          <Icon name={theme.value === "dark" ? "sun" : "moon"} />
+          {theme.value === "dark" ? "Light" : "Dark"}
+        </button>
+        <button
+          type="button"
+          class="button"
+          onClick={() => {
+            engineOpen.value = false;
+            helpOpen.value = true;
+          }}
+        >
+          <Icon name="help" />
+          Help
+        </button>
+      </div>
     </div>
   );
+}
+
+function serverWords(): string {
+  const model = serverModel.value;
+  if (model === null) return "This page comes from no evsam server.";
+  return model === "unknown"
+    ? "Its own model; photos are sent to it."
+    : `${model.variant} on ${model.device}. Photos are sent to it.`;
 }
 
 function EngineStatus() {

@@ -1,4 +1,4 @@
-import { current, currentKey, doc, engineState, entries, kind, step } from "../session";
+import { current, currentKey, doc, engineState, entries, kind, removePhoto, step } from "../session";
 import { IconButton } from "./Button";
 import { Icon } from "./icons";
 import { engineOpen, exportOpen, helpOpen, pickFiles } from "./panels";
@@ -40,6 +40,13 @@ export function Header() {
               disabled={place < 0 || place >= entries.value.length - 1}
               onClick={() => step(1)}
             />
+            <IconButton
+              icon="close"
+              label="Close the photo"
+              class="quiet-button"
+              disabled={currentKey.value === null}
+              onClick={() => void removePhoto(currentKey.value!)}
+            />
           </>
         )}
       </div>
@@ -52,6 +59,7 @@ export function Header() {
           icon={dark ? "sun" : "moon"}
           label={dark ? "Light theme" : "Dark theme"}
           shortcut="T"
+          class="wide-only"
           onClick={switchTheme}
         />
         <IconButton

@@ -3,7 +3,7 @@ import type { Thing } from "../core/annotations";
 import { activate, active, doc, finish, pointed, recolour, remove, rename, setHidden } from "../session";
 import { IconButton } from "./Button";
 import { Icon } from "./icons";
-import { objectsOpen } from "./panels";
+import { objectsOpen, reveal } from "./panels";
 
 /** The list of what is marked in the photo. */
 export function Objects() {
@@ -45,7 +45,7 @@ function ObjectRow({ thing, chosen }: { thing: Thing; chosen: boolean }) {
   const score = strokes.length === 0 ? candidates[thing.chosen]?.score : undefined;
   const row = useRef<HTMLLIElement>(null);
   useEffect(() => {
-    if (chosen) row.current?.scrollIntoView({ block: "nearest" });
+    if (chosen) reveal(row.current!);
   }, [chosen]);
   return (
     <li

@@ -3,7 +3,7 @@ import type { Entry } from "../photos";
 import { currentKey, entries, open, removePhoto } from "../session";
 import { IconButton } from "./Button";
 import { Icon } from "./icons";
-import { pickFiles } from "./panels";
+import { pickFiles, reveal } from "./panels";
 
 /** The photos of the session. */
 export function Strip() {
@@ -23,7 +23,7 @@ export function Strip() {
 function Thumbnail({ entry, shown }: { entry: Entry; shown: boolean }) {
   const item = useRef<HTMLLIElement>(null);
   useEffect(() => {
-    if (shown) item.current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (shown) reveal(item.current!);
   }, [shown]);
   const marks = entry.things === 0 ? "nothing marked" : entry.things === 1 ? "1 object" : `${entry.things} objects`;
   return (

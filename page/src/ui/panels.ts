@@ -1,6 +1,6 @@
 // Which panels are open, and how photos are asked for.
 import { signal } from "@preact/signals";
-import { entriesOf, entryOf } from "../photos";
+import { entryOf } from "../photos";
 import { add, notify } from "../session";
 
 export const helpOpen = signal(false);
@@ -9,17 +9,9 @@ export const engineOpen = signal(false);
 /** The list of objects, where the window is too narrow to always show it. */
 export const objectsOpen = signal(false);
 
-/** Lets a person pick photos, or a folder of them. */
+/** Lets a person pick photos, or a folder of them, by the fields of `Pickers`. */
 export function pickFiles(folder: boolean): void {
-  const input = document.createElement("input");
-  input.type = "file";
-  if (folder) input.webkitdirectory = true;
-  else {
-    input.multiple = true;
-    input.accept = "image/*";
-  }
-  input.onchange = () => void add(entriesOf(input.files ?? []));
-  input.click();
+  document.getElementById(folder ? "pick-folder" : "pick-photos")?.click();
 }
 
 /** Adds what the clipboard holds. */
@@ -47,4 +39,14 @@ export function pasted(blob: Blob) {
 export async function openSample(name: string): Promise<void> {
   const response = await fetch(new URL(`samples/${name}`, document.baseURI));
   await add([entryOf(name, await response.blob())]);
+}
+
+/** Scrolls the list that an item is in, and nothing else, until the item is seen. */
+export function reveal(item: HTMLElement): void {
+  const list = item.parentElement!;
+  const [outer, inner] = [list.getBoundingClientRect(), item.getBoundingClientRect()];
+  list.scrollBy({
+    left: Math.min(0, inner.left - outer.left - 8) + Math.max(0, inner.right - outer.right + 8),
+    top: Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom),
+  });
 }
