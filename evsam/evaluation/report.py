@@ -390,7 +390,7 @@ def reliability_chart(lines: Sequence[Dots], title: str, alone: bool = False) ->
         return left + side * min(max(predicted, 0.0), 1.0), top + side * (1 - real)
 
     opening = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}"'
-    parts = [f'{opening} xmlns="http://www.w3.org/2000/svg"><style>{_STYLE}</style>' if alone else f"{opening}>"]
+    parts = [f'{opening} xmlns="http://www.w3.org/2000/svg"><style>{_CHARTS}</style>' if alone else f"{opening}>"]
     parts.append(f'<text x="{left}" y="{top - 12}">{escape(title)}</text>')
     for fifth in range(6):
         x, y = place(fifth / 5, fifth / 5)
@@ -745,11 +745,23 @@ _LEGEND = (
     '<b><i class="minus">−</i>click beside it</b></p>'
 )
 
-_STYLE = """
+_CHARTS = """
 :root { color-scheme: light dark; --ink: #1a1d23; --soft: #626873; --line: #dfe2e7; --back: #fff; --card: #f6f7f9;
   --c0: #2563eb; --c1: #d9480f; --c2: #0f8a5f; --c3: #9333ea; --c4: #b7791f; --c5: #0e7490; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8eaee; --soft: #9aa1ad; --line: #333841; --back: #14161a;
   --card: #1c1f25; --c0: #7aa5ff; --c1: #ff9466; --c2: #4fd1a1; --c3: #c79bff; --c4: #e8b75a; --c5: #5bc8de; } }
+svg { width: 100%; max-width: 640px; font: 12px system-ui, sans-serif; }
+svg text { fill: var(--soft); } svg .grid { stroke: var(--line); }
+svg polyline { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
+""" + "".join(
+    f"svg polyline.c{i} {{ stroke: var(--c{i}); }} svg circle.c{i}, svg text.c{i} {{ fill: var(--c{i}); }}\n"
+    for i in range(6)
+)
+"""Style of charts, and the colours of the page."""
+
+_STYLE = (
+    _CHARTS
+    + """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1040px; margin: 0 auto; padding: 40px 24px 80px; }
@@ -767,9 +779,6 @@ tbody tr:hover { background: var(--card); }
 table.plain td { text-align: left; white-space: normal; overflow-wrap: anywhere; font-size: 13.5px; }
 table.plain th { color: var(--soft); font-size: 13.5px; vertical-align: top; }
 figure { margin: 0; }
-svg { width: 100%; max-width: 640px; font: 12px system-ui, sans-serif; }
-svg text { fill: var(--soft); } svg .grid { stroke: var(--line); }
-svg polyline { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
 .cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 18px; }
 .cases figure { background: var(--card); border-radius: 8px; overflow: hidden; }
 .cases img { display: block; width: 100%; height: 220px; object-fit: contain; background: #0b0c0e; }
@@ -783,7 +792,5 @@ figcaption { padding: 8px 12px 10px; font-size: 13px; color: var(--soft); overfl
   text-align: center; line-height: 13px; font-weight: 700; }
 .legend .plus { background: #16a34a; } .legend .minus { background: #dc2626; }
 ul { padding-left: 18px; font-size: 13.5px; }
-""" + "".join(
-    f"svg polyline.c{i} {{ stroke: var(--c{i}); }} svg circle.c{i}, svg text.c{i} {{ fill: var(--c{i}); }}\n"
-    for i in range(6)
+"""
 )
