@@ -32,7 +32,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -162,7 +162,14 @@ def shared_bytes_of_encoders() -> dict[str, int]:
     return most
 
 
-def problems(name: str, kernels: Mapping[int, CompiledKernel], budget: Budget, *, registers: bool = True) -> list[str]:
+def problems(
+    name: str,
+    kernels: Mapping[int, CompiledKernel],
+    budget: Budget,
+    *,
+    registers: bool = True,
+    architectures: Sequence[int] = ARCHITECTURES,
+) -> list[str]:
     """What keeps a kernel from its budget: a sentence each, none if all is well.
 
     Args:
@@ -170,9 +177,10 @@ def problems(name: str, kernels: Mapping[int, CompiledKernel], budget: Budget, *
         kernels: the kernel by architecture.
         budget: its row of the table.
         registers: whether to compare registers, which another release of nvcc may hand out differently.
+        architectures: that the kernel is to be there for.
     """
     found = []
-    if missing := sorted(set(ARCHITECTURES) - set(kernels)):
+    if missing := sorted(set(architectures) - set(kernels)):
         found.append(f"{name}: expected code for {missing}, got none")
     if budget.dynamic_shared_bytes > MAX_SHARED_BYTES:
         found.append(
@@ -222,11 +230,12 @@ def show(kernels: Mapping[str, Mapping[int, CompiledKernel]], budgets: Mapping[s
     """Registers and occupancy of each kernel: blocks and warps on a multiprocessor, with the share of its warps."""
     lines = ["registers (blocks on a multiprocessor, share of its warps), by CUDA's occupancy rules; not measured"]
     width = max(map(len, kernels), default=0)
-    lines.append(f"{'':{width}} thr  shared " + "".join(f"{f'sm_{a}':>13}" for a in ARCHITECTURES))
+    architectures = sorted({architecture for compiled in kernels.values() for architecture in compiled})
+    lines.append(f"{'':{width}} thr  shared " + "".join(f"{f'sm_{a}':>13}" for a in architectures))
     for name in sorted(kernels):
         budget = budgets[name]
         cells = []
-        for architecture in ARCHITECTURES:
+        for architecture in architectures:
             kernel = kernels[name][architecture]
             fit = occupancy(architecture, kernel.threads, kernel.registers, budget.dynamic_shared_bytes)
             cells.append(f"{f'{kernel.registers} ({fit.blocks}, {fit.fraction:.0%})':>13}")

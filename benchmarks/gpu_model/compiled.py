@@ -135,12 +135,15 @@ def compile_file(
     return kernels
 
 
-def compile_all(nvcc: Path, nvdisasm: Path | None) -> dict[str, dict[int, CompiledKernel]]:
+def compile_all(
+    nvcc: Path, nvdisasm: Path | None, architectures: Sequence[int] = ARCHITECTURES
+) -> dict[str, dict[int, CompiledKernel]]:
     """Compiles the kernels of all ops, one file per processor at a time; what was compiled before is read from build/.
 
     Args:
         nvcc: the compiler.
         nvdisasm: the disassembler, or None.
+        architectures: as in ``sm_87``: 87.
 
     Returns:
         Kernels by name and architecture.
@@ -151,12 +154,12 @@ def compile_all(nvcc: Path, nvdisasm: Path | None) -> dict[str, dict[int, Compil
     # The long ones first, so that no processor waits for the last of them.
     sources = sorted(kernel_files(), key=lambda file: -file.stat().st_size)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        files = pool.map(lambda file: _remembered(file, nvcc, nvdisasm), sources)
+        files = pool.map(lambda file: _remembered(file, nvcc, nvdisasm, architectures), sources)
         return by_name(kernel for file in files for kernel in file)
 
 
-def _remembered(source: Path, nvcc: Path, nvdisasm: Path | None) -> list[CompiledKernel]:
-    digest = hashlib.sha256()
+def _remembered(source: Path, nvcc: Path, nvdisasm: Path | None, architectures: Sequence[int]) -> list[CompiledKernel]:
+    digest = hashlib.sha256(repr(tuple(architectures)).encode())
     for tool in filter(None, (nvcc, nvdisasm)):
         digest.update(subprocess.run([tool, "--version"], check=True, capture_output=True).stdout)
     command = [str(nvcc), "-M", "-std=c++17", f"-I{CSRC}", str(source)]
@@ -167,7 +170,7 @@ def _remembered(source: Path, nvcc: Path, nvdisasm: Path | None) -> list[Compile
     known = CACHE / f"{source.stem}-{digest.hexdigest()[:16]}.json"
     if known.exists():
         return [CompiledKernel(**row) for row in json.loads(known.read_text())]
-    kernels = compile_file(source, nvcc, nvdisasm)
+    kernels = compile_file(source, nvcc, nvdisasm, architectures)
     CACHE.mkdir(parents=True, exist_ok=True)
     for old in CACHE.glob(f"{source.stem}-*.json"):
         old.unlink()

@@ -13,6 +13,7 @@ import pytest
 
 from evsam.ops.cases import CUDA_OPS
 from tests.builds import CORES, ROOT, emulated_build, run, tool
+from tests.thorough import sparing
 
 PRESETS = ("cuda-emulated", "cuda-emulated-asan", "cuda-emulated-tsan")
 
@@ -23,7 +24,7 @@ def ctest(folder: Path, **environment: str) -> str:
     )
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", sparing(PRESETS, "cuda-emulated-tsan"))
 def test_kernels(preset: str) -> None:
     if preset.endswith("tsan") and shutil.which("setarch") is None:
         pytest.skip("ThreadSanitizer needs setarch")

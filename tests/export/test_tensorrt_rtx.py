@@ -31,6 +31,7 @@ from tests.export.rtx import Network, build, import_rtx, inferred_types, parse
 from tests.golden.seeded_weights import seeded_state_dict
 from tests.memory import give_back
 from tests.own_variants import NANO_LIKE, SAM_LIKE, own_weights
+from tests.thorough import sparing
 
 trt = import_rtx()
 
@@ -175,7 +176,7 @@ def parsed_decoder(variant: str, options: ExportOptions, masks: int = 4) -> Netw
     return network
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", sparing(VARIANTS, "l1", "l2", "xl0"))
 def test_fp16_encoder(variant: str) -> None:
     network = parsed_encoder(variant, FP16)
     check_precision(network)

@@ -22,6 +22,7 @@ from evsam.weights import Weights
 from evsam.zoo import VARIANTS
 from tests.golden import cases
 from tests.memory import give_back
+from tests.thorough import sparing
 
 torch = pytest.importorskip("torch")
 
@@ -151,7 +152,11 @@ class Run:
     embedding: np.ndarray
 
 
-@pytest.fixture(scope="module", params=[(runner, name) for name in cases.NAMES for runner in RUNNERS], ids="-".join)
+RUNS = [(runner, name) for name in cases.NAMES for runner in RUNNERS]
+LONG = [(runner, "xl0_hubble") for runner in ("torch", "onnx-plugins")]  # modules and onnxruntime run the same
+
+
+@pytest.fixture(scope="module", params=sparing(RUNS, *LONG), ids="-".join)
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     runner_name, name = request.param
     golden = cases.load(name)

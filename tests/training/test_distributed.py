@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from evsam.training.distributed import pick_device
+from tests.thorough import sparing
 
 ROOT = Path(__file__).parents[2]
 WORKER = "tests.training.distributed_worker"
@@ -57,7 +58,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pat
     return run("ddp", folder, 2, 1), folder
 
 
-@pytest.mark.parametrize("shard", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("shard", sparing(["ddp", "fsdp2"], "fsdp2"))
 def test_two_processes_do_as_one(shard: str, alone: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     one, folder = alone
     two = run(shard, tmp_path, 2, 2)
