@@ -80,9 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _name(text: str) -> str:
-    if "/" in text or text.count(":") == 1:
+    name = text.lower().strip("[]")
+    if not re.fullmatch(r"[\w.-]+", name) and not (name.count(":") > 1 and re.fullmatch("[0-9a-f:.]+", name)):
         raise argparse.ArgumentTypeError(f"expected a host's name without scheme and port, got {text[:80]!r}")
-    return text.lower().strip("[]")
+    return name
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -420,12 +420,16 @@ class TestManyPhotos:
 ODD = ("nan", "inf", "-inf", "-1", "1e400", str(10**30), str(2**70), "", "x", "1_0_x", "\0", "0x10")
 """Values that no numeric option takes."""
 
+TEXTUAL = ("--name",)
+"""Options with a type of their own that are no numbers."""
+
 NUMERIC = [
     (command, option)
     for command, parser in make_parser()[1].items()
     for action in parser._actions
     if action.type is not None and action.type is not Path
     for option in action.option_strings[:1]
+    if option not in TEXTUAL
 ]
 
 NEGATIVE = ("--box", "--point", "--points", "--negative-point", "--pred-iou-thresh", "--stability-score-thresh")

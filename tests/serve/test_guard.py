@@ -153,7 +153,7 @@ def test_a_request_that_a_stopping_server_does_not_wait_for_is_told_so(sam) -> N
 def test_names_are_names_alone(capsys) -> None:
     from evsam import cli
 
-    for name in ("localhost:8000", "http://masks.example", "masks.example/"):
+    for name in ("localhost:8000", "http://masks.example", "masks.example/", "", "a b", "a\0"):
         with pytest.raises(SystemExit):
             cli.main(["serve", "--name", name])
         assert f"expected a host's name without scheme and port, got {name!r}" in capsys.readouterr().err
