@@ -88,12 +88,15 @@ export class ServerError extends EngineError {
     readonly code: string,
     message: string,
   ) {
-    if (status === 401) super("token", "The server wants its token.");
-    else if (status === 429) super("busy", "The server is busy; try again in a moment.");
-    else if (code === "image" || code === "too_large")
-      super("photo", `The server does not take this photo: ${message}`);
-    else super("other", `The server refused: ${message}`);
+    super(...meaning(status, code, message));
   }
+}
+
+function meaning(status: number, code: string, message: string): [EngineError["reason"], string] {
+  if (status === 401) return ["token", "The server wants its token."];
+  if (status === 429) return ["busy", "The server is busy; try again in a moment."];
+  if (code === "image" || code === "too_large") return ["photo", `The server does not take this photo: ${message}`];
+  return ["other", `The server refused: ${message}`];
 }
 
 /** Asks who the server is. Null where this page comes from a host that is none. */
