@@ -148,14 +148,19 @@ let server = new Server(null);
 let work = new AbortController(); // of the photo that is open
 let starting = new AbortController();
 
-export async function chooseEngine(wanted: Kind): Promise<void> {
+/** Takes another engine, and remembers that. */
+export function chooseEngine(wanted: Kind): Promise<void> {
+  store?.saveSetting("engine", wanted).catch(complain);
+  return useEngine(wanted);
+}
+
+async function useEngine(wanted: Kind): Promise<void> {
   kind.value = wanted;
   starting.abort();
   starting = new AbortController();
   const { signal } = starting;
   leaveEngine();
   engineState.value = { phase: "loading", part: null };
-  store?.saveSetting("engine", wanted).catch(complain);
   try {
     const made = await makeEngine(wanted, signal);
     if (signal.aborted) {
@@ -254,17 +259,21 @@ export async function start(): Promise<void> {
   } catch (error) {
     complain(error);
   }
-  const wanted = (await store?.setting<Kind>("engine").catch(() => undefined)) ?? "tab";
-  void askModel(server).then(
-    (model) => {
-      serverModel.value = model;
-    },
-    (error) => {
-      serverModel.value = error instanceof EngineError && error.reason === "token" ? "unknown" : null;
-    },
+  const asked = askModel(server).then(
+    (model) => model,
+    (error) => (error instanceof EngineError && error.reason === "token" ? "unknown" : null),
   );
-  void chooseEngine(wanted);
+  void asked.then((model) => {
+    serverModel.value = model;
+  });
+  // Who starts a server with a model of his own wants that one, until he says otherwise.
+  const chosen = await store?.setting<Kind>("engine").catch(() => undefined);
+  void (chosen ? Promise.resolve(chosen) : asked.then(preferred)).then(useEngine);
   await restore().catch(complain);
+}
+
+function preferred(model: (typeof serverModel)["value"]): Kind {
+  return model !== null && model !== "unknown" && model.variant !== "nano" ? "server" : "tab";
 }
 
 async function restore(): Promise<void> {

@@ -101,6 +101,7 @@ function meaning(status: number, code: string, message: string): [EngineError["r
 
 /** Asks who the server is. Null where this page comes from a host that is none. */
 export async function askModel(server: Server): Promise<ServerModel | null> {
+  if (import.meta.env.MODE === "static") return null;
   try {
     const response = await server.call("v1/model");
     if (!response.headers.get("Content-Type")?.includes("json")) return null;

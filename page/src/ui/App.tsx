@@ -2,7 +2,7 @@ import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { fit, Stage, zoomBy, zoomPercent } from "../canvas/Stage";
 import { dropped, entriesOf } from "../photos";
-import { add, announcement, dismiss, entries, notices, photoState, retry } from "../session";
+import { add, announcement, current, dismiss, entries, notices, photoState, retry } from "../session";
 import { Bar } from "./Bar";
 import { IconButton } from "./Button";
 import { EnginePanel } from "./EnginePanel";
@@ -68,10 +68,14 @@ export function App() {
               <Zoom />
               {photoState.value === "failed" && (
                 <div class="bar failed" role="alert">
-                  <span>This photo could not be opened.</span>
-                  <button type="button" class="button" onClick={retry}>
-                    Try again
-                  </button>
+                  <span>
+                    {current.value?.broken ? "This photo cannot be shown." : "This photo could not be looked at."}
+                  </span>
+                  {!current.value?.broken && (
+                    <button type="button" class="button" onClick={retry}>
+                      Try again
+                    </button>
+                  )}
                 </div>
               )}
             </div>

@@ -112,7 +112,7 @@ function TokenForm() {
   useEffect(() => field.current?.focus(), []);
   return (
     <form
-      class="token"
+      class="token-form"
       onSubmit={(event) => {
         event.preventDefault();
         const token = field.current!.value.trim();

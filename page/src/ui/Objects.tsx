@@ -8,7 +8,7 @@ import { objectsOpen, reveal } from "./panels";
 /** The list of what is marked in the photo. */
 export function Objects() {
   const state = doc.value;
-  if (!state) return null;
+  const things = state?.things ?? [];
   return (
     <aside class={`objects ${objectsOpen.value ? "open" : ""}`} aria-label="Objects">
       <div class="panel-head">
@@ -23,15 +23,15 @@ export function Objects() {
           }}
         />
       </div>
-      {state.things.length === 0 ? (
+      {things.length === 0 ? (
         <div class="empty">
           <Icon name="point" />
           <p>Point at something and click.</p>
         </div>
       ) : (
         <ul>
-          {state.things.map((thing) => (
-            <ObjectRow key={thing.id} thing={thing} chosen={thing.id === state.active} />
+          {things.map((thing) => (
+            <ObjectRow key={thing.id} thing={thing} chosen={thing.id === state?.active} />
           ))}
         </ul>
       )}
