@@ -160,7 +160,8 @@ def _add_protocol_arguments(group: argparse._ArgumentGroup) -> None:
         default=[],
         metavar="MEASURE",
         help="besides IoU: boundary for Boundary IoU; f for DAVIS's F, which gives J&F; pieces for the share of masks "
-        "that are not in one piece where the object is; calibration for what predicted IoU is worth",
+        "that are not in one piece where the object is; stability for how little masks depend on the threshold; "
+        "calibration for what predicted IoU is worth",
     )
     group.add_argument(
         "--detections", type=Path, metavar="FILE", help="results of a detector, COCO's json; or a folder with SET.json"

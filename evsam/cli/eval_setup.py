@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from evsam.sam import Sam
     from evsam.weights import Weights
 
-MEASURES = {"boundary": "boundary_iou", "f": "f", "pieces": "pieces", "calibration": "calibration"}
+MEASURES = {"boundary": "boundary_iou", **{name: name for name in ("f", "pieces", "stability", "calibration")}}
 """What rows call the measures of ``--measures``."""
 
 SEARCHING = {"detections", "everything"}

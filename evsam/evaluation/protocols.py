@@ -50,10 +50,11 @@ Row: TypeAlias = dict[str, Any]
 Tables: TypeAlias = dict[str, dict[str, dict[str, float | None]]]
 """Numbers by table, row and column; None where there is nothing to count."""
 
-Measure: TypeAlias = Literal["boundary_iou", "f", "pieces", "calibration"]
+Measure: TypeAlias = Literal["boundary_iou", "f", "pieces", "stability", "calibration"]
 """What can be computed besides IoU: see :func:`evsam.evaluation.metrics.boundary_iou` and ``boundary_f``; ``pieces``,
-the share of masks that are not in one piece where the object is (:func:`evsam.evaluation.metrics.in_one_piece`); and
-``calibration``, tables of how far predicted IoU are from the real ones."""
+the share of masks that are not in one piece where the object is (:func:`evsam.evaluation.metrics.in_one_piece`);
+``stability`` (:meth:`Answers.stability`); and ``calibration``, tables of how far predicted IoU are from the real
+ones."""
 
 MEASURE_NAMES = {
     "iou": "IoU",
@@ -61,6 +62,7 @@ MEASURE_NAMES = {
     "boundary_iou": "Boundary IoU",
     "f": "F",
     "pieces": "in pieces",
+    "stability": "stability",
 }
 
 AT_ONCE = 64
@@ -74,6 +76,10 @@ BLANK = 128
 
 BOX_SHIFT_LIMIT = 20.0
 """Pixels that a jittered edge of a box moves at most; SAM's training has the same (arXiv 2304.02643)."""
+
+
+STABILITY_OFFSET = 1.0
+"""How far the threshold of logits moves, up and down."""
 
 
 class PhotoProtocol(Protocol):
@@ -143,6 +149,8 @@ class Boxes:
                 mask, others = answers.masks(index, self.best and self.multimask)
                 row |= score(mask, one, self.measures, self.keep_masks)
                 row["predicted_iou"] = answers.predicted_iou(index)
+                if "stability" in self.measures:
+                    row["stability"] = answers.stability(index)
                 if others is not None:
                     row["best_iou"] = best_iou(others, one)
                 rows.append(row)
@@ -241,6 +249,8 @@ class Clicks:
             for index, session in enumerate(going):
                 mask, others = answers.masks(index, self.best and multimask)
                 session.take(mask, index, answers.predicted_iou(index))
+                if "stability" in self.measures:
+                    session.row["stability"] = answers.stability(index)
                 if others is not None:
                     session.best.append(best_iou(others, session.one))
         return [session.finish(self.measures, self.keep_masks) for session in sessions]
@@ -485,6 +495,12 @@ class Answers:
     def predicted_iou(self, index: int) -> float:
         """Of the chosen mask of a prompt: the highest."""
         return float(self._scores[index, self._best[index]])
+
+    def stability(self, index: int) -> float:
+        """Of the chosen mask of a prompt: IoU of its logits cut at 1 and at -1, as everything mode has it."""
+        logits = self._logits[index, self._best[index]] - self._sam.mask_threshold
+        wide = int(np.count_nonzero(logits > -STABILITY_OFFSET))
+        return int(np.count_nonzero(logits > STABILITY_OFFSET)) / wide if wide else 1.0
 
     def logits(self) -> npt.NDArray[np.float32]:
         """Float32 (N, 256, 256), of the chosen masks."""

@@ -43,6 +43,8 @@ class Answering:
         scores: predicted IoU of the masks.
     """
 
+    mask_threshold = 0.0
+
     def __init__(self, masks: Sequence[np.ndarray], scores: Sequence[float]) -> None:
         self.logits = np.stack(masks).astype(np.float32) * 20 - 10
         self.scores = np.array(scores, np.float32)

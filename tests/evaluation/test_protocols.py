@@ -243,6 +243,18 @@ def test_pieces_count_where_the_object_is_in_one() -> None:
     assert protocol.summary([*rows, *whole])["mean"]["in pieces"]["all"] == 0.5
 
 
+def test_stability_is_that_of_the_chosen_mask() -> None:
+    sam = answering()
+    sam.logits[2] = np.where(ANSWERS[1], 3.0, np.where(ANSWERS[2], 0.5, -3.0))  # 60 of 140 columns are sure
+    measures: Any = ("stability",)
+    for protocol in (Boxes(measures=measures), Clicks(clicks=1, measures=measures)):
+        (row,) = rows = protocol.rows(sam, EMBEDDING, truth(annotation(TRUE)))
+        assert row["stability"] == 60 / 140
+        assert protocol.summary(rows)["mean"]["stability"]["all"] == 60 / 140
+    sam.logits[:] = -3
+    assert Boxes(measures=measures).rows(sam, EMBEDDING, truth(annotation(TRUE)))[0]["stability"] == 1, "surely nothing"
+
+
 def test_calibration_has_tables_of_its_own() -> None:
     rows = Boxes().rows(answering(), EMBEDDING, truth(annotation(TRUE), annotation(ANSWERS[2])))
     assert set(Boxes().summary(rows)) == {"mean"}
