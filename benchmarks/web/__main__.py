@@ -1,7 +1,9 @@
 """nano in Chromium beside the native engine with one thread: `python -m benchmarks.web`.
 
-A photo of 1280 x 720 to its first mask (pixels are there; a box, encoded and predicted), and a click on an encoded
-photo. In the browser what a page sees: the time until the promise is kept, with what it takes to the worker and back.
+A photo of 1280 x 720 to its first mask (pixels are there; a box, encoded and predicted), a click on an encoded photo,
+and the logits alone that a resting pointer needs. In the browser what a page sees: the time until the promise is kept,
+with what it takes to the worker and back. Then the page of `evsam serve` itself, with as many threads as there are:
+from a click until its masks are among the annotations, and answers while the pointer moves.
 Needs the package built (docs/web.md), Chromium, node and playwright-core (`npm install -g playwright-core`).
 
 The native engine is timed before and after the browser, in which the cases take turns.
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 import evsam
 from benchmarks import harness
@@ -31,6 +34,8 @@ from benchmarks.models.inputs import frame
 from evsam.cli.arguments import whole
 
 PACKAGE = harness.REPOSITORY / "build" / "wasm" / "package"
+PAGE = harness.REPOSITORY / "evsam" / "serve" / "page"
+WEIGHTS = harness.REPOSITORY / "evsam" / "data" / "nano.safetensors"
 WARM_UP = 5
 PRECISIONS: tuple[Literal["fp32"], Literal["int8"]] = ("fp32", "int8")
 CASES = [{"precision": precision, "threads": threads} for precision in ("fp32", "int8") for threads in (1, 2)]
@@ -55,17 +60,20 @@ def native(precision: Literal["fp32", "int8"], rounds: int) -> dict[str, list[fl
     return found
 
 
-def browser(rounds: int) -> tuple[str, list[dict[str, Any]]]:
-    """The browser's version, and milliseconds of each of CASES."""
+def browser(rounds: int) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
+    """The browser's version, milliseconds of each of CASES, and those of the page."""
     image = frame()
     height, width = image.shape[:2]
     modules = subprocess.run(["npm", "root", "-g"], capture_output=True, text=True, check=True).stdout.strip()
     with tempfile.TemporaryDirectory() as folder:
         opaque = np.concatenate([image, np.full((height, width, 1), 255, np.uint8)], 2)
         (Path(folder) / "frame.rgba").write_bytes(opaque.tobytes())
+        Image.fromarray(image).save(Path(folder) / "frame.png")
         settings = {
             "package": str(PACKAGE),
             "photo": folder,
+            "page": str(PAGE),
+            "weights": str(WEIGHTS),
             "chromium": shutil.which("chromium"),
             "cases": CASES,
             "width": width,
@@ -82,7 +90,7 @@ def browser(rounds: int) -> tuple[str, list[dict[str, Any]]]:
             check=True,
         )
     answer = json.loads(done.stdout)
-    return answer["browser"], answer["results"]
+    return answer["browser"], answer["results"], answer["page"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,13 +102,23 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{PACKAGE}: expected the built package (docs/web.md), got none")
 
     halves = [{each: native(each, chosen.rounds // 2) for each in PRECISIONS}]
-    version, results = browser(chosen.rounds)
+    version, results, page = browser(chosen.rounds)
     halves.append({each: native(each, chosen.rounds // 2) for each in PRECISIONS})
 
     case = {"op": "predict", "variant": "nano", "image": [720, 1280]}
     lines = []
     rows = [
-        ["where", "precision", "threads", "photo to mask ms", "of native", "click ms", "loading ms", "first photo ms"]
+        [
+            "where",
+            "precision",
+            "threads",
+            "photo to mask ms",
+            "of native",
+            "click ms",
+            "hover ms",
+            "loading ms",
+            "first photo ms",
+        ]
     ]
     medians = {}
     for precision in ("fp32", "int8"):
@@ -116,11 +134,12 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{statistics.median(times['click']):.1f}",
                 "",
                 "",
+                "",
             ]
         )
         lines.append({**case, "contestant": "native", "precision": precision, "threads": 1, **figures(times)})
     for result in results:
-        times = {what: result[what] for what in ("photo", "click")}
+        times = {what: result[what] for what in ("photo", "click", "hover")}
         photo, click = statistics.median(times["photo"]), statistics.median(times["click"])
         rows.append(
             [
@@ -130,6 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{photo:.1f}",
                 f"{photo / medians[result['precision']]:.2f}",
                 f"{click:.1f}",
+                f"{statistics.median(times['hover']):.1f}",
                 f"{result['load']:.0f}",
                 f"{result['first']:.0f}",
             ]
@@ -146,6 +166,22 @@ def main(arguments: list[str] | None = None) -> int:
             }
         )
     print(report.grid(rows))
+    answers = len(page["hover"]) / page["seconds"]
+    times = {what: page[what] for what in ("click", "hover")}
+    print(
+        f"The page: click {statistics.median(page['click']):.1f} ms, hover {statistics.median(page['hover']):.1f} ms; "
+        f"{answers:.1f} answers per second while the pointer moves {page['moves'] / page['seconds']:.0f} times a second"
+    )
+    lines.append(
+        {
+            **case,
+            "contestant": f"page in Chromium {version}",
+            "precision": "int8",
+            "threads": max(result["threads"] for result in results),
+            **figures(times),
+            "answers_per_second": round(answers, 1),
+        }
+    )
     if chosen.save:
         harness.save(harness.result_path("web"), lines, ["variant", "threads", "precision", "contestant"])
     return 0

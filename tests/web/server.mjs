@@ -1,10 +1,10 @@
-// Serves some folders on this machine, as { "/path": folder }, and an empty page at "/". isolated: from other origins,
+// Serves some folders on this machine, as { "/path": folder }, also of single files, and an empty page at "/". isolated: from other origins,
 // so that the page may have threads. For tests and benchmarks.
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, normalize } from "node:path";
 
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".css": "text/css" };
 
 export async function serve(folders, { isolated }) {
   const server = createServer(async ({ url }, response) => {
@@ -17,10 +17,10 @@ export async function serve(folders, { isolated }) {
       response.writeHead(200, { ...headers, "Content-Type": "text/html" }).end("<!doctype html><title>evsam</title>");
       return;
     }
-    const root = Object.keys(folders).find((path) => url.startsWith(`${path}/`));
+    const root = Object.keys(folders).find((path) => url === path || url.startsWith(`${path}/`));
     try {
       if (root === undefined) throw new Error("no such folder");
-      const content = await readFile(folders[root] + normalize(url.slice(root.length)));
+      const content = await readFile(folders[root] + (url === root ? "" : normalize(url.slice(root.length))));
       response.writeHead(200, headers).end(content);
     } catch {
       response.writeHead(404).end();

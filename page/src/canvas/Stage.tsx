@@ -348,6 +348,7 @@ class Pointers {
     }
     if (this.#down.size > 2) return;
     this.#start = at;
+    dropHover(true); // what is clicked for shall not wait for another preview
     this.#label = event.shiftKey || event.button === 2 || negative.value ? 0 : 1;
     if (event.button === 1 || space.value || (tool.value === "select" && event.button === 0)) {
       this.#gesture = event.button === 0 && !space.value ? "press" : "pan";

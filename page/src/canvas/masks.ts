@@ -1,5 +1,4 @@
 // Asks the worker for RLEs and outlines, and keeps the outlines of RLEs that are drawn again and again.
-import type { Mask } from "../core/mask";
 import type { Rle } from "../core/rle";
 import type { AnyMask } from "../engines/engine";
 import type { Outline, Task } from "./masks.worker";
@@ -36,21 +35,9 @@ function start(): Worker {
   return made;
 }
 
-/** The RLE of a mask, and its area in pixels. */
-export async function rleOf(mask: AnyMask): Promise<Rle> {
-  if (mask.kind === "rle") return mask.rle;
-  if (mask.kind === "logits") throw new Error("mask: expected one of the photo's size, got logits");
-  return (await ask<{ rle: Rle }>({ kind: "encode", mask: mask.mask })).rle;
-}
-
 /** The outline of a mask; logits are taken over. */
 export async function shapeOf(mask: AnyMask, tolerance: number): Promise<Shape> {
   return pathOf(await ask<Outline>({ kind: "outline", mask, tolerance }));
-}
-
-/** The outline of a mask that is still being painted. */
-export function shapeOfMask(mask: Mask, tolerance: number): Promise<Shape> {
-  return shapeOf({ kind: "mask", mask }, tolerance);
 }
 
 function pathOf({ coordinates, lengths }: Outline): Shape {
@@ -75,12 +62,14 @@ export function toleranceAt(scale: number): number {
 /** Outlines of RLEs, each at the last tolerance it was asked for. */
 export class Shapes {
   #known = new WeakMap<Rle, { tolerance: number; shape: Shape | null; asked: number | null }>();
+  #tolerance = 0.75; // that was asked for last
 
   /** @param changed called when an outline that was asked for has come. */
   constructor(readonly changed: () => void) {}
 
   /** The outline; until it has come, the one of another tolerance, or null. */
   get(rle: Rle, tolerance: number): Shape | null {
+    this.#tolerance = tolerance;
     let known = this.#known.get(rle);
     if (known === undefined) this.#known.set(rle, (known = { tolerance: -1, shape: null, asked: null }));
     if (known.tolerance !== tolerance && known.asked !== tolerance) {
@@ -98,5 +87,24 @@ export class Shapes {
       );
     }
     return known.shape;
+  }
+
+  /** RLEs of new masks, whose pixels are taken over; one of them has its outline by then, so that nothing blinks. */
+  async encode(masks: readonly AnyMask[], outlined: number): Promise<Rle[]> {
+    const tolerance = this.#tolerance;
+    const pixels = masks.flatMap((mask) => (mask.kind === "mask" ? [mask.mask] : []));
+    let rles = masks.flatMap((mask) => (mask.kind === "rle" ? [mask.rle] : []));
+    let shape: Shape;
+    if (rles.length === masks.length) shape = await shapeOf(masks[outlined]!, tolerance);
+    else {
+      if (pixels.length < masks.length) throw new Error("masks: expected all of one kind and of the photo's size");
+      const transfer = pixels.map(({ data }) => data.buffer as ArrayBuffer);
+      const task: Task = { kind: "encode", masks: pixels, outlined, tolerance };
+      const found = await ask<{ rles: Rle[]; outline: Outline }>(task, transfer);
+      rles = found.rles;
+      shape = pathOf(found.outline);
+    }
+    this.#known.set(rles[outlined]!, { tolerance, shape, asked: null });
+    return rles;
   }
 }

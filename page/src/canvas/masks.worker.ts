@@ -1,14 +1,15 @@
 // What takes too long for the thread that follows the pointer: masks to RLEs and back, and their outlines.
 import { type Polygon, tracePolygons } from "../core/contours";
 import type { Mask } from "../core/mask";
-import { areaOfRle, encode, type Rle } from "../core/rle";
+import { encode } from "../core/rle";
 import type { AnyMask } from "../engines/engine";
 import { maskOfLogits } from "./logits";
 
 export type Task =
   /** The outline of a mask, simplified by so many pixels. */
   | { readonly kind: "outline"; readonly mask: AnyMask; readonly tolerance: number }
-  | { readonly kind: "encode"; readonly mask: Mask };
+  /** RLEs of masks, and the outline of one of them. */
+  | { readonly kind: "encode"; readonly masks: readonly Mask[]; readonly outlined: number; readonly tolerance: number };
 
 /** An outline: rings of x, y, one after the other, and how many numbers each has. */
 export interface Outline {
@@ -37,8 +38,9 @@ function flat(polygons: readonly Polygon[], scale: number): Outline {
 
 function answer(task: Task): [unknown, ArrayBufferLike[]] {
   if (task.kind === "encode") {
-    const rle: Rle = encode(task.mask);
-    return [{ rle, area: areaOfRle(rle) }, []];
+    const rles = task.masks.map(encode);
+    const drawn = outline({ kind: "mask", mask: task.masks[task.outlined]! }, task.tolerance);
+    return [{ rles, outline: drawn }, [drawn.coordinates.buffer, drawn.lengths.buffer]];
   }
   const found = outline(task.mask, task.tolerance);
   return [found, [found.coordinates.buffer, found.lengths.buffer]];
