@@ -97,3 +97,31 @@ test("images that are files or canvases, errors and calls in any number", async 
   assert.match(result.refused, /^points.*: expected /);
   assert.equal(result.closed, "worker: expected one that answers, got a closed one");
 });
+
+test("everything: progress comes while the worker is busy, and an end ends it", async () => {
+  const result = await inPage(true, async () => {
+    const { load } = await import("/package/index.js");
+    const sam = await load({ warmUp: false });
+    const data = new Uint8ClampedArray(4 * 120 * 90).map((_, i) => (i >> 5) * 37);
+    const embedding = await sam.encode(new ImageData(data, 120, 90));
+    const options = { pointsPerSide: 4, pointsPerBatch: 4, predIouThresh: -1, stabilityScoreThresh: -1 };
+    const seen = [];
+    const found = await sam.segmentEverything(embedding, { ...options, progress: (...at) => seen.push(at) });
+    const controller = new AbortController();
+    const calls = [];
+    const progress = (done) => {
+      calls.push(done);
+      controller.abort();
+    };
+    const many = { ...options, pointsPerSide: 64, progress, signal: controller.signal };
+    const stopped = await sam.segmentEverything(embedding, many).catch((error) => error.name);
+    await sam.predict(embedding, { points: [[60, 40]] }); // behind 4096 clicks, had they not been given up
+    sam.close();
+    return { seen, found: found.length, stopped, calls: calls.length, size: found[0].rle.size };
+  });
+  assert.deepEqual(result.seen.at(-1), [16, 16]);
+  assert.ok(result.seen.length >= 4 && result.found > 0);
+  assert.deepEqual(result.size, [90, 120]);
+  assert.equal(result.stopped, "AbortError");
+  assert.equal(result.calls, 1);
+});
