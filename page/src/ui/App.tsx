@@ -121,8 +121,8 @@ function Zoom() {
 
 function Notices() {
   return (
-    <section aria-label="Messages">
-      <ul class="notices">
+    <section aria-label="What happened">
+      <ul class="notices" aria-label="Messages">
         {notices.value.map(({ id, text, bad }) => (
           <li key={id} class={bad ? "bad" : ""}>
             <span>{text}</span>
