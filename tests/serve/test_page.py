@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 
 import numpy as np
+import pytest
 
+from evsam.serve.settings import Settings
 from evsam.weights import load_weights
 from evsam.weights.files import parse_tensor_file
 from evsam.weights.store import save_weights, weight_metadata
@@ -102,3 +105,22 @@ def test_no_decoder_where_there_is_no_file_of_this_model(serving, sam, tmp_path,
             assert client.get("/v1/model").json()["decoder"] is told
             answer = client.get("/v1/model/decoder")
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, "decoder")
+
+
+def test_command_shows_the_page_or_not(monkeypatch) -> None:
+    pytest.importorskip("fastapi")
+    from evsam.cli import main
+    from evsam.serve import server
+
+    seen: list[object] = []
+
+    def serve(_: object, settings: Settings, started: Callable[[str], None]) -> None:
+        seen.append(settings.page)
+        started("http://127.0.0.1:1")
+
+    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr("webbrowser.open", seen.append)
+    assert main(["serve", "--threads", "1"]) == 0
+    assert main(["serve", "--threads", "1", "--open"]) == 0
+    assert main(["serve", "--threads", "1", "--no-page"]) == 0
+    assert seen == [True, True, "http://127.0.0.1:1", False]
