@@ -42,10 +42,12 @@ function digest(): string {
 /** The engine and nano's weights: beside the built page, and under the same paths while developing. */
 function engine(weights: boolean): Plugin {
   let folder = "";
+  let building = false; // and not testing, which closes a bundle too
   return {
     name: "evsam-engine",
     configResolved(config) {
       folder = resolve(config.root, config.build.outDir);
+      building = config.command === "build";
     },
     configureServer(server) {
       server.middlewares.use((request, response, next) => {
@@ -58,6 +60,7 @@ function engine(weights: boolean): Plugin {
       });
     },
     closeBundle() {
+      if (!building) return;
       if (!existsSync(join(ENGINE, "wasm/evsam.wasm"))) {
         throw new Error(`${ENGINE}: expected the built npm package (docs/web.md), got none`);
       }

@@ -54,6 +54,10 @@ function useDrops(): void {
 export function App() {
   useDrops();
   const any = entries.value.length > 0;
+  const name = current.value?.name;
+  useEffect(() => {
+    document.title = name ? `${name} - evsam` : "evsam";
+  }, [name]);
   return (
     <div class="app">
       <Header />

@@ -12,7 +12,8 @@ export function Landing() {
     <div class="landing">
       <div class="drop-zone">
         <Illustration />
-        <p class="lead">Drop a photo, point at something, get its mask.</p>
+        <p class="lead mouse-only">Drop a photo, point at something, get its mask.</p>
+        <p class="lead touch-only">Open a photo, tap on something, get its mask.</p>
         <div class="landing-buttons">
           <button type="button" class="button primary large" onClick={() => pickFiles(false)}>
             <Icon name="picture" />
