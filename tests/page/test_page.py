@@ -331,12 +331,12 @@ def test_photos_come_by_the_dialog_by_dropping_and_by_pasting(open_page, photos,
     broken = tmp_path / "broken.png"
     broken.write_bytes(photos["cup"].read_bytes()[:3000])
     driver.drop(broken)
-    messages = driver.page.get_by_role("list", name="Messages")
-    messages.get_by_text("broken.png cannot be shown").wait_for()
+    messages = driver.page.get_by_role("region", name="Messages").get_by_role("listitem")
+    messages.filter(has_text="broken.png cannot be shown").wait_for()
     text = tmp_path / "notes.txt"
     text.write_text("no photo")
     driver.drop(text)
-    messages.get_by_text("There is no photo in that.").wait_for()
+    messages.filter(has_text="There is no photo in that.").wait_for()
     driver.page.get_by_role("button", name=re.compile("^cat.png")).click()  # all else goes on
     driver.ready()
     click(driver, FACE)
