@@ -1,13 +1,18 @@
 """The pictures of the docs: ``python -m benchmarks.pictures`` draws them again, with weights and code as they are.
 
-A test draws them too, and fails where those in docs/images are no longer the same.
+A test draws them too, and fails where those in docs/images are no longer the same; but for those of the page
+(docs/page.md), for which Debian's chromium and the extra ``test-page`` are needed.
 """
 
 from __future__ import annotations
 
+import io
+import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -29,6 +34,9 @@ _GAP = 10  # pixels between the parts of a picture, transparent, since pages are
 _FRAME = (320, 240)
 _ROCKET = (150, 60, 205, 238)  # in the first frame
 _SHOWN = (15, 30, 43, 60)
+
+_ON_THE_TABLE = (("cup", 165, 15, 410, 290), ("spoon", 322, 238, 408, 328), ("coffee", 200, 95, 370, 200))
+"""In the photo that the page shows: names and boxes."""
 
 
 def draw_result() -> Image.Image:
@@ -82,6 +90,41 @@ def draw_track() -> Image.Image:
     return picture
 
 
+def draw_page(scheme: str) -> Image.Image:
+    """The page in a browser's window, light or dark, with a cup, a spoon and coffee marked in a photo."""
+    from tests.page.driver import Driver, chromium, serving
+
+    cup = photo("coffee.png")
+    size = (cup.shape[0], cup.shape[1])
+    with tempfile.TemporaryDirectory() as folder, serving() as (address, _), chromium() as browser:
+        Image.fromarray(cup).save(Path(folder, "coffee.png"))
+        view = {"width": 1080, "height": 675}
+        driver = Driver(browser, address, viewport=view, color_scheme=scheme, device_scale_factor=1.5)
+        driver.drop(Path(folder, "coffee.png"))
+        driver.ready()
+        for count, (name, x0, y0, x1, y1) in enumerate(_ON_THE_TABLE, 1):
+            mouse = driver.page.mouse
+            mouse.move(*driver.on_screen((x0, y0), size))
+            mouse.down()
+            mouse.move(*driver.on_screen((x1, y1), size), steps=3)
+            mouse.up()
+            driver.settled(count)
+            field = driver.page.get_by_label(re.compile("^Name of")).last
+            field.fill(name)
+            field.press("Enter")
+            if count < len(_ON_THE_TABLE):
+                driver.button("Done").click()
+        mouse.move(*driver.on_screen((20, 20), size))
+        driver.page.wait_for_timeout(500)  # until nothing fades any more
+        with Image.open(io.BytesIO(driver.page.screenshot())) as shot:
+            picture: Image.Image = shot.convert("RGB")
+        driver.close()
+    return picture
+
+
+PAGES = {ROOT / "docs" / "images" / f"page-{scheme}.webp": scheme for scheme in ("light", "dark")}
+"""Colour schemes of the page's pictures, by their paths."""
+
 PICTURES = {RESULT: draw_result, EVERYTHING: draw_everything, TRACK: draw_track}
 """By their paths."""
 
@@ -101,3 +144,9 @@ if __name__ == "__main__":
     for path, draw in PICTURES.items():
         draw().save(path, optimize=True)
         print(f"wrote {path.relative_to(ROOT)}")
+    try:
+        for path, scheme in PAGES.items():
+            draw_page(scheme).save(path, quality=80, method=6)
+            print(f"wrote {path.relative_to(ROOT)}")
+    except pytest.skip.Exception as reason:
+        print(f"left those of the page as they are: {reason}")

@@ -88,7 +88,7 @@ def _name(text: str) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments say."""
-    from evsam import load
+    from evsam.sam import load
     from evsam.serve.server import serve
     from evsam.serve.settings import LOOPBACK, Settings
 

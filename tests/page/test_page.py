@@ -155,6 +155,21 @@ def test_places_stay_true_while_zooming_and_the_newest_one_is_shown(cat) -> None
     cat.until(lambda: cat.drawn(EYE, SIZE)[3] > 0 and cat.drawn(WALL, SIZE)[3] == 0)
 
 
+def test_two_tabs_see_each_others_work(cat) -> None:
+    other = cat.context.new_page()
+    other.goto(cat.address)
+    other.get_by_text("Looking at the photo").wait_for(state="hidden")
+    cat.page.bring_to_front()
+    click(cat, FACE)
+    cat.settled(1)
+    objects = other.get_by_role("complementary", name="Objects")
+    objects.get_by_label(re.compile("^Name of")).fill("from the other tab")
+    cat.until(lambda: cat.things()[0]["name"] == "from the other tab")
+    cat.page.get_by_role("complementary", name="Objects").get_by_label(re.compile("^Name of")).wait_for()
+    name = cat.page.get_by_label(re.compile("^Name of"))
+    cat.until(lambda: name.input_value() == "from the other tab")
+
+
 def test_a_box_the_brush_and_undo(cat, photos, nano) -> None:
     drag(cat, (100, 5), (420, 280))
     (thing,) = cat.settled(1)
@@ -331,7 +346,7 @@ def test_photos_come_by_the_dialog_by_dropping_and_by_pasting(open_page, photos,
     broken = tmp_path / "broken.png"
     broken.write_bytes(photos["cup"].read_bytes()[:3000])
     driver.drop(broken)
-    messages = driver.page.get_by_role("region", name="Messages").get_by_role("listitem")
+    messages = driver.page.get_by_role("list", name="Messages").get_by_role("listitem")
     messages.filter(has_text="broken.png cannot be shown").wait_for()
     text = tmp_path / "notes.txt"
     text.write_text("no photo")
