@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,9 +19,9 @@ from PIL import Image
 
 import evsam
 from evsam.record import write_record
-from evsam.weights import resolve, save_weights
+from evsam.weights import expected_tensors, resolve, save_weights
 from evsam.weights.files import read_tensor_file, write_tensor_file
-from evsam.zoo import VARIANTS
+from evsam.zoo import VARIANTS, Block
 from tests.builds import ROOT, cpu_build, run, tool
 from tests.own_variants import NANO_LIKE, SAM_LIKE, own_weights
 from tests.sdk.prompt_cases import ORIGINAL, prompt_cases
@@ -560,7 +561,7 @@ def test_whose_embeddings_a_model_takes(library, handles, photo, tmp_path) -> No
     outputs = (None, score.ctypes.data_as(ctypes.c_void_p), None)
 
     def predict(path: Path, precision: int = 0) -> int:
-        options = (ctypes.c_size_t * 2)(16, precision << 32)  # struct_size; threads and precision
+        options = (ctypes.c_size_t * 3)(24, precision << 32, 0)  # struct_size; threads and precision; packed_cache
         model = ctypes.c_void_p()
         assert library.evsam_load(os.fsencode(path), None, options, ctypes.byref(model)) == 0
         status: int = library.evsam_predict(model, handles[1], ctypes.byref(prompts), *outputs)
@@ -699,3 +700,37 @@ def test_files_of_earlier_versions(library, tmp_path) -> None:
     check({"evsam.variant": "{}"}, None, bad_weights, f"{path}: variant: expected the field 'name', got none")
     check({"evsam.variant": write_record(VARIANTS["nano"])}, "l0", bad_weights, "expected variant 'l0', got 'nano' in")
     check({"evsam.format": "2"}, "nano", bad_weights, f"{path}: expected format 1, got '2': a newer evsam is needed")
+
+
+def test_packed_weights_on_disk(library, tmp_path, monkeypatch) -> None:
+    """The second time they are read, where EVSAM_CACHE says; the variable decides for callers who do not."""
+    wide = (Block("mb", 512, stride=2, expand=1), Block("fmb", 512, expand=4))  # enough to be worth a file
+    stages = (*SAM_LIKE.encoder.stages[:3], wide)
+    variant = replace(SAM_LIKE, name="own-wide", encoder=replace(SAM_LIKE.encoder, stages=stages))
+    path = tmp_path / "wide.safetensors"
+    tensors = {name: np.full(shape, 0.01, np.float32) for name, shape in expected_tensors(variant).items()}
+    save_weights(path, tensors, variant)
+    monkeypatch.setenv("EVSAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("EVSAM_PACKED_CACHE", raising=False)
+    library.evsam_packed_cache_state.restype = ctypes.c_char_p
+
+    def state(packed_cache: int = 0) -> str:
+        options = (ctypes.c_size_t * 3)(24, 0, packed_cache)  # struct_size; threads and precision; packed_cache
+        model = ctypes.c_void_p()
+        assert library.evsam_load(os.fsencode(path), None, options, ctypes.byref(model)) == 0
+        text: bytes = library.evsam_packed_cache_state(model)
+        found = text.decode()
+        library.evsam_free(model)
+        return found
+
+    assert state() == "off"
+    written = state(1)
+    (file,) = (tmp_path / "cache" / "packed").iterdir()
+    assert written == f"written: {file}"
+    monkeypatch.setenv("EVSAM_PACKED_CACHE", "1")
+    assert state() == state(1) == f"read: {file}"
+    assert state(2) == "off"
+    monkeypatch.setenv("EVSAM_PACKED_CACHE_GIB", "nonsense")
+    assert library.evsam_load(os.fsencode(path), None, None, ctypes.byref(ctypes.c_void_p())) == 3
+    message = library.evsam_last_error().decode()
+    assert message == "EVSAM_PACKED_CACHE_GIB: expected a whole number of GiB, 1 to 1048576, got nonsense"

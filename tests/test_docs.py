@@ -43,7 +43,7 @@ def test_links_lead_somewhere(document) -> None:
 
 
 def test_variables_of_the_environment_are_documented() -> None:
-    read = re.compile(r"""(?:getenv\(|environ\.get\(|environ\[)["'](\w+)["']""")
+    read = re.compile(r"""(?:getenv\(|variable\(|environ\.get\(|environ\[)["'](\w+)["']""")
     names = {
         name
         for folder in ("csrc", "evsam", "training", "benchmarks")

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -104,11 +105,17 @@ void check_count(const std::vector<MapShape>& shapes, const py::sequence& featur
 class BoundEngine {
  public:
   BoundEngine(const std::string& record, const py::dict& tensors, const py::object& threads,
-              const std::string& precision, const py::set& mapped) {
+              const std::string& precision, const py::set& mapped, std::optional<bool> packed_cache,
+              const std::string& packed_folder, std::optional<std::size_t> packed_least) {
     const VariantConfig config = checked_variant(record);
     EngineOptions options;
     options.threads = thread_count(threads);
     options.precision = precision_of(precision);
+    if (packed_cache) {
+      options.packed_cache.use = *packed_cache ? PackedCacheOptions::Use::on : PackedCacheOptions::Use::off;
+    }
+    options.packed_cache.folder = packed_folder;
+    options.packed_cache.least_bytes = packed_least.value_or(PackedCacheOptions::kLeastBytes);
     TensorTable table;
     for (const auto& item : tensors) {
       const std::string name = py::str(item.first);
@@ -219,6 +226,12 @@ class BoundEngine {
     return rows;
   }
 
+  py::dict packed_cache() const {
+    using py::literals::operator""_a;
+    const PackedCacheReport& report = engine_->packed_cache();
+    return py::dict("state"_a = packed_state_name(report.state), "path"_a = report.path, "problem"_a = report.problem);
+  }
+
   int threads() const { return engine_->threads(); }
   const Engine& engine() const { return *engine_; }
 
@@ -261,12 +274,18 @@ void bind_engine(py::module_& m) {
       "The record of a variant, JSON text as evsam.record writes it, checked: its fields as plain data, everything as "
       "None where the record does not tell.");
   py::class_<BoundEngine>(m, "Engine", "One model on the CPU; use it through evsam.load(engine='native').")
-      .def(py::init<const std::string&, const py::dict&, const py::object&, const std::string&, const py::set&>(),
+      .def(py::init<const std::string&, const py::dict&, const py::object&, const std::string&, const py::set&,
+                    std::optional<bool>, const std::string&, std::optional<std::size_t>>(),
            py::arg("record"), py::arg("tensors"), py::kw_only(), py::arg("threads") = py::none(),
-           py::arg("precision") = "fp32", py::arg("mapped") = py::set(),
+           py::arg("precision") = "fp32", py::arg("mapped") = py::set(), py::arg("packed_cache") = py::none(),
+           py::arg("packed_folder") = "", py::arg("packed_least") = py::none(),
            "Packs the weights of the variant that a record describes (see read_variant), arrays in C order by name; "
            "they are not kept. `mapped`: names of those that lie in a "
-           "read-only mapping of a file, whose pages are dropped when they have been read.")
+           "read-only mapping of a file, whose pages are dropped when they have been read. `packed_cache`: whether to "
+           "keep packed weights in packed_folder, or take them from there; None for what the environment says. "
+           "`packed_least`: encoders with fewer bytes of weights are packed each time.")
+      .def_property_readonly("packed_cache", &BoundEngine::packed_cache,
+                             "What became of it: state (off, small, read, written or failed), path, problem.")
       .def_property_readonly("feature_shapes", &BoundEngine::feature_shapes,
                              "Shapes (C, H, W) of the embedding, then of the lateral maps.")
       .def_property_readonly("threads", &BoundEngine::threads, "Upper limit of threads.")

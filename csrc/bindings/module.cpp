@@ -3,6 +3,7 @@
 #include "bindings/bindings.h"
 #include "bindings/kernels.h"
 #include "core/cpu.h"
+#include "core/environment.h"
 #include "core/hash.h"
 #include "core/mapped_file.h"
 #include "core/thread_pool.h"
@@ -154,6 +155,15 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
         return hash_bytes(array.data(), static_cast<std::size_t>(array.nbytes()), 0);
       },
       py::arg("array").noconvert(), "64 bits of an array's numbers: tells arrays apart that differ by accident.");
+  m.def(
+      "packed_cache_environment",
+      [] {
+        using py::literals::operator""_a;
+        PackedCacheEnvironment environment;
+        check(packed_cache_of_environment(&environment));
+        return py::dict("on"_a = environment.on, "folder"_a = environment.folder, "limit"_a = environment.limit);
+      },
+      "What the environment says about the cache of packed weights: on, folder, limit (bytes of all its files).");
   m.def("slept_seconds", &slept_seconds,
         "Seconds that the calling thread has slept so far until worker threads had finished their part.");
   m.def("kernels", &kernel_list, "Every kernel of this build.");

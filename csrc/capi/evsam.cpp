@@ -10,6 +10,7 @@
 #include "core/cpu.h"
 #include "core/finite.h"
 #include "core/thread_pool.h"
+#include "engine/encoder.h"
 #include "engine/prompts.h"
 #include "engine/safetensors.h"
 #include "narrow/narrow.h"
@@ -179,6 +180,13 @@ Status read_options(const evsam_options* given, Options* options) {
     case EVSAM_FAST: options->fast = true; break;
     default: return invalid("options.precision", "an evsam_precision, 0 to 4", std::to_string(read.precision));
   }
+  using Use = evsam::PackedCacheOptions::Use;
+  switch (read.packed_cache) {
+    case EVSAM_PACKED_CACHE_AUTO: options->engine.packed_cache.use = Use::environment; break;
+    case EVSAM_PACKED_CACHE_ON: options->engine.packed_cache.use = Use::on; break;
+    case EVSAM_PACKED_CACHE_OFF: options->engine.packed_cache.use = Use::off; break;
+    default: return invalid("options.packed_cache", "an evsam_packed_cache, 0 to 2", std::to_string(read.packed_cache));
+  }
   options->engine.threads = read.threads;
   return Status();
 }
@@ -223,6 +231,13 @@ Outcome read_variant_of(const std::string& path, const evsam::SafetensorsHeader&
   return outcome;
 }
 
+std::string describe(const evsam::PackedCacheReport& report) {
+  using State = evsam::PackedCacheReport::State;
+  std::string text = evsam::packed_state_name(report.state);
+  if (report.state == State::read || report.state == State::written) text += ": " + report.path;
+  return report.problem.empty() ? text : text + ": " + report.problem;
+}
+
 // open(file) reads the weights' file, which messages call `name`.
 template <typename Open>
 Outcome load(const std::string& name, const Open& open, const char* variant, const evsam_options* options,
@@ -242,10 +257,11 @@ Outcome load(const std::string& name, const Open& open, const char* variant, con
     if (!status.ok()) return status;
   }
   auto made = std::make_unique<evsam_model>();
-  made->encoder = file.digest("image_encoder.");
+  made->encoder = file.tensors().digest(evsam::kEncoderTensors, evsam::threads_or_default(read.engine.threads));
   const Status status = evsam::Engine::create(config, file.tensors(), read.engine, &made->engine);
   if (status.code() == evsam::StatusCode::kUnavailable) return status;
   if (!status.ok()) return {Status::invalid_argument(name + ": " + status.message()), EVSAM_BAD_WEIGHTS};
+  made->packed_cache = describe(made->engine->packed_cache());
   *model = made.release();
   return Status();
 }
@@ -430,6 +446,10 @@ evsam_status evsam_load_memory(const uint8_t* content, size_t bytes, const char*
     };
     return load(kName, open, variant, options, model);
   });
+}
+
+const char* evsam_packed_cache_state(const evsam_model* model) {
+  return model != nullptr ? model->packed_cache.c_str() : "";
 }
 
 void evsam_free(evsam_model* model) { delete model; }

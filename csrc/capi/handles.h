@@ -23,6 +23,7 @@
 struct evsam_model {
   std::uint64_t encoder = 0;  // digest of its encoder's weights
   std::unique_ptr<evsam::Engine> engine;
+  std::string packed_cache;  // what became of it
   mutable evsam::ArenaPool scratch;
 };
 

@@ -16,36 +16,37 @@ Status system_error(const std::string& path) {
       expected_got(path, "a file that can be read", std::generic_category().message(errno)));
 }
 
-Status map(const std::string& path, int descriptor, std::uint8_t** data, std::size_t* size) {
-  struct stat status = {};
-  if (fstat(descriptor, &status) != 0) return system_error(path);
-  if (!S_ISREG(status.st_mode)) {
-    return Status::invalid_argument(
-        expected_got(path, "a regular file", S_ISDIR(status.st_mode) ? "a directory" : "something else"));
-  }
-  if (status.st_size == 0) return Status();
-  const std::size_t bytes = static_cast<std::size_t>(status.st_size);
-  void* mapped = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (mapped == MAP_FAILED) return system_error(path);
-  *data = static_cast<std::uint8_t*>(mapped);
-  *size = bytes;
-  return Status();
-}
-
 }  // namespace
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(data_, size_);
 }
 
+Status MappedFile::map(const std::string& path, int descriptor, MappedFile* file) {
+  struct stat status = {};
+  if (fstat(descriptor, &status) != 0) return system_error(path);
+  if (!S_ISREG(status.st_mode)) {
+    return Status::invalid_argument(
+        expected_got(path, "a regular file", S_ISDIR(status.st_mode) ? "a directory" : "something else"));
+  }
+  MappedFile mapped;
+  if (status.st_size > 0) {
+    const std::size_t bytes = static_cast<std::size_t>(status.st_size);
+    void* const data = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (data == MAP_FAILED) return system_error(path);
+    mapped.data_ = static_cast<std::uint8_t*>(data);
+    mapped.size_ = bytes;
+  }
+  *file = std::move(mapped);
+  return Status();
+}
+
 Status MappedFile::open(const std::string& path, MappedFile* file) {
   // Without O_NONBLOCK a named pipe would block here until somebody writes to it.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return system_error(path);
-  MappedFile mapped;
-  const Status status = map(path, descriptor, &mapped.data_, &mapped.size_);
+  const Status status = map(path, descriptor, file);
   ::close(descriptor);
-  if (status.ok()) *file = std::move(mapped);
   return status;
 }
 

@@ -28,6 +28,9 @@ class MappedFile {
   // harmless afterwards; cutting it short in place is not, as for every mapping.
   static Status open(const std::string& path, MappedFile* file);
 
+  // The same for a file that is open already, and may be closed afterwards.
+  static Status map(const std::string& path, int descriptor, MappedFile* file);
+
   const std::uint8_t* data() const { return data_; }  // nullptr for an empty file
   std::size_t size() const { return size_; }
 

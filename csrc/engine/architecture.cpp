@@ -437,6 +437,7 @@ std::int64_t hidden_channels(double expand, std::int64_t channels) {
 Status read_variant(const std::string& json, VariantConfig* config) {
   *config = {};
   EVSAM_RETURN_IF_ERROR(RecordReader(json).read(config));
+  config->record = json;
   return Checker(*config).check();
 }
 

@@ -83,6 +83,7 @@ struct VariantConfig {
   DecoderConfig decoder;
   MaskPrompt mask_prompt;
   std::optional<EverythingConfig> everything;  // nothing: its record does not tell
+  std::string record;                          // the text that all this was read from
 };
 
 inline constexpr std::int64_t kFrameSize = 1024;  // side of the frame in which prompts live, in pixels

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "ops/conv3x3/conv3x3.h"
@@ -60,6 +61,10 @@ std::size_t op_workspace_bytes(const resize::Packed& op, const Graph::Shape&, in
   return resize::workspace_bytes(op, threads);
 }
 
+// Whether what an op packs is worth keeping in a file: it is not where it is made faster than it is read.
+template <typename Op>
+constexpr bool kKept = !std::is_same_v<Op, layer_norm::Packed> && !std::is_same_v<Op, resize::Packed>;
+
 }  // namespace
 
 // Adds y = op(x) + residual. load: Status(Op*) packs the op's weights.
@@ -75,7 +80,11 @@ Value BlockBuilder::add(const std::string& label, double macs, Value x, Value re
   step.inputs = {x};
   if (residual != kNone) step.inputs.push_back(residual);
   step.outputs = {y};
-  step.load = [op, load = std::move(load)] { return load(op.get()); };
+  step.load = [op, load = std::move(load)] {
+    *op = {};  // an archive may have left parts in it
+    return load(op.get());
+  };
+  if constexpr (kKept<Op>) step.fields = [op](PackedArchive& archive) { fields(archive, *op); };
   step.check = [op, x, y, added](const Graph::PlacedMaps& maps) {
     return check_op(*op, as_const(maps[x]), added(maps), maps[y]);
   };

@@ -67,8 +67,7 @@ std::vector<Value> add_lateral(const NeckConfig& config, const Graph& graph, con
 
 }  // namespace
 
-Status make_encoder(const VariantConfig& config, const TensorTable& tensors, Precision precision, int threads,
-                    Encoder* encoder) {
+void make_encoder(const VariantConfig& config, const TensorTable& tensors, Precision precision, Encoder* encoder) {
   Graph& graph = encoder->graph;
   BlockBuilder builder(graph, tensors, config.activation, config.head_dim, precision);
   encoder->pixels = graph.add_value({config.image_size, config.image_size, 3});
@@ -78,7 +77,6 @@ Status make_encoder(const VariantConfig& config, const TensorTable& tensors, Pre
   encoder->maps = {embedding};
   for (Value map : add_lateral(config.neck, graph, stages, embedding, builder)) encoder->maps.push_back(map);
   graph.place_values(encoder->maps);
-  return graph.load(threads);
 }
 
 }  // namespace evsam

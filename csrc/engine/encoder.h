@@ -8,7 +8,6 @@
 #include "engine/architecture.h"
 #include "engine/graph.h"
 #include "engine/tensor_table.h"
-#include "evsam/status.h"
 
 namespace evsam {
 
@@ -18,8 +17,10 @@ struct Encoder {
   std::vector<Graph::Value> maps;  // output: the embedding, then the lateral maps
 };
 
-// Builds the graph, places its maps, and loads and checks it with so many threads.
-Status make_encoder(const VariantConfig& config, const TensorTable& tensors, Precision precision, int threads,
-                    Encoder* encoder);
+// Builds the graph and places its maps; it is not loaded yet. Until it is, the table must live.
+void make_encoder(const VariantConfig& config, const TensorTable& tensors, Precision precision, Encoder* encoder);
+
+// What the names of all tensors begin with that an encoder reads.
+inline constexpr char kEncoderTensors[] = "image_encoder.";
 
 }  // namespace evsam

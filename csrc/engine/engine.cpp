@@ -103,7 +103,8 @@ struct Engine::Impl {
   VariantConfig config;
   int threads = 0;
   bool encodes = false;
-  Encoder encoder;  // empty where it does not
+  PackedWeights packed;  // what the encoder reads
+  Encoder encoder;       // empty where it does not
   std::unique_ptr<Decoder> decoder;
   std::vector<MapShape> shapes;
   const Kernels* kernels = nullptr;
@@ -165,9 +166,11 @@ Status Engine::create(const VariantConfig& config, const TensorTable& tensors, c
   int threads = 0;
   EVSAM_RETURN_IF_ERROR(threads_of_environment(&threads));
   EVSAM_RETURN_IF_ERROR(selected_kernels(&impl.kernels));
-  impl.encodes = tensors.has_any("image_encoder.");
+  impl.encodes = tensors.has_any(kEncoderTensors);
   if (impl.encodes) {
-    EVSAM_RETURN_IF_ERROR(make_encoder(config, tensors, options.precision, impl.thread_count(), &impl.encoder));
+    make_encoder(config, tensors, options.precision, &impl.encoder);
+    EVSAM_RETURN_IF_ERROR(impl.packed.load(options.packed_cache, config, tensors, options.precision,
+                                           impl.thread_count(), &impl.encoder.graph));
   }
   EVSAM_RETURN_IF_ERROR(config.decoder.lite ? make_lite_decoder(config, tensors, options.precision, &impl.decoder)
                                             : make_sam_decoder(config, tensors, options.precision, &impl.decoder));
@@ -261,6 +264,7 @@ Status Engine::masks(const float* logits, std::int64_t count, std::int64_t resiz
 
 void Engine::begin_profile() const { impl_->profiler.begin(); }
 std::vector<ProfileRow> Engine::end_profile() const { return impl_->profiler.end(); }
+const PackedCacheReport& Engine::packed_cache() const { return impl_->packed.report(); }
 std::size_t Engine::arena_bytes() const { return impl_->arenas.bytes() + impl_->tables.bytes(); }
 
 }  // namespace evsam

@@ -13,6 +13,7 @@
 #include "core/precision.h"
 #include "engine/architecture.h"
 #include "engine/decoder.h"
+#include "engine/packed_cache.h"
 #include "engine/tensor_table.h"
 #include "evsam/status.h"
 
@@ -21,6 +22,7 @@ namespace evsam {
 struct EngineOptions {
   int threads = 0;  // upper limit for this engine; 0: default_threads()
   Precision precision = Precision::fp32;
+  PackedCacheOptions packed_cache;
 };
 
 // uint8 RGB, rows of width * 3 bytes, `row_bytes` apart.
@@ -43,8 +45,9 @@ class Engine {
  public:
   ~Engine();
 
-  // Packs the weights; the table and what it points to are not needed afterwards. Weights without any tensor of the
-  // encoder make an engine that decodes, masks and finds everything in features from elsewhere, but does not encode.
+  // Packs the weights, or has them packed from a cache (engine/packed_cache.h); the table and what it points to are not
+  // needed afterwards. Weights without any tensor of the encoder make an engine that decodes, masks and finds
+  // everything in features from elsewhere, but does not encode.
   static Status create(const VariantConfig& config, const TensorTable& tensors, const EngineOptions& options,
                        std::unique_ptr<Engine>* engine);
 
@@ -74,6 +77,8 @@ class Engine {
   // Time per block of the encoder and per part of the rest; begin clears it.
   void begin_profile() const;
   std::vector<ProfileRow> end_profile() const;
+
+  const PackedCacheReport& packed_cache() const;
 
   std::size_t arena_bytes() const;  // all arenas there are
 

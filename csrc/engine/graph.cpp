@@ -29,14 +29,22 @@ Graph::Value Graph::add_value(const Shape& shape) {
   return static_cast<Value>(values_.size()) - 1;
 }
 
-Status Graph::load(int threads) {
+void Graph::fields(PackedArchive& archive) {
+  for (const Step& step : steps_) {
+    if (!step.fields) continue;
+    archive.begin(step.name);
+    step.fields(archive);
+  }
+}
+
+Status Graph::load(int threads, bool packed) {
   std::vector<Status> results(steps_.size());
   const PlacedMaps maps(*this, static_cast<char*>(nowhere()));
   // The most expensive steps first, so that none of them is left for the end. The cost of packing grows with the
   // weights, which nobody knows yet; late steps have more channels, and so more weights.
   default_pool().parallel_for(static_cast<std::int64_t>(steps_.size()), threads, [&](std::int64_t task, int) {
     const std::size_t step = steps_.size() - 1 - static_cast<std::size_t>(task);
-    if (steps_[step].load) results[step] = steps_[step].load();
+    if (steps_[step].load && !(packed && steps_[step].fields)) results[step] = steps_[step].load();
     if (results[step].ok() && steps_[step].check) results[step] = named(steps_[step].name, steps_[step].check(maps));
   });
   for (Status& result : results) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/feature_map.h"
+#include "core/packed_archive.h"
 #include "core/run_context.h"
 #include "evsam/status.h"
 
@@ -45,6 +46,8 @@ class Graph {
     std::vector<Value> outputs;  // written
     // Reads and packs the step's weights; run by load(), side by side with those of other steps. May be empty.
     std::function<Status()> load;
+    // The fields of what load() packs, where that is worth keeping in a file; else empty.
+    std::function<void(PackedArchive&)> fields;
     // Whether the loaded step takes maps of these shapes; reads nothing in them. Empty: it takes all.
     std::function<Status(const PlacedMaps&)> check;
     std::function<std::size_t(int threads)> workspace_bytes;  // empty: none
@@ -60,9 +63,12 @@ class Graph {
   // Values of `kept` live from their first step to the end.
   void place_values(const std::vector<Value>& kept);
 
+  // The packed weights of all steps, to an archive or from one, where that is complete() then.
+  void fields(PackedArchive& archive);
+
   // For placed values: loads and checks all steps with that many threads. The first error in the order of steps wins;
-  // what a check says begins with the step's name.
-  Status load(int threads);
+  // what a check says begins with the step's name. packed: steps whose fields() were read need no loading.
+  Status load(int threads, bool packed = false);
 
   // Bytes of all values together, and of the largest workspace of any step.
   std::size_t values_bytes() const { return values_bytes_; }

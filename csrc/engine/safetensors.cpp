@@ -5,7 +5,6 @@
 #include <limits>
 #include <unordered_set>
 
-#include "core/hash.h"
 #include "engine/json_reader.h"
 
 namespace evsam {
@@ -297,22 +296,9 @@ Status SafetensorsFile::from_memory(const std::string& name, const std::uint8_t*
   return read(name, data, size, false, file);
 }
 
-std::uint64_t SafetensorsFile::digest(const std::string& prefix) const {
-  std::uint64_t sum = 0;  // of what does not depend on the order
-  for (const SafetensorsEntry& entry : header_.entries) {
-    if (entry.name.compare(0, prefix.size(), prefix) != 0 || is_counter(entry.name)) continue;
-    const std::uint64_t seed = hash_bytes(entry.name.data(), entry.name.size(), 0);
-    const std::size_t bytes = entry.end - entry.begin;
-    sum += hash_bytes(data_ + entry.begin, bytes, seed);
-    if (mapped_.data() != nullptr) drop_file_pages(data_ + entry.begin, bytes);  // as TensorTable::read
-  }
-  return sum;
-}
-
 Status SafetensorsFile::read(const std::string& name, const std::uint8_t* data, std::size_t size, bool mapped,
                              SafetensorsFile* file) {
   SafetensorsFile made;
-  made.data_ = data;
   EVSAM_RETURN_IF_ERROR(read_safetensors_header(name, data, size, &made.header_));
   for (const SafetensorsEntry& entry : made.header_.entries) {
     if (is_counter(entry.name)) continue;

@@ -62,16 +62,11 @@ class SafetensorsFile {
   const TensorTable& tensors() const { return tensors_; }
   const SafetensorsHeader& header() const { return header_; }
 
-  // 64 bits of the names and bytes of the tensors whose names begin with `prefix`, in whatever order the file has them:
-  // to tell weights apart that are different by accident, not by intent.
-  std::uint64_t digest(const std::string& prefix) const;
-
  private:
   static Status read(const std::string& name, const std::uint8_t* data, std::size_t size, bool mapped,
                      SafetensorsFile* file);
 
   MappedFile mapped_;
-  const std::uint8_t* data_ = nullptr;  // mapped, or the caller's
   SafetensorsHeader header_;
   TensorTable tensors_;
   std::vector<std::vector<float>> widened_;

@@ -1,12 +1,15 @@
 #include "engine/tensor_table.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
 #include "core/finite.h"
 #include "core/float16.h"
+#include "core/hash.h"
 #include "core/mapped_file.h"
+#include "core/thread_pool.h"
 
 namespace evsam {
 namespace {
@@ -31,11 +34,44 @@ T load_element(const void* data, std::size_t index) {
   return value;
 }
 
+bool begins_with(const std::string& name, const std::string& prefix) {
+  return name.compare(0, prefix.size(), prefix) == 0;
+}
+
+std::size_t bytes_of(const StoredTensor& tensor) { return element_count(tensor.shape) * dtype_size(tensor.dtype); }
+
 }  // namespace
 
 bool TensorTable::has_any(const std::string& prefix) const {
   return std::any_of(tensors_.begin(), tensors_.end(),
-                     [&](const auto& entry) { return entry.first.compare(0, prefix.size(), prefix) == 0; });
+                     [&](const auto& entry) { return begins_with(entry.first, prefix); });
+}
+
+std::size_t TensorTable::bytes(const std::string& prefix) const {
+  std::size_t sum = 0;
+  for (const auto& [name, tensor] : tensors_) {
+    if (begins_with(name, prefix)) sum += bytes_of(tensor);
+  }
+  return sum;
+}
+
+std::uint64_t TensorTable::digest(const std::string& prefix, int threads) const {
+  std::vector<const std::pair<const std::string, StoredTensor>*> chosen;
+  for (const auto& item : tensors_) {
+    if (begins_with(item.first, prefix)) chosen.push_back(&item);
+  }
+  // The largest first, so that none of them is left for the end.
+  std::sort(chosen.begin(), chosen.end(),
+            [](const auto* a, const auto* b) { return bytes_of(a->second) > bytes_of(b->second); });
+  std::atomic<std::uint64_t> sum{0};  // of what does not depend on the order
+  default_pool().parallel_for(static_cast<std::int64_t>(chosen.size()), threads, [&](std::int64_t i, int) {
+    const auto& [name, tensor] = *chosen[static_cast<std::size_t>(i)];
+    std::uint64_t hash = hash_bytes(name.data(), name.size(), static_cast<std::uint64_t>(tensor.dtype));
+    hash = hash_bytes(tensor.shape.data(), tensor.shape.size() * sizeof(std::int64_t), hash);
+    sum += hash_bytes(tensor.data, bytes_of(tensor), hash);
+    if (tensor.mapped) drop_file_pages(tensor.data, bytes_of(tensor));
+  });
+  return sum;
 }
 
 Status TensorTable::read(const std::string& name, const std::vector<std::int64_t>& shape,

@@ -1,6 +1,7 @@
 // The tensors of a model by name, wherever they are kept: a mapped safetensors file, or arrays of the Python side.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <unordered_map>
@@ -34,6 +35,13 @@ class TensorTable {
 
   // Whether there is any tensor whose name begins with `prefix`.
   bool has_any(const std::string& prefix) const;
+
+  // Bytes of the tensors whose names begin with `prefix`.
+  std::size_t bytes(const std::string& prefix) const;
+
+  // 64 bits of these tensors' names, dtypes, shapes and bytes, in whatever order they were added: to tell weights apart
+  // that are different by accident, not by intent. Threads read side by side.
+  std::uint64_t digest(const std::string& prefix, int threads) const;
 
   // The tensor's values as float32. Fails where there is no such tensor, its shape is another one, or a value is not
   // finite as float32: one NaN in the weights would be a NaN in every answer.

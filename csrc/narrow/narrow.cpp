@@ -55,9 +55,9 @@ struct KeepsMasks {
 
 // README.md, "fast". tests/sdk/test_precisions.py measures what the machine can run, with nano's weights.
 constexpr KeepsMasks kKeepsMasks[] = {
-    {"avx2_int8", false, true}, {"avx_vnni", false, true},   {"avx512_vnni", false, true}, {"amx_int8", false, true},
-    {"neon_dot", false, true},  {"neon_i8mm", false, true},  {"avx512_bf16", true, true},  {"amx_bf16", true, true},
-    {"neon_bf16", true, true},  {"wasm_int8", false, true},  {"avx512_fp16", true, true}, {"neon_fp16", true, true},
+    {"avx2_int8", false, true}, {"avx_vnni", false, true},  {"avx512_vnni", false, true}, {"amx_int8", false, true},
+    {"neon_dot", false, true},  {"neon_i8mm", false, true}, {"avx512_bf16", true, true},  {"amx_bf16", true, true},
+    {"neon_bf16", true, true},  {"wasm_int8", false, true}, {"avx512_fp16", true, true},  {"neon_fp16", true, true},
 };
 
 struct Names {
@@ -353,6 +353,15 @@ void pack(const Kernel& kernel, const float* weight, const float* bias, std::int
              kernel.panel * kernel.group * element, to);
     }
   }
+}
+
+void fields(PackedArchive& archive, Weights& packed) {
+  archive.kernel(packed.kernel, archive.kernels().narrow);
+  archive.values(packed.parts, packed.depth, packed.out_channels);
+  archive.buffer(packed.values);
+  archive.buffer(packed.scale);
+  archive.buffer(packed.offset);
+  archive.buffer(packed.bias);
 }
 
 std::int64_t padded_depth(const Kernel& kernel, std::int64_t channels) {

@@ -8,6 +8,7 @@
 
 #include "core/aligned_buffer.h"
 #include "core/cpu.h"
+#include "core/packed_archive.h"
 #include "core/precision.h"
 #include "evsam/status.h"
 #include "narrow/kernel.h"
@@ -59,6 +60,9 @@ struct Weights {
 // weight: (out_channels, parts, channels), finite; bias: (out_channels) or nullptr.
 void pack(const Kernel& kernel, const float* weight, const float* bias, std::int64_t out_channels, std::int64_t parts,
           std::int64_t channels, Weights* packed);
+
+// Of packed weights, for a file and back (core/packed_archive.h).
+void fields(PackedArchive& archive, Weights& packed);
 
 // Weights as the left operand of products whose columns are pixels (narrow/columns.inl): rows as a kernel reads pixels.
 struct RowWeights {

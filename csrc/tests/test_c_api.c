@@ -202,6 +202,23 @@ static void test_int8(const char* weights) {
   evsam_free(model);
 }
 
+static void test_packed_cache(const char* weights) {
+  static const char* const states[] = {"off", "small"};
+  evsam_model* model = NULL;
+  evsam_options options = EVSAM_OPTIONS_INIT;
+  int i;
+  for (i = 0; i < 2; ++i) {
+    options.packed_cache = i == 0 ? EVSAM_PACKED_CACHE_OFF : EVSAM_PACKED_CACHE_ON;
+    CHECK(evsam_load(weights, NULL, &options, &model) == EVSAM_OK);
+    CHECK(strcmp(evsam_packed_cache_state(model), states[i]) == 0);
+    evsam_free(model);
+  }
+  CHECK(strcmp(evsam_packed_cache_state(NULL), "") == 0);
+  options.packed_cache = 3;
+  CHECK_FAILS(evsam_load(weights, NULL, &options, &model), EVSAM_INVALID_ARGUMENT,
+              "options.packed_cache: expected an evsam_packed_cache, 0 to 2, got 3");
+}
+
 static void test_embeddings(const evsam_model* model, const evsam_model* other) {
   evsam_embedding* embedding = NULL;
   evsam_prompts prompts = EVSAM_PROMPTS_INIT;
@@ -1082,6 +1099,7 @@ int main(int argc, char** argv) {
     test_tracker(model);
     test_tracker_errors(model, embedding);
     test_threads(model);
+    test_packed_cache(argv[1]);
     test_int8(argv[1]);
     evsam_embedding_free(embedding);
     evsam_free(model);

@@ -73,13 +73,24 @@ typedef enum evsam_multimask {
 typedef struct evsam_model evsam_model;
 typedef struct evsam_embedding evsam_embedding; /* an encoded image: all that predictions need */
 
+/* Whether an encoder's weights are kept on disk in the order in which kernels read them: in `packed` in the folder
+ * EVSAM_CACHE, else in `evsam` in XDG_CACHE_HOME, else in ~/.cache. From the second time on a large model loads in less
+ * time then, and processes share its memory. Where that does not work, a model loads all the same. docs/environment.md
+ * tells more. */
+typedef enum evsam_packed_cache {
+  EVSAM_PACKED_CACHE_AUTO = 0, /* as the environment variable EVSAM_PACKED_CACHE says; where it is not set, no */
+  EVSAM_PACKED_CACHE_ON = 1,
+  EVSAM_PACKED_CACHE_OFF = 2
+} evsam_packed_cache;
+
 typedef struct evsam_options {
-  size_t struct_size; /* sizeof(evsam_options) */
-  int32_t threads;    /* upper limit of CPU threads; 0: as many as the process may use */
-  int32_t precision;  /* an evsam_precision */
+  size_t struct_size;   /* sizeof(evsam_options) */
+  int32_t threads;      /* upper limit of CPU threads; 0: as many as the process may use */
+  int32_t precision;    /* an evsam_precision */
+  int32_t packed_cache; /* an evsam_packed_cache */
 } evsam_options;
 
-#define EVSAM_OPTIONS_INIT {sizeof(evsam_options), 0, EVSAM_FP32}
+#define EVSAM_OPTIONS_INIT {sizeof(evsam_options), 0, EVSAM_FP32, EVSAM_PACKED_CACHE_AUTO}
 
 typedef enum evsam_format {
   EVSAM_RGB = 0,
@@ -223,6 +234,11 @@ EVSAM_API evsam_status evsam_load(const char* path, const char* variant, const e
 /* The same for such a file's content in memory, which is not needed afterwards. Messages call it "content". */
 EVSAM_API evsam_status evsam_load_memory(const uint8_t* content, size_t bytes, const char* variant,
                                          const evsam_options* options, evsam_model** model);
+
+/* What became of the cache of packed weights when the model was loaded: "off", "small" (the encoder has too few weights
+ * for it to save time), "read: <file>", "written: <file>", "busy" (another process was writing to the folder), or
+ * "failed: <why>". Valid as long as the model; "" for NULL. */
+EVSAM_API const char* evsam_packed_cache_state(const evsam_model* model);
 
 /* Embeddings stay valid. NULL is allowed. */
 EVSAM_API void evsam_free(evsam_model* model);

@@ -52,6 +52,7 @@ inline void check(evsam_status status) {
 struct Options {
   int threads = 0;  // 0: as many as the process may use
   evsam_precision precision = EVSAM_FP32;
+  evsam_packed_cache packed_cache = EVSAM_PACKED_CACHE_AUTO;
 };
 
 // N prompts, each of T points, a box, a mask, or several of these; see evsam_prompts. N follows from the sizes.
@@ -172,12 +173,15 @@ class Model {
     evsam_options raw = EVSAM_OPTIONS_INIT;
     raw.threads = options.threads;
     raw.precision = options.precision;
+    raw.packed_cache = options.packed_cache;
     evsam_model* handle = nullptr;
     check(evsam_load(path.c_str(), variant.empty() ? nullptr : variant.c_str(), &raw, &handle));
     handle_.reset(handle);
   }
 
   std::string variant() const { return evsam_variant(handle_.get()); }
+  // What became of the cache of packed weights.
+  std::string packed_cache() const { return evsam_packed_cache_state(handle_.get()); }
   evsam_model* get() const { return handle_.get(); }
 
   // Whether it encodes; weights of a decoder alone do not.

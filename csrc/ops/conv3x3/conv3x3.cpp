@@ -99,6 +99,17 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
   return {};
 }
 
+void fields(PackedArchive& archive, Packed& packed) {
+  Params& params = packed.params;
+  archive.values(params.in_channels, params.out_channels, params.stride, params.activation, params.algorithm,
+                 params.precision);
+  archive.kernel(packed.kernel, archive.kernels().all->conv3x3);
+  fields(archive, packed.winograd);
+  archive.buffer(packed.weights);
+  archive.buffer(packed.bias);
+  fields(archive, packed.narrow);
+}
+
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
   const Params& params = packed.params;
   EVSAM_RETURN_IF_ERROR(check_channels("x", x, params.in_channels));

@@ -8,6 +8,7 @@
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
 #include "core/kernels.h"
+#include "core/packed_archive.h"
 #include "core/precision.h"
 #include "core/run_context.h"
 #include "evsam/status.h"
@@ -48,6 +49,9 @@ struct Packed {
 // weight: (out_channels, in_channels, 3, 3), C order; bias: (out_channels) or nullptr. `kernels` nullptr:
 // selected_kernels().
 Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed);
+
+// Of packed weights, for a file and back (core/packed_archive.h).
+void fields(PackedArchive& archive, Packed& packed);
 
 // The one check of shapes. residual.data may be nullptr; with an activation it must be.
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);

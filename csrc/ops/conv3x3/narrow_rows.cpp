@@ -41,6 +41,11 @@ NarrowWeights pack_narrow(const narrow::Kernel& kernel, const float* weight, con
   return packed;
 }
 
+void fields(PackedArchive& archive, NarrowWeights& packed) {
+  fields(archive, packed.values);
+  archive.values(packed.in_channels, packed.depth, packed.stride);
+}
+
 Bands::Bands(const NarrowWeights& weights, std::int64_t height, std::int64_t width) {
   const std::int64_t out_height = divide_up(height, weights.stride);
   rows = divide_up(out_height, std::min(out_height, kBands));

@@ -8,6 +8,7 @@
 
 #include "core/activation.h"
 #include "core/feature_map.h"
+#include "core/packed_archive.h"
 #include "core/scratch.h"
 #include "narrow/narrow.h"
 
@@ -29,6 +30,9 @@ struct NarrowWeights {
 // weight: (out_channels, in_channels, 3, 3), finite; bias: (out_channels) or nullptr.
 NarrowWeights pack_narrow(const narrow::Kernel& kernel, const float* weight, const float* bias,
                           std::int64_t in_channels, std::int64_t out_channels, std::int64_t stride);
+
+// Of packed weights, for a file and back (core/packed_archive.h).
+void fields(PackedArchive& archive, NarrowWeights& packed);
 
 // How a map is cut: a task makes a band of output rows, which depends on the map alone, since each band has one range.
 struct Bands {

@@ -127,6 +127,13 @@ void pack(Scheme scheme, const Blocking& blocking, const float* weight, std::int
   default_pool().parallel_for(weights->out_channels / panel, default_threads(), pack_panel);
 }
 
+void fields(PackedArchive& archive, Weights& weights) {
+  archive.values(weights.scheme, weights.blocking.columns, weights.blocking.tiles, weights.channels, weights.depth,
+                 weights.out_channels, weights.panel);
+  archive.buffer(weights.values);
+  archive.buffer(weights.zeros);
+}
+
 Tiling cut(const Weights& weights, std::int64_t out_height, std::int64_t out_width, int threads) {
   const Geometry& shape = geometry(weights.scheme);
   Tiling tiling;

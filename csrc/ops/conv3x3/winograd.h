@@ -6,6 +6,7 @@
 
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
+#include "core/packed_archive.h"
 #include "core/scratch.h"
 #include "ops/conv3x3/winograd_kernel.h"
 
@@ -31,6 +32,9 @@ Blocking choose_blocking(std::int64_t in_channels, std::int64_t out_channels, st
 // weight: OIHW. panel, lanes: of the kernel. Transformed in float64, rounded once.
 void pack(Scheme scheme, const Blocking& blocking, const float* weight, std::int64_t in_channels,
           std::int64_t out_channels, std::int64_t panel, std::int64_t lanes, Weights* weights);
+
+// Of packed weights, for a file and back (core/packed_archive.h).
+void fields(PackedArchive& archive, Weights& weights);
 
 // How an image is cut into tasks.
 struct Tiling {

@@ -49,6 +49,14 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
   return {};
 }
 
+void fields(PackedArchive& archive, Packed& packed) {
+  Params& params = packed.params;
+  archive.values(params.channels, params.filter_size, params.stride, params.activation);
+  archive.kernel(packed.kernel, archive.kernels().all->depthwise_conv);
+  archive.buffer(packed.weights);
+  archive.buffer(packed.bias);
+}
+
 Status validate(const Packed& packed, const ConstFeatureMap& x, const FeatureMap& y) {
   const Params& params = packed.params;
   EVSAM_RETURN_IF_ERROR(check_channels("x", x, params.channels));

@@ -7,6 +7,7 @@
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
 #include "core/kernels.h"
+#include "core/packed_archive.h"
 #include "core/run_context.h"
 #include "evsam/status.h"
 #include "ops/depthwise_conv/depthwise_conv_kernel.h"
@@ -33,6 +34,9 @@ struct Packed {
 // weight: (channels, 1, filter_size, filter_size), C order; bias: (channels) or nullptr. `kernels` nullptr:
 // selected_kernels().
 Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed);
+
+// Of packed weights, for a file and back (core/packed_archive.h).
+void fields(PackedArchive& archive, Packed& packed);
 
 // Rows or columns of the output for so many of the input.
 inline std::int64_t out_size(const Params& params, std::int64_t size) { return (size - 1) / params.stride + 1; }

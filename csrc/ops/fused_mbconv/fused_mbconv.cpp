@@ -115,6 +115,13 @@ std::vector<narrow::Weights> pack_blocks(const narrow::Kernel& kernel, const flo
   return blocks;
 }
 
+void set_products(Packed* packed) {
+  packed->point_products.clear();
+  for (const narrow::Weights& block : packed->point_blocks) {
+    packed->point_products.push_back(narrow::rows_of(block, 0, packed->params.out_channels));
+  }
+}
+
 }  // namespace
 
 Status pack(const Params& params, const float* weight, const float* bias, const float* point_weight,
@@ -152,9 +159,7 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
       narrow::keeps_weights(*kernel, point_weight, params.out_channels, params.hidden)) {
     packed->params.precision = kernel->precision;
     packed->point_blocks = pack_blocks(*kernel, point_weight, point_bias, params, packed->hidden_block);
-    for (const narrow::Weights& block : packed->point_blocks) {
-      packed->point_products.push_back(narrow::rows_of(block, 0, params.out_channels));
-    }
+    set_products(packed);
     return {};
   }
   const std::int64_t padded = divide_up(params.out_channels, panel) * panel;
@@ -169,6 +174,21 @@ Status pack(const Params& params, const float* weight, const float* bias, const 
     }
   }
   return {};
+}
+
+void fields(PackedArchive& archive, Packed& packed) {
+  Params& params = packed.params;
+  archive.values(params.in_channels, params.hidden, params.out_channels, params.stride, params.activation,
+                 params.algorithm, params.precision, packed.hidden_block);
+  archive.kernel(packed.kernel, archive.kernels().all->fused_mbconv);
+  fields(archive, packed.winograd);
+  archive.buffer(packed.hidden_bias);
+  archive.buffer(packed.point_weights);
+  archive.buffer(packed.bias);
+  archive.list(packed.point_blocks);
+  if (archive.reading()) set_products(&packed);
+  fields(archive, packed.narrow);
+  fields(archive, packed.point);
 }
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {

@@ -9,6 +9,7 @@
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
 #include "core/kernels.h"
+#include "core/packed_archive.h"
 #include "core/run_context.h"
 #include "evsam/status.h"
 #include "narrow/narrow.h"
@@ -56,6 +57,9 @@ struct Packed {
 // nullptr. `kernels` nullptr: selected_kernels().
 Status pack(const Params& params, const float* weight, const float* bias, const float* point_weight,
             const float* point_bias, const Kernels* kernels, Packed* packed);
+
+// Of packed weights, for a file and back (core/packed_archive.h).
+void fields(PackedArchive& archive, Packed& packed);
 
 // The one check of shapes. residual.data may be nullptr.
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);

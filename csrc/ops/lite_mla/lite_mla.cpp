@@ -101,8 +101,8 @@ struct Launch {
                             memory.values.of(worker)};
       for (std::int64_t part = 0; part < 3; ++part) {
         const pointwise::Packed& group = packed.grouped[static_cast<std::size_t>(head * 3 + part)];
-        const pointwise::Operand operand = pointwise::make_operand(
-            group, memory.filtered.of(worker) + part * dim, memory.filtered_stride, rows * width, {}, worker);
+        const pointwise::Operand operand = pointwise::make_operand(group, memory.filtered.of(worker) + part * dim,
+                                                                   memory.filtered_stride, rows * width, {}, worker);
         pointwise::multiply(group, operand, rows * width, 0, dim, nullptr, 0, to[part], dim);
       }
       accumulate(worker, rows * width);
@@ -215,6 +215,16 @@ Status pack(const Params& params, const Weights& weights, const Kernels* kernels
   }
   return pointwise::pack({2 * total, params.channels, Activation::none, params.precision}, weights.project,
                          weights.project_bias, kernels, &packed->project);
+}
+
+void fields(PackedArchive& archive, Packed& packed) {
+  Params& params = packed.params;
+  archive.values(params.channels, params.heads, params.head_dim, params.filter_size, params.eps, params.precision);
+  archive.kernel(packed.kernel, archive.kernels().all->lite_mla);
+  fields(archive, packed.qkv);
+  fields(archive, packed.depthwise);
+  archive.list(packed.grouped);
+  fields(archive, packed.project);
 }
 
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {

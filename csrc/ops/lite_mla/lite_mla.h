@@ -9,6 +9,7 @@
 
 #include "core/feature_map.h"
 #include "core/kernels.h"
+#include "core/packed_archive.h"
 #include "core/run_context.h"
 #include "evsam/status.h"
 #include "ops/depthwise_conv/depthwise_conv.h"
@@ -54,6 +55,9 @@ struct Packed {
 
 // `kernels` nullptr: selected_kernels().
 Status pack(const Params& params, const Weights& weights, const Kernels* kernels, Packed* packed);
+
+// Of packed weights, for a file and back (core/packed_archive.h).
+void fields(PackedArchive& archive, Packed& packed);
 
 // residual.data may be nullptr.
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y);

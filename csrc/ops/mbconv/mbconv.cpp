@@ -211,6 +211,15 @@ Status pack(const Params& params, const Weights& weights, const Kernels* kernels
                          weights.project, weights.project_bias, kernels, &packed->project);
 }
 
+void fields(PackedArchive& archive, Packed& packed) {
+  Params& params = packed.params;
+  archive.values(params.in_channels, params.hidden_channels, params.out_channels, params.filter_size, params.stride,
+                 params.activation, params.precision, params.expands);
+  fields(archive, packed.expand);
+  fields(archive, packed.depthwise);
+  fields(archive, packed.project);
+}
+
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
   const depthwise_conv::Params& depthwise = packed.depthwise.params;
   EVSAM_RETURN_IF_ERROR(check_channels("x", x, packed.params.in_channels));

@@ -118,6 +118,15 @@ Status pack_narrow(const Params& params, const narrow::Kernel& kernel, const flo
   return {};
 }
 
+void fields(PackedArchive& archive, Packed& packed) {
+  Params& params = packed.params;
+  archive.values(params.in_channels, params.out_channels, params.activation, params.precision);
+  archive.kernel(packed.kernel, archive.kernels().all->pointwise);
+  archive.buffer(packed.weights);
+  archive.buffer(packed.bias);
+  fields(archive, packed.narrow);
+}
+
 Status validate(const Packed& packed, const ConstFeatureMap& x, const ConstFeatureMap& residual, const FeatureMap& y) {
   const Params& params = packed.params;
   EVSAM_RETURN_IF_ERROR(check_channels("x", x, params.in_channels));

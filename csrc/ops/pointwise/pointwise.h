@@ -9,6 +9,7 @@
 #include "core/aligned_buffer.h"
 #include "core/feature_map.h"
 #include "core/kernels.h"
+#include "core/packed_archive.h"
 #include "core/precision.h"
 #include "core/run_context.h"
 #include "core/scratch.h"
@@ -44,6 +45,9 @@ bool suits(const Params& params, const narrow::Kernel& kernel, const float* weig
 
 // weight: (out_channels, in_channels), C order; bias: (out_channels) or nullptr. `kernels` nullptr: selected_kernels().
 Status pack(const Params& params, const float* weight, const float* bias, const Kernels* kernels, Packed* packed);
+
+// Of packed weights, for a file and back (core/packed_archive.h).
+void fields(PackedArchive& archive, Packed& packed);
 
 // By a narrow kernel, whether or not that suits the weights. They are finite.
 Status pack_narrow(const Params& params, const narrow::Kernel& kernel, const float* weight, const float* bias,
