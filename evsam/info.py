@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TypedDict
 
 from evsam.engines import ENGINES, native_fast
-from evsam.weights.locate import bundled, cached
+from evsam.weights.locate import bundled, cached, packed_dir
 from evsam.zoo import VARIANTS, Variant
 
 PACKAGES = ("numpy", "Pillow", "torch", "onnx", "onnxruntime", "tensorrt", "huggingface_hub", "pycocotools")
@@ -60,6 +60,16 @@ class CpuInfo(TypedDict):
     fast: dict[str, str]
 
 
+class PackedInfo(TypedDict):
+    """Packed weights on disk: their folder, whether models use it unless told, its files, their bytes, the limit."""
+
+    folder: str
+    on: bool
+    files: int
+    bytes: int
+    limit: int
+
+
 class CudaInfo(TypedDict):
     """CUDA kernels: how many this build has, names of the devices that can be used, and why there are none."""
 
@@ -77,6 +87,7 @@ class Info(TypedDict):
     variants: list[VariantInfo]
     engines: list[EngineState]
     cpu: CpuInfo
+    packed: PackedInfo
     cuda: CudaInfo
     packages: dict[str, str | None]
 
@@ -118,6 +129,7 @@ def collect() -> Info:
             precisions=_C.narrow_kernels(),
             fast={variant.name: native_fast(variant) for variant in VARIANTS.values()},
         ),
+        packed=packed(),
         cuda=cuda(),
         packages={name: installed(name) for name in PACKAGES},
     )
@@ -133,6 +145,24 @@ def cpu_kernels() -> list[IsaKernels]:
             entry = IsaKernels(isa=kernel["isa"], supported=kernel["supported"], ops=[])
             found.setdefault(kernel["isa"], entry)["ops"].append(kernel["op"])
     return list(found.values())
+
+
+def packed() -> PackedInfo:
+    """The cache of packed weights."""
+    from evsam import _C
+
+    environment = _C.packed_cache_environment()
+    try:
+        sizes = [path.stat().st_size for path in packed_dir().glob("*.packed")]
+    except OSError:  # a folder of somebody else, or a file that is just removed
+        sizes = []
+    return PackedInfo(
+        folder=str(packed_dir()),
+        on=environment["on"],
+        files=len(sizes),
+        bytes=sum(sizes),
+        limit=environment["limit"],
+    )
 
 
 def cuda() -> CudaInfo:

@@ -44,6 +44,7 @@ def load(
     threads: int | None = None,
     device: str | None = None,
     precision: Precision | None = None,
+    packed_cache: bool | None = None,
 ) -> Sam:
     """Load a model.
 
@@ -61,14 +62,18 @@ def load(
             that is faster here and leaves masks a mean IoU of .99 with those of ``fp32`` (``evsam info`` tells which
             that is); None for the engine's own choice, which is ``fp32`` for all but TensorRT. Where ``auto`` then
             means another engine, an :class:`evsam.EvsamWarning` names it.
+        packed_cache: whether the engine ``native`` keeps the weights of the encoder on disk in the order in which its
+            kernels read them, so that the model loads in less time from the second time on and processes share its
+            memory; None for what ``EVSAM_PACKED_CACHE`` says, which is no where it is not set. See docs/environment.md.
+            Where the cache cannot be used, the model loads all the same, and an :class:`evsam.EvsamWarning` says why.
 
     Returns:
         The model. It may be used from several threads at once.
 
     Raises:
         WeightsError: unknown variant, or a file that is missing, damaged or of another variant.
-        BackendUnavailable: unknown engine, or one whose packages, device or precision are missing.
-        EvsamError: threads is no positive integer.
+        BackendUnavailable: unknown engine, or one whose packages, device, precision or cache are missing.
+        EvsamError: threads is no positive integer, or packed_cache neither True, False nor None.
 
     Example:
         >>> sam = evsam.load("nano", threads=2)
@@ -76,6 +81,8 @@ def load(
         512
     """
     _check_threads(threads)
+    if packed_cache is not None:
+        packed_cache = check_flag("packed_cache", packed_cache, EvsamError, "True, False or None")
     names = {"device": "cpu or cuda:0, or None", "engine": "auto or native", "precision": "fp32, or None"}
     given: dict[str, object] = {"device": device, "engine": engine, "precision": precision}
     for name, value in given.items():
@@ -87,13 +94,13 @@ def load(
     from evsam.weights import Weights, encoder_fingerprint, load_weights
 
     if not isinstance(source, Weights) and _is_export(source):
-        return _load_folder(Path(source), variant, engine, threads, device, precision)
+        return _load_folder(Path(source), variant, engine, threads, device, precision, packed_cache)
     # A wrong name should not cost the time to read, or even to download, the weights.
     chosen = find_engine(engine, device, precision).name
     weights = source if isinstance(source, Weights) else load_weights(source, variant)
     fingerprint = encoder_fingerprint(weights)  # before the engine, which drops the file's pages as it packs them
-    engine_ = create_engine(chosen, weights, threads, device, precision)
-    return Sam(weights.variant, engine_, fingerprint, weights.path)
+    made = create_engine(chosen, weights, threads, device, precision, packed_cache)
+    return Sam(weights.variant, made, fingerprint, weights.path)
 
 
 def _load_folder(
@@ -103,6 +110,7 @@ def _load_folder(
     threads: int | None,
     device: str | None,
     precision: str | None,
+    packed_cache: bool | None,
 ) -> Sam:
     from evsam.export.folder import ExportFolder
 
@@ -110,7 +118,8 @@ def _load_folder(
     name = variant.name if isinstance(variant, Variant) else variant
     if name not in (None, folder.variant.name):
         raise WeightsError(f"weights {path}: expected {name}, got {folder.variant.name}")
-    return Sam(folder.variant, open_folder(folder, engine, threads, device, precision), folder.fingerprint)
+    made = open_folder(folder, engine, threads, device, precision, packed_cache)
+    return Sam(folder.variant, made, folder.fingerprint)
 
 
 def _is_export(source: str | os.PathLike[str]) -> bool:

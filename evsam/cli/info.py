@@ -48,6 +48,10 @@ def _describe(info: Info) -> str:
     for name, precision in cpu["fast"].items():
         variants.setdefault(precision, []).append(name)
     lines.append("fast     " + ", ".join(f"{precision} for {' '.join(names)}" for precision, names in variants.items()))
+    packed = info["packed"]
+    used = f"{packed['files']} file{'' if packed['files'] == 1 else 's'}, {packed['bytes'] / 1e6:.0f} MB"
+    state = "on" if packed["on"] else "off unless packed_cache=True"
+    lines.append(f"packed   {used} of {packed['limit'] / 1e9:.1f} GB at most; {state}; {packed['folder']}")
     cuda = info["cuda"]
     lines += ["", f"CUDA     {', '.join(cuda['devices']) or cuda['problem']}", f"kernels  {cuda['kernels']}", ""]
     lines.append("packages " + ", ".join(f"{name} {found}" for name, found in info["packages"].items() if found))

@@ -37,6 +37,7 @@ class EngineInfo:
         precisions: precisions that it computes in; its default first.
         fast: the one of them that ``fast`` means, empty where that depends on CPU and model.
         opens: kind of the exported models that it opens, empty for none.
+        packs: whether it can keep packed weights on disk; its ``create`` then takes ``packed_cache`` too.
     """
 
     name: str
@@ -48,6 +49,7 @@ class EngineInfo:
     precisions: tuple[str, ...] = ("fp32",)
     fast: str = "fp32"
     opens: str = ""
+    packs: bool = False
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -70,6 +72,7 @@ ENGINES: Mapping[str, EngineInfo] = MappingProxyType(
                 summary="compiled, on the CPU; needs no other package",
                 precisions=("fp32", "bf16", "fp16", "int8"),
                 fast="",
+                packs=True,
             ),
             EngineInfo(
                 name="torch",
@@ -115,6 +118,7 @@ def create_engine(
     threads: int | None = None,
     device: str | None = None,
     precision: str | None = None,
+    packed_cache: bool | None = None,
 ) -> Engine:
     """Make an engine for a model.
 
@@ -125,14 +129,26 @@ def create_engine(
         device: where to compute, None for the engine's own choice.
         precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``fp8``; ``fast``, see :func:`chosen_precision`; None for
             the engine's own choice.
+        packed_cache: whether to keep packed weights on disk; None for what ``EVSAM_PACKED_CACHE`` says.
 
     Raises:
-        BackendUnavailable: no engine has that name, packages that it needs are missing, or it lacks the device or the
-            precision.
+        BackendUnavailable: no engine has that name, packages that it needs are missing, or it lacks the device, the
+            precision or the cache.
     """
     engine = find_engine(name, device, precision)
     chosen = chosen_precision(engine, weights.variant, precision)
-    return import_module(engine.module).create(weights, threads, device, chosen)  # type: ignore[no-any-return]
+    create = import_module(engine.module).create
+    if engine.packs:
+        return create(weights, threads, device, chosen, packed_cache)  # type: ignore[no-any-return]
+    refuse_packed_cache(engine, packed_cache)
+    return create(weights, threads, device, chosen)  # type: ignore[no-any-return]
+
+
+def refuse_packed_cache(engine: EngineInfo, packed_cache: bool | None) -> None:
+    """Raise a BackendUnavailable if a cache is wanted of an engine that has nothing to keep."""
+    if packed_cache:
+        able = " or ".join(each.name for each in ENGINES.values() if each.packs)
+        raise BackendUnavailable(f"packed_cache: expected engine {able}, which packs weights, got {engine.name}")
 
 
 def chosen_precision(engine: EngineInfo, variant: Variant, precision: str | None) -> str:
@@ -156,7 +172,12 @@ def native_fast(variant: Variant) -> str:
 
 
 def open_folder(
-    folder: ExportFolder, name: str, threads: int | None, device: str | None, precision: str | None
+    folder: ExportFolder,
+    name: str,
+    threads: int | None,
+    device: str | None,
+    precision: str | None,
+    packed_cache: bool | None = None,
 ) -> Engine:
     """Make an engine for an exported model.
 
@@ -166,9 +187,11 @@ def open_folder(
         threads: upper limit of CPU threads, None for the engine's own choice.
         device: where to compute, None for the engine's own choice.
         precision: that the model is expected to have; None and ``fast`` take the one that it has.
+        packed_cache: whether to keep packed weights on disk, which engines of exported models do not.
 
     Raises:
-        BackendUnavailable: the engine does not open such models, or packages that it needs are missing.
+        BackendUnavailable: the engine does not open such models, lacks the cache, or packages that it needs are
+            missing.
         EvsamError: the model is damaged, of another precision, or not for this machine.
     """
     able = [engine.name for engine in ENGINES.values() if engine.opens == folder.kind]
@@ -179,7 +202,9 @@ def open_folder(
     has = folder.manifest["precision"]
     if precision not in (None, FAST, has):
         raise BackendUnavailable(f"precision: expected {has}, {FAST} or None for {folder.path}, got {precision!r}")
-    module = import_module(find_engine(able[0], device).module)
+    engine = find_engine(able[0], device)
+    refuse_packed_cache(engine, packed_cache)
+    module = import_module(engine.module)
     return module.open_folder(folder, threads, device)  # type: ignore[no-any-return]
 
 

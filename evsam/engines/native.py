@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy.typing as npt
 
 from evsam import _C
 from evsam.engines.base import ALL_MASKS, MASKS, AnyFeatures, Features, FloatArray
-from evsam.errors import BackendUnavailable, EvsamError, WeightsError
+from evsam.errors import BackendUnavailable, EvsamError, WeightsError, warn
 from evsam.record import write_record
 from evsam.weights.files import is_mapped
+from evsam.weights.locate import packed_dir
 from evsam.weights.matching import check_shapes
 from evsam.zoo import LOGITS_SIZE
 
@@ -21,9 +23,33 @@ if TYPE_CHECKING:
     from evsam.weights import Weights
 
 
-def create(weights: Weights, threads: int | None, device: str | None, precision: str = "fp32") -> NativeEngine:
+@dataclass(frozen=True)
+class PackedCache:
+    """What became of the cache of packed weights when a model was loaded.
+
+    Attributes:
+        state: ``off``: not asked for; ``small``: the encoder has too few weights for it to save time; ``read``: the
+            weights are those of the file, which processes share; ``written``: they were packed, and the file was made;
+            ``busy``: they were packed, while another process wrote to the folder; ``failed``: they were packed, and no
+            file was made.
+        path: of the file, empty where there is none.
+        problem: where it failed, what was expected and what came.
+    """
+
+    state: str
+    path: str
+    problem: str
+
+
+def create(
+    weights: Weights,
+    threads: int | None,
+    device: str | None,
+    precision: str = "fp32",
+    packed_cache: bool | None = None,
+) -> NativeEngine:
     """See :func:`evsam.engines.create_engine`."""
-    return NativeEngine(weights, threads, device, precision)
+    return NativeEngine(weights, threads, device, precision, packed_cache)
 
 
 def pin_threads(pinned: bool = True) -> bool:
@@ -50,6 +76,11 @@ class NativeEngine:
         precision: ``fp32``, or how narrow the numbers may be that dense layers of encoder and decoder multiply:
             ``bf16``, ``fp16`` or ``int8``. Where this CPU has no instructions for them that are faster, they are
             float32 (``evsam info`` tells).
+        packed_cache: see :func:`evsam.load`.
+        packed_least: an encoder with fewer bytes of weights is packed each time; None for the engine's own choice.
+
+    Attributes:
+        packed_cache: what became of the cache.
 
     Raises:
         BackendUnavailable: another device, or a precision that this version does not have.
@@ -60,7 +91,13 @@ class NativeEngine:
     device = "cpu"
 
     def __init__(
-        self, weights: Weights, threads: int | None = None, device: str | None = None, precision: str = "fp32"
+        self,
+        weights: Weights,
+        threads: int | None = None,
+        device: str | None = None,
+        precision: str = "fp32",
+        packed_cache: bool | None = None,
+        packed_least: int | None = None,
     ) -> None:
         if device not in (None, "cpu"):
             raise BackendUnavailable(f"device: expected cpu for engine native, got {device!r}")
@@ -73,10 +110,16 @@ class NativeEngine:
                 threads=threads,
                 precision=precision,
                 mapped={name for name, tensor in tensors.items() if is_mapped(tensor)},
+                packed_cache=packed_cache,
+                packed_folder=str(packed_dir()),
+                packed_least=packed_least,
             )
         except (TypeError, ValueError) as error:
             raise WeightsError(f"weights: {error}") from error
         self._engine: _C.Engine | None = engine
+        self.packed_cache = PackedCache(**engine.packed_cache)
+        if self.packed_cache.state == "failed":
+            warn(f"packed_cache: weights were packed anew and not kept: {self.packed_cache.problem}")
 
     @property
     def threads(self) -> int:

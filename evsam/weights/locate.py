@@ -38,6 +38,11 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "evsam"
 
 
+def packed_dir() -> Path:
+    """Folder of the native engine's packed weights (docs/environment.md)."""
+    return cache_dir() / "packed"
+
+
 def record_path(file: HubFile) -> Path:
     """Where a verified download is recorded."""
     return cache_dir() / f"{file.filename}.json"
