@@ -3,12 +3,15 @@
 Each contestant starts in a fresh process, loads its encoder, encodes once and, where it has a decoder, loads it and
 predicts once; what counts is the most memory that was ever resident. evsam does more than its peers there: it also
 resizes the photo and makes a mask of the photo's size. The first call is compared with a second one: of the encoder,
-with evsam of everything.
+with evsam of everything. evsam takes part three times: as it is, with its cache of packed weights when it fills it, and
+when it reads it, in which the file is in the system's memory; models that are too small for the cache do not.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -30,6 +33,9 @@ Models = list[tuple[Contestant, tuple[str, ...]]]
 """What one process loads and runs, one after the other, and which inputs each reads."""
 
 MIB = 1 << 20
+
+FILLS, READS = ", fills the packed cache", ", reads the packed cache"
+"""What the names of evsam with its cache end with."""
 
 
 def contestants(peers: Peers, variant: str, precisions: str) -> dict[str, Models]:
@@ -91,6 +97,19 @@ def whole(peers: Peers, variant: str, engine: str, precision: str) -> Contestant
     return Contestant(f"evsam {engine}", "evsam", peers.python, request)
 
 
+def cached(peers: Peers, variant: str, precisions: str, cache: Path) -> dict[str, Models]:
+    """Who evsam is with its cache in that folder: filling it, then reading it; nobody where the model is too small."""
+    if peers.engine != "native" or variant == "nano":
+        return {}
+    environment = {"EVSAM_PACKED_CACHE": "1", "EVSAM_PACKED_CACHE_GIB": "64", "EVSAM_CACHE": str(cache)}
+    found: dict[str, Models] = {}
+    for precision in CLASSES[precisions]:
+        name = "evsam" if precision == "fp32" else f"evsam {precision}"
+        made = dataclasses.replace(whole(peers, variant, peers.engine, precision), environment=environment)
+        found |= {name + end: [(made, ("image",))] for end in (FILLS, READS)}
+    return found
+
+
 def run_once(models: Models, files: Mapping[str, str], threads: int, log: Path) -> dict[str, Any]:
     """Peak memory of a process that does it all, how long loading took, and the first calls of the first model."""
     worker = Worker(models[0][0], log)
@@ -150,11 +169,19 @@ def measure(chosen: argparse.Namespace, peers: Peers, variant: str, precisions: 
         files = {name: str(folder / f"{name}.npy") for name in arrays}
         for name, array in arrays.items():
             np.save(files[name], array)
-        for name, models in contestants(peers, variant, precisions).items():
+        cache = folder / "cache"
+        everyone = cached(peers, variant, precisions, cache) | contestants(peers, variant, precisions)
+        for name, models in everyone.items():
             if chosen.only is not None and name not in chosen.only:
                 continue
             try:
-                runs = [run_once(models, files, chosen.threads, folder / "log") for _ in range(chosen.repeat)]
+                if name.endswith(READS):
+                    run_once(models, files, chosen.threads, folder / "log")
+                runs = []
+                for _ in range(chosen.repeat):
+                    if name.endswith(FILLS):
+                        shutil.rmtree(cache, ignore_errors=True)
+                    runs.append(run_once(models, files, chosen.threads, folder / "log"))
             except WorkerError as error:
                 print(f"left out: {name}: {error}", file=sys.stderr)
                 continue
