@@ -80,7 +80,7 @@ struct Loaded {
   const std::string& path() const { return engine->packed_cache().path; }
 };
 
-Loaded load(const std::string& folder, Precision precision = Precision::fp32, int threads = 2) {
+Loaded load(const std::string& folder, Precision precision = Precision::fp32, int threads = 2, bool encodes = true) {
   const SafetensorsFile file = test::nano_file();
   EngineOptions options;
   options.threads = threads;
@@ -91,6 +91,7 @@ Loaded load(const std::string& folder, Precision precision = Precision::fp32, in
   Loaded loaded;
   const Status status = Engine::create(test::nano_config(), file.tensors(), options, &loaded.engine);
   CHECK_MSG(status.ok(), status.message());
+  if (!encodes) return loaded;
   std::vector<std::uint8_t> photo(80 * 120 * 3);
   for (std::size_t i = 0; i < photo.size(); ++i) photo[i] = static_cast<std::uint8_t>(i * i % 251);
   std::vector<float*> maps;
@@ -183,8 +184,10 @@ void test_damaged_files() {
   }
   for (std::size_t i = 0; i < damages.size(); ++i) {
     put(path, damages[i]);
-    const Loaded again = load(folder.path());
-    CHECK_MSG(again.state() == State::written && again.features == plain.features, "damage " + std::to_string(i));
+    const bool encodes = i % 8 == 0;  // which takes much longer than loading
+    const Loaded again = load(folder.path(), Precision::fp32, 2, encodes);
+    CHECK_MSG(again.state() == State::written, "damage " + std::to_string(i));
+    CHECK_MSG(!encodes || again.features == plain.features, "other bits behind damage " + std::to_string(i));
     CHECK_MSG(content_of(path) == content, "damage " + std::to_string(i) + " was not made good");
   }
   CHECK(load(folder.path()).state() == State::read);
