@@ -1,6 +1,7 @@
 """The npm package (csrc/wasm) in node and in Chromium, by node's own test runner.
 
-The package is what its build left in ``build/wasm/package``: compiling it takes minutes, and emscripten.
+The package is what its build left in ``build/wasm/package``: compiling it takes minutes, and emscripten. The one that
+the page of ``evsam serve`` has is in the repository, and is tested wherever there is node.
 """
 
 from __future__ import annotations
@@ -30,14 +31,22 @@ def package() -> Path:
     return PACKAGE
 
 
-def node_tests(file: str, **environment: str) -> None:
-    """Runs a file of tests, of which at least one must have passed."""
-    output = run(tool("node", "npm package"), "--test", TESTS / file, EVSAM_PACKAGE=str(package()), **environment)
+def node_tests(file: str, folder: Path, **environment: str) -> None:
+    """Runs a file of tests on a package, of which at least one must have passed."""
+    output = run(tool("node", "npm package"), "--test", TESTS / file, EVSAM_PACKAGE=str(folder), **environment)
     assert re.search(r"^\W*pass [1-9]", output, re.MULTILINE), output
 
 
 def test_in_node() -> None:
-    node_tests("node.test.mjs")
+    node_tests("node.test.mjs", package())
+
+
+def test_the_pages_in_node(tmp_path: Path) -> None:
+    folder = tmp_path / "package"
+    shutil.copytree(ROOT / "evsam" / "serve" / "page" / "evsam", folder)
+    shutil.copy(ROOT / "evsam" / "data" / "nano.safetensors", folder)
+    shutil.copy(ROOT / "csrc" / "wasm" / "package" / "package.json", folder)  # which says that they are modules
+    node_tests("node.test.mjs", folder)
 
 
 def test_in_chromium() -> None:
@@ -51,7 +60,7 @@ def test_in_chromium() -> None:
     )
     if found.returncode:
         pytest.skip("npm package in Chromium: no playwright-core (npm install -g playwright-core)")
-    node_tests("chromium.test.mjs", EVSAM_CHROMIUM=chromium, NODE_PATH=modules)
+    node_tests("chromium.test.mjs", package(), EVSAM_CHROMIUM=chromium, NODE_PATH=modules)
 
 
 def test_holds_what_it_says(tmp_path: Path) -> None:
