@@ -299,12 +299,13 @@ export class Engine {
   #load(content, precision) {
     this.#model = this.#within((memory) => {
       const weights = memory.copy(content);
-      const options = memory.reserve(12); // evsam_options
+      const options = memory.reserve(16); // evsam_options
       const model = memory.reserve(4);
       const view = this.#view();
-      view.setUint32(options, 12, true);
+      view.setUint32(options, 16, true);
       view.setInt32(options + 4, this.threads, true);
       view.setInt32(options + 8, precision, true);
+      view.setInt32(options + 12, 0, true); // there is no disk for packed weights
       this.#check(this.#module._evsam_load_memory(weights, content.length, 0, options, model));
       return this.#view().getUint32(model, true);
     });
