@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias
@@ -108,13 +110,38 @@ def decode_image(
         ImageError: it cannot be decoded, or has no 8 bits per channel.
         FileNotFoundError: there is no such file.
     """
+    with _opened(file, formats, max_pixels) as image:
+        image.load()
+        return _from_pil(image, scale_16bit)
+
+
+def encoded_size(
+    file: str | IO[bytes], *, formats: tuple[str, ...] | None = None, max_pixels: int | None = None
+) -> tuple[int, int]:
+    """Height and width of an encoded image by its header, before its EXIF orientation; no pixel is decoded.
+
+    Args:
+        file: as of :func:`decode_image`, like ``formats`` and ``max_pixels``.
+        formats: that it may have.
+        max_pixels: that it may have.
+
+    Raises:
+        ImageError: it is no image, or of another format, or larger.
+        FileNotFoundError: there is no such file.
+    """
+    with _opened(file, formats, max_pixels) as image:
+        return image.height, image.width
+
+
+@contextlib.contextmanager
+def _opened(file: str | IO[bytes], formats: tuple[str, ...] | None, max_pixels: int | None) -> Iterator[Image.Image]:
+    """An image whose header was read; what goes wrong with it, then and later, is an ImageError."""
     try:
         with Image.open(file, formats=formats) as image:
             if max_pixels is not None and image.width * image.height > max_pixels:
                 pixels = f"{image.width} x {image.height}"
                 raise ImageError(f"image: expected at most {max_pixels} pixels, got {pixels}")
-            image.load()
-            return _from_pil(image, scale_16bit)
+            yield image
     except (FileNotFoundError, ImageError, MemoryError):
         raise
     except _TOO_LARGE as error:

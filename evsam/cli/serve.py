@@ -60,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-photo", type=whole(1, 1024), default=32, metavar="MIB", help="of an encoded photo (default: 32)"
     )
+    group.add_argument(
+        "--max-request",
+        type=whole(1, 8192),
+        metavar="MIB",
+        help="of a request; X-AnyLabeling sends all frames of a video in one (default: one and a half of --max-photo)",
+    )
     group = parser.add_argument_group("tracking")
     group.add_argument(
         "--sessions", type=Path, metavar="FOLDER", help="where sessions survive the server (default: nowhere)"
@@ -97,6 +103,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise EvsamError(
             "EVSAM_TOKEN: expected 16 printable ASCII characters or more without spaces, got others or fewer"
         )
+    body_bytes = arguments.max_request * _MIB if arguments.max_request else arguments.max_photo * _MIB * 3 // 2
     settings = Settings(
         host=arguments.host,
         port=arguments.port,
@@ -104,9 +111,10 @@ def run(arguments: argparse.Namespace) -> None:
         names=tuple(arguments.name) if arguments.name else None,
         photo_bytes=arguments.max_photo * _MIB,
         photo_pixels=arguments.max_pixels,
-        body_bytes=arguments.max_photo * _MIB * 3 // 2,
-        all_body_bytes=max(256, arguments.max_photo * 6) * _MIB,
+        body_bytes=body_bytes,
+        all_body_bytes=max(256 * _MIB, 6 * arguments.max_photo * _MIB, 2 * body_bytes),
         session_folder=arguments.sessions,
+        clip_bytes=max(Settings.clip_bytes, body_bytes),
         cache_bytes=arguments.cache * _MIB,
         workers=arguments.workers,
         wait=arguments.wait,

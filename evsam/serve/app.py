@@ -13,11 +13,12 @@ from starlette.exceptions import HTTPException
 from evsam.errors import ImageError, PromptError
 from evsam.sam import Sam
 from evsam.serve import api
+from evsam.serve.clips import Clips
 from evsam.serve.fetching import Fetcher
 from evsam.serve.guard import Guard
 from evsam.serve.pages import make_router, read_pages
 from evsam.serve.problems import Problem
-from evsam.serve.protocols import cvat, kserve, label_studio, osam, x_anylabeling
+from evsam.serve.protocols import cvat, kserve, label_studio, osam, x_anylabeling, x_anylabeling_video
 from evsam.serve.service import Service
 from evsam.serve.sessions import Sessions
 from evsam.serve.settings import Settings
@@ -45,13 +46,15 @@ def create_app(sam: Sam, settings: Settings | None = None) -> FastAPI:
         app.state.sessions = Sessions(service)
         await service.start()
         yield
+        app.state.clips.close()
         await service.stop()
 
     app = FastAPI(title="evsam", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
+    app.state.clips = Clips(settings, service.metrics)
     app.state.fetcher = Fetcher(settings)
     app.include_router(api.router)
-    for protocol in (cvat, kserve, label_studio, osam, x_anylabeling):
+    for protocol in (cvat, kserve, label_studio, osam, x_anylabeling, x_anylabeling_video):
         app.include_router(protocol.router)
     _add_watching(app, service)
     found = read_pages(settings)

@@ -14,6 +14,8 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Coroutine
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -67,7 +69,7 @@ class Guard:
             return
         request = _Request(scope, send)
         try:
-            await asyncio.wait_for(self._answer(request, receive), self._settings.seconds)
+            await self._in_time(request, self._answer(request, receive))
         except asyncio.TimeoutError:
             seconds = self._settings.seconds
             await request.refuse(Problem(504, "timeout", f"request: expected to be done in {seconds:g} s, got longer"))
@@ -82,6 +84,23 @@ class Guard:
         finally:
             self._body_bytes -= request.reserved
             self._note(request)
+
+    async def _in_time(self, request: _Request, answering: Coroutine[Any, Any, None]) -> None:
+        """Answer, or fail; of an answer in pieces each has the time that others have as a whole."""
+        task = asyncio.ensure_future(answering)
+        try:
+            while not task.done():
+                left = request.moved + self._settings.seconds - time.perf_counter()
+                if left <= 0:
+                    raise asyncio.TimeoutError
+                await asyncio.wait({task}, timeout=left)
+            task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+                if not task.cancelled():
+                    task.exception()  # retrieved: the answer is that it took too long
 
     async def _answer(self, request: _Request, receive: Receive) -> None:
         headers = dict(request.scope["headers"])
@@ -167,12 +186,16 @@ class Guard:
 
 
 class _Request:
-    """A request and what becomes of it; sends answers with the headers that all of them have."""
+    """A request and what becomes of it; sends answers with the headers that all of them have.
+
+    Attributes:
+        moved: when it began, or the last piece of its answer was taken.
+    """
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope, self._send = scope, send
         self.id = uuid.uuid4().hex
-        self.begin = time.perf_counter()
+        self.begin = self.moved = time.perf_counter()
         self.reserved = self.received = self.sent = self.status = 0
 
     def path(self) -> str:
@@ -192,6 +215,7 @@ class _Request:
         else:
             self.sent += len(message.get("body", b""))
         await self._send(message)
+        self.moved = time.perf_counter()
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem, unless another answer has begun."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evsam.images import decode_image
+from evsam.images import decode_image, encoded_size
 from evsam.serve.problems import Problem
 from evsam.serve.settings import Settings
 
@@ -40,6 +40,14 @@ class Photo:
         if self.shape is not None:
             return np.frombuffer(self.content, np.uint8).reshape(self.shape)
         return decode_image(BytesIO(self.content), formats=settings.formats, max_pixels=settings.photo_pixels)
+
+    def size(self, settings: Settings) -> tuple[int, int]:
+        """Height and width by the header of its file.
+
+        Raises:
+            ImageError: as of :meth:`pixels`, as far as the header tells.
+        """
+        return encoded_size(BytesIO(self.content), formats=settings.formats, max_pixels=settings.photo_pixels)
 
 
 def photo_from_bytes(content: bytes, settings: Settings) -> Photo:

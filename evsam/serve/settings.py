@@ -29,13 +29,15 @@ class Settings:
         mask_pixels: of all masks in an answer together, at most.
         objects: followed in a session, at most.
         sessions: of tracking at a time, at most.
-        session_seconds: without a request after which a session may be dropped.
+        session_seconds: without a request after which a session may be dropped, and a sequence of frames is.
         session_folder: where sessions survive the process; None for memory alone.
+        clip_bytes: of all sequences of frames that X-AnyLabeling has sent and what was found in them, at most.
+        clips_each: of them of one caller; a further one ends the one that he used least lately.
         cache_bytes: of embeddings that are kept, at most.
         workers: calls of the model that run at the same time.
         batch: prompts on one photo, of several requests, that are decoded together, at most.
         wait: seconds that a request may be expected to wait in the queue; beyond, it is refused with 429.
-        seconds: for a request, from its first byte to its answer.
+        seconds: for a request, from its first byte to its answer; of an answer in pieces, to each of them.
         fetched_hosts: from which photos are fetched where a request names a URL, ``host`` or ``host:port``; addresses
             inside of private networks are refused.
         label_studio: URL of the Label Studio whose photos are fetched, wherever it is; None for none.
@@ -61,6 +63,8 @@ class Settings:
     sessions: int = 64
     session_seconds: float = 3600.0
     session_folder: Path | None = None
+    clip_bytes: int = 1 << 30
+    clips_each: int = 8
     cache_bytes: int = 1 << 30
     workers: int = 2
     batch: int = 16

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import socket
 import struct
 import time
 import zlib
+from collections.abc import AsyncIterator
 
 import pytest
 
 pytest.importorskip("fastapi")
 
 import httpx
+from starlette.responses import StreamingResponse
 
+from evsam.serve.guard import Guard
+from evsam.serve.metrics import Metrics
+from evsam.serve.settings import Settings
 from tests.serve.conftest import encoded, run_app
 
 TOKEN = "correct-horse-battery"
@@ -190,3 +196,22 @@ def test_static_pages_have_their_policy(serving, tmp_path) -> None:
         for path in ("/later.txt", "/js/../../secret", "/%2e%2e/secret", "/js", "/v1/nothing"):
             assert client.get(path).status_code == 404
         assert client.get("/v1/model").json()["variant"] == "nano"
+
+
+def test_an_answer_in_pieces_has_the_time_limit_for_each_of_them() -> None:
+    async def pieces(waits: list[float]) -> AsyncIterator[bytes]:
+        for wait in waits:
+            await asyncio.sleep(wait)
+            yield b"piece"
+
+    async def app(scope, receive, send) -> None:
+        waits = [0.4] * 4 if scope["path"] == "/steady" else [0.1, 30]
+        await StreamingResponse(pieces(waits))(scope, receive, send)
+
+    guarded = Guard(app, Settings(seconds=1.0), Metrics())
+    with run_app(guarded, lifespan="off") as client:
+        assert client.get("/steady").content == b"piece" * 4
+        begin = time.monotonic()
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.get("/stuck")
+        assert time.monotonic() - begin < 20

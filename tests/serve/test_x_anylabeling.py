@@ -24,7 +24,7 @@ def filled(shapes) -> np.ndarray:
 def test_the_program_finds_the_model_and_its_buttons(server) -> None:
     answer = server.get("/x-anylabeling/v1/models", headers={"Token": ""}).json()
     assert answer["success"] is True
-    assert list(answer["data"]) == ["evsam-nano"]
+    assert list(answer["data"]) == ["evsam-nano", "evsam-nano-video"]
     model = answer["data"]["evsam-nano"]
     assert model["display_name"] == "evsam nano"
     assert {"button_add_point", "button_add_rect"} <= {widget["name"] for widget in model["widgets"]}
