@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cache", type=whole(0, 1 << 20), default=1024, metavar="MIB", help="of embeddings to keep (default: 1024)"
     )
+    group.add_argument(
+        "--prewarm",
+        type=Path,
+        metavar="FOLDER",
+        help="encode the photos in this folder, the newest first, while nothing else waits and the cache has room",
+    )
     group.add_argument("--workers", type=whole(1, 64), default=2, help="calls of the model at a time (default: 2)")
     group.add_argument(
         "--wait",
@@ -116,6 +122,7 @@ def run(arguments: argparse.Namespace) -> None:
         session_folder=arguments.sessions,
         clip_bytes=max(Settings.clip_bytes, body_bytes),
         cache_bytes=arguments.cache * _MIB,
+        prewarm=arguments.prewarm,
         workers=arguments.workers,
         wait=arguments.wait,
         seconds=arguments.time_limit,

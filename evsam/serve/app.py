@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -17,6 +18,7 @@ from evsam.serve.clips import Clips
 from evsam.serve.fetching import Fetcher
 from evsam.serve.guard import Guard
 from evsam.serve.pages import make_router, read_pages
+from evsam.serve.prewarming import newest_photos, prewarm
 from evsam.serve.problems import Problem
 from evsam.serve.protocols import cvat, kserve, label_studio, osam, x_anylabeling, x_anylabeling_video
 from evsam.serve.service import Service
@@ -41,11 +43,16 @@ def create_app(sam: Sam, settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     service = Service(sam, settings)
 
+    ahead = newest_photos(settings.prewarm) if settings.prewarm is not None else []
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.sessions = Sessions(service)
         await service.start()
+        warming = asyncio.create_task(prewarm(service, ahead)) if ahead else None
         yield
+        if warming is not None:
+            warming.cancel()
         app.state.clips.close()
         await service.stop()
 

@@ -34,6 +34,15 @@ class EmbeddingCache:
         """Whether an embedding is kept; it does not count as used."""
         return key in self._kept
 
+    def put_spare(self, key: str, embedding: Embedding) -> bool:
+        """Keep an embedding that nobody has asked for, if there is room; it is the first to go. Whether it is kept."""
+        if key not in self._kept:
+            if self._bytes + embedding_bytes(embedding) > self._limit:
+                return False
+            self.put(key, embedding)
+            self._kept.move_to_end(key, last=False)
+        return True
+
     def put(self, key: str, embedding: Embedding) -> None:
         """Keep an embedding; those used least lately go."""
         size = embedding_bytes(embedding)

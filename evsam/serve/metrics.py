@@ -27,6 +27,7 @@ class Metrics:
         self.cached = Counter("evsam_cache", "Photos asked for, by whether they were encoded", ["found"], registry=own)
         self.cache_bytes = Gauge("evsam_cache_bytes", "Of embeddings that are kept", registry=own)
         self.cache_photos = Gauge("evsam_cache_photos", "Embeddings that are kept", registry=own)
+        self.prewarmed = Counter("evsam_prewarmed", "Photos encoded ahead, from a folder", ["how"], registry=own)
         self.sessions = Gauge("evsam_sessions", "Sessions of tracking in memory", registry=own)
         self.clips = Gauge("evsam_clips", "Sequences of frames in memory", registry=own)
         self.clip_bytes = Gauge("evsam_clip_bytes", "Of sequences of frames and what was found in them", registry=own)

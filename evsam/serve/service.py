@@ -144,6 +144,29 @@ class Service:
         task = self._preparing[digest] = go_on(self._encode_and_keep(photo, caller, background=True))
         task.add_done_callback(done)
 
+    async def prewarm(self, photo: Photo) -> bool:
+        """Encode a photo when nothing else waits, and keep it if that costs no other its place; whether it is kept.
+
+        Raises:
+            Problem: too many others are to be prepared, or the server stops.
+            ImageError: the photo cannot be read.
+        """
+        digest = photo.digest
+        if digest in self._encoding or digest in self._preparing or self._cache.has(digest):
+            return True
+
+        async def encode() -> Embedding:
+            embedding: Embedding = await self._scheduler.submit("encode", photo, caller="", background=True)
+            return embedding
+
+        task = self._preparing[digest] = go_on(encode())
+        task.add_done_callback(lambda _: self._preparing.pop(digest, None))
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+        return task.cancelled() or self._cache.put_spare(digest, task.result())  # cancelled: somebody asks for it now
+
     async def predict(self, asked: Asked[T], caller: str) -> T:
         """What a request's prompts come to.
 

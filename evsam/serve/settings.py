@@ -34,6 +34,7 @@ class Settings:
         clip_bytes: of all sequences of frames that X-AnyLabeling has sent and what was found in them, at most.
         clips_each: of them of one caller; a further one ends the one that he used least lately.
         cache_bytes: of embeddings that are kept, at most.
+        prewarm: folder of photos that are encoded while nothing else waits and the cache has room; None for none.
         workers: calls of the model that run at the same time.
         batch: prompts on one photo, of several requests, that are decoded together, at most.
         wait: seconds that a request may be expected to wait in the queue; beyond, it is refused with 429.
@@ -66,6 +67,7 @@ class Settings:
     clip_bytes: int = 1 << 30
     clips_each: int = 8
     cache_bytes: int = 1 << 30
+    prewarm: Path | None = None
     workers: int = 2
     batch: int = 16
     wait: float = 5.0

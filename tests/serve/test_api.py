@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
+import os
+import time
 
 import numpy as np
 import pytest
 
+pytest.importorskip("fastapi")
+
 from evsam.rle import decode_rle, encode_rle
+from evsam.serve.cache import EmbeddingCache, embedding_bytes
+from evsam.serve.metrics import Metrics
 from tests.serve.conftest import encoded
 
 
@@ -278,3 +285,42 @@ def test_the_cache_keeps_what_was_used_last(serving, pixels) -> None:
         ]
         assert status == [200, 200, 404]
         assert "evsam_cache_photos 2.0" in client.get("/metrics").text
+
+
+def test_photos_of_a_folder_are_encoded_ahead(serving, sam, pixels, tmp_path, caplog) -> None:
+    size = embedding_bytes(sam.encode(pixels))
+    photos = [encoded(np.roll(pixels, step, 1)) for step in range(4)]
+    for age, photo in enumerate(photos):
+        (tmp_path / f"{age}.png").write_bytes(photo)
+        os.utime(tmp_path / f"{age}.png", (1e9 - age, 1e9 - age))
+    (tmp_path / "broken.png").write_bytes(photos[0][:2000])
+    (tmp_path / "notes.txt").write_text("no photo")
+    caplog.set_level("INFO", "evsam.serve")
+    with serving(prewarm=tmp_path, cache_bytes=3 * size) as client:
+        deadline = time.monotonic() + 60
+        while "prewarmed" not in caplog.messages:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        handles = [f"{sam.fingerprint}-{hashlib.sha256(photo).hexdigest()}" for photo in photos]
+        box = {"prompts": [{"box": [50, 25, 200, 150]}]}
+
+        def kept() -> list[int]:
+            return [client.post("/v1/predict", json={"embedding": one, **box}).status_code for one in handles]
+
+        assert kept() == [200, 200, 200, 404]
+        metrics = client.get("/metrics").text
+        assert 'evsam_prewarmed_total{how="kept"} 3.0' in metrics
+        assert 'evsam_prewarmed_total{how="failed"} 1.0' in metrics
+    (record,) = [record for record in caplog.records if record.message == "not prewarmed"]
+    assert record.fields["file"].endswith("broken.png")
+    with pytest.raises(FileNotFoundError), serving(prewarm=tmp_path / "nowhere"):
+        pass
+
+
+def test_what_nobody_asked_for_goes_first(sam, pixels) -> None:
+    embedding = sam.encode(pixels)
+    cache = EmbeddingCache(3 * embedding_bytes(embedding), Metrics())
+    cache.put("asked", embedding)
+    assert [cache.put_spare(key, embedding) for key in ("newest", "older", "oldest")] == [True, True, False]
+    cache.put("new", embedding)
+    assert [key for key in ("asked", "newest", "older", "new") if cache.has(key)] == ["asked", "newest", "new"]
