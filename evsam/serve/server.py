@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from evsam.errors import EvsamError
 from evsam.sam import Sam
@@ -21,7 +23,7 @@ from evsam.serve.settings import Settings
 from evsam.writing import claimed_folder
 
 _PATIENCE = 30  # seconds for requests that are being answered when the server is told to stop
-_IDLE = 30  # seconds that a connection may be idle
+_IDLE = 30  # seconds that a connection may be without a request
 _CONNECTIONS = 1024
 
 
@@ -39,6 +41,7 @@ def serve(sam: Sam, settings: Settings, started: Callable[[str], None]) -> None:
     """
     config = uvicorn.Config(
         create_app(sam, settings),
+        http=Connection,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -57,6 +60,44 @@ def serve(sam: Sam, settings: Settings, started: Callable[[str], None]) -> None:
         server.run()
     if not server.began:
         raise EvsamError(f"server: expected to start on {settings.host}:{settings.port}, got an error (see the log)")
+
+
+class Connection(H11Protocol):
+    """A connection that ends if no request comes on it in time.
+
+    Uvicorn itself closes idle connections, but not those on which something comes that never becomes a whole head of a
+    request, nor those whose request was answered before its body had come. The time of what follows a head is the
+    guard's.
+
+    Attributes:
+        patience: seconds for the head of a request.
+    """
+
+    patience: float = _IDLE
+    _impatience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._impatience = self.loop.call_later(self.patience, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """Wait on, as long as no request is being answered; what comes meanwhile gives no more time."""
+        super().data_received(data)
+        if not getattr(self.cycle, "response_complete", True):  # before the first request there is no cycle
+            self._wait_no_more()
+        elif self._impatience is None:
+            self._impatience = self.loop.call_later(self.patience, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """There is nothing to wait for."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def _wait_no_more(self) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
 
 
 class _Server(uvicorn.Server):

@@ -18,6 +18,7 @@ pytest.importorskip("fastapi")
 import httpx
 from starlette.responses import StreamingResponse
 
+from evsam.errors import EvsamError
 from evsam.serve.guard import Guard
 from evsam.serve.metrics import Metrics
 from evsam.serve.settings import Settings
@@ -215,3 +216,56 @@ def test_an_answer_in_pieces_has_the_time_limit_for_each_of_them() -> None:
         with pytest.raises(httpx.RemoteProtocolError):
             client.get("/stuck")
         assert time.monotonic() - begin < 20
+
+
+def test_connections_without_a_request_are_closed(sam) -> None:
+    from evsam.serve.app import create_app
+    from evsam.serve.server import Connection
+
+    class Hasty(Connection):
+        patience = 0.5
+
+    def seconds_until_closed(address: tuple[str, int], start: bytes) -> float:
+        """Of a connection on which a byte comes now and then."""
+        begin = time.monotonic()
+        with socket.create_connection(address, timeout=10) as connection:
+            connection.sendall(start)
+            connection.settimeout(0.05)
+            while time.monotonic() < begin + 10:
+                try:
+                    connection.sendall(b"x")
+                    if not connection.recv(4096):
+                        break
+                except TimeoutError:
+                    continue
+                except OSError:
+                    break
+            return time.monotonic() - begin
+
+    half = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: "
+    whole = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    no_body = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n"
+    with run_app(create_app(sam, Settings(seconds=0.2)), http=Hasty, timeout_keep_alive=30) as client:
+        address = client.base_url.host, client.base_url.port
+        for start in (half, b"", whole + half, no_body):
+            assert 0.4 < seconds_until_closed(address, start) < 8
+        with socket.create_connection(address, timeout=10) as connection:
+            assert connection.recv(1) == b""
+        with socket.create_connection(address, timeout=10) as connection:
+            for _ in range(3):  # requests that do come keep it
+                connection.sendall(whole)
+                answer = b""
+                while not answer.endswith(b'"UP"}'):
+                    answer += connection.recv(4096)
+                assert answer.startswith(b"HTTP/1.1 200")
+                time.sleep(0.3)
+
+
+def test_the_server_closes_such_connections(sam, monkeypatch) -> None:
+    from evsam.serve import server
+
+    seen = []
+    monkeypatch.setattr(server._Server, "run", lambda self: seen.append(self.config))
+    with pytest.raises(EvsamError, match="expected to start"):
+        server.serve(sam, Settings(), lambda _: None)
+    assert seen[0].http is server.Connection
