@@ -203,7 +203,7 @@ LAYERS = {
         "evsam.transforms",
         "evsam.writing",
     ),
-    "evaluation/metrics.py": ("evsam.arguments", "evsam.boxes", "evsam.errors"),
+    "evaluation/metrics.py": ("evsam._C", "evsam.arguments", "evsam.boxes", "evsam.errors"),
     "evaluation/clicks.py": ("evsam._C", "evsam.boxes"),
     "evaluation/truth.py": ("evsam.boxes", "evsam.evaluation.metrics", "evsam.rle"),
     "evaluation/average_precision.py": ("evsam.arguments", "evsam.errors", "evsam.evaluation.metrics", "evsam.rle"),
@@ -286,6 +286,7 @@ LAYERS = {
         "evsam.errors",
         "evsam.record",
         "evsam.weights.files",
+        "evsam.weights.locate",
         "evsam.weights.matching",
         "evsam.zoo",
     ),
@@ -385,6 +386,6 @@ def test_every_extra_is_asked_for_by_code() -> None:
     extras = re.findall(r"^([a-z-]+) = \[", table, re.MULTILINE)
     assert "torch" in extras
     sources = "".join(path.read_text() for folder in ("evsam", "training") for path in (ROOT / folder).rglob("*.py"))
-    tools = {"cuda-toolchain", "test-core", "test", "dev"}  # of people who work on evsam
+    tools = {"cuda-toolchain", "test-core", "test", "test-page", "dev"}  # of people who work on evsam
     asked = {*re.findall(r"evsam\[([a-z-]+)\]", sources), *re.findall(r"extra=\"([a-z-]+)\"", sources)}
     assert [extra for extra in extras if extra not in asked | tools] == []
