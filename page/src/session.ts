@@ -3,7 +3,7 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { contains } from "./canvas/hit";
 import { Latest } from "./canvas/latest";
-import { type Shape, Shapes, shapeOf, toleranceAt } from "./canvas/masks";
+import { prepareMasks, type Shape, Shapes, shapeOf, toleranceAt } from "./canvas/masks";
 import {
   activeThing,
   addThing,
@@ -255,6 +255,7 @@ const MOST_STORED = 1 << 30;
 
 /** Begins where the last session ended. */
 export async function start(): Promise<void> {
+  prepareMasks();
   server = new Server(sessionStorage.getItem("evsam-token"));
   try {
     store = await Store.open();

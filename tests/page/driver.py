@@ -204,6 +204,10 @@ class Driver:
             self.transfer(path),
         )
 
+    def ready_for_photos(self) -> None:
+        """Wait until the model is loaded."""
+        self.page.locator(".chip.ready").wait_for()
+
     def ready(self) -> None:
         """Wait until the photo is encoded: then all tools can be used."""
         self.until(lambda: self.button("Find everything").is_enabled(), 60)

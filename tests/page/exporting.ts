@@ -24,7 +24,7 @@ const given = photos.map(({ name, width, height, things }): ExportPhoto & { mask
     width,
     height,
     masks,
-    things: things.map(({ name, colour }, index) => ({ name, colour, rle: encode(masks[index]!), score: 0.5 })),
+    things: things.map(({ name, colour }, index) => ({ number: index + 1, name, colour, rle: encode(masks[index]!), score: 0.5 })),
     async pixels({ x0, y0, x1, y1 }: Box) {
       const pixels: number[] = [];
       for (let y = y0; y < y1; ++y) for (let x = x0; x < x1; ++x) pixels.push(x % 256, y % 256, (x * y) % 256, 255);

@@ -521,11 +521,15 @@ def test_static_files_on_any_host(open_page, photos, nano, tmp_path) -> None:
     shutil.copy(ROOT / "evsam" / "data" / "nano.safetensors", folder)
     with static_host(tmp_path) as address:
         driver = open_page(f"{address}/somewhere/below/")
+        driver.ready_for_photos()
+        driver.context.set_offline(True)  # from here on nothing needs a network
         driver.drop(photos["cat"])
         driver.ready()
         click(driver, FACE)
         as_python(nano, photos["cat"], driver.settled(1)[0])
         driver.button(re.compile("^Model:")).click()
         assert driver.page.get_by_role("radio", name="Server").is_disabled()
+        driver.page.keyboard.press("Escape")
+        assert picture(driver.export("Label map")).max() == 1
     # These files were built for a server: they asked for its model once, and the browser logs that there is none.
     driver.complaints[:] = [line for line in driver.complaints if "Failed to load resource" not in line]

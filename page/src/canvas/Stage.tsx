@@ -150,7 +150,10 @@ function drawMarks(canvas: HTMLCanvasElement, accent: string): void {
     const shape = shapes.get(thingRle(state, thing), tolerance);
     if (!shape) continue;
     const near = thing.id === state.active || thing.id === pointed.value;
-    drawShape(context, shape, thing.colour, near ? { fill: 0.45, line: 2 } : { fill: found ? 0.2 : 0.32, line: 1.25 });
+    // Under the preview of its next mask only a line is left of the present one, so that one sees what a click changes.
+    if (hover.value && thing.id === state.active) drawShape(context, shape, thing.colour, { fill: 0, line: 1 });
+    else if (near) drawShape(context, shape, thing.colour, { fill: 0.45, line: 2 });
+    else drawShape(context, shape, thing.colour, { fill: found ? 0.2 : 0.32, line: 1.25 });
   }
   if (found?.phase === "found") {
     const order = found.all.map((_, index) => index).sort((a, b) => found.all[b]!.area - found.all[a]!.area);
@@ -258,7 +261,7 @@ function drawRubber(context: CanvasRenderingContext2D, accent: string): void {
 
 function drawBrush(context: CanvasRenderingContext2D): void {
   const at = cursor.value ?? place.value;
-  if (!at || (tool.value !== "brush" && tool.value !== "eraser")) return;
+  if (!at || everything.value || (tool.value !== "brush" && tool.value !== "eraser")) return;
   for (const [width, colour] of [
     [3, "rgb(0 0 0 / 0.5)"],
     [1.5, "#fff"],

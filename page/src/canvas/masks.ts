@@ -10,8 +10,13 @@ let worker: Worker | null = null;
 const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
 let next = 0;
 
-function ask<T>(task: Task, transfer: Transferable[] = []): Promise<T> {
+/** Loads the worker, so that masks can be drawn whether or not there is a network later. */
+export function prepareMasks(): void {
   worker ??= start();
+}
+
+function ask<T>(task: Task, transfer: Transferable[] = []): Promise<T> {
+  prepareMasks();
   const id = next++;
   return new Promise<T>((resolve, reject) => {
     waiting.set(id, { resolve: resolve as (value: never) => void, reject });

@@ -27,7 +27,7 @@ const NASTY = `<a & "b">\n'\u0000\uD800é😀`;
 function thing(name: string, { x0, y0, x1, y1 }: Box, score: number | null = 0.5): ExportThing {
   const mask = emptyMask(WIDTH, HEIGHT);
   for (let y = y0; y < y1; ++y) mask.data.fill(1, y * WIDTH + x0, y * WIDTH + x1);
-  return { name, colour: "#123456", rle: encode(mask), score };
+  return { number: 0, name, colour: "#123456", rle: encode(mask), score };
 }
 
 const BIG = thing("big", { x0: 0, y0: 0, x1: 12, y1: 5 });
@@ -39,7 +39,7 @@ function photo(name: string, ...things: ExportThing[]): ExportPhoto {
     name,
     width: WIDTH,
     height: HEIGHT,
-    things,
+    things: things.map((thing, index) => ({ ...thing, number: index + 1 })),
     async pixels({ x0, y0, x1, y1 }) {
       const pixels: number[] = [];
       for (let y = y0; y < y1; ++y) for (let x = x0; x < x1; ++x) pixels.push(x, y, 100, 255);
@@ -252,9 +252,9 @@ describe("what is downloaded", () => {
     document = addThing(document, { name: "kept", hidden: true, candidates: [{ rle: DOT.rle, score: 0.25 }] });
     const stroke = { points: [[3, 3]], radius: 1, erase: false } as const;
     document = addThing(document, { name: "painted", candidates: [{ rle: DOT.rle, score: 0.25 }], strokes: [stroke] });
-    expect(exportThings(document).map(({ name, score }) => [name, score])).toEqual([
-      ["kept", 0.25],
-      ["painted", null],
+    expect(exportThings(document).map(({ number, name, score }) => [number, name, score])).toEqual([
+      [2, "kept", 0.25],
+      [3, "painted", null],
     ]);
   });
 });

@@ -12,7 +12,7 @@ import { areaOfRle, boundsOfRle, decodeWindow, type Rle } from "./rle";
  * everywhere else each thing is whole, in the order they were made.
  *
  * - cutout: a PNG of each thing, as large as its box, transparent around it.
- * - labels: a PNG of the photo's size, grey: 0 where no thing is, else its number from 1 on; 16 bits for more than 255.
+ * - labels: a PNG of the photo's size, grey: 0 where no thing is, else its number; 16 bits for more than 255.
  * - coco: one json file for all photos, with compressed RLEs, which are exact.
  * - svg: a path of each thing, outlines within 0.75 pixels.
  * - geojson: a FeatureCollection of each photo in its pixels, x to the right and y down, along the edges of pixels.
@@ -24,6 +24,8 @@ export type Format = "cutout" | "labels" | "coco" | "svg" | "geojson" | "yolo";
 export const FORMATS: readonly Format[] = ["cutout", "labels", "coco", "svg", "geojson", "yolo"];
 
 export interface ExportThing {
+  /** From 1 on, which others in the photo do not have: what label maps say. */
+  readonly number: number;
   readonly name: string;
   /** "#rrggbb" */
   readonly colour: string;
@@ -59,7 +61,7 @@ export function exportThings(document: Document): ExportThing[] {
     const rle = thingRle(document, thing);
     if (areaOfRle(rle) === 0) return [];
     const score = thing.strokes.length > 0 ? null : (thing.candidates[thing.chosen]?.score ?? null);
-    return [{ name: thing.name, colour: thing.colour, rle, score }];
+    return [{ number: thing.id, name: thing.name, colour: thing.colour, rle, score }];
   });
 }
 
@@ -107,9 +109,9 @@ export async function* outputFiles(
     const name = names[index]!;
     const { width, height } = photo;
     if (format === "cutout") {
-      for (const [place, thing] of photo.things.entries()) {
+      for (const thing of photo.things) {
         const content = await cutout(photo, thing);
-        yield { name: `${name}-${place + 1}-${fileName(thing.name)}.png`, type: TYPES.png, content };
+        yield { name: `${name}-${thing.number}-${fileName(thing.name)}.png`, type: TYPES.png, content };
       }
     } else if (format === "labels") {
       yield {
@@ -148,15 +150,16 @@ export async function cutout(photo: ExportPhoto, thing: ExportThing): Promise<Ui
   return encodePng({ width, height, channels: 4, data: colours });
 }
 
-/** One number for each pixel: 0 where no thing is, otherwise that of the thing, from 1 on; smaller things win. */
+/** One number for each pixel: 0 where no thing is, otherwise that of the thing; smaller things win. */
 export function labelMap({ width, height, things }: ExportPhoto): Uint8Array | Uint16Array {
-  const labels = new (things.length > 0xff ? Uint16Array : Uint8Array)(width * height);
-  if (things.length > 0xffff) throw new RangeError(`things: expected at most ${0xffff}, got ${things.length}`);
+  const highest = Math.max(0, ...things.map(({ number }) => number));
+  if (highest > 0xffff) throw new RangeError(`things: expected at most ${0xffff}, got ${highest}`);
+  const labels = new (highest > 0xff ? Uint16Array : Uint8Array)(width * height);
   for (const index of largestFirst(things)) {
     const { left, top, mask } = decodeWindow(things[index]!.rle);
     for (let y = 0, at = 0; y < mask.height; ++y) {
       const row = (top + y) * width + left;
-      for (let x = 0; x < mask.width; ++x, ++at) if (mask.data[at] === 1) labels[row + x] = index + 1;
+      for (let x = 0; x < mask.width; ++x, ++at) if (mask.data[at] === 1) labels[row + x] = things[index]!.number;
     }
   }
   return labels;
@@ -192,11 +195,11 @@ export function cocoDocument(photos: readonly ExportPhoto[]): object {
 export function svgDocument({ width, height, things }: ExportPhoto): string {
   const stroke = Math.max(1, Math.sqrt(width * height) / 240).toFixed(2);
   const paths = largestFirst(things).map((index) => {
-    const { name, colour, rle } = things[index]!;
+    const { number, name, colour, rle } = things[index]!;
     const rings = tracePolygons(rle, PATH_TOLERANCE).flatMap(({ outer, holes }) => [outer, ...holes]);
     const data = rings.map((ring) => `M${places(ring).join(" ")}Z`).join("");
     return (
-      `<path id="thing-${index + 1}" fill="${colour}" fill-opacity="0.4" fill-rule="evenodd" stroke="${colour}" ` +
+      `<path id="thing-${number}" fill="${colour}" fill-opacity="0.4" fill-rule="evenodd" stroke="${colour}" ` +
       `stroke-width="${stroke}" stroke-linejoin="round" d="${data}"><title>${escapeXml(name)}</title></path>\n`
     );
   });
@@ -209,7 +212,7 @@ export function svgDocument({ width, height, things }: ExportPhoto): string {
  * meet themselves; in the plane of the coordinates outer ones run anticlockwise and holes clockwise.
  */
 export function geojsonDocument({ things }: ExportPhoto): object {
-  const features = things.map(({ name, rle, score }, index) => {
+  const features = things.map(({ number, name, rle, score }) => {
     const polygons = tracePolygons(rle).map(({ outer, holes }) => {
       const rings = [outer, ...holes].flatMap(simpleRings);
       rings.sort((a, b) => signedArea(b) - signedArea(a)); // the outer one has the only area above 0
@@ -219,8 +222,8 @@ export function geojsonDocument({ things }: ExportPhoto): object {
       polygons.length === 1
         ? { type: "Polygon", coordinates: polygons[0]! }
         : { type: "MultiPolygon", coordinates: polygons };
-    const properties = { id: index + 1, name, area: areaOfRle(rle), ...(score === null ? {} : { score }) };
-    return { type: "Feature", id: index + 1, properties, geometry };
+    const properties = { id: number, name, area: areaOfRle(rle), ...(score === null ? {} : { score }) };
+    return { type: "Feature", id: number, properties, geometry };
   });
   return { type: "FeatureCollection", features };
 }

@@ -11,7 +11,7 @@ const WORDS: Record<Format, { readonly name: string; readonly ending: string; re
   coco: { name: "COCO", ending: "json", text: "Exact masks as run lengths, for training and evaluation." },
   svg: { name: "SVG", ending: "svg", text: "Outlines as paths, for drawing programs." },
   geojson: { name: "GeoJSON", ending: "geojson", text: "Polygons along the edges of pixels." },
-  yolo: { name: "YOLO", ending: "txt", text: "Polygons and classes, for training YOLO models." },
+  yolo: { name: "YOLO", ending: "zip", text: "Polygons and classes, for training YOLO models." },
 };
 
 const everyPhoto = signal(false);

@@ -59,6 +59,9 @@ function ObjectRow({ thing, chosen }: { thing: Thing; chosen: boolean }) {
         pointed.value = null;
       }}
     >
+      <span class="number" aria-hidden="true">
+        {id}
+      </span>
       <label class="swatch">
         <span class="swatch-colour" style={{ backgroundColor: colour }} />
         <input
