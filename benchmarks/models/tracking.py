@@ -2,7 +2,9 @@
 
 The camera pans over a photo, and nano follows the mug in it. Of each frame: all of it; the encoder alone; the tracker's
 step on the embedding; and, in turns with that, `Sam.predict` of one box on the same embedding, which is what a frame
-costs without a tracker. Times are the calling thread's own, as in benchmarks.models.frames.
+costs without a tracker. Times are the calling thread's own, as in benchmarks.models.frames. Beside each frame a fixed
+piece of work is timed as well, numpy's products of small matrices: it is the same work each time, so what it scatters is
+the machine's doing (other tenants of the core, its clock), and no frame can be expected to scatter less.
 
 `--soak N` sends N frames of 160 x 120 pixels instead, of which it encodes every tenth, adds and removes objects on the
 way, and tells how much memory the process has at the beginning and the end.
@@ -39,6 +41,9 @@ MARGIN = 160
 MUG = (420, 180, 900, 560)
 """In the first frame."""
 
+FIXED = np.full((1200, 64, 64), 1 / 64, np.float32)
+"""Matrices of the fixed work: so small that BLAS keeps to the calling thread."""
+
 WARM_UP = 20
 """Frames before times count."""
 
@@ -73,8 +78,9 @@ def timed(seconds: list[float], call: Callable[[], Answer]) -> Answer:
 
 
 def measure(sam: evsam.Sam, frames: int) -> dict[str, list[float]]:
-    """Own seconds of each frame: ``encode``, ``step``, and ``predict`` of the box on the same embedding."""
-    found: dict[str, list[float]] = {"encode": [], "step": [], "predict": []}
+    """Own seconds of each frame: ``encode``, ``step``, ``predict`` of the box on the same embedding, ``fixed`` work."""
+    found: dict[str, list[float]] = {"encode": [], "step": [], "predict": [], "fixed": []}
+    fixed = partial(np.matmul, FIXED, FIXED, out=np.empty_like(FIXED))
     images = pan((WIDTH, HEIGHT), MARGIN)
     tracker = sam.track(next(images), box=MUG)
     box = np.array(MUG, np.float32)
@@ -88,6 +94,7 @@ def measure(sam: evsam.Sam, frames: int) -> dict[str, list[float]]:
         track = timed(found["step"], partial(tracker.step, embedding))[1]
         if len(found["predict"]) < len(found["step"]):
             timed(found["predict"], predict)
+        timed(found["fixed"], fixed)
         if track.lost:
             raise SystemExit("the mug was lost: times would be of something else")
         box = track.box
