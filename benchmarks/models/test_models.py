@@ -230,7 +230,9 @@ def test_tracking(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     monkeypatch.setattr(tracking, "SETTLED", 1)
     assert tracking.main(["--threads", "1", "--frames", "2"]) == 0
     table = capsys.readouterr().out
-    assert [line.split()[1] for line in table.splitlines()[1:]] == ["encode", "step", "predict", "frame", "step"]
+    assert [line.split()[1] for line in table.splitlines()[1:]] == [
+        *("encode", "step", "predict", "fixed", "frame", "step")
+    ]
     assert tracking.main(["--threads", "1", "--soak", "3"]) == 0
     assert "3 frames, 1 threads: " in capsys.readouterr().out
 
