@@ -1,15 +1,18 @@
 """The pictures of the docs: ``python -m benchmarks.pictures`` draws them again, with weights and code as they are.
 
-A test draws them too, and fails where those in docs/images are no longer the same; but for those of the page
-(docs/page.md), for which Debian's chromium and the extra ``test-page`` are needed.
+The outputs of the notebook too. A test draws them too, and fails where what is stored is no longer the same; but for
+those of the page (docs/page.md), for which Debian's chromium and the extra ``test-page`` are needed.
 """
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "docs" / "images" / "result.png"
 EVERYTHING = ROOT / "docs" / "images" / "everything.png"
 TRACK = ROOT / "docs" / "images" / "track.png"
+NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 PHOTO = ROOT / "examples" / "cat.jpg"
 BOX = (5, 0, 420, 300)
 """That of the README's first command."""
@@ -122,6 +126,30 @@ def draw_page(scheme: str) -> Image.Image:
     return picture
 
 
+def run_notebook() -> dict[str, Any]:
+    """The notebook with the outputs of a run of it: text, and pictures as JPEG, which is small."""
+    nbformat = pytest.importorskip("nbformat")
+    client = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    client.NotebookClient(notebook, resources={"metadata": {"path": str(NOTEBOOK.parent)}}, timeout=120).execute()
+    for cell in notebook.cells:
+        cell.metadata.clear()  # when each cell was run
+        for output in cell.get("outputs", ()):
+            if "image/jpeg" in output.get("data", {}):
+                output.data = {"image/jpeg": output.data["image/jpeg"]}
+    notebook.metadata = {"kernelspec": notebook.metadata.kernelspec, "language_info": {"name": "python"}}
+    found: dict[str, Any] = notebook
+    return found
+
+
+def notebook_pictures(notebook: dict[str, Any]) -> list[Image.Image]:
+    """Those that are stored in a notebook, in order."""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+    stored = [output["data"]["image/jpeg"] for output in outputs if "image/jpeg" in output.get("data", {})]
+    return [Image.open(io.BytesIO(base64.b64decode("".join(content)))) for content in stored]
+
+
 PAGES = {ROOT / "docs" / "images" / f"page-{scheme}.webp": scheme for scheme in ("light", "dark")}
 """Colour schemes of the page's pictures, by their paths."""
 
@@ -144,6 +172,8 @@ if __name__ == "__main__":
     for path, draw in PICTURES.items():
         draw().save(path, optimize=True)
         print(f"wrote {path.relative_to(ROOT)}")
+    NOTEBOOK.write_text(json.dumps(run_notebook(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"wrote {NOTEBOOK.relative_to(ROOT)}")
     try:
         for path, scheme in PAGES.items():
             draw_page(scheme).save(path, quality=80, method=6)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.pictures import PICTURES, is_stale
+from benchmarks.pictures import NOTEBOOK, PICTURES, is_stale, notebook_pictures, run_notebook
 from evsam.overlay import draw_masks
 
 
@@ -16,6 +17,17 @@ from evsam.overlay import draw_masks
 def test_a_picture_of_the_readme_is_that_of_these_weights_and_this_code(path: Path) -> None:
     with Image.open(path) as stored:
         assert not is_stale(stored, PICTURES[path]()), f"{path.name} is old: run python -m benchmarks.pictures"
+
+
+def test_the_notebook_shows_what_a_run_of_it_shows() -> None:
+    stored = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    run = run_notebook()
+    assert [cell["source"] for cell in run["cells"]] == ["".join(cell["source"]) for cell in stored["cells"]]
+    pictures = list(zip(notebook_pictures(stored), notebook_pictures(run), strict=True))
+    assert len(pictures) == 5
+    for number, (before, now) in enumerate(pictures):
+        assert not is_stale(before, now), f"picture {number} is old: run python -m benchmarks.pictures"
+    assert NOTEBOOK.stat().st_size < 300_000
 
 
 def test_a_mask_that_moved_is_noticed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from evsam.weights import expected_tensors, resolve, save_weights
 from evsam.weights.files import read_tensor_file, write_tensor_file
 from evsam.zoo import VARIANTS, Block
 from tests.builds import ROOT, cpu_build, run, tool
+from tests.documents import blocks
 from tests.own_variants import NANO_LIKE, SAM_LIKE, own_weights
 from tests.sdk.prompt_cases import ORIGINAL, prompt_cases
 
@@ -103,6 +105,23 @@ def test_example(programs, sam, photo, tmp_path) -> None:
     labels = found.label_map()
     assert np.array_equal(colours.any(-1), labels > 0)
     assert len({tuple(colours[labels == label][0]) for label in np.unique(labels)}) == len(np.unique(labels)) > 2
+
+
+def test_tutorial(prefix, sam, photo, tmp_path) -> None:
+    """docs/tutorials/cpp.md: its files, its commands, in a folder of their own."""
+    files = {"cmake": "CMakeLists.txt", "cpp": "cutout.cpp"}
+    there = [block for block in blocks("docs/tutorials/cpp.md") if block.mark.endswith("::test_tutorial")]
+    assert [block.language for block in there] == ["cmake", "cpp", "sh"]
+    for block in there[:2]:
+        (tmp_path / files[block.language]).write_text(block.code)
+    Image.fromarray(photo).save(tmp_path / "cat.ppm")
+    shutil.copy(resolve("nano"), tmp_path / "nano.safetensors")
+    commands = there[2].code.replace("$HOME/evsam", str(prefix))
+    output = run("bash", "-ec", f"cd {shlex.quote(str(tmp_path))}\n{commands}", CXXFLAGS="-Wall -Wextra -Werror")
+    with evsam.load("nano", precision="fast") as fast:
+        expected = fast.predict(photo, boxes=[BOX, (60, 60, 180, 150)])
+    for line, area in zip(output.splitlines()[-2:], expected.areas, strict=True):
+        assert line.startswith(f"{area} pixels, score "), output
 
 
 def moving(photo: np.ndarray, count: int) -> list[np.ndarray]:

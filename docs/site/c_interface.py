@@ -15,9 +15,16 @@ _GROUPS = {
 }
 """Titles, with what the names of their declarations begin with; the first one has what fits nowhere else."""
 
-_COMMENT = r"/\*(?P<comment>(?:[^*]|\*(?!/))*)\*/\n"
+_INTRODUCTION = """# C interface
+
+One header, [evsam.h](../../csrc/include/evsam/evsam.h), and the library `evsam`, shared or static. For C++ there is
+[evsam.hpp](../../csrc/include/evsam/evsam.hpp) on top of it: objects that free themselves, vectors, exceptions. How to
+build, install and link: [Embed in C++](../tutorials/cpp.md). This page is made from the header.
+"""
+
+_COMMENT = r"/\*((?:[^*]|\*(?!/))*)\*/"
 _DECLARATION = re.compile(
-    rf"(?:{_COMMENT})?(?P<code>"
+    rf"(?:{_COMMENT}\n)?(?P<code>"
     r"typedef (?:enum|struct) \w+ \{.*?^\} (?P<type>\w+);"
     r"|typedef struct \w+ (?P<opaque>\w+);(?: /\*(?P<beside>[^\n]*)\*/)?"
     r"|typedef int \(\*(?P<callback>\w+)\)[^;]*;"
@@ -25,73 +32,73 @@ _DECLARATION = re.compile(
     r"|EVSAM_API [^;]*?(?P<function>\w+)\([^;]*\);)",
     re.MULTILINE | re.DOTALL,
 )
-_INITIALISER = re.compile(r"^#define (\w+_INIT)\b(?:.*\\\n)*.*", re.MULTILINE)
-
-
-def names(header: str) -> list[str]:
-    """All that the header declares."""
-    return [_name(match) for match in _DECLARATION.finditer(header)]
+_MEMBER = re.compile(rf"(?:(\w+)(?:\[\d+\])?(?: = \d+)?[;,]? *)?{_COMMENT}")
 
 
 def page(path: Path) -> tuple[str, dict[str, bytes]]:
     """Markdown of the page, and the pictures on it: there are none."""
     header = path.read_text(encoding="utf-8")
-    introduction = re.match(_COMMENT, header)
-    assert introduction is not None
-    known = set(names(header))
+    found = list(_DECLARATION.finditer(header))
+    known = {_name(match) for match in found}
     sections: dict[str, list[str]] = {title: [] for title in _GROUPS}
-    for match in _DECLARATION.finditer(header):
-        name = _name(match)
-        group = next((title for title, begin in _GROUPS.items() if begin and re.match(begin, name)), next(iter(_GROUPS)))
-        initialiser = next((found[0] for found in _INITIALISER.finditer(header) if _belongs(found[1], name)), "")
-        code = re.sub(r" /\*[^\n]*\*/$", "", match["code"]) if match["opaque"] else match["code"].replace("EVSAM_API ", "")
-        text = _prose(match["comment"] or match["beside"] or "", known)
-        sections[group].append(
-            f"### `{name}` {{ #{name} }}\n\n```c\n{code}\n{initialiser}\n```\n\n{text}\n".replace("\n\n```\n\n", "\n```\n\n")
-        )
-    parts = [
-        "# C interface\n",
-        "One header, [evsam.h](../../csrc/include/evsam/evsam.h), and the library `evsam`, shared or static; for C++ there is "
-        "[evsam.hpp](../../csrc/include/evsam/evsam.hpp) on top of it: objects that free themselves, vectors, exceptions. How "
-        "to build, install and link: [Embed in C++](../tutorials/cpp.md). This page is made from the header.\n",
-        _prose(introduction["comment"], known),
-    ]
+    for match in found:
+        sections[_group(_name(match))].append(_entry(match, header, known))
+    parts = [_INTRODUCTION, _prose(re.findall(_COMMENT, header)[0], known)]
     parts += [f"## {title}\n\n" + "\n".join(entries) for title, entries in sections.items()]
     return "\n".join(parts), {}
 
 
 def _name(match: re.Match[str]) -> str:
-    kinds = ("type", "opaque", "callback", "constant", "function")
-    return next(match[kind] for kind in kinds if match[kind])
+    return next(match[kind] for kind in ("type", "opaque", "callback", "constant", "function") if match[kind])
 
 
-def _belongs(initialiser: str, name: str) -> bool:
-    return initialiser == f"{name.upper()}_INIT"
+def _group(name: str) -> str:
+    first, *others = _GROUPS
+    return next((title for title in others if re.match(_GROUPS[title], name)), first)
+
+
+def _entry(match: re.Match[str], header: str, known: set[str]) -> str:
+    """A declaration, with the macro that initialises it, and what comments say of it and of its members.
+
+    The latter stand beside the members in the header, for which a page's column is too narrow.
+    """
+    name, declared = _name(match), match["code"].replace("EVSAM_API ", "")
+    code = re.sub(r"\n\s*\n", "\n", re.sub(rf" *{_COMMENT}", "", declared))
+    code = re.sub(r"\bdouble\n +", "double ", code)  # which clang-format breaks before a comment
+    macro = re.search(rf"^#define {name.upper()}_INIT\b(?:.*\\\n)*.*", header, re.MULTILINE)
+    if macro:
+        code += f"\n\n{macro[0]}"
+    text = f"### `{name}` {{ #{name} }}\n\n```c\n{code}\n```\n\n"
+    text += _prose(match[1] or match["beside"] or "", known) + "\n"
+    for member, comment in [] if match["opaque"] else _MEMBER.findall(declared):
+        said = _linked(re.sub(r"\s+", " ", comment).strip(), known)
+        text += f"- `{member}`: {said}\n" if member else f"\n{said}\n\n"
+    return text
 
 
 def _prose(comment: str, known: set[str]) -> str:
     """Markdown of a comment: what is indented is code, and names are links."""
     lines = [re.sub(r"^ \* ?|^ ", "", line).rstrip() for line in comment.split("\n")]
-    blocks: list[str] = []
-    for block in re.split(r"\n{2,}", "\n".join(lines).strip()):
-        code = [line.startswith("  ") for line in block.split("\n")]
-        if all(code):
-            blocks.append("```c\n" + re.sub(r"^  ", "", block, flags=re.MULTILINE) + "\n```")
-        elif code[-1] and not block.startswith("- "):  # a sentence, then a table of arguments
-            first = code.index(True)
-            rows = block.split("\n")
-            table = re.sub(r"^  ", "", "\n".join(rows[first:]), flags=re.MULTILINE)
-            blocks.append(_linked("\n".join(rows[:first]), known) + f"\n\n```text\n{table}\n```")
-        else:
-            blocks.append(_linked(block, known))
-    return "\n\n".join(blocks) + "\n"
+    parts = []
+    for part in re.split(r"\n{2,}", "\n".join(lines).strip()):
+        text: list[str] = []
+        code: list[str] = []
+        for line in part.split("\n"):
+            indented = line.startswith("  ") and not part.startswith("- ")
+            (code if indented else text).append(line)
+        if text:
+            parts.append(_linked("\n".join(text), known))
+        if code:
+            shown = re.sub(r"^  ", "", "\n".join(code), flags=re.MULTILINE)
+            parts.append(f"```{'text' if text else 'c'}\n{shown}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def _linked(text: str, known: set[str]) -> str:
-    text = re.sub(r"(?<![`\w])([*<])", r"\\\1", text)
-
     def link(match: re.Match[str]) -> str:
-        name, call = match[1], match[2] or ""
-        return f"[`{name}{call}`](#{name})" if name in known else f"`{name}{call}`"
+        name = match[1]
+        return f"[`{match[0]}`](#{name})" if name in known else f"`{match[0]}`"
 
+    text = re.sub(r"(?<![`\w])([*<])", r"\\\1", text)
+    text = re.sub(r"docs/([\w-]+\.md)", r"[docs/\1](../\1)", text)
     return re.sub(r"(?<![`\w/])((?:evsam|EVSAM)_[\w.]*\w)(\(\))?(?![`/])", link, text)

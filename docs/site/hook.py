@@ -1,21 +1,22 @@
 """What the site has besides docs/: files of the repository that documents link to, the C interface, the notebook.
 
-Documents are written for the repository, where a link such as ``../csrc/include/evsam/evsam.h`` leads to a file. Each file
-that is linked from a page, or from a page that is made this way, becomes one: a document as it is, source text as a
-page that shows it, a folder as its README or its list of files; anything else is copied. So every link leads somewhere, and
-nothing on other hosts is needed.
+Documents are written for the repository, where a link such as ``../csrc/include/evsam/evsam.h`` leads to a file. Each
+file that is linked from a page, or from a page that is made this way, becomes one: a document as it is, source text as
+a page that shows it, a folder as its README or its list of files; anything else is copied. So every link leads
+somewhere, and nothing on other hosts is needed.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import posixpath
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import c_interface  # beside this file, which mkdocs runs with its folder among sys.path
+import notebook_page
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -23,19 +24,30 @@ ROOT = Path(__file__).parents[2]
 COPIES = "repository"
 """Where in the site files from outside of docs/ are."""
 
-_SUFFIXES = {".py": "python", ".pyi": "python", ".cpp": "cpp", ".h": "cpp", ".hpp": "cpp", ".inl": "cpp", ".cu": "cpp",
-             ".ts": "ts", ".js": "js", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".cmake": "cmake", ".txt": "cmake",
-             ".sh": "sh", "": "text"}  # fmt: skip
+_LANGUAGES = {
+    "python": ".py .pyi",
+    "cpp": ".cpp .h .hpp .inl .cu",
+    "ts": ".ts",
+    "js": ".js",
+    "toml": ".toml",
+    "yaml": ".yaml .yml",
+    "cmake": ".cmake .txt",
+    "sh": ".sh",
+}
+_SUFFIXES = {"": "text", **{suffix: language for language, all_of in _LANGUAGES.items() for suffix in all_of.split()}}
+"""Of files that are shown as text, with the language of their colours."""
+
 _FENCE = re.compile(r"^(`{3,}).*?^\1`*[ \t]*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!\\)(\]\()([^)\s]+)(\))|(<img [^>]*?src=\")([^\"]+)(\")|(?<=\n)(\[[^\]]+\]: )(\S+)()")
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the generated pages, then what pages link to, until nothing is missing."""
-    made = {"api/c.md": ("csrc/include/evsam/evsam.h", _local("c_interface").page),
-            "notebook.md": ("examples/quickstart.ipynb", _local("notebook").page)}  # fmt: skip
-    for name, (path, page) in made.items():
-        text, pictures = page(ROOT / path)
+    made = {
+        "api/c.md": c_interface.page(ROOT / "csrc" / "include" / "evsam" / "evsam.h"),
+        "notebook.md": notebook_page.page(ROOT / "examples" / "quickstart.ipynb"),
+    }
+    for name, (text, pictures) in made.items():
         files.append(File.generated(config, name, content=text))
         for picture, content in pictures.items():
             files.append(File.generated(config, picture, content=content))
@@ -65,16 +77,6 @@ def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> st
         return f"{before}{link}{'#' + anchor if anchor else ''}{after}"
 
     return _outside_code(markdown, lambda text: _LINK.sub(site, text))
-
-
-def _local(name: str) -> ModuleType:
-    """A module beside this one, which is no package: mkdocs runs a hook as a file."""
-    spec = importlib.util.spec_from_file_location(f"evsam_site_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _named_in(nav: Any) -> list[str]:
@@ -114,7 +116,8 @@ def _targets(markdown: str, source: str) -> set[str]:
     return found
 
 
-def _outside_code(markdown: str, change: Any) -> str:
+def _outside_code(markdown: str, change: Callable[[str], str]) -> str:
+    """The document with what stands outside of fenced code changed."""
     parts, end = [], 0
     for fence in _FENCE.finditer(markdown):
         parts += [change(markdown[end : fence.start()]), fence[0]]
@@ -155,7 +158,7 @@ def _shown(path: str, text: str) -> str:
 
 
 def _listing(path: str) -> str:
-    tracked = subprocess.run(["git", "ls-files", "--", path], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    tracked = subprocess.run(["git", "ls-files", path], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     names = tracked.splitlines() or [file.relative_to(ROOT).as_posix() for file in (ROOT / path).rglob("*.*")]
     lines = "\n".join(f"- `{name.removeprefix(f'{path}/')}`" for name in sorted(names))
     return f"---\nsearch:\n  exclude: true\nhide: [toc]\n---\n# {path}\n\n{lines}\n"

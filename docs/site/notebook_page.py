@@ -21,15 +21,15 @@ def page(path: Path) -> tuple[str, dict[str, bytes]]:
             parts.append(source)
             continue
         parts.append(f"```python\n{source}\n```")
-        for output in cell["outputs"]:
-            parts.append(_output(output, f"images/notebook/{len(pictures)}", pictures))
+        parts += [_output(output, pictures) for output in cell["outputs"]]
     return "\n\n".join(parts) + "\n", pictures
 
 
-def _output(output: dict[str, Any], name: str, pictures: dict[str, bytes]) -> str:
+def _output(output: dict[str, Any], pictures: dict[str, bytes]) -> str:
+    name = f"images/notebook/{len(pictures)}"
     data = output.get("data", {"text/plain": output.get("text", "")})
     for kind, suffix in _PICTURES.items():
         if kind in data:
             pictures[f"{name}.{suffix}"] = base64.b64decode("".join(data[kind]))
             return f"![What the cell shows]({name}.{suffix})"
-    return f'```{{ .text .output }}\n{"".join(data["text/plain"]).rstrip()}\n```'
+    return f"```{{ .text .output }}\n{''.join(data['text/plain']).rstrip()}\n```"
