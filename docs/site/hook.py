@@ -41,6 +41,14 @@ _FENCE = re.compile(r"^(`{3,}).*?^\1`*[ \t]*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!\\)(\]\()([^)\s]+)(\))|(<img [^>]*?src=\")([^\"]+)(\")|(?<=\n)(\[[^\]]+\]: )(\S+)()")
 
 
+def on_config(config: Any) -> Any:
+    """Puts documents that the navigation does not name at the end of what is about use, so that none is missing."""
+    there = {path.relative_to(config.docs_dir).as_posix() for path in Path(config.docs_dir).rglob("*.md")}
+    (use,) = (entry["Use"] for entry in config.nav if "Use" in entry)
+    use += sorted(there - set(_entries(config.nav)))
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Adds the generated pages, then what pages link to, until nothing is missing."""
     made = {
@@ -52,7 +60,8 @@ def on_files(files: Files, config: Any) -> Files:
         for picture, content in pictures.items():
             files.append(File.generated(config, picture, content=content))
     waiting = [file for file in files if file.is_documentation_page()]
-    waiting += [_add(files, config, path) for path in _named_in(config.nav)]
+    copies = [_source(name) for name in _entries(config.nav) if name.startswith(f"{COPIES}/")]
+    waiting += [_add(files, config, path) for path in copies]
     while waiting:
         file = waiting.pop()
         for path in _targets(file.content_string, _source(file.src_uri)):
@@ -79,12 +88,11 @@ def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> st
     return _outside_code(markdown, lambda text: _LINK.sub(site, text))
 
 
-def _named_in(nav: Any) -> list[str]:
-    """Paths in the repository of the copies that the navigation names."""
+def _entries(nav: Any) -> list[str]:
+    """Paths in the site of the pages that the navigation names."""
     if isinstance(nav, str):
-        return [nav.removeprefix(f"{COPIES}/")] if nav.startswith(f"{COPIES}/") else []
-    entries = nav.values() if isinstance(nav, dict) else nav
-    return [path for entry in entries for path in _named_in(entry)]
+        return [nav]
+    return [path for entry in (nav.values() if isinstance(nav, dict) else nav) for path in _entries(entry)]
 
 
 def _source(src_uri: str) -> str:
