@@ -3,8 +3,8 @@
 The camera pans over a photo, and nano follows the mug in it. Of each frame: all of it; the encoder alone; the tracker's
 step on the embedding; and, in turns with that, `Sam.predict` of one box on the same embedding, which is what a frame
 costs without a tracker. Times are the calling thread's own, as in benchmarks.models.frames. Beside each frame a fixed
-piece of work is timed as well, numpy's products of small matrices: it is the same work each time, so what it scatters is
-the machine's doing (other tenants of the core, its clock), and no frame can be expected to scatter less.
+piece of work is timed as well, numpy's products of small matrices: it is the same work each time, so what it scatters
+is the machine's doing (other tenants of the core, its clock), and no frame can be expected to scatter less.
 
 `--soak N` sends N frames of 160 x 120 pixels instead, of which it encodes every tenth, adds and removes objects on the
 way, and tells how much memory the process has at the beginning and the end.
