@@ -132,7 +132,8 @@ def run_notebook() -> dict[str, Any]:
     client = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    client.NotebookClient(notebook, resources={"metadata": {"path": str(NOTEBOOK.parent)}}, timeout=120).execute()
+    place = {"metadata": {"path": str(NOTEBOOK.parent)}}
+    client.NotebookClient(notebook, resources=place, timeout=600, startup_timeout=300).execute()
     for cell in notebook.cells:
         cell.metadata.clear()  # when each cell was run
         for output in cell.get("outputs", ()):

@@ -42,10 +42,11 @@ class Links(HTMLParser):
 def site(tmp_path_factory) -> Path:
     for module in ("mkdocs", "material", "mkdocstrings_handlers"):
         if importlib.util.find_spec(module) is None:
-            pytest.skip(f"no {module}: pip install '.[docs]'")
+            pytest.skip(f"mkdocs: no {module}: pip install '.[docs]'")
     folder: Path = tmp_path_factory.mktemp("site")
+    # Not --quiet, with which --strict does not see warnings.
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
         cwd=ROOT,
         capture_output=True,
         text=True,

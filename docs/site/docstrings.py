@@ -27,5 +27,5 @@ class Docstrings(griffe.Extension):
             return f'<autoref identifier="{target}" optional><code>{name.removeprefix("evsam.")}</code></autoref>'
 
         text = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
-        text = re.sub(r"docs/([\w-]+)\.md", r"[docs/\1.md](../\1.html)", text)  # for all of these are on pages in api/
+        text = re.sub(r"docs/([\w-]+)\.md", r"[docs/\1.md](../\1.md)", text)  # for all of these are on pages in api/
         obj.docstring.value = _ROLE.sub(link, text)
