@@ -9,7 +9,7 @@ function(evsam_add_c_interface)
   add_library(evsam_capi OBJECT csrc/capi/evsam.cpp csrc/capi/everything.cpp csrc/capi/tracker.cpp)
   evsam_target_defaults(evsam_capi)
   target_link_libraries(evsam_capi PRIVATE evsam_core)
-  target_compile_definitions(evsam_capi PRIVATE "EVSAM_VERSION=\"${PROJECT_VERSION}\"")
+  target_compile_definitions(evsam_capi PRIVATE "EVSAM_VERSION=\"${PROJECT_VERSION}\"" EVSAM_BUILDS_LIBRARY)
 endfunction()
 
 function(evsam_add_c_library)
@@ -17,7 +17,7 @@ function(evsam_add_c_library)
   add_library(evsam SHARED $<TARGET_OBJECTS:evsam_capi>)
   set_target_properties(evsam PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
   target_link_libraries(evsam PRIVATE evsam_core)
-  if(NOT APPLE)
+  if(NOT APPLE AND NOT WIN32)  # Windows exports what is marked
     # Templates of the standard library would be visible otherwise, whatever the default visibility.
     set(exports "${PROJECT_SOURCE_DIR}/csrc/capi/evsam.map")
     target_link_options(evsam PRIVATE "LINKER:--version-script=${exports}")
@@ -39,6 +39,7 @@ function(evsam_add_c_library)
 
   set(package "${CMAKE_INSTALL_LIBDIR}/cmake/evsam")
   install(TARGETS evsam evsam_static EXPORT evsamTargets COMPONENT library
+    RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}"
     LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
   install(FILES csrc/include/evsam/evsam.h csrc/include/evsam/evsam.hpp
     DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/evsam" COMPONENT library)

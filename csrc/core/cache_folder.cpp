@@ -1,12 +1,19 @@
 #include "core/cache_folder.h"
 
-#if defined(__EMSCRIPTEN__)  // browsers have no such folder
+// Browsers have no such folder. Windows has, but says by access control lists, not by an owner and mode bits, who else
+// may write there; until that is checked, nothing is trusted there and weights are packed each time.
+#if defined(__EMSCRIPTEN__) || defined(_WIN32)
 
 namespace evsam {
 
 CacheFolder::~CacheFolder() = default;
 Status CacheFolder::open(const std::string& path, CacheFolder*) {
-  return Status::unavailable(expected_got(path, "a system that maps files", "WebAssembly"));
+#if defined(_WIN32)
+  constexpr char kSystem[] = "Windows";
+#else
+  constexpr char kSystem[] = "WebAssembly";
+#endif
+  return Status::unavailable(expected_got(path, "a system that says who may write to files by mode bits", kSystem));
 }
 Status CacheFolder::map(const std::string&, MappedFile*) const { return Status::unavailable(path_); }
 Status CacheFolder::write(const std::string&, const std::vector<Part>&, std::uint64_t, bool*) const {

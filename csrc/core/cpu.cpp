@@ -9,6 +9,8 @@
 #include <cpuid.h>
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 #if defined(__linux__)
 #include <sched.h>
@@ -77,6 +79,15 @@ CpuFeatures detect() {
 
 #elif defined(__aarch64__)
 
+#if defined(__APPLE__)
+// Names: Apple's "Determining Instruction Set Characteristics". An unknown one, of an older system, is false.
+bool has(const char* name) {
+  int value = 0;
+  std::size_t size = sizeof(value);
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+#endif
+
 CpuFeatures detect() {
   CpuFeatures features;
   features.neon = true;  // part of the base architecture
@@ -88,6 +99,11 @@ CpuFeatures detect() {
   features.dotprod = bit(static_cast<unsigned>(hwcap), 20);
   features.i8mm = bit(static_cast<unsigned>(hwcap2), 13);
   features.bf16 = bit(static_cast<unsigned>(hwcap2), 14);
+#elif defined(__APPLE__)
+  features.fp16 = has("hw.optional.arm.FEAT_FP16");
+  features.dotprod = has("hw.optional.arm.FEAT_DotProd");
+  features.i8mm = has("hw.optional.arm.FEAT_I8MM");
+  features.bf16 = has("hw.optional.arm.FEAT_BF16");
 #endif
   return features;
 }

@@ -8,6 +8,13 @@
 namespace evsam {
 namespace {
 
+// What Python's expanduser puts for ~, whose folder evsam.weights uses.
+#if defined(_WIN32)
+constexpr char kHome[] = "USERPROFILE";
+#else
+constexpr char kHome[] = "HOME";
+#endif
+
 // nullptr where it is not set, or empty.
 const char* variable(const char* name) {
   const char* const text = std::getenv(name);
@@ -23,12 +30,12 @@ bool read_number(const char* text, Number* number) {
 
 std::string cache_folder() {
   if (const char* const chosen = variable("EVSAM_CACHE"); chosen != nullptr) {
-    const char* const home = variable("HOME");
+    const char* const home = variable(kHome);
     const bool of_home = chosen[0] == '~' && (chosen[1] == '/' || chosen[1] == '\0') && home != nullptr;
     return of_home ? std::string(home) + (chosen + 1) : chosen;
   }
   if (const char* const caches = variable("XDG_CACHE_HOME"); caches != nullptr) return std::string(caches) + "/evsam";
-  const char* const home = variable("HOME");
+  const char* const home = variable(kHome);
   return home == nullptr ? "" : std::string(home) + "/.cache/evsam";
 }
 

@@ -24,11 +24,11 @@ class MappedFile {
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
 
-  // Fails where the path is no regular file, or cannot be read. Replacing the file on disk by another one (rename) is
+  // path: UTF-8 on Windows, bytes elsewhere. Fails where the path is no regular file, or cannot be read. Replacing the file on disk by another one (rename) is
   // harmless afterwards; cutting it short in place is not, as for every mapping.
   static Status open(const std::string& path, MappedFile* file);
 
-  // The same for a file that is open already, and may be closed afterwards.
+  // The same for a file that is open already, and may be closed afterwards. Not on Windows, where nothing calls it.
   static Status map(const std::string& path, int descriptor, MappedFile* file);
 
   const std::uint8_t* data() const { return data_; }  // nullptr for an empty file

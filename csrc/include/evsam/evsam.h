@@ -30,7 +30,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__GNUC__)
+#if defined(_WIN32) && defined(EVSAM_BUILDS_LIBRARY)
+#define EVSAM_API __declspec(dllexport)
+#elif defined(__GNUC__) && !defined(_WIN32)
 #define EVSAM_API __attribute__((visibility("default")))
 #else
 #define EVSAM_API
