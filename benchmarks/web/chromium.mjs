@@ -56,7 +56,9 @@ async function ofPage({ photo, rounds }) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
   await page.goto(`${server.url}/page/index.html`);
   const said = (text) => {
-    return page.waitForFunction((part) => document.querySelector("#said").textContent.includes(part), text);
+    // Every so many ms: what Playwright does by default, at each frame, makes the browser draw frames.
+    const there = (part) => document.querySelector("#said").textContent.includes(part);
+    return page.waitForFunction(there, text, { polling: 25 });
   };
   await page.locator("#pick-photos").setInputFiles(`${photo}/frame.png`);
   await said("ready: point");

@@ -674,9 +674,10 @@ export function preview(x: number, y: number, label: 0 | 1, scale: number): void
   const prompts = thing
     ? { ...thing.prompts, points: [...thing.prompts.points, point] }
     : { ...NO_PROMPTS, points: [point] };
-  latest.ask(async () => {
+  latest.ask(async (wanted) => {
     const begin = performance.now();
     const answer = bestAnswer(await asked.predict(from, prompts, true));
+    if (!wanted()) return null; // a click's mask comes first
     const shape = answer ? await shapeOf(answer.mask, toleranceAt(scale)) : null;
     timed("preview", begin);
     return shape;

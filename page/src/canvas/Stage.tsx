@@ -127,55 +127,80 @@ function drawShape(context: CanvasRenderingContext2D, shape: Path2D, colour: str
   context.stroke(shape);
 }
 
-function drawMarks(canvas: HTMLCanvasElement, accent: string): void {
+// Outlines of many objects take long to draw, so those that stay as they are have a canvas of their own, below the one of
+// all that follows the pointer: a click then draws the object that it is about.
+
+const sameItems = <T,>(one: readonly T[], other: readonly T[]): boolean =>
+  one.length === other.length && one.every((item, index) => item === other[index]);
+
+/** Things that are seen and not being worked on; the same list as long as it has the same things. */
+const resting = (() => {
+  let known: readonly Thing[] = [];
+  return computed(() => {
+    const things = doc.value?.things.filter(({ id, hidden }) => !hidden && id !== active.value?.id) ?? [];
+    if (!sameItems(things, known)) known = things;
+    return known;
+  });
+})();
+/** What everything mode has found. */
+const found = computed(() => (everything.value?.phase === "found" ? everything.value.all : null));
+const searching = computed(() => everything.value !== null);
+
+// Ready to draw in pixels of the photo; null where there is none. How far outlines may be simplified there comes with it.
+function cleared(canvas: HTMLCanvasElement): { context: CanvasRenderingContext2D; tolerance: number } | null {
   const context = canvas.getContext("2d")!;
   const ratio = canvas.width / size.value.width;
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, canvas.width, canvas.height);
-  const state = doc.value;
-  const shown = picture.value;
-  if (!state || !shown) return;
-  outlines.value; // drawn again when one has come
+  if (!picture.value) return null;
   const { scale, x, y } = view.value;
-  const tolerance = toleranceAt(scale * ratio);
-  const onPhoto = (): void => context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * x, ratio * y);
-  const onScreen = (): void => {
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.globalAlpha = 1;
-  };
-  onPhoto();
-  const found = everything.value;
-  for (const thing of state.things) {
-    if (thing.hidden) continue;
-    const shape = shapes.get(thingRle(state, thing), tolerance);
-    if (!shape) continue;
-    const near = thing.id === state.active || thing.id === pointed.value;
-    // Under the preview of its next mask only a line is left of the present one, so that one sees what a click changes.
-    if (hover.value && thing.id === state.active) drawShape(context, shape, thing.colour, { fill: 0, line: 1 });
-    else if (near) drawShape(context, shape, thing.colour, { fill: 0.45, line: 2 });
-    else drawShape(context, shape, thing.colour, { fill: found ? 0.2 : 0.32, line: 1.25 });
+  context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * x, ratio * y);
+  return { context, tolerance: toleranceAt(scale * ratio) };
+}
+
+function shapeOfThing(thing: Thing, tolerance: number): Path2D | null {
+  outlines.value; // drawn again when one has come
+  if (thing.candidates.length === 0 && thing.strokes.length === 0) return null; // its mask has not come yet
+  return shapes.get(thingRle(doc.peek()!, thing), tolerance); // which reads the photo's size alone
+}
+
+function drawResting(canvas: HTMLCanvasElement): void {
+  const ready = cleared(canvas);
+  if (!ready) return;
+  const { context, tolerance } = ready;
+  for (const thing of resting.value) {
+    const shape = shapeOfThing(thing, tolerance);
+    if (shape) drawShape(context, shape, thing.colour, { fill: searching.value ? 0.2 : 0.32, line: 1.25 });
   }
-  if (found?.phase === "found") {
-    const order = found.all.map((_, index) => index).sort((a, b) => found.all[b]!.area - found.all[a]!.area);
-    for (const index of order) {
-      const one = found.all[index]!;
-      const shape = one.picked ? null : shapes.get(one.rle, tolerance);
-      if (shape)
-        drawShape(
-          context,
-          shape,
-          one.colour,
-          index === aimed.value ? { fill: 0.6, line: 2 } : { fill: 0.22, line: 1.25 },
-        );
-    }
+  const largestFirst = [...(found.value ?? [])].filter(({ picked }) => !picked).sort((a, b) => b.area - a.area);
+  outlines.value;
+  for (const { rle, colour } of largestFirst) {
+    const shape = shapes.get(rle, tolerance);
+    if (shape) drawShape(context, shape, colour, { fill: 0.22, line: 1.25 });
   }
-  if (hover.value) {
-    const colour = active.value?.colour ?? accent;
-    drawShape(context, hover.value, colour, { fill: 0.38, line: 1.5 });
-  }
-  onScreen();
+}
+
+function drawMarks(canvas: HTMLCanvasElement, accent: string): void {
+  const ready = cleared(canvas);
+  if (!ready) return;
+  const { context, tolerance } = ready;
+  const ratio = canvas.width / size.value.width;
+  // What the pointer is on is drawn a second time, above its resting look.
+  const near = resting.value.find(({ id }) => id === pointed.value);
+  const nearShape = near && shapeOfThing(near, tolerance);
+  if (nearShape) drawShape(context, nearShape, near.colour, { fill: 0.2, line: 2 });
+  const aim = aimed.value === null ? undefined : found.value?.[aimed.value];
+  const aimShape = aim && !aim.picked && shapes.get(aim.rle, tolerance);
+  if (aimShape) drawShape(context, aimShape, aim.colour, { fill: 0.5, line: 2 });
+  const thing = active.value;
+  const shape = thing && !thing.hidden && shapeOfThing(thing, tolerance);
+  // Under the preview of its next mask only a line is left of the present one, so that one sees what a click changes.
+  if (shape) drawShape(context, shape, thing.colour, hover.value ? { fill: 0, line: 1 } : { fill: 0.45, line: 2 });
+  if (hover.value) drawShape(context, hover.value, thing?.colour ?? accent, { fill: 0.38, line: 1.5 });
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.globalAlpha = 1;
   if (stroke.value) drawStroke(context, stroke.value, accent);
-  if (active.value && !active.value.hidden) drawPrompts(context, active.value);
+  if (thing && !thing.hidden) drawPrompts(context, thing);
   drawRubber(context, accent);
   drawBrush(context);
   drawCursor(context);
@@ -578,14 +603,15 @@ function eachFrame(draw: () => void): () => void {
   };
 }
 
-/** Canvas of the photo, and above it the one of all that is drawn on it. */
+/** Canvas of the photo, and above it those of all that is drawn on it. */
 export function Stage() {
   const frame = useRef<HTMLDivElement>(null);
   const under = useRef<HTMLCanvasElement>(null);
+  const middle = useRef<HTMLCanvasElement>(null);
   const over = useRef<HTMLCanvasElement>(null);
 
   useEffect(() => {
-    const canvases = [under.current!, over.current!];
+    const canvases = [under.current!, middle.current!, over.current!];
     new Pointers(over.current!);
     const observer = new ResizeObserver(() => {
       const { clientWidth: width, clientHeight: height } = frame.current!;
@@ -603,6 +629,7 @@ export function Stage() {
     addEventListener("keyup", holdSpace);
     const stops = [
       eachFrame(() => drawPhoto(under.current!)),
+      eachFrame(() => drawResting(middle.current!)),
       eachFrame(() => {
         theme.value;
         drawMarks(over.current!, getComputedStyle(over.current!).getPropertyValue("--accent").trim() || "#5b5bd6");
@@ -622,6 +649,7 @@ export function Stage() {
   return (
     <div class="stage" ref={frame}>
       <canvas ref={under} aria-hidden="true" />
+      <canvas ref={middle} aria-hidden="true" />
       <canvas
         ref={over}
         tabIndex={0}

@@ -1,14 +1,18 @@
 // One call at a time, and then the newest wish: what came in between is left out, as a pointer's places should be.
 export class Latest<T> {
-  #wish: (() => Promise<T>) | null = null;
+  #wish: ((wanted: () => boolean) => Promise<T>) | null = null;
   #busy = false;
   #generation = 0;
 
   /** @param done told of every result that is still wanted. */
   constructor(readonly done: (result: T) => void) {}
 
-  /** Asks for another result, once the call in progress has ended. */
-  ask(call: () => Promise<T>): void {
+  /**
+   * Asks for another result, once the call in progress has ended.
+   *
+   * @param call is given a function that says whether its result is still wanted.
+   */
+  ask(call: (wanted: () => boolean) => Promise<T>): void {
     this.#wish = call;
     if (!this.#busy) void this.#run();
   }
@@ -26,8 +30,9 @@ export class Latest<T> {
       const generation = this.#generation;
       this.#wish = null;
       try {
-        const result = await call();
-        if (generation === this.#generation) this.done(result);
+        const wanted = (): boolean => generation === this.#generation;
+        const result = await call(wanted);
+        if (wanted()) this.done(result);
       } catch {
         // A preview that fails is none; what is clicked on says what is wrong.
       }

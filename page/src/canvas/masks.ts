@@ -103,7 +103,7 @@ export class Shapes {
     if (rles.length === masks.length) shape = await shapeOf(masks[outlined]!, tolerance);
     else {
       if (pixels.length < masks.length) throw new Error("masks: expected all of one kind and of the photo's size");
-      const transfer = pixels.map(({ data }) => data.buffer as ArrayBuffer);
+      const transfer = [...new Set(pixels.map(({ data }) => data.buffer as ArrayBuffer))]; // several may share one
       const task: Task = { kind: "encode", masks: pixels, outlined, tolerance };
       const found = await ask<{ rles: Rle[]; outline: Outline }>(task, transfer);
       rles = found.rles;

@@ -74,7 +74,7 @@ export async function predictWith(
     if (preview) {
       return { score, mask: { kind: "logits", logits: logits.subarray(i << 16, (i + 1) << 16), width, height } };
     }
-    const data = masks.slice(i * width * height, (i + 1) * width * height); // its own, to be handed on
+    const data = masks.subarray(i * width * height, (i + 1) * width * height);
     return { score, mask: { kind: "mask", mask: { width, height, data } } };
   });
   return preview ? [answers.reduce((best, one) => (one.score > best.score ? one : best))] : answers;
