@@ -64,10 +64,12 @@ async () => {
 
 _DRAWN = """
 ([selector, x, y]) => {
-  const canvas = document.querySelector(selector);
-  const ratio = canvas.width / canvas.clientWidth;
+  const [, ...canvases] = document.querySelector(selector).parentElement.querySelectorAll("canvas");
   const pixel = new OffscreenCanvas(1, 1).getContext("2d");
-  pixel.drawImage(canvas, Math.round(x * ratio), Math.round(y * ratio), 1, 1, 0, 0, 1, 1);
+  for (const canvas of canvases) {
+    const ratio = canvas.width / canvas.clientWidth;
+    pixel.drawImage(canvas, Math.round(x * ratio), Math.round(y * ratio), 1, 1, 0, 0, 1, 1);
+  }
   return [...pixel.getImageData(0, 0, 1, 1).data];
 }
 """
@@ -196,6 +198,17 @@ class Driver:
         for kind in ("dragenter", "dragover", "drop"):
             self.page.dispatch_event("body", kind, {"dataTransfer": transfer})
 
+    def drop_from_disk(self, *paths: Path) -> None:
+        """Drop files or folders as the system's file manager does."""
+        box = self.page.locator(CANVAS).or_(self.page.locator("body")).first.bounding_box()
+        assert box is not None
+        session = self.context.new_cdp_session(self.page)
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+            session.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
+        session.detach()
+
     def paste(self, path: Path) -> None:
         """Paste a file."""
         self.page.evaluate(
@@ -248,7 +261,7 @@ class Driver:
         return left + (place[0] + 0.5) * scale, top + (place[1] + 0.5) * scale
 
     def drawn(self, place: Place, size: tuple[int, int]) -> list[int]:
-        """R, G, B, A of what is drawn above the photo there."""
+        """R, G, B, A of what is drawn above the photo there, on whichever canvas."""
         x, y = self.on_screen(place, size)
         box = self.page.locator(CANVAS).bounding_box()
         assert box is not None
