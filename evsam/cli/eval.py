@@ -19,8 +19,8 @@ from evsam.cli.eval_setup import MEASURES, SEARCHING, TRACKERS, Data, Protocols,
 
 if TYPE_CHECKING:
     from evsam.datasets import Photos
+    from evsam.evaluation.cases import Case
     from evsam.evaluation.protocols import PhotoProtocol
-    from evsam.evaluation.report import Case
     from evsam.evaluation.runner import Event, Part, Results, RowFiles, Score
     from evsam.sam import Sam
 
@@ -529,7 +529,7 @@ def _cases(
     count: int,
 ) -> dict[str, list[Case]]:
     """Pictures of so many of the worst and of the median objects, by set."""
-    from evsam.evaluation.report import choose_cases, draw_cases
+    from evsam.evaluation.cases import choose_cases, draw_cases
 
     chosen = {
         name: found for name, rows in results.rows.items() if (found := choose_cases(protocols[name], rows, count))
@@ -552,7 +552,7 @@ def _write(
     cases: Mapping[str, list[Case]],
 ) -> int:
     """Write what was found in all its forms, and say it."""
-    from evsam.evaluation import report
+    from evsam.evaluation import charts, report
 
     tables = results.tables(protocols)
     scores = {
@@ -569,8 +569,8 @@ def _write(
         "report.html": report.as_page(document, sections, results),
     }
     for place, section in enumerate([one for one in sections if one.reliability], 1):
-        title = f"{report.RELIABILITY}, {section.title}"
-        texts[f"reliability-{place}.svg"] = report.reliability_chart(section.reliability, title, alone=True) + "\n"
+        title = f"{charts.RELIABILITY}, {section.title}"
+        texts[f"reliability-{place}.svg"] = charts.reliability_chart(section.reliability, title, alone=True) + "\n"
     _write_texts(folder, texts)
     console.say(texts["scores.md"])
     console.say(f"wrote {folder / 'scores.json'}, {folder / 'scores.md'} and {folder / 'report.html'}")

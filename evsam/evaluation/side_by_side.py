@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from evsam.arguments import shown
-from evsam.evaluation.report import TITLES, Section, Table, as_markdown, text_table
+from evsam.evaluation.report import Section, as_markdown
 from evsam.evaluation.runner import (
     SCORES,
     EvaluationError,
@@ -18,6 +18,7 @@ from evsam.evaluation.runner import (
     flat,
     read_document,
 )
+from evsam.evaluation.tables import TITLES, Table, text_table
 
 Number: TypeAlias = "float | int | None"
 

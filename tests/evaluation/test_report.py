@@ -14,10 +14,13 @@ from PIL import Image
 
 import evsam
 from evsam.datasets import Photo
-from evsam.evaluation import report
+from evsam.evaluation import cases, charts, report, tables
+from evsam.evaluation.cases import Case, Pick
+from evsam.evaluation.charts import Curve, Dots
 from evsam.evaluation.protocols import Boxes, Clicks, Ellipses
-from evsam.evaluation.report import Case, Curve, Dots, Pick, Section, Table
+from evsam.evaluation.report import Section
 from evsam.evaluation.runner import Results
+from evsam.evaluation.tables import Table
 from evsam.evaluation.truth import Truth
 from evsam.prompts import PhotoPrompts
 from tests.evaluation.made import annotation, rectangle
@@ -33,12 +36,12 @@ MEAN: Any = {
 
 
 def test_means_of_all_prompts_are_one_table() -> None:
-    (means, clicks), (curve,) = report.set_tables(MEAN)
+    (means, clicks), (curve,) = tables.set_tables(MEAN)
     assert means.columns == ("all", "small")
     assert dict(means.rows) == {"box: IoU": (0.7, None), "clicks: IoU, 1 click": (0.4, 0.3), "objects": (3, 0)}
     assert dict(clicks.rows) == {"number of clicks": (2.5, 2)}
     assert curve == Curve("clicks", (0.4, 0.6))
-    assert report.markdown([means, clicks]) == (
+    assert tables.markdown([means, clicks]) == (
         "**Mean IoU**\n\n| | all | small |\n|---|---:|---:|\n| box: IoU | 0.700 | – |\n"
         "| clicks: IoU, 1 click | 0.400 | 0.300 |\n| objects | 3 | 0 |\n\n"
         "**clicks: clicks that objects need** "
@@ -51,31 +54,31 @@ def test_means_of_all_prompts_are_one_table() -> None:
 def test_charts_of_reliability() -> None:
     values: Any = {"box, predicted": {"a": 0.5, "b": None}, "box, real": {"a": 0.25, "b": None}}
     rows = {**values, "box, masks": {"a": 4.0, "b": 0.0}}
-    (line,) = report.reliabilities({"box": {"mean": {}, "reliability": rows}})
+    (line,) = tables.reliabilities({"box": {"mean": {}, "reliability": rows}})
     assert line == Dots("box", ((0.5, 0.25, 4.0),))
     several = {name.replace("box", click): cells for click in ("1 click", "5 clicks") for name, cells in rows.items()}
-    (table,), _ = report.set_tables({"box": {"reliability": rows}})
+    (table,), _ = tables.set_tables({"box": {"reliability": rows}})
     assert dict(table.rows)["box, masks"] == (4, 0)
     assert table.cells(table.rows[2][1]) == ["4", "0"]
-    assert report.overview({"a": {"box": {"reliability": rows}}}).columns == ()
-    names = [one.name for one in report.reliabilities({"clicks": {"reliability": several}})]
+    assert tables.overview({"a": {"box": {"reliability": rows}}}).columns == ()
+    names = [one.name for one in tables.reliabilities({"clicks": {"reliability": several}})]
     assert names == ["clicks, 1 click", "clicks, 5 clicks"]
-    drawn = report.reliability_chart([line, Dots("none", ())], "a < b", alone=True)
+    drawn = charts.reliability_chart([line, Dots("none", ())], "a < b", alone=True)
     tree = ET.fromstring(drawn)
     (circle,) = tree.iter("{http://www.w3.org/2000/svg}circle")
     assert circle.get("cx") == "166.0"
     assert circle.get("cy") == "210.0", "30 from above and three quarters of 240"
-    assert "xmlns" not in report.reliability_chart([line], "in a page")
+    assert "xmlns" not in charts.reliability_chart([line], "in a page")
 
 
 def test_names_of_sets_do_not_end_cells() -> None:
-    text = report.markdown([report.Table("AP", ("a|b",), (("x|y", (0.5,)),))])
+    text = tables.markdown([tables.Table("AP", ("a|b",), (("x|y", (0.5,)),))])
     assert text == "**AP**\n\n| | a\\|b |\n|---|---:|\n| x\\|y | 0.500 |"
 
 
 def test_sets_have_an_overview_with_their_mean() -> None:
     other: Any = {"box": {"mean": {"IoU": {"all": 0.5, "small": 0.1}}}}
-    table = report.overview({"a": MEAN, "b": other})
+    table = tables.overview({"a": MEAN, "b": other})
     assert table.columns == ("box: IoU", "clicks: IoU, 1 click", "clicks: number of clicks, NoC@80")
     assert table.rows == (("a", (0.7, 0.4, 2.5)), ("b", (0.5, None, None)), ("mean of sets", (0.6, 0.4, 2.5)))
 
@@ -98,29 +101,29 @@ def document(**given: Any) -> dict[str, Any]:
 def test_the_papers_numbers_are_those_of_the_same_data_and_detector() -> None:
     box: Any = {"box": {"mean": {"IoU": {"all": 0.5, "small": 0.25}}}}
     boxes: Any = {"detections": {"AP": {"masks": {"AP": 0.125}}}}
-    told = report.published_table({"instances_val2017": box}, document())
+    told = tables.published_table({"instances_val2017": box}, document())
     assert told is not None
     assert told.columns == ("coco box", "coco box small")
     assert dict(told.rows)["this evaluation"] == (50, 25)
     assert dict(told.rows)["xl1"] == (79.927, 75.833)
     assert dict(told.rows)["SAM ViT-H"] == (77.4, None)
     assert "nano" not in dict(told.rows)
-    told = report.published_table({"lvis_v1_val": boxes}, document(detections="x/lvis_vitdet.json"))
+    told = tables.published_table({"lvis_v1_val": boxes}, document(detections="x/lvis_vitdet.json"))
     assert told is not None
     assert dict(told.rows)["l2"] == (42.7,)
-    told = report.published_table(dict.fromkeys(map(str, range(25)), boxes), document(kind="sginw"))
+    told = tables.published_table(dict.fromkeys(map(str, range(25)), boxes), document(kind="sginw"))
     assert told is not None
     assert dict(told.rows)["this evaluation"] == (12.5,)
-    for tables, given in (
+    for found, given in (
         ({"instances_val2017": box}, {"protocol": "evsam"}),
         ({"mine": box}, {}),
         ({"instances_val2017": boxes}, {"detections": "other.json"}),
         (dict.fromkeys(map(str, range(24)), boxes), {"kind": "sginw"}),
     ):
-        assert report.published_table(tables, document(**given)) is None
+        assert tables.published_table(found, document(**given)) is None
     part = document()
     part["settings"]["photos"]["limit"] = 10
-    assert report.published_table({"instances_val2017": box}, part) is None
+    assert tables.published_table({"instances_val2017": box}, part) is None
 
 
 def row(photo: str, iou: Any, number: int = 0) -> dict[str, Any]:
@@ -132,7 +135,7 @@ def test_the_worst_and_the_median_of_many_photos_are_chosen() -> None:
     rows += [row("b", 0.15, 1), row("b", 0.12, 2)]
     clicks = [row("a", [0.1, 0.9]), row("b", [0.8, 0.2])]
     protocols = (Boxes("box"), Ellipses("ellipse"), Clicks("clicks"))
-    picks = report.choose_cases(protocols, {"box": rows, "ellipse": rows, "clicks": clicks}, 2)
+    picks = cases.choose_cases(protocols, {"box": rows, "ellipse": rows, "clicks": clicks}, 2)
     chosen: dict[str, list[str]] = {}
     for pick in picks:
         chosen.setdefault(pick.title, []).append(pick.row["photo"])
@@ -142,7 +145,7 @@ def test_the_worst_and_the_median_of_many_photos_are_chosen() -> None:
         "Worst, clicks": ["b", "a"],  # after the last click
         "Median, clicks": ["a", "b"],
     }
-    assert report.choose_cases(protocols, {"box": rows}, 0) == []
+    assert cases.choose_cases(protocols, {"box": rows}, 0) == []
 
 
 def test_cases_are_asked_for_again(tmp_path: Any) -> None:
@@ -155,11 +158,11 @@ def test_cases_are_asked_for_again(tmp_path: Any) -> None:
     protocols = Boxes("box", multimask=False), Clicks("clicks", clicks=2)
     embedding = sam.encode(pixels)
     picks = [Pick(one, one.rows(sam, embedding, truth)[1], "Worst") for one in protocols]
-    cases = report.draw_cases(sam, picks, {"photo.png": photo}.__getitem__)
-    for case, pick in zip(cases, picks, strict=True):
+    drawn = cases.draw_cases(sam, picks, {"photo.png": photo}.__getitem__)
+    for case, pick in zip(drawn, picks, strict=True):
         value = pick.row["iou"] if isinstance(pick.row["iou"], float) else pick.row["iou"][-1]
         assert case.caption.startswith(f"photo.png, object 1: IoU {value:.3f}, predicted 0.")
-        assert max(case.picture.size) == report.PICTURE_SIDE
+        assert max(case.picture.size) == cases.PICTURE_SIDE
 
 
 BOXES = [(10, 10, 50, 60), (80, 40, 130, 100)]
@@ -169,20 +172,20 @@ def test_pictures_show_the_object_both_masks_and_prompts() -> None:
     pixels = np.zeros((400, 600, 3), np.uint8)
     true, predicted = (rectangle(*box, size=(400, 600)) for box in ((300, 200, 340, 240), (310, 200, 350, 240)))
     prompts = PhotoPrompts(np.array([[[320.0, 220.0], [345.0, 230.0]]]), np.array([[1, 0]]))
-    picture = np.asarray(report.draw_case(pixels, true, predicted, prompts)).astype(int)
+    picture = np.asarray(cases.draw_case(pixels, true, predicted, prompts)).astype(int)
     assert picture.shape == (360, 360, 3), "the surroundings of the object, not the whole photo"
     red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
     assert ((blue > 90) & (red < 60)).mean() > 0.1, "what was predicted"
     assert ((red > 240) & (green > 240) & (blue > 240)).mean() > 0.01, "the true outline"
     assert ((green > 150) & (red < 60) & (blue < 100)).any(), "a click on the object"
     assert ((red > 200) & (green < 60) & (blue < 60)).any(), "a click beside it"
-    whole = report.draw_case(pixels, np.zeros_like(true), np.zeros_like(true), None)
+    whole = cases.draw_case(pixels, np.zeros_like(true), np.zeros_like(true), None)
     assert whole.size == (360, 240), "where there is nothing, the photo"
 
 
 @pytest.mark.parametrize("values", [[(0.4, 0.9), (0.401, 0.899)], [(0.5, None, 0.7)], [(1.0, 1.0)], [(0.0, 0.0)]])
 def test_charts_keep_lines_and_names_inside(values: list[tuple[float | None, ...]]) -> None:
-    svg = report.chart([Curve(f"<{index}>", curve) for index, curve in enumerate(values)], "a & b")
+    svg = charts.chart([Curve(f"<{index}>", curve) for index, curve in enumerate(values)], "a & b")
     assert 'aria-label="a &amp; b"' in svg
     assert "&lt;0&gt;" in svg
     numbers = [float(text) for text in re.findall(r'(?:y|cy|y1|y2)="([\d.-]+)"', svg)]
@@ -227,8 +230,8 @@ def test_what_is_shown_is_moved_into_the_photo(box: tuple[int, int, int, int], c
     pixels = np.zeros((120, 160, 3), np.uint8)
     mask = rectangle(*box, size=(120, 160))
     pixels[:, columns[0] : columns[1]] = 90
-    picture = np.asarray(report.draw_case(pixels, mask, mask & False, None))
-    assert picture.shape == (report.PICTURE_SIDE, report.PICTURE_SIDE, 3)
+    picture = np.asarray(cases.draw_case(pixels, mask, mask & False, None))
+    assert picture.shape == (cases.PICTURE_SIDE, cases.PICTURE_SIDE, 3)
     assert (picture[0] > 80).all(), "these columns are shown"
-    picture = np.asarray(report.draw_case(90 - pixels, mask, mask & False, None))
+    picture = np.asarray(cases.draw_case(90 - pixels, mask, mask & False, None))
     assert (picture[0] < 10).all(), "and no others"

@@ -258,7 +258,7 @@ LAYERS = {
         "evsam.evaluation.truth",
         "evsam.writing",
     ),
-    "evaluation/report.py": (
+    "evaluation/cases.py": (
         "evsam._C",
         "evsam.boxes",
         "evsam.evaluation.protocols",
@@ -266,7 +266,14 @@ LAYERS = {
         "evsam.overlay",
         "evsam.prompts",
         "evsam.rle",
-        "evsam.zoo",
+    ),
+    "evaluation/charts.py": (),
+    "evaluation/tables.py": ("evsam.evaluation.charts", "evsam.evaluation.protocols", "evsam.zoo"),
+    "evaluation/report.py": (
+        "evsam.evaluation.cases",
+        "evsam.evaluation.charts",
+        "evsam.evaluation.protocols",
+        "evsam.evaluation.tables",
     ),
     "datasets/sa1b.py": ("evsam.datasets.files", "evsam.datasets.records", "evsam.writing"),
     "embedding.py": (
