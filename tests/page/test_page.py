@@ -353,29 +353,6 @@ def test_a_folder_is_dropped(open_page, photos, tmp_path) -> None:
     driver.settled(1, "holiday/cat.png")
 
 
-def test_a_photo_of_one_pixel(open_page, tmp_path) -> None:
-    """In which nano sees nothing, so that there is nothing to export until it is painted."""
-    path = tmp_path / "one.png"
-    Image.new("RGB", (1, 1), (200, 30, 30)).save(path)
-    driver = open_page()
-    driver.drop(path)
-    driver.ready()
-    place = driver.on_screen((0, 0), (1, 1))
-    driver.page.mouse.click(*place)
-    (thing,) = driver.settled(1)
-    assert not mask_of(thing).any()
-    driver.button("Export").click()
-    dialog = driver.page.get_by_role("dialog", name="Export")
-    dialog.get_by_role("button", name=re.compile("^Label map")).click()
-    driver.said("There is nothing to export: all masks are empty.")
-    driver.page.keyboard.press("Escape")
-    driver.page.keyboard.press("b")
-    driver.page.mouse.click(*place)
-    driver.said("Painted.")
-    with Image.open(driver.export("Label map").path()) as labels:
-        assert np.array(labels).tolist() == [[1]]
-
-
 def test_photos_come_by_the_dialog_by_dropping_and_by_pasting(open_page, photos, tmp_path) -> None:
     driver = open_page()
     driver.choose("Open photos", photos["cat"])
@@ -422,36 +399,6 @@ def test_the_servers_model_and_back(cat, photos, nano) -> None:
     cat.button("Done").click()
     click(cat, EYE)
     as_python(nano, photos["cat"], cat.settled(2)[1])
-
-
-def test_a_server_that_wants_its_token(open_page, photos, monkeypatch) -> None:
-    token = "a-token-of-the-tests"
-    monkeypatch.setenv("EVSAM_TOKEN", token)
-    with serving() as (address, _):
-        driver = open_page(address)
-        driver.drop(photos["cat"])
-        driver.ready()  # nano in the tab needs none
-        driver.button(re.compile("^Model:")).click()
-        driver.page.get_by_role("radio", name="Server").check()
-        field = driver.page.get_by_label("The server wants its token")
-        for typed in ("not the token of it", token):
-            field.fill(typed)
-            driver.button("Use it").click()
-            driver.page.wait_for_timeout(300)
-        driver.button("Model: nano, on the server").wait_for()
-        driver.page.keyboard.press("Escape")
-        driver.ready()
-        click(driver, FACE)
-        (thing,) = driver.settled(1)
-        with evsam.load("nano") as sam:
-            as_python(sam, photos["cat"], thing, SAME_IN_FLOAT)
-        assert driver.page.evaluate("Object.values(localStorage)") == []  # the token goes with the tab
-        driver.page.reload()
-        driver.ready()
-        driver.button("Model: nano, on the server").wait_for()
-        refused = [line for line in driver.complaints if "401" in line]
-        assert refused
-        driver.complaints = [line for line in driver.complaints if line not in refused]
 
 
 def test_a_server_that_goes_away_and_comes_back(open_page, photos) -> None:
