@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import logging
 import math
-import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -170,9 +169,16 @@ def print_trial(values: dict[str, float], where: World) -> None:
 
 
 def peak_memory(where: World) -> int:
-    """Most bytes that this process has held: of the GPU where it uses one, else of the machine's memory."""
+    """Most bytes that this process has held: of the GPU where it uses one, else of the machine's memory.
+
+    0 on Windows, where Python does not know.
+    """
     if where.device.type == "cuda":
         return torch.cuda.max_memory_allocated(where.device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

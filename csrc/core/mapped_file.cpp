@@ -82,7 +82,10 @@ Status MappedFile::open(const std::string& path, MappedFile* file) {
   return Status();
 }
 
-void drop_file_pages(const void*, std::size_t) {}  // Windows takes no such advice
+void drop_file_pages(const void* data, std::size_t size) {
+  // Of pages that are not locked it says that they are not, and takes them out of the working set.
+  if (size > 0) (void)VirtualUnlock(const_cast<void*>(data), size);
+}
 
 #else
 
