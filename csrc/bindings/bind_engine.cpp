@@ -11,6 +11,7 @@
 #include "bindings/bindings.h"
 #include "bindings/engine.h"
 #include "bindings/packed_op.h"
+#include "bindings/unlocked.h"
 #include "engine/architecture.h"
 #include "engine/engine.h"
 
@@ -131,7 +132,7 @@ class BoundEngine {
     }
     Status status;
     {
-      const py::gil_scoped_release unlocked;
+      const Unlocked unlocked;
       status = Engine::create(config, table, options, &engine_);
     }
     check(status);
@@ -154,7 +155,7 @@ class BoundEngine {
     const std::vector<float*> maps = output_features(features);
     Status status;
     {
-      const py::gil_scoped_release unlocked;
+      const Unlocked unlocked;
       status = engine_->encode(view, maps.data());
     }
     check(status);
@@ -166,7 +167,7 @@ class BoundEngine {
     const std::vector<float*> maps = output_features(features);
     Status status;
     {
-      const py::gil_scoped_release unlocked;
+      const Unlocked unlocked;
       status = engine_->encode_pixels(data, maps.data());
     }
     check(status);
@@ -192,7 +193,7 @@ class BoundEngine {
     float* iou = output<float>(scores, "scores", DType::kFloat32, {prompts.count, kMaskTokens});
     Status status;
     {
-      const py::gil_scoped_release unlocked;
+      const Unlocked unlocked;
       status = engine_->decode(maps.data(), prompts, filter, out, iou);
     }
     check(status);
@@ -205,7 +206,7 @@ class BoundEngine {
     std::uint8_t* bits = output<std::uint8_t>(out, "out", DType::kUInt8, {count, -1, -1});
     Status status;
     {
-      const py::gil_scoped_release unlocked;
+      const Unlocked unlocked;
       status = engine_->masks(planes, count, resized_height, resized_width, out.shape(1), out.shape(2), bits);
     }
     check(status);

@@ -1,5 +1,6 @@
 #include "bindings/bindings.h"
 #include "bindings/kernels.h"
+#include "bindings/unlocked.h"
 #include "core/workspace.h"
 #include "ops/mask_upsample/mask_upsample.h"
 
@@ -36,7 +37,7 @@ py::array upsample(const py::array& logits, const Side& resized, const Side& ori
   context.threads = thread_count(threads);
   py::array out(dtype, {view.shape[0], view.shape[1], params.height, params.width});
   T* data = static_cast<T*>(out.mutable_data());
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   context.workspace_bytes = op::workspace_bytes(*kernels.mask_upsample, params, context.threads);
   context.workspace = thread_workspace().reserve(context.workspace_bytes);
   function(*kernels.mask_upsample, context, params, static_cast<const float*>(view.data), data);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "bindings/unlocked.h"
 #include "core/thread_pool.h"
 #include "masks/depth.h"
 #include "masks/outlines.h"
@@ -50,7 +51,7 @@ Array<std::int64_t> counts_of(const Array<std::uint8_t>& array) {
   const MaskView mask = view_of(array);
   std::vector<std::int64_t> counts;
   {
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     counts = count_runs(mask);
   }
   return to_array(counts);
@@ -93,7 +94,7 @@ Array<std::uint8_t> filled(const Array<std::int64_t>& ends, std::int64_t height,
   }
   Array<std::uint8_t> out({height, width});
   std::uint8_t* pixels = out.mutable_data();
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   fill_runs(ends.data(), ends.size(), height, width, pixels);
   return out;
 }
@@ -106,7 +107,7 @@ AreaAndBox as_tuple(const Extent& extent) {
 
 AreaAndBox extent_of(const Array<std::uint8_t>& array) {
   const MaskView mask = view_of(array);
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   return as_tuple(find_extent(mask));
 }
 
@@ -129,7 +130,7 @@ std::tuple<std::int64_t, std::int64_t, std::int64_t> deepest_of(const Array<std:
     }
   }
   const std::uint8_t* left_out = passed ? passed->data() : nullptr;
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   const Depth depth = find_deepest(mask, left_out);
   return {depth.squared, depth.x, depth.y};
 }
@@ -140,7 +141,7 @@ Array<std::uint8_t> cleaned(const Array<std::uint8_t>& array, std::int64_t min_a
   const MaskView mask = view_of(array);
   Array<std::uint8_t> out({mask.height, mask.width});
   std::uint8_t* pixels = out.mutable_data();
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   std::copy(mask.pixels, mask.pixels + mask.height * mask.width, pixels);
   if (fill_below > 0) fill_small_gaps(mask.height, mask.width, fill_below, pixels);
   if (fill_below < 0) fill_holes(mask.height, mask.width, pixels);
@@ -155,7 +156,7 @@ py::tuple outlines_of(const Array<std::uint8_t>& array, double tolerance) {
   const MaskView mask = view_of(array);
   Outlines outlines;
   {
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     outlines = trace_outlines(mask);
     if (tolerance > 0) simplify(tolerance, &outlines);
   }
@@ -194,7 +195,7 @@ void fill_mask(Array<std::uint8_t>& image, const Array<std::uint8_t>& photo, con
   const bool inside = left >= 0 && top >= 0 && left <= canvas.width - mask.width && top <= canvas.height - mask.height;
   if (!inside) throw py::value_error("mask: expected one within the canvas");
   const std::uint8_t* pixels = photo.data();
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   fill(threads_of(canvas), canvas, pixels, mask, left, top, colour, opacity);
 }
 
@@ -214,7 +215,7 @@ void stroke_rings(Array<std::uint8_t>& image, const Array<std::int32_t>& corners
   if (!rising || (!outlines.ends.empty() && outlines.ends.back() != outlines.corners.size())) {
     throw py::value_error("ends: expected numbers that never fall, up to the number of corners");
   }
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   stroke(threads_of(canvas), canvas, outlines, width, colour, opacity);
 }
 

@@ -1,5 +1,6 @@
 #include "bindings/bindings.h"
 #include "bindings/kernels.h"
+#include "bindings/unlocked.h"
 #include "core/workspace.h"
 #include "ops/preprocess/preprocess.h"
 
@@ -33,7 +34,7 @@ void run(const op::Photo& photo, std::int64_t side, const py::object& threads, c
   const Kernels& kernels = kernels_named(isa);
   RunContext context;
   context.threads = thread_count(threads);
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   context.workspace_bytes = op::workspace_bytes(photo.height, photo.width, side, context.threads);
   context.workspace = thread_workspace().reserve(context.workspace_bytes);
   function(*kernels.preprocess, context, photo, side, out);

@@ -1,5 +1,6 @@
 #include "bindings/bindings.h"
 #include "bindings/kernels.h"
+#include "bindings/unlocked.h"
 #include "core/workspace.h"
 #include "ops/relu_linear_attention/relu_linear_attention.h"
 
@@ -24,7 +25,7 @@ const char* run(const py::array& qkv, py::array& out, float eps, const py::objec
   const Kernels& kernels = kernels_named(isa);
   RunContext context;
   context.threads = thread_count(threads);
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   context.workspace_bytes = op::workspace_bytes(kernels, params, context.threads);
   context.workspace = thread_workspace().reserve(context.workspace_bytes);
   op::run(kernels, context, params);

@@ -1,4 +1,5 @@
 #include "bindings/packed_op.h"
+#include "bindings/unlocked.h"
 #include "ops/transpose/transpose.h"
 
 #include <algorithm>
@@ -28,7 +29,7 @@ void each_image(const Planes& planes, const Maps& maps, const std::string& name,
   context.threads = thread_count(threads);
   const Kernels& kernels = kernels_named(isa);
   const std::int64_t of_image = maps.first.pixels() * maps.first.channels;
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   for (std::int64_t image = 0; image < maps.count; ++image) {
     function(*kernels.transpose, context, image * of_image, maps[image]);
   }

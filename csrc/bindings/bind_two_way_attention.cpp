@@ -1,4 +1,5 @@
 #include "bindings/packed_op.h"
+#include "bindings/unlocked.h"
 #include "core/workspace.h"
 #include "ops/two_way_attention/two_way_attention.h"
 
@@ -81,7 +82,7 @@ void run(const py::array& cells, const py::array& position, const py::object& up
   context.threads = thread_count(threads);
   const op::Kernel& kernel = *kernels.two_way_attention;
 
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   const auto panels = static_cast<std::size_t>(op::panel_floats(kernel, params.cells, params.channels));
   std::vector<float> places_in_panels(panels);
   std::vector<float> image_in_panels(panels * static_cast<std::size_t>(prompts));

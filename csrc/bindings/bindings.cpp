@@ -62,10 +62,12 @@ void check(const Status& status) {
     case StatusCode::kOk: return;
     case StatusCode::kInvalidArgument: throw py::value_error(status.message());
     case StatusCode::kInvalidType: throw py::type_error(status.message());
-    case StatusCode::kUnavailable: break;
+    case StatusCode::kOutOfMemory: PyErr_SetString(PyExc_MemoryError, status.message().c_str()); break;
+    case StatusCode::kUnavailable: {
+      const py::object error = py::module_::import("evsam.errors").attr("BackendUnavailable");
+      PyErr_SetString(error.ptr(), status.message().c_str());
+    }
   }
-  const py::object error = py::module_::import("evsam.errors").attr("BackendUnavailable");
-  PyErr_SetString(error.ptr(), status.message().c_str());
   throw py::error_already_set();
 }
 

@@ -1,9 +1,9 @@
 // Python objects whose methods threads may call at the same time.
 #pragma once
 
-#include <pybind11/pybind11.h>
-
 #include <mutex>
+
+#include "bindings/unlocked.h"
 
 namespace evsam::bindings {
 
@@ -14,7 +14,7 @@ class InTurn {
   // What f returns; f must not touch Python.
   template <typename F>
   auto operator()(const F& f) const {
-    const pybind11::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     const std::lock_guard<std::mutex> lock(mutex_);
     return f();
   }

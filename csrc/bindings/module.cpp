@@ -2,6 +2,7 @@
 // and reads no environment variable.
 #include "bindings/bindings.h"
 #include "bindings/kernels.h"
+#include "bindings/unlocked.h"
 #include "core/cpu.h"
 #include "core/environment.h"
 #include "core/hash.h"
@@ -115,6 +116,13 @@ py::list extension_list() {
 }  // namespace
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
+  py::register_local_exception_translator([](std::exception_ptr thrown) {
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const std::bad_alloc&) {
+      PyErr_SetString(PyExc_MemoryError, kNoMemory);
+    }
+  });
   m.doc() = "Compiled code of evsam. Use it through evsam.ops and evsam.engines.";
 #if defined(__clang__)
   m.attr("compiler") = "Clang " __clang_version__;
@@ -151,7 +159,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def(
       "hash_bytes",
       [](const py::array_t<float, py::array::c_style>& array) {
-        const py::gil_scoped_release unlocked;
+        const Unlocked unlocked;
         return hash_bytes(array.data(), static_cast<std::size_t>(array.nbytes()), 0);
       },
       py::arg("array").noconvert(), "64 bits of an array's numbers: tells arrays apart that differ by accident.");
@@ -180,7 +188,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
       [](const std::string& isa_text, const py::object& threads_or_none, double seconds) {
         const Isa isa = kernels_named(isa_text).isa;
         const int threads = thread_count(threads_or_none);
-        const py::gil_scoped_release unlocked;
+        const Unlocked unlocked;
         return measure_fma_gflops(isa, threads, seconds);
       },
       py::arg("isa"), py::arg("threads"), py::arg("seconds") = 0.2,
@@ -191,7 +199,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
         const Isa isa = kernels_named(isa_text).isa;
         const int threads = thread_count(threads_or_none);
         if (bytes < 1) throw py::value_error(expected_got("bytes", "a number >= 1", std::to_string(bytes)));
-        const py::gil_scoped_release unlocked;
+        const Unlocked unlocked;
         return measure_bandwidth_gbs(isa, threads, bytes, seconds);
       },
       py::arg("isa"), py::arg("threads"), py::arg("bytes"), py::arg("seconds") = 0.2,

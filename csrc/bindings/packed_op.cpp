@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "bindings/unlocked.h"
 #include "core/workspace.h"
 
 namespace py = pybind11;
@@ -86,7 +87,7 @@ void PackedOp::call(const py::sequence& inputs, py::array& out, const py::object
   context.threads = thread_count(threads);
   context.threads = arguments.threads = context.thread_count();  // workspaces are made for a number of threads
   const Call call = prepare_(arguments);
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   context.workspace_bytes = call.workspace_bytes;
   context.workspace = thread_workspace().reserve(call.workspace_bytes);
   call.run(context);

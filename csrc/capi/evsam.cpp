@@ -68,6 +68,7 @@ evsam_status code_of(const Status& status) {
     case evsam::StatusCode::kInvalidArgument:
     case evsam::StatusCode::kInvalidType: return EVSAM_INVALID_ARGUMENT;
     case evsam::StatusCode::kUnavailable: return EVSAM_UNAVAILABLE;
+    case evsam::StatusCode::kOutOfMemory: return EVSAM_OUT_OF_MEMORY;
   }
   return EVSAM_INTERNAL_ERROR;
 }
@@ -246,7 +247,12 @@ Outcome load(const std::string& name, const Open& open, const char* variant, con
   Options read;
   if (const Status status = read_options(options, &read); !status.ok()) return status;
   evsam::SafetensorsFile file;
-  if (const Status status = open(&file); !status.ok()) return {status, EVSAM_BAD_WEIGHTS};
+  const auto of_system = [](const Status& status) {  // and not of the file
+    return status.code() == evsam::StatusCode::kUnavailable || status.code() == evsam::StatusCode::kOutOfMemory;
+  };
+  if (const Status status = open(&file); !status.ok()) {
+    return of_system(status) ? Outcome(status) : Outcome(status, EVSAM_BAD_WEIGHTS);
+  }
   evsam::VariantConfig config;
   const Outcome known = read_variant_of(name, file.header(), variant, &config);
   if (known.code != EVSAM_OK) return known;
@@ -259,7 +265,7 @@ Outcome load(const std::string& name, const Open& open, const char* variant, con
   auto made = std::make_unique<evsam_model>();
   made->encoder = file.tensors().digest(evsam::kEncoderTensors, evsam::threads_or_default(read.engine.threads));
   const Status status = evsam::Engine::create(config, file.tensors(), read.engine, &made->engine);
-  if (status.code() == evsam::StatusCode::kUnavailable) return status;
+  if (of_system(status)) return status;
   if (!status.ok()) return {Status::invalid_argument(name + ": " + status.message()), EVSAM_BAD_WEIGHTS};
   made->packed_cache = describe(made->engine->packed_cache());
   *model = made.release();

@@ -65,7 +65,7 @@ evsam_status guarded(const Body& body) noexcept {
     const Outcome outcome = body();
     return outcome.code == EVSAM_OK ? EVSAM_OK : fail(outcome.code, outcome.status.message().c_str());
   } catch (const std::bad_alloc&) {
-    return fail(EVSAM_OUT_OF_MEMORY, "memory: expected enough for this call, got none from the system");
+    return fail(EVSAM_OUT_OF_MEMORY, kNoMemory);
   } catch (const std::exception& error) {
     return fail(EVSAM_INTERNAL_ERROR, error.what());
   } catch (...) {

@@ -92,6 +92,7 @@ void drop_file_pages(const void* data, std::size_t size) {
 namespace {
 
 Status system_error(const std::string& path) {
+  if (errno == ENOMEM) return Status::out_of_memory();
   return Status::invalid_argument(
       expected_got(path, "a file that can be read", std::generic_category().message(errno)));
 }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <system_error>
+#include <utility>
 
 #include "core/affinity.h"
 #include "core/cpu.h"
@@ -82,21 +84,19 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::workers() const { return worker_count_.load(std::memory_order_relaxed); }
 
-void ThreadPool::start_workers(int wanted) {
+void ThreadPool::start_workers(int wanted) try {
   workers_.reserve(static_cast<std::size_t>(wanted));
   while (static_cast<int>(workers_.size()) < wanted) {
     auto worker = std::make_unique<Worker>();
     worker->index = static_cast<int>(workers_.size()) + 1;
     Worker& reference = *worker;
-    try {
-      worker->thread = std::thread([this, &reference] { worker_main(reference); });
-    } catch (const std::system_error&) {
-      return;  // the process is out of threads: fewer workers are slower, not wrong
-    }
-    if (pinned_) place(reference);
+    worker->thread = std::thread([this, &reference] { worker_main(reference); });
     workers_.push_back(std::move(worker));
     worker_count_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+    if (pinned_) place(reference);
   }
+} catch (const std::system_error&) {  // the process is out of threads: fewer workers are slower, not wrong
+} catch (const std::bad_alloc&) {     // or out of memory for them
 }
 
 bool ThreadPool::pin_workers(bool pinned) {
@@ -137,7 +137,12 @@ void ThreadPool::drain(int worker) {
   for (;;) {
     const std::int64_t index = region_.next.fetch_add(1, std::memory_order_relaxed);
     if (index >= count) return;
-    task(context, index, worker);
+    try {
+      task(context, index, worker);
+    } catch (...) {
+      region_.next.store(count, std::memory_order_relaxed);
+      if (!region_.failed.exchange(true, std::memory_order_relaxed)) region_.error = std::current_exception();
+    }
   }
 }
 
@@ -168,6 +173,7 @@ void ThreadPool::run(std::int64_t count, int threads, Task task, void* context) 
   spin_ns_.store(threads <= usable_cpus() ? kSpinNs : 0, std::memory_order_relaxed);
   region_.next.store(0, std::memory_order_relaxed);
   region_.finished.store(0, std::memory_order_relaxed);
+  region_.failed.store(false, std::memory_order_relaxed);
   for (int i = 0; i < helpers; ++i) workers_[static_cast<std::size_t>(i)]->post(kPosted);
 
   in_region = true;
@@ -183,6 +189,8 @@ void ThreadPool::run(std::int64_t count, int threads, Task task, void* context) 
     }
   }
   wait_for(joined);
+  // Workers have left it before they were finished.
+  if (region_.failed.load(std::memory_order_relaxed)) std::rethrow_exception(std::exchange(region_.error, nullptr));
 }
 
 namespace {

@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -34,7 +35,8 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  // Calls task(context, i, worker) for each i in [0, count) and returns when all are done. Tasks must not throw.
+  // Calls task(context, i, worker) for each i in [0, count) and returns when all are done. What the first task throws
+  // is thrown again once those that had begun are done; the others are left out.
   void run(std::int64_t count, int threads, Task task, void* context);
 
   // The same for a callable f(i, worker), which is only referred to.
@@ -64,6 +66,8 @@ class ThreadPool {
     std::int64_t count = 0;
     alignas(64) std::atomic<std::int64_t> next{0};
     alignas(64) std::atomic<int> finished{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr error;  // of the task that failed first
   };
 
   void worker_main(Worker& self);

@@ -8,7 +8,8 @@ ArenaPool::Lease ArenaPool::borrow(std::size_t bytes) {
   AlignedBuffer<char> arena;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    free_.reserve(free_.size() + ++lent_);  // so that giving back cannot fail
+    free_.reserve(free_.size() + lent_ + 1);  // so that giving back cannot fail
+    ++lent_;
     // The smallest that is large enough, or else the largest, which is then replaced.
     const auto larger = [](const AlignedBuffer<char>& a, const AlignedBuffer<char>& b) { return a.size() < b.size(); };
     auto best = std::max_element(free_.begin(), free_.end(), larger);

@@ -23,10 +23,6 @@ namespace {
 
 preprocess::Photo as_photo(const ImageView& image) { return {image.data, image.height, image.width, image.row_bytes}; }
 
-Status out_of_memory() {
-  return Status::unavailable("memory: expected enough for this call, got none from the system");
-}
-
 // What the encoder makes must be what the decoder reads; weights alone do not tell.
 Status check_features(const std::vector<MapShape>& made, const std::vector<MapShape>& read) {
   const auto same = [](const MapShape& a, const MapShape& b) {
@@ -186,7 +182,7 @@ Status Engine::create(const VariantConfig& config, const TensorTable& tensors, c
   *engine = std::move(made);
   return {};
 } catch (const std::bad_alloc&) {
-  return out_of_memory();
+  return Status::out_of_memory();
 }
 
 const VariantConfig& Engine::config() const { return impl_->config; }
@@ -205,7 +201,7 @@ Status Engine::encode(const ImageView& image, float* const* features) const try 
       },
       features);
 } catch (const std::bad_alloc&) {
-  return out_of_memory();
+  return Status::out_of_memory();
 }
 
 Status Engine::encode_pixels(const float* pixels, float* const* features) const try {
@@ -217,7 +213,7 @@ Status Engine::encode_pixels(const float* pixels, float* const* features) const 
       },
       features);
 } catch (const std::bad_alloc&) {
-  return out_of_memory();
+  return Status::out_of_memory();
 }
 
 Status Engine::decode(const float* const* features, const Prompts& prompts, const MaskFilter& filter, float* logits,
@@ -236,7 +232,7 @@ Status Engine::decode(const float* const* features, const Prompts& prompts, cons
   impl_->decoder->decode(impl_->context(arena.data(), bytes), features, prompts, filter, logits, iou);
   return {};
 } catch (const std::bad_alloc&) {
-  return out_of_memory();
+  return Status::out_of_memory();
 }
 
 Status Engine::masks(const float* logits, std::int64_t count, std::int64_t resized_height, std::int64_t resized_width,
@@ -259,7 +255,7 @@ Status Engine::masks(const float* logits, std::int64_t count, std::int64_t resiz
   });
   return {};
 } catch (const std::bad_alloc&) {
-  return out_of_memory();
+  return Status::out_of_memory();
 }
 
 void Engine::begin_profile() const { impl_->profiler.begin(); }

@@ -48,10 +48,6 @@ constexpr std::int64_t kMostPointsPerSide = 1024;
 static_assert(kMostPointsPerSide * kMostPointsPerSide == kMostPoints, "both say how large a grid may be");
 constexpr std::int64_t kMostSide = (std::int64_t{1} << 24) - 1;  // whole numbers in float32
 
-Status out_of_memory() {
-  return Status::unavailable("memory: expected enough for this call, got none from the system");
-}
-
 std::string text_of(double value) {
   char text[32];
   std::snprintf(text, sizeof(text), "%.9g", value);
@@ -393,7 +389,6 @@ struct Generator::Impl {
     const float* logits;
     float iou;
     std::optional<Candidate> candidate;  // if it is good
-    bool no_memory = false;
   };
 
   MaskFilter filter() const {
@@ -414,7 +409,7 @@ struct Generator::Impl {
         promise[point] = std::max(promise[point], predicted);
         if (!wanted.passes(predicted)) continue;
         const float* plane = logits + (n * planes + planes - kMasks + m) * kPlane;
-        answers.push_back({point, plane, predicted, {}, false});
+        answers.push_back({point, plane, predicted, {}});
       }
     }
     return answers;
@@ -445,16 +440,8 @@ struct Generator::Impl {
       workspaces.emplace_back(scanner->workspace_bytes());
     }
     context.parallel_for(static_cast<std::int64_t>(answers.size()), [&](std::int64_t task, int worker) {
-      Answer& answer = answers[static_cast<std::size_t>(task)];
-      try {
-        look_at(&answer, workspaces[static_cast<std::size_t>(worker)].data());
-      } catch (const std::bad_alloc&) {
-        answer.no_memory = true;
-      }
+      look_at(&answers[static_cast<std::size_t>(task)], workspaces[static_cast<std::size_t>(worker)].data());
     });
-    for (const Answer& answer : answers) {
-      if (answer.no_memory) throw std::bad_alloc();
-    }
     for (Answer& answer : answers) {
       if (answer.candidate) found.push_back(std::move(*answer.candidate));
     }
@@ -522,7 +509,7 @@ Status Generator::create(const Options& options, ImageSize photo, std::unique_pt
   *generator = std::move(made);
   return {};
 } catch (const std::bad_alloc&) {
-  return out_of_memory();
+  return Status::out_of_memory();
 }
 
 const Options& Generator::options() const { return impl_->options; }
@@ -543,7 +530,7 @@ Status Generator::add(const RunContext& context, const float* logits, std::int64
   }
   return impl_->add(context, logits, planes, iou);
 } catch (const std::bad_alloc&) {
-  return out_of_memory();
+  return Status::out_of_memory();
 }
 
 Status Generator::ask(const Engine& engine, const float* const* features) try {
@@ -560,7 +547,7 @@ Status Generator::ask(const Engine& engine, const float* const* features) try {
   context.threads = engine.threads();
   return add(context, impl.own_logits.data(), kMasks, impl.own_iou.data());
 } catch (const std::bad_alloc&) {
-  return out_of_memory();
+  return Status::out_of_memory();
 }
 
 std::vector<Segment> Generator::segments() const {

@@ -26,3 +26,9 @@ add_test(NAME test_exported_symbols
           "-DHEADER=${PROJECT_SOURCE_DIR}/csrc/include/evsam/evsam.h"
           -P "${PROJECT_SOURCE_DIR}/cmake/CheckExportedSymbols.cmake")
 set_tests_properties(test_c_api test_cpp_api PROPERTIES TIMEOUT 300)
+
+# Memory is refused within the process alone.
+evsam_add_test(test_out_of_memory)
+target_compile_definitions(test_out_of_memory PRIVATE EVSAM_NANO="${weights}")
+target_link_libraries(test_out_of_memory PRIVATE evsam_static)
+set_tests_properties(test_out_of_memory PROPERTIES SKIP_RETURN_CODE 77)

@@ -12,6 +12,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <new>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -105,6 +107,44 @@ void test_runs_concurrently() {
     }
   });
   CHECK(met);
+}
+
+// What a task throws, in whichever thread, comes out of the call; the pool works on.
+void test_tasks_that_throw() {
+  ThreadPool pool;
+  for (int threads = 1; threads <= 4; ++threads) {
+    for (const std::int64_t culprit : {0, 1, 40, 99}) {
+      std::atomic<int> running{0};
+      const auto task = [&](std::int64_t index, int) {
+        ++running;
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+        --running;
+        if (index == culprit) throw std::bad_alloc();
+        if (index == culprit + 1) throw std::runtime_error("only one of them comes out");
+      };
+      bool caught = false;
+      try {
+        pool.parallel_for(100, threads, task);
+      } catch (const std::bad_alloc&) {
+        caught = true;
+      } catch (const std::runtime_error&) {
+        caught = threads > 1;
+      }
+      CHECK(caught && running == 0);
+      check_region(pool, 100, threads);
+    }
+  }
+  // A region inside of a task.
+  bool caught = false;
+  try {
+    pool.parallel_for(4, 2, [&](std::int64_t, int) {
+      pool.parallel_for(3, 2, [](std::int64_t, int) { throw std::bad_alloc(); });
+    });
+  } catch (const std::bad_alloc&) {
+    caught = true;
+  }
+  CHECK(caught);
+  check_region(pool, 100, 2);
 }
 
 // Ends the program where the test that is running does not come to an end.
@@ -284,6 +324,7 @@ int main() {
   test_many_short_regions();
   test_sleeping_workers();
   test_runs_concurrently();
+  test_tasks_that_throw();
   test_concurrent_callers();
   test_nested_region_runs_serially();
   test_seconds_slept();

@@ -9,6 +9,7 @@
 
 #include "bindings/check.h"
 #include "bindings/cuda/device_tensor.h"
+#include "bindings/unlocked.h"
 #include "core/activation.h"
 #include "cuda/runtime.h"
 
@@ -32,7 +33,7 @@ class Call {
   void run(const Params& params, Status (*launch)(const Params&, Stream)) {
     Status status;
     {
-      const pybind11::gil_scoped_release unlocked;
+      const Unlocked unlocked;
       status = launch(params, stream_);
     }
     check(status);
@@ -48,7 +49,7 @@ class Call {
     const std::size_t bytes = workspace_bytes(params, device);
     Status status;
     {
-      const pybind11::gil_scoped_release unlocked;
+      const Unlocked unlocked;
       status = reserve(bytes);
       if (status.ok()) status = launch(params, workspace_, bytes, stream_);
     }

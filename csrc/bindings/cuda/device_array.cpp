@@ -8,6 +8,7 @@
 #include "bindings/bindings.h"
 #include "bindings/cuda/device_tensor.h"
 #include "bindings/cuda/dlpack.h"
+#include "bindings/unlocked.h"
 #include "cuda/runtime.h"
 
 namespace py = pybind11;
@@ -147,7 +148,7 @@ DeviceArray DeviceArray::from_host(const py::array& array, const py::object& dty
   DeviceArray result(Shape(view.shape, view.shape + view.ndim), stored, order, stream);
   Status status;
   {
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     if (result.bytes() > 0) status = evsam::cuda::copy(result.memory_.get(), view.data, result.bytes(), stream);
   }
   check(status);
@@ -160,7 +161,7 @@ py::array DeviceArray::to_host() const {
   void* host = memory.mutable_data();
   Status status;
   {
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     if (bytes() > 0) status = evsam::cuda::copy(host, memory_.get(), bytes(), stream_);
   }
   check(status);

@@ -13,7 +13,10 @@ enum class StatusCode {
   kInvalidArgument,  // a shape, size or value; Python: ValueError
   kInvalidType,      // a dtype; Python: TypeError
   kUnavailable,      // a kernel or instruction set this machine or build does not have; Python: BackendUnavailable
+  kOutOfMemory,      // the system has not given any; Python: MemoryError
 };
+
+inline constexpr char kNoMemory[] = "memory: expected enough for this call, got none from the system";
 
 class [[nodiscard]] Status {
  public:
@@ -24,6 +27,8 @@ class [[nodiscard]] Status {
   }
   static Status invalid_type(std::string message) { return Status(StatusCode::kInvalidType, std::move(message)); }
   static Status unavailable(std::string message) { return Status(StatusCode::kUnavailable, std::move(message)); }
+
+  static Status out_of_memory() { return Status(StatusCode::kOutOfMemory, kNoMemory); }
 
   bool ok() const { return code_ == StatusCode::kOk; }
   StatusCode code() const { return code_; }
