@@ -3,9 +3,8 @@
 //
 // Memory is refused at the first allocation of a call, at the second, and so on; of calls with thousands of them, from
 // then on at ever larger steps. Once that one alone is refused, once all from it on are.
-#include <algorithm>
-#include <cstring>
-#include <functional>
+#include <cstdint>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -118,18 +117,20 @@ evsam_status step(Handles& handles) {
   return evsam_tracker_step(handles.tracker, &image, nullptr);
 }
 
-// New memory each time: that a model keeps for the next call would hide what the first one asks for.
+// With new handles: what a model keeps for the next call would hide what the first one asks for.
 evsam_status all(Handles& handles) {
-  Handles fresh;
+  evsam_tracker_free(handles.tracker);
+  evsam_embedding_free(handles.embedding);
+  handles.tracker = nullptr;
+  handles.embedding = nullptr;
   evsam_status status = EVSAM_OK;
-  for (const auto& part : {&load, &create, &encode, &predict, &everything, &add, &step}) {
-    if (status == EVSAM_OK) status = part(fresh);
+  for (const auto part : {&load, &create, &encode, &predict, &everything, &add, &step}) {
+    if (status == EVSAM_OK) status = part(handles);
   }
-  if (status == EVSAM_OK) handles.logits = fresh.logits;
   return status;
 }
 
-void refuse(const char* name, const std::function<evsam_status(Handles&)>& call, Handles& handles, double growth) {
+void refuse(const char* name, evsam_status (*call)(Handles&), Handles& handles, double growth) {
   const std::int64_t before = evsam::test::allocations;
   CHECK_MSG(call(handles) == EVSAM_OK, std::string(name) + ": " + evsam_last_error());
   const std::int64_t count = evsam::test::allocations - before;
@@ -154,7 +155,8 @@ void refuse(const char* name, const std::function<evsam_status(Handles&)>& call,
     }
   }
   std::printf("%s: %ld allocations, refused %ld times\n", name, static_cast<long>(count), static_cast<long>(refused));
-  CHECK_MSG(count == 0 || refused > 0, std::string(name) + ": nothing was refused");
+  CHECK_MSG(refused > 0 || call == &encode || call == &step || call == &encode_gray,  // which need none any more
+            std::string(name) + ": nothing was refused");
   CHECK_MSG(call(handles) == EVSAM_OK, std::string(name) + ": " + evsam_last_error());
 }
 
@@ -180,7 +182,7 @@ int main() {
     CHECK(encode(handles) == EVSAM_OK);
     CHECK(predict(handles) == EVSAM_OK);
     CHECK(handles.logits == expected);
-    refuse("from load to step", &all, handles, 1.15);
+    refuse("from load to step", &all, handles, 1.3);
     CHECK(handles.logits == expected);
   }
   return evsam::test::test_result();

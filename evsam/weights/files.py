@@ -128,8 +128,12 @@ def of_each(tensors: Mapping[str, np.ndarray], function: Callable[[np.ndarray], 
             _C.drop_file_pages(tensor)
         return found
 
-    with ThreadPoolExecutor(_C.get_num_threads()) as pool:
-        return dict(zip(tensors, pool.map(once, tensors.values()), strict=True))
+    try:
+        with ThreadPoolExecutor(_C.get_num_threads()) as pool:
+            found = list(pool.map(once, tensors.values()))
+    except RuntimeError:  # the process is out of threads, or of memory for them
+        found = [once(tensor) for tensor in tensors.values()]
+    return dict(zip(tensors, found, strict=True))
 
 
 def write_tensor_file(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
