@@ -1,6 +1,6 @@
-// Counts what the process allocates, and refuses memory where a test asks for that. To be included by one file of an executable. With glibc it replaces malloc() and
-// mmap(), through which operator new and all libraries go; sanitizers tell what they are asked for; elsewhere it
-// replaces operator new. Sanitizers count alone.
+// Counts what the process allocates, and refuses memory where a test asks for that. To be included by one file of an
+// executable. With glibc it replaces malloc() and mmap(), through which operator new and all libraries go; sanitizers
+// tell what they are asked for, and refuse nothing; elsewhere it replaces operator new.
 #pragma once
 
 #include <atomic>

@@ -147,8 +147,7 @@ void refuse(const char* name, evsam_status (*call)(Handles&), Handles& handles, 
                                 ": status " + std::to_string(status) + ", " + evsam_last_error();
       CHECK_MSG(status == EVSAM_OK || status == EVSAM_OUT_OF_MEMORY, where);
       if (status == EVSAM_OUT_OF_MEMORY) {
-        CHECK_MSG(std::string(evsam_last_error()) ==
-                      "memory: expected enough for this call, got none from the system",
+        CHECK_MSG(std::string(evsam_last_error()) == "memory: expected enough for this call, got none from the system",
                   where);
         ++refused;
       }

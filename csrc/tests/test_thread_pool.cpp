@@ -137,9 +137,8 @@ void test_tasks_that_throw() {
   // A region inside of a task.
   bool caught = false;
   try {
-    pool.parallel_for(4, 2, [&](std::int64_t, int) {
-      pool.parallel_for(3, 2, [](std::int64_t, int) { throw std::bad_alloc(); });
-    });
+    pool.parallel_for(
+        4, 2, [&](std::int64_t, int) { pool.parallel_for(3, 2, [](std::int64_t, int) { throw std::bad_alloc(); }); });
   } catch (const std::bad_alloc&) {
     caught = true;
   }
