@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evsam.cli.arguments import add_loading_arguments, add_reading_arguments, whole
-from evsam.cli.outputs import Outputs, add_output_arguments, work_through
+from evsam.cli.outputs import OUTPUTS, Outputs, add_output_arguments, work_through
+from evsam.cli.sharded import add_out_arguments, refuse_with_out, refuse_without_out, run_sharded, task_options
 
 if TYPE_CHECKING:
     from evsam.cli.photos import Task
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tags", action="store_true", help="write number and predicted IoU beside the masks")
     add_output_arguments(parser)
+    add_out_arguments(parser)
     search = parser.add_argument_group("search")
     search.add_argument(
         "--mode",
@@ -95,6 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments say: 0, or 1 if photos had to be skipped."""
     from evsam.cli.photos import pixel_limit
 
+    if arguments.out is not None:
+        return _segment_many(arguments)
+    refuse_without_out(arguments)
     with pixel_limit(arguments.max_pixels):
         return _segment(arguments)
 
@@ -119,6 +124,15 @@ def _segment(arguments: argparse.Namespace) -> int:
         return ", ".join([f"{task.photo}: {what}", *written]) if several else "\n".join([what, *written])
 
     return work_through(tasks, arguments, work, outputs.finish)
+
+
+def _segment_many(arguments: argparse.Namespace) -> int:
+    from evsam.distributed import Everything
+
+    refuse_with_out(arguments, (*OUTPUTS, "tags"))
+    kept = {name: getattr(arguments, name) for name in ("min_area", "max_area", "sort", "limit")}
+    task = Everything(_options(arguments), **kept, **task_options(arguments))
+    return run_sharded(arguments, task, arguments.photo)
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -39,6 +39,10 @@ FORMATS = {
 """What is written of a photo: the ending behind its stem, and what that is."""
 
 
+OUTPUTS = ("output", "resume", "format", "coco", "picture", "world")
+"""Names of the arguments that say what is written of photos one by one."""
+
+
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say what is written besides pictures, and of which photos."""
     parser.add_argument(

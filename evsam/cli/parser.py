@@ -14,6 +14,7 @@ from evsam.cli import (
     bench,
     completion,
     console,
+    embed,
     eval,  # noqa: A004 - a command
     everything,
     info,
@@ -51,6 +52,7 @@ class Command(Protocol):
 COMMANDS: dict[str, tuple[Command, str]] = {
     "predict": (predict, "masks for boxes and points in photos"),
     "everything": (everything, "masks for all that is in photos"),
+    "embed": (embed, "embeddings of many photos, by several processes"),
     "track": (track, "masks for objects through a video or the frames of a camera"),
     "serve": (serve, "a server that other programs, and annotation tools, ask for masks"),
     "eval": (eval, "what a model scores on annotated photos"),

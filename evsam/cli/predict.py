@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evsam.cli import console
 from evsam.cli.arguments import add_loading_arguments, add_reading_arguments, number
-from evsam.cli.outputs import Outputs, add_output_arguments, check_file, save_json, work_through
+from evsam.cli.outputs import OUTPUTS, Outputs, add_output_arguments, check_file, save_json, work_through
+from evsam.cli.sharded import add_out_arguments, refuse_with_out, refuse_without_out, run_sharded, task_options
 
 if TYPE_CHECKING:
     from evsam.cli.photos import PhotoFile, Task
-    from evsam.cli.prompts import Request
+    from evsam.cli.prompts import PromptFile, Request
     from evsam.results import Prediction
     from evsam.sam import Sam
 
@@ -76,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the masks as COCO RLE, best first; a list where several photos were named; - for standard output",
     )
     add_output_arguments(parser)
+    add_out_arguments(parser)
     add_loading_arguments(parser)
     add_reading_arguments(parser)
 
@@ -84,6 +87,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments say: 0, or 1 if photos had to be skipped."""
     from evsam.cli.photos import pixel_limit
 
+    if arguments.out is not None:
+        return _predict_many(arguments)
+    refuse_without_out(arguments)
     with pixel_limit(arguments.max_pixels):
         return _predict(arguments)
 
@@ -113,6 +119,45 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     tasks = Tasks(photos, several, arguments.scale_16bit, prompts_of, done=outputs.done)
     return work_through(tasks, arguments, work, finish)
+
+
+def _predict_many(arguments: argparse.Namespace) -> int:
+    from evsam.cli.photos import PhotoFile
+    from evsam.distributed import Predict
+    from evsam.weights.files import sha256
+
+    refuse_with_out(arguments, (*OUTPUTS, "json"))
+    prompts_of = _prompts(arguments)
+    if arguments.prompts:
+        if not arguments.photo:
+            arguments.fail("--out: expected the photos beside --prompts, got none")
+        given: Any = PromptsByKey(arguments.prompt_file)
+    else:
+        given = prompts_of(PhotoFile("")).arguments
+    told = {"sha256": sha256(arguments.prompts)} if arguments.prompts else None
+    task = Predict(given, arguments.multimask, told, **task_options(arguments))
+    return run_sharded(arguments, task, arguments.photo)
+
+
+@dataclass(frozen=True)
+class PromptsByKey:
+    """Prompts of a file for the photo of a key; it can be pickled.
+
+    Attributes:
+        file: that has them.
+    """
+
+    file: PromptFile
+
+    def __call__(self, key: str) -> Mapping[str, Any]:
+        """Arguments of :meth:`evsam.Sam.predict`.
+
+        Raises:
+            PromptError: there are none.
+        """
+        from evsam.cli.photos import PhotoFile
+
+        return self.file.of(PhotoFile(key)).arguments
 
 
 def _prompts(arguments: argparse.Namespace) -> Callable[[PhotoFile], Request]:

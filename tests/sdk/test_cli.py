@@ -440,6 +440,7 @@ OUT_OF_RANGE = [(*row, value) for row in NUMERIC for value in ODD if not (value 
 MANDATORY = {
     "predict": ["photo.png"],
     "everything": ["photo.png"],
+    "embed": ["photo.png", "--out", "folder"],
     "track": ["video.mp4"],
     "export": ["nano", "--format", "onnx", "-o", "folder"],
     "convert": ["nano", "x.safetensors"],
