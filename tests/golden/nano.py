@@ -35,15 +35,16 @@ ANSWERED = ([0, 1, 1, 1], [0, 1, 2, 3])
 
 TOLERANCES = {
     "fp32": (5e-6, 5e-6, 1e-6),
-    "fp16": (2e-3, 5e-4, 3e-4),
-    "avx512_fp16": (4.4e-3, 1e-3, 7e-4),
-    "neon_fp16": (6e-3, 1.1e-3, 6e-4),
-    "bf16": (0.012, 0.004, 0.004),
-    "int8": (0.016, 0.008, 0.005),
+    "fp16": (2e-3, 1.2e-3, 8e-4),
+    "avx512_fp16": (4.4e-3, 2.4e-3, 1.9e-3),
+    "neon_fp16": (6e-3, 2.6e-3, 1.6e-3),
+    "bf16": (0.012, 0.01, 0.01),
+    "int8": (0.016, 0.024, 0.02),
 }
 """What a precision may cost, or one of its extensions that has limits of its own: of maps and of logits the root mean
 square of errors over that of the numbers, of scores the largest error. Those of narrow numbers are one and a half to
-three times what was seen.
+three times what was seen; with the fourth weights in float16 by scalar code and in int8 by AVX2 and VNNI, from which
+the others' limits of logits and scores were raised in proportion.
 
 Two extensions of fp16 add in float16: their maps are off by three to four times as much as with sums in float32, and
 with 8 products a sum instead of 64 by less than twice as much. AVX-512 has two sums where NEON has one of twice as many
