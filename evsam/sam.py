@@ -261,8 +261,8 @@ class Sam:
                 shape (0, 4) gives an empty prediction.
             mask: a mask, alone or as a further prompt. Logits of an earlier prediction, floating point, (256, 256) or
                 (1, 256, 256), or (N, 256, 256) for N prompts; for example ``result.logits[:, 0]``. Or one of the
-                image's own size, (H, W), or (N, H, W): bool, or integers that are 0 and 1 or 0 and 255. nano has not
-                learnt to find an object by its mask; it is shown the box around it too, unless you give a box, or a
+                image's own size, (H, W), or (N, H, W): bool, or integers that are 0 and 1 or 0 and 255. nano finds
+                an object better with the box around its mask, and is shown that too, unless you give a box, or a
                 foreground click on the mask (:attr:`evsam.zoo.Variant.mask_prompt`).
             multimask: True for three masks, for ambiguous prompts; False for one; None for three if each prompt is a
                 single click without box or mask, otherwise one.
