@@ -216,7 +216,10 @@ def _fill(rle: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
 
 
 def _numbers(counts: Sequence[int] | npt.NDArray[np.integer] | None) -> npt.NDArray[np.int64]:
-    numbers = np.asarray(counts)
+    try:
+        numbers = np.asarray(counts)
+    except ValueError:  # lists of different lengths
+        numbers = np.empty(0)
     if numbers.dtype.kind == "f" and (numbers == np.floor(numbers)).all() and np.abs(numbers).max(initial=0) < 2**53:
         numbers = numbers.astype(np.int64)
     if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":

@@ -121,7 +121,7 @@ class EmbeddingFiles:
             features: Map = np.load(files[0], allow_pickle=False)
         elif key in self._cached:
             path, row = self._cached[key]
-            features = np.load(path, mmap_mode="r")[row]
+            features = np.load(path, mmap_mode="r", allow_pickle=False)[row]
         else:
             raise EvsamError(
                 f"embeddings {self.folder}: expected {named[0].name} or {named[1].name} for {key}, got none"

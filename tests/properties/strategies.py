@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -80,3 +82,15 @@ JUNK: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 """Anything that somebody may hand in by mistake."""
+
+
+@contextmanager
+def or_refused(kind: type[Exception] | tuple[type[Exception], ...], *names: str) -> Iterator[None]:
+    """What must work, or raise such an error, whose message begins with one of the names."""
+    try:
+        yield
+    except AssertionError:
+        raise
+    except kind as error:
+        if not str(error).startswith(names):
+            raise AssertionError(f"expected a message that begins with one of {names}, got: {error}") from error

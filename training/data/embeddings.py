@@ -230,6 +230,14 @@ class ShardWriter:
         return array_file(self.path, index).with_suffix(".part")
 
 
+def _opened(file: Path) -> npt.NDArray[np.float16]:
+    try:
+        mapped: npt.NDArray[np.float16] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise CacheError(f"cached embeddings {file}: damaged: {error}; {AGAIN}") from error
+    return mapped
+
+
 def checksum(content: Float16 | bytes) -> int:
     """CRC-32 of bytes, or of an array in C order."""
     return zlib.crc32(content if isinstance(content, bytes) else np.ascontiguousarray(content).data)
@@ -322,8 +330,7 @@ class EmbeddingCache:
         if number not in self._opened:
             if len(self._opened) == OPENED:
                 self._opened.pop(next(iter(self._opened)))
-            files = self.shards[number].files
-            self._opened[number] = [np.load(file, mmap_mode="r") for file in files]
+            self._opened[number] = [_opened(file) for file in self.shards[number].files]
         return self._opened[number]
 
     def _check_teacher(self, fingerprint: str | None) -> None:
