@@ -95,9 +95,10 @@ def _nothing_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 def test_the_program_would_run(tmp_path: Path) -> None:
-    for number, load in enumerate((pickle.loads, lambda content: np.load(io.BytesIO(content), allow_pickle=True))):
-        load((pickle.dumps(_Program()), _npy())[number])
-        (tmp_path / "evidence").rmdir()
+    pickle.loads(pickle.dumps(_Program()))
+    (tmp_path / "evidence").rmdir()
+    np.load(io.BytesIO(_npy()), allow_pickle=True)
+    (tmp_path / "evidence").rmdir()
 
 
 @pytest.mark.parametrize("content", [pickle.dumps(_Program()), _npy()], ids=["pickle", "npy"])
