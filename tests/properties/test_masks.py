@@ -254,8 +254,9 @@ def test_rows_are_chosen_as_numpy_does(count: int, index: Any) -> None:
     rows = np.arange(count)
     with or_refused(ResultIndexError, "index: "):
         chosen = rows[chosen_rows(index, count, "prompts")]
-        wanted = np.asarray(index) if isinstance(index, (list, tuple)) and len(index) else index
-        expected = rows[:0] if isinstance(index, (list, tuple)) and not index else np.atleast_1d(rows[wanted])
+        wanted = index if isinstance(index, slice) else np.asarray(index)
+        nothing = not isinstance(wanted, slice) and wanted.shape == (0,)  # of any dtype, as an empty list is of floats
+        expected = rows[:0] if nothing else np.atleast_1d(rows[wanted])
         assert np.array_equal(chosen, expected)
 
 
