@@ -288,7 +288,7 @@ def chosen_rows(index: object, count: int, what: str) -> slice | npt.NDArray[np.
     except Exception as error:  # of lists of lists, and of objects that only look like arrays
         raise ResultIndexError(f"{expected}, got {shown(index)}") from error
     if numbers.shape == (0,):
-        numbers = numbers.astype(np.intp)
+        numbers = np.empty(0, np.intp)
     if numbers.dtype == bool and numbers.shape == (count,):
         return np.flatnonzero(numbers)
     if numbers.dtype.kind not in "iu" or numbers.ndim > 1:
