@@ -68,7 +68,7 @@ def answers(sam: Sam, given: dict[str, NDArray[np.float32]]) -> dict[str, NDArra
 
 
 def main() -> None:
-    """Write the file: a photo at half its size, a box and a click in the 1024 frame, and the answers."""
+    """Write the file: a photo at half its size, a box and a click in the 1024 frame, the answers, the mask of a box."""
     import skimage
     from safetensors.numpy import save_file
 
@@ -82,6 +82,8 @@ def main() -> None:
     }
     with evsam.load("nano", engine="torch", device="cpu", precision="fp32") as sam:
         arrays = {**given, **answers(sam, given)}
+        half_box = tuple(side / 2 for side in (left, top, right, bottom))
+        arrays["mask"] = sam.predict(np.asarray(photo.reduce(2)), box=half_box).best()[0].astype(np.float16)
     limits = {f"tolerances.{name}": np.array(values, np.float32) for name, values in TOLERANCES.items()}
     tensors = {name: np.ascontiguousarray(array) for name, array in {**arrays, **limits}.items()}
     save_file(tensors, PATH, {"weights": fingerprint()})

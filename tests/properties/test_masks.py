@@ -182,11 +182,12 @@ def test_geojson_there_and_back(drawn: tuple[list[Mask], tuple[int, int]], trans
     for given_transform in (None, transform):
         document = geojson_document(found, transform=given_transform)
         assert json.loads(json.dumps(document)) == document
-        for feature, mask in zip(document["features"], found, strict=True):
+        drawn_ids = [index + 1 for index, mask in enumerate(found) if mask.any()]
+        assert [feature["id"] for feature in document["features"]] == drawn_ids  # nothing is no geometry
+        for feature in document["features"]:
+            mask = found[feature["id"] - 1]
             geometry = feature["geometry"]
             assert feature["properties"]["area"] == mask.sum()
-            if not mask.any():
-                continue
             many = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
             rings = [np.array(ring) for polygon in many for ring in polygon]
             assert all((ring[0] == ring[-1]).all() for ring in rings)
