@@ -126,8 +126,9 @@ class Prediction(MaskSet):
                 continue
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
                 raise EvsamError(f"{name}: expected a number of pixels, 0 or more, got {shown(value)}")
-        most = self.size[0] * self.size[1] + 1
-        limits = min(int(min_area), most), -1 if fill_holes is True else min(int(fill_holes), most)
+        pixels = self.size[0] * self.size[1]
+        # a photo without a mask is no gap, however large gaps may be
+        limits = min(int(min_area), pixels + 1), -1 if fill_holes is True else min(int(fill_holes), pixels)
         masks = np.empty_like(self.masks)
         for old, new in zip(self.masks.reshape(-1, *self.size), masks.reshape(-1, *self.size), strict=True):
             new[...] = _C.clean_mask(mask_pixels(old), *limits).view(np.bool_)

@@ -215,6 +215,8 @@ def test_clean(prediction) -> None:
     assert np.array_equal(given.clean(min_area=2, fill_holes=1).masks, given.masks)
     assert np.array_equal(given.clean(fill_holes=True).masks[0, 1], solid)
     assert np.array_equal(given.clean(fill_holes=False).masks, given.masks)
+    nothing = Prediction(np.zeros_like(given.masks), given.scores, given.logits)
+    assert not nothing.clean(fill_holes=10**6).masks.any(), "an empty photo is no gap"
     assert len(prediction[:0].clean(5, 5)) == 0
 
 
